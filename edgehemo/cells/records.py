@@ -1,0 +1,79 @@
+"""What was found in a field: cells with their boxes, and counts with their intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+CellKind = Literal["rbc", "wbc", "platelet"]
+CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
+UNCERTAIN = "uncertain"
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: its box in pixels of the given image (x to the right, y down, may be fractional,
+    clipped to the image), the finder's calibrated score (0-1), and the classifier's type.
+
+    ``type`` is a class of the contract or ``uncertain``; ``type_score`` its probability, None
+    where no classifier looked.
+    """
+
+    kind: CellKind
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+    score: float
+    type: str = UNCERTAIN
+    type_score: float | None = None
+
+    @property
+    def centre(self) -> tuple[float, float]:
+        return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    @property
+    def diameter(self) -> float:
+        """Geometric mean of the box's sides, px."""
+        return float(max(0.0, (self.x1 - self.x0) * (self.y1 - self.y0)) ** 0.5)
+
+    def as_json(self) -> dict[str, Any]:
+        record = asdict(self)
+        for key in ("x0", "y0", "x1", "y1"):
+            record[key] = round(record[key], 2)
+        record["score"] = round(record["score"], 4)
+        if record["type_score"] is not None:
+            record["type_score"] = round(record["type_score"], 4)
+        return record
+
+
+@dataclass(frozen=True, slots=True)
+class CountInterval:
+    """An expected count with its 95 % interval: Poisson and the finder's own error together."""
+
+    value: float
+    low: float
+    high: float
+
+    def as_json(self) -> dict[str, float]:
+        return {key: round(value, 3) for key, value in asdict(self).items()}
+
+
+@dataclass(frozen=True, slots=True)
+class FieldCells:
+    """The cells of one field.
+
+    cells: every cell at or above its kind's threshold. counts: how many of each kind.
+    interior_counts: those whose centre lies at least 0.6 of a normal red cell's diameter from the
+    border and the field stop; interior_area_mm2: the area they were counted on. Densities use
+    these two, so that a cell cut by the border neither counts fully nor is lost.
+    """
+
+    cells: tuple[Cell, ...]
+    counts: dict[CellKind, int]
+    interior_counts: dict[CellKind, CountInterval]
+    interior_area_mm2: float
+
+    def of_kind(self, kind: CellKind) -> Sequence[Cell]:
+        return [cell for cell in self.cells if cell.kind == kind]

@@ -1,0 +1,71 @@
+"""Every error a user can cause or meet, each with the exit code the command line ends with.
+
+The message of each is one line: what is wrong and what to do about it. The command line prints
+that line and no traceback; a batch keeps it as the ``error`` of one image and goes on.
+"""
+
+from __future__ import annotations
+
+EXIT_DONE = 0
+EXIT_WITHHELD = 1
+EXIT_BAD_INPUT = 2
+
+
+class EdgeHemoError(Exception):
+    """Base of the project's errors; ``exit_code`` is what the command line returns."""
+
+    exit_code: int = EXIT_BAD_INPUT
+
+
+class UsageError(EdgeHemoError):
+    """Arguments that contradict each other or ask for what this installation cannot do."""
+
+
+class ImageError(EdgeHemoError):
+    """A file that cannot be read as an image: missing, empty, truncated, not one, too large."""
+
+
+class FieldError(EdgeHemoError):
+    """A frame from which no canonical field can be made."""
+
+
+class CaptureError(EdgeHemoError):
+    """A camera that failed; ``code`` names the fault and ``action`` tells the operator what to do.
+
+    ``code`` is one of timeout, unplugged, frozen, dark, setting_refused, not_found.
+    """
+
+    def __init__(self, message: str, *, code: str, action: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.action = action
+
+
+class BundleError(EdgeHemoError):
+    """A model bundle that is missing, damaged or of a version this software does not know."""
+
+
+class ProfileError(EdgeHemoError):
+    """A calibration profile that is missing, invalid or made for other equipment."""
+
+
+class DeviceError(EdgeHemoError):
+    """A device configuration that is missing or invalid."""
+
+
+class CalibrationError(EdgeHemoError):
+    """Calibration data from which no calibration can be made."""
+
+
+class MissingDependencyError(EdgeHemoError):
+    """An optional part that is not installed; the message names the extra to install."""
+
+
+class WithheldError(EdgeHemoError):
+    """The work was done and its result withheld, or it failed its gate."""
+
+    exit_code = EXIT_WITHHELD
+
+
+class EdgeHemoWarning(UserWarning):
+    """Something the user should know that does not stop the work."""

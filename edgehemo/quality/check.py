@@ -1,0 +1,49 @@
+"""One quality check's record, and the verdict over all of a field's checks."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Verdict = Literal["pass", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One named check of one field.
+
+    name: what was checked (``focus``); value: what was measured, in the check's own unit (None
+    where it could not be); limit: what it had to keep; verdict; code: stable identifier of the
+    fault, empty when passed; action: one sentence for the operator, empty when passed.
+    """
+
+    name: str
+    value: float | None
+    limit: float | None
+    verdict: Verdict
+    code: str = ""
+    action: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class QualityReport:
+    """All checks of one field; accepted when none failed."""
+
+    checks: tuple[Check, ...]
+
+    @property
+    def accepted(self) -> bool:
+        return all(check.verdict != "fail" for check in self.checks)
+
+    @property
+    def failed(self) -> tuple[Check, ...]:
+        return tuple(check for check in self.checks if check.verdict == "fail")
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "accepted": self.accepted,
+            "checks": [check.as_json() for check in self.checks],
+        }
