@@ -1,0 +1,47 @@
+"""Counts with their intervals, from calibrated probabilities."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.cells.records import CountInterval
+
+# Two-sided 95 % of the normal distribution.
+Z_95 = 1.959964
+
+
+def expected_count(
+    probabilities: NDArray[np.float32], *, relative_sd: float
+) -> CountInterval:
+    """The expected number of cells with a 95 % interval.
+
+    probabilities: float32 (n,), of every candidate, also those below the reporting threshold, so
+    that the count hangs on no single threshold. The interval joins, in quadrature, the Poisson
+    error of seeing a sample of the smear (Byar's approximation, good from a count of 0 on), the
+    finder's doubt about each candidate (sum of p (1 - p)), and the relative error it showed on
+    kept-out fields.
+    """
+    p = probabilities.astype(np.float64)
+    value = float(p.sum())
+    doubt = float((p * (1 - p)).sum()) + (relative_sd * value) ** 2
+    low, high = poisson_interval(value)
+    own = Z_95 * math.sqrt(doubt)
+    return CountInterval(
+        value=value,
+        low=max(0.0, value - math.hypot(value - low, own)),
+        high=value + math.hypot(high - value, own),
+    )
+
+
+def poisson_interval(count: float) -> tuple[float, float]:
+    """95 % interval of a Poisson mean from a (possibly fractional) count, by Byar."""
+    low = 0.0
+    if count > 0:
+        low = count * (1 - 1 / (9 * count) - Z_95 / (3 * math.sqrt(count))) ** 3
+        low = max(0.0, low) if count > 0.3 else 0.0
+    above = count + 1
+    high = above * (1 - 1 / (9 * above) + Z_95 / (3 * math.sqrt(above))) ** 3
+    return low, high

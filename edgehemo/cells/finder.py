@@ -1,0 +1,208 @@
+"""The cell finder on the device: a canonical field in, cells and counts out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.bundle import Bundle, InputSpec, KindOperatingPoint
+from edgehemo.cells.counting import expected_count
+from edgehemo.cells.maps import MIN_SCORE, STRIDE, read_maps, suppress
+from edgehemo.cells.records import CELL_KINDS, Cell, CellKind, CountInterval, FieldCells
+from edgehemo.errors import BundleError
+from edgehemo.field import (
+    CANONICAL_UM_PER_PX,
+    CELL_DIAMETER_PX,
+    UINT8_PER_TRANSMITTANCE,
+    CanonicalField,
+)
+from edgehemo.inference import Runner, open_runner
+
+# Interior cells have their centre at least this many diameters of a normal red cell from the
+# border and the field stop.
+INTERIOR_DIAMETERS = 0.6
+# Largest side of a tile where the model takes any size: bounds memory to some 60 MB.
+MAX_TILE_PX = 768
+# Context around a tile's own part; a peak belongs to the tile whose own part holds it.
+TILE_MARGIN_PX = 48
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """A rectangle of the field that is run (x, y, width, height) and the part it answers for."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+    own_x0: int
+    own_y0: int
+    own_x1: int
+    own_y1: int
+
+
+def tiles_of(width: int, height: int, spec: InputSpec) -> list[Tile]:
+    """Cover a field with tiles that overlap by the margin; sides in the model's steps.
+
+    Every pixel belongs to exactly one tile's own part.
+    """
+    across = _spans(width, spec.width_px, spec.multiple_of_px)
+    down = _spans(height, spec.height_px, spec.multiple_of_px)
+    return [
+        Tile(x, y, tile_width, tile_height, own_x0, own_y0, own_x1, own_y1)
+        for y, tile_height, own_y0, own_y1 in down
+        for x, tile_width, own_x0, own_x1 in across
+    ]
+
+
+def _spans(length: int, fixed: int | None, multiple: int) -> list[tuple[int, int, int, int]]:
+    """(start, run length, own start, own end) of the tiles along one side."""
+    longest = fixed if fixed is not None else MAX_TILE_PX // multiple * multiple
+    if length <= longest:
+        run = fixed if fixed is not None else -(-length // multiple) * multiple
+        return [(0, run, 0, length)]
+    own = longest - 2 * TILE_MARGIN_PX
+    count = -(-length // own)
+    edges = np.linspace(0, length, count + 1).round().astype(int)
+    spans = []
+    for low, high in zip(edges[:-1], edges[1:], strict=True):
+        start = int(min(max(0, low - TILE_MARGIN_PX), length - longest))
+        start -= start % STRIDE  # the grid of places is the same in every tile
+        spans.append((start, longest, int(low), int(high)))
+    return spans
+
+
+class CellFinder:
+    """A loaded cell finder; make one with `open_cell_finder`."""
+
+    def __init__(
+        self, runner: Runner, spec: InputSpec, operating_points: dict[str, KindOperatingPoint]
+    ) -> None:
+        missing = [kind for kind in CELL_KINDS if kind not in operating_points]
+        if missing:
+            raise BundleError(f"the cell finder's manifest has no operating point for {missing[0]}")
+        if spec.um_per_px is None or abs(spec.um_per_px - CANONICAL_UM_PER_PX) > 1e-6:
+            raise BundleError(
+                f"the cell finder was made for {spec.um_per_px} um/px, "
+                f"canonical fields have {CANONICAL_UM_PER_PX}"
+            )
+        self.runner = runner
+        self.spec = spec
+        self._points = operating_points
+
+    def find(self, field: CanonicalField) -> FieldCells:
+        """All cells of a field, with boxes in the frame's pixels, and the counts."""
+        return self.cells_from(self.candidates(field.to_uint8()), field)
+
+    def candidates(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Run the network over the tiles; rows as `read_maps` gives them, suppressed."""
+        height, width = codes.shape[:2]
+        pad = round(UINT8_PER_TRANSMITTANCE)
+        found = []
+        for tile in tiles_of(width, height, self.spec):
+            part = codes[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
+            below, right = tile.height - part.shape[0], tile.width - part.shape[1]
+            if below or right:
+                part = cv2.copyMakeBorder(
+                    part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(pad, pad, pad)
+                ).astype(np.uint8, copy=False)
+            maps = self.runner.run(np.ascontiguousarray(part[None]))[0]
+            rows = read_maps(maps, MIN_SCORE)
+            rows[:, [0, 2]] += tile.x
+            rows[:, [1, 3]] += tile.y
+            centre_x, centre_y = (rows[:, 0] + rows[:, 2]) / 2, (rows[:, 1] + rows[:, 3]) / 2
+            # A centre just outside the picture belongs to the tile at that border.
+            own = (
+                ((centre_x >= tile.own_x0) | (tile.own_x0 == 0))
+                & ((centre_y >= tile.own_y0) | (tile.own_y0 == 0))
+                & ((centre_x < tile.own_x1) | (tile.own_x1 == width))
+                & ((centre_y < tile.own_y1) | (tile.own_y1 == height))
+            )
+            found.append(rows[own])
+        return suppress(np.concatenate(found))
+
+    def cells_from(self, candidates: NDArray[np.float32], field: CanonicalField) -> FieldCells:
+        """Calibrate, count and report candidates (canonical px) of a field."""
+        width, height = field.width, field.height
+        rows = candidates.copy()
+        rows[:, [0, 2]] = np.clip(rows[:, [0, 2]], 0, width)
+        rows[:, [1, 3]] = np.clip(rows[:, [1, 3]], 0, height)
+        sides = rows[:, 2:4] - rows[:, :2]
+        rows = rows[(sides > 1.0).all(axis=1)]
+        column = np.clip(((rows[:, 0] + rows[:, 2]) / 2).astype(int), 0, width - 1)
+        row = np.clip(((rows[:, 1] + rows[:, 3]) / 2).astype(int), 0, height - 1)
+        inside = field.valid[row, column]
+        rows, row, column = rows[inside], row[inside], column[inside]
+        interior = interior_mask(field.valid)
+        in_interior = interior[row, column]
+        kind_index = rows[:, 5].astype(int)
+        probability = np.zeros(len(rows), np.float32)
+        reported = np.zeros(len(rows), np.bool_)
+        counts: dict[CellKind, int] = {}
+        interior_counts: dict[CellKind, CountInterval] = {}
+        for index, kind in enumerate(CELL_KINDS):
+            point = self._points[kind]
+            of_kind = kind_index == index
+            calibrated = calibrate(rows[of_kind, 4], point)
+            probability[of_kind] = calibrated
+            reported[of_kind] = calibrated >= point.threshold
+            counts[kind] = int(reported[of_kind].sum())
+            interior_counts[kind] = expected_count(
+                probability[of_kind & in_interior], relative_sd=point.count_relative_sd
+            )
+        across, down = field.frame_px_per_canonical_px
+        cells = tuple(
+            Cell(
+                kind=CELL_KINDS[kind_index[i]],
+                x0=float(rows[i, 0] * across),
+                y0=float(rows[i, 1] * down),
+                x1=float(rows[i, 2] * across),
+                y1=float(rows[i, 3] * down),
+                score=float(probability[i]),
+            )
+            for i in np.flatnonzero(reported)
+        )
+        pixel_mm2 = (CANONICAL_UM_PER_PX / 1000.0) ** 2
+        return FieldCells(
+            cells=cells,
+            counts=counts,
+            interior_counts=interior_counts,
+            interior_area_mm2=float(np.count_nonzero(interior)) * pixel_mm2,
+        )
+
+
+def calibrate(scores: NDArray[np.float32], point: KindOperatingPoint) -> NDArray[np.float32]:
+    """Probabilities of being a cell from the network's scores, float32 (n,)."""
+    clipped = np.clip(scores.astype(np.float64), 1e-6, 1 - 1e-6)
+    logit = np.log(clipped / (1 - clipped))
+    scaled = point.calibration.slope * logit + point.calibration.intercept
+    return np.asarray(1 / (1 + np.exp(-scaled)), dtype=np.float32)
+
+
+def interior_mask(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """True at least `INTERIOR_DIAMETERS` of a red cell from the border and the field stop."""
+    margin = round(INTERIOR_DIAMETERS * CELL_DIAMETER_PX)
+    out = valid.copy()
+    if not valid.all():
+        distance = cv2.distanceTransform(valid.astype(np.uint8), cv2.DIST_L2, 3)
+        out &= distance >= margin
+    out[:margin] = False
+    out[-margin:] = False
+    out[:, :margin] = False
+    out[:, -margin:] = False
+    return out
+
+
+def open_cell_finder(bundle: Bundle, *, threads: int) -> CellFinder:
+    """Open the bundle's cell finder in its runtime and warm it up on one tile."""
+    entry = bundle.model("cell_finder")
+    _, path = bundle.artefact("cell_finder", "onnx")
+    finder = CellFinder(
+        open_runner(path, "onnx", threads=threads), entry.input, dict(entry.operating_points)
+    )
+    side = 4 * entry.input.multiple_of_px
+    finder.candidates(np.full((side, side, 3), round(UINT8_PER_TRANSMITTANCE), np.uint8))
+    return finder
