@@ -197,11 +197,15 @@ def load_bundle(path: Path | None = None) -> Bundle:
     folder = path if path is not None else SHIPPED_BUNDLE
     file = folder / MANIFEST_NAME
     if not folder.is_dir():
-        raise BundleError(f"{folder}: no such bundle; a bundle is the folder `edgehemo export` made")
+        raise BundleError(
+            f"{folder}: no such bundle; a bundle is the folder `edgehemo export` made"
+        )
     try:
         raw = file.read_bytes()
     except OSError as error:
-        raise BundleError(f"{folder}: holds no readable {MANIFEST_NAME} ({error.strerror})") from None
+        raise BundleError(
+            f"{folder}: holds no readable {MANIFEST_NAME} ({error.strerror})"
+        ) from None
     _refuse_other_schema(raw, folder)
     try:
         manifest = Manifest.model_validate_json(raw)

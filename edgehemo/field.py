@@ -186,10 +186,9 @@ def _scale_from_cells(frame: Frame, illumination: Illumination) -> ScaleEstimate
     green = cv2.resize(
         np.ascontiguousarray(frame.pixels[..., 1]), (width, height), interpolation=cv2.INTER_AREA
     )
-    surface = cv2.resize(
-        np.ascontiguousarray(illumination.surface[..., 1]), (width, height)
-    )
-    transmittance = cv2.divide(green, np.maximum(surface, 1.0), dtype=cv2.CV_32F)
+    surface = cv2.resize(np.ascontiguousarray(illumination.surface[..., 1]), (width, height))
+    divided = cv2.divide(green, np.maximum(surface, 1.0), dtype=cv2.CV_32F)
+    transmittance = np.asarray(divided, dtype=np.float32)
     measured = estimate_scale(transmittance, illumination.valid_at(width, height))
     if measured is None:
         return None

@@ -129,8 +129,8 @@ def measured_illumination(
     """
     estimated = estimate_illumination(pixels)
     rows, columns = estimated.valid.shape
-    surface = cv2.resize(flat_field, (columns, rows), interpolation=cv2.INTER_LINEAR)
-    surface = np.maximum(surface, _FLOOR).astype(np.float32)
+    resized = cv2.resize(flat_field, (columns, rows), interpolation=cv2.INTER_LINEAR)
+    surface: NDArray[np.float32] = np.maximum(resized, _FLOOR).astype(np.float32)
     if rescale:
         small = np.maximum(_reduced(pixels).astype(np.float32), _FLOOR)
         log_ratio = np.log(small) - np.log(surface)
@@ -214,7 +214,8 @@ def _solve(
     damping = np.full(gram.shape[0], ridge)
     damping[0] = 0.0
     gram[np.diag_indices_from(gram)] += damping + 1e-9
-    return np.linalg.solve(gram, right).astype(np.float32)
+    solution: NDArray[np.float32] = np.linalg.solve(gram, right).astype(np.float32)
+    return solution
 
 
 def _envelope(
@@ -234,9 +235,7 @@ def _envelope(
     return (basis @ coefficients).astype(np.float32)
 
 
-def _centred(
-    residual: NDArray[np.float32], inside: NDArray[np.bool_]
-) -> NDArray[np.float32]:
+def _centred(residual: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float32]:
     """Residuals from the brightest mode of their distribution near the surface."""
     near = residual[inside & (np.abs(residual) < 0.2)]
     if near.size < 50:
@@ -245,7 +244,8 @@ def _centred(
     smooth = np.convolve(counts, np.array([1, 2, 3, 2, 1]) / 9, mode="same")
     # The background is the brightest peak that is no mere shoulder of noise.
     peaks = np.flatnonzero(
-        (smooth >= np.roll(smooth, 1)) & (smooth >= np.roll(smooth, -1))
+        (smooth >= np.roll(smooth, 1))
+        & (smooth >= np.roll(smooth, -1))
         & (smooth > 0.25 * smooth.max())
     )
     centre = edges[int(peaks[-1]) if len(peaks) else int(smooth.argmax())] + 0.0025
@@ -256,6 +256,7 @@ def _coverage(
     background: NDArray[np.bool_], inside: NDArray[np.bool_], rows: int, columns: int
 ) -> float:
     """Share of an 8 x 8 grid's cells, where valid, that hold some background."""
+
     def per_cell(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
         grid = mask.reshape(rows, columns).astype(np.float32)
         return np.asarray(cv2.resize(grid, (8, 8), interpolation=cv2.INTER_AREA))

@@ -89,9 +89,7 @@ def cell_mask(
     return np.asarray(_filled_without_large_holes(mask, contours))
 
 
-def _filled_without_large_holes(
-    mask: NDArray[np.uint8], contours: object
-) -> NDArray[np.uint8]:
+def _filled_without_large_holes(mask: NDArray[np.uint8], contours: object) -> NDArray[np.uint8]:
     """Fill the holes that a pallor can be, leave the gaps a ring of cells encloses."""
     inverse = cv2.bitwise_not(mask)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inverse, connectivity=4)

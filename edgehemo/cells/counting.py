@@ -13,9 +13,7 @@ from edgehemo.cells.records import CountInterval
 Z_95 = 1.959964
 
 
-def expected_count(
-    probabilities: NDArray[np.float32], *, relative_sd: float
-) -> CountInterval:
+def expected_count(probabilities: NDArray[np.float32], *, relative_sd: float) -> CountInterval:
     """The expected number of cells with a 95 % interval.
 
     probabilities: float32 (n,), of every candidate, also those below the reporting threshold, so

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -68,7 +69,7 @@ def _spans(length: int, fixed: int | None, multiple: int) -> list[tuple[int, int
     count = -(-length // own)
     edges = np.linspace(0, length, count + 1).round().astype(int)
     spans = []
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         start = int(min(max(0, low - TILE_MARGIN_PX), length - longest))
         start -= start % STRIDE  # the grid of places is the same in every tile
         spans.append((start, longest, int(low), int(high)))

@@ -55,13 +55,13 @@ def prepare(image: LabelledImage, *, um_per_px: float | None = None) -> Canonica
     scale = um_per_px or scale_from_boxes(image.boxes, image.kinds)
     field = canonical_field(frame, um_per_px=scale)
     across, down = field.frame_px_per_canonical_px
-    boxes = image.boxes / np.array([across, down, across, down], np.float32)
+    boxes = (image.boxes / np.array([across, down, across, down])).astype(np.float32)
     return CanonicalExample(
         name=image.name,
         source=image.source,
         group=image.group,
         codes=field.to_uint8(),
-        boxes=boxes.astype(np.float32),
+        boxes=boxes,
         kinds=image.kinds,
         unknown=_unknown(field.transmittance, field.valid, boxes, "rbc" in image.complete),
     )

@@ -162,14 +162,10 @@ def fit_operating_points(
     points: dict[str, KindOperatingPoint] = {}
     for index, kind in enumerate(CELL_KINDS):
         usable = [item for item in examined if complete(item, kind)]
-        chosen = [
-            (item.candidates[:, 5] == index) & item.interior_candidates for item in usable
-        ]
+        chosen = [(item.candidates[:, 5] == index) & item.interior_candidates for item in usable]
         scores = np.concatenate([i.candidates[c, 4] for i, c in zip(usable, chosen, strict=True)])
         truth = np.concatenate([i.matched[c] for i, c in zip(usable, chosen, strict=True)])
-        labelled = sum(
-            int(((i.label_kinds == index) & i.interior_labels).sum()) for i in usable
-        )
+        labelled = sum(int(((i.label_kinds == index) & i.interior_labels).sum()) for i in usable)
         clipped = np.clip(scores, 1e-6, 1 - 1e-6)
         logit = np.log(clipped / (1 - clipped))[:, None]
         model = LogisticRegression(C=1e3).fit(logit, truth)
@@ -200,7 +196,11 @@ def fit_operating_points(
 
 
 def measure(
-    examined: Sequence[Examined], points: dict[str, KindOperatingPoint], *, seed: int = 0
+    examined: Sequence[Examined],
+    points: dict[str, KindOperatingPoint],
+    *,
+    seed: int = 0,
+    rounds: int = BOOTSTRAP_ROUNDS,
 ) -> list[Metric]:
     """AP50 per kind, mAP50 and interior red-cell counts of each source, with 95 % intervals.
 
@@ -210,23 +210,22 @@ def measure(
     rng = np.random.default_rng(seed)
     for source in sorted({item.source for item in examined}):
         items = [item for item in examined if item.source == source]
-        out += _precision_metrics(items, source, rng)
-        out += _count_metrics(items, source, points, rng)
+        out += _precision_metrics(items, source, rng, rounds)
+        out += _count_metrics(items, source, points, rng, rounds)
     return out
 
 
 def _precision_metrics(
-    items: Sequence[Examined], source: str, rng: np.random.Generator
+    items: Sequence[Examined], source: str, rng: np.random.Generator, rounds: int
 ) -> list[Metric]:
     values = _average_precisions(items)
-    rounds = [
+    resampled = [
         _average_precisions([items[int(i)] for i in rng.integers(0, len(items), len(items))])
-        for _ in range(BOOTSTRAP_ROUNDS)
+        for _ in range(rounds)
     ]
     out = []
     for name, value in values.items():
-        drawn = [r[name] for r in rounds if name in r]
-        low, high = (float(v) for v in np.quantile(drawn, [0.025, 0.975]))
+        low, high = _interval([r[name] for r in resampled if name in r])
         out.append(
             Metric(name=name, source=source, value=value, low=low, high=high, images=len(items))
         )
@@ -247,9 +246,7 @@ def _average_precisions(items: Sequence[Examined]) -> dict[str, float]:
     return out
 
 
-def average_precision(
-    scores: NDArray[np.float32], truth: NDArray[np.bool_], labels: int
-) -> float:
+def average_precision(scores: NDArray[np.float32], truth: NDArray[np.bool_], labels: int) -> float:
     """Average precision over 101 recall levels (COCO), from matched candidates."""
     order = np.argsort(-scores, kind="stable")
     right = np.cumsum(truth[order])
@@ -265,6 +262,7 @@ def _count_metrics(
     source: str,
     points: dict[str, KindOperatingPoint],
     rng: np.random.Generator,
+    rounds: int,
 ) -> list[Metric]:
     point = points["rbc"]
     expected, labelled = [], []
@@ -276,10 +274,10 @@ def _count_metrics(
     enough = theirs >= 3
     total = float(ours.sum() / max(1.0, theirs.sum()) - 1)
     drawn = []
-    for _ in range(BOOTSTRAP_ROUNDS):
+    for _ in range(rounds):
         i = rng.integers(0, len(items), len(items))
         drawn.append(ours[i].sum() / max(1.0, theirs[i].sum()) - 1)
-    low, high = (float(v) for v in np.quantile(drawn, [0.025, 0.975]))
+    low, high = _interval(drawn)
     relative = np.abs(ours - theirs)[enough] / theirs[enough]
     made = [
         Metric(
@@ -307,6 +305,13 @@ def _count_metrics(
             )
         )
     return made
+
+
+def _interval(drawn: Sequence[float]) -> tuple[float | None, float | None]:
+    if len(drawn) < 2:
+        return None, None
+    low, high = (float(v) for v in np.quantile(drawn, [0.025, 0.975]))
+    return low, high
 
 
 def _centres_in(boxes: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:

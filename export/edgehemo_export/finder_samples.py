@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
@@ -17,6 +19,8 @@ from edgehemo_export.canonical_set import MIN_VISIBLE_SHARE, CanonicalExample, p
 
 # A place within this share of a box's size around its centre learns the box as well.
 CENTRE_SPREAD = 0.11
+
+_LN10 = math.log(10.0)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,12 @@ def crop(
     for x0, y0, x1, y1 in clipped[(seen > 0) & ~keep]:
         # A sliver of a cell is neither asked for nor held against the finder.
         unknown[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = 1
-    return codes, clipped[keep], example.kinds[keep], unknown
+    return (
+        np.asarray(codes, dtype=np.uint8),
+        clipped[keep],
+        example.kinds[keep],
+        np.asarray(unknown, dtype=np.uint8),
+    )
 
 
 def targets(
@@ -120,9 +129,9 @@ def targets(
         if left >= right or top >= bottom:
             continue
         dx, dy = cx - grid_x[left:right], cy - grid_y[top:bottom]
-        bump = np.exp(
-            -0.5 * ((dx / reach_x)[None, :] ** 2 + (dy / reach_y)[:, None] ** 2)
-        ).astype(np.float32)
+        bump = np.exp(-0.5 * ((dx / reach_x)[None, :] ** 2 + (dy / reach_y)[:, None] ** 2)).astype(
+            np.float32
+        )
         window = (slice(top, bottom), slice(left, right))
         heat[kinds[i]][window] = np.maximum(heat[kinds[i]][window], bump)
         column = min(columns - 1, max(0, int(cx)))
@@ -152,14 +161,11 @@ def draw_batch(
 ) -> Batch:
     """A batch of crops; ``chances`` is the probability of each example."""
     chosen = rng.choice(len(examples), size=size, p=chances)
-    parts: list[list[NDArray[np.float32] | NDArray[np.uint8]]] = [[], [], [], [], []]
+    parts: list[tuple[NDArray[np.float32] | NDArray[np.uint8], ...]] = []
     for i in chosen:
         codes, boxes, kinds, unknown = crop(examples[int(i)], options, rng)
-        for store, part in zip(
-            parts, (codes, *targets(boxes, kinds, unknown)), strict=True
-        ):
-            store.append(part)
-    tensors = [torch.from_numpy(np.stack(store)) for store in parts]
+        parts.append((codes, *targets(boxes, kinds, unknown)))
+    tensors = [torch.from_numpy(np.stack(store)) for store in zip(*parts, strict=True)]
     return Batch(*tensors)
 
 
@@ -171,7 +177,7 @@ def vary_colour(codes: Tensor, generator: torch.Generator) -> Tensor:
     """
     n = codes.shape[0]
     light = codes.permute(0, 3, 1, 2).to(torch.float32) / UINT8_PER_TRANSMITTANCE
-    density = -torch.log10(light.clamp_min(0.01))
+    density = -torch.log(light.clamp_min(0.01)) / _LN10
 
     def uniform(low: float, high: float, *shape: int) -> Tensor:
         return torch.empty(shape).uniform_(low, high, generator=generator)
@@ -192,12 +198,28 @@ def vary_colour(codes: Tensor, generator: torch.Generator) -> Tensor:
     uneven = slope[:, 0] * ramp[None, None, :] + slope[:, 1] * ramp[None, :, None]
     uneven = uneven + bowl * (ramp[None, None, :] ** 2 + ramp[None, :, None] ** 2)
     level = uniform(-0.02, 0.02, n, 3, 1, 1)
-    light = torch.pow(10.0, -(density + level)) + uneven[:, None]
-    blurred = uniform(0, 1, n)
-    soft = torch.nn.functional.avg_pool2d(light, 3, 1, 1, count_include_pad=False)
-    share = torch.where(blurred < 0.35, uniform(0.2, 1.0, n), torch.zeros(n))[:, None, None, None]
-    light = light * (1 - share) + soft * share
-    sharpened = (blurred > 0.85)[:, None, None, None]
-    light = torch.where(sharpened, light + 0.6 * (light - soft), light)
-    noise = torch.randn(light.shape, generator=generator) * uniform(0.0, 0.025, n, 1, 1, 1)
+    light = torch.exp(-_LN10 * (density + level)) + uneven[:, None]
+    focus = uniform(0, 1, n)
+    # Softer or sharper than it was, by a share of what a 3x3 mean takes away.
+    share = torch.where(focus < 0.35, uniform(-1.0, -0.2, n), torch.zeros(n))
+    share = torch.where(focus > 0.85, torch.full((n,), 0.6), share)
+    changed = share != 0
+    if changed.any():
+        part = light[changed]
+        soft = torch.nn.functional.avg_pool2d(part, 3, 1, 1, count_include_pad=False)
+        light[changed] = part + share[changed, None, None, None] * (part - soft)
+    noise = _noise_like(light, generator) * uniform(0.0, 0.025, n, 1, 1, 1)
     return (light + noise).clamp(0.0, 1.275)
+
+
+@cache
+def _noise_pool() -> Tensor:
+    """Normal noise drawn once: a batch takes a stretch of it, which is far cheaper."""
+    return torch.randn(1 << 22, generator=torch.Generator().manual_seed(7))
+
+
+def _noise_like(light: Tensor, generator: torch.Generator) -> Tensor:
+    pool = _noise_pool()
+    per_image = light[0].numel()
+    starts = torch.randint(0, pool.numel() - per_image, (len(light),), generator=generator)
+    return torch.stack([pool[s : s + per_image].view(light.shape[1:]) for s in starts.tolist()])

@@ -171,17 +171,26 @@ def train_finder(
     work: Path,
     *,
     resume: bool = True,
+    initial: Mapping[str, Tensor] | None = None,
     progress: Callable[[int, dict[str, float]], None] | None = None,
     device: str | None = None,
 ) -> tuple[CellFinderNet, TrainingState]:
     """Train to the end of the configuration; ``work`` keeps the state a run resumes from.
 
-    Runs in bf16 with channels_last, on a GPU where one is present. Returns the averaged weights.
+    Runs in bf16 with channels_last, on a GPU where one is present. ``initial`` are weights to start
+    from in a fresh run. Returns the averaged weights.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.manual_seed(config.seed)
-    net = CellFinderNet(config.model).to(place, memory_format=torch.channels_last)
-    average = CellFinderNet(config.model).to(place, memory_format=torch.channels_last)
+    net = CellFinderNet(config.model).to(place).to(memory_format=torch.channels_last)
+    average = CellFinderNet(config.model).to(place).to(memory_format=torch.channels_last)
+    if initial is not None:
+        try:
+            net.load_state_dict(dict(initial))
+        except RuntimeError as error:
+            raise UsageError(
+                "the weights to start from are of another shape than the configured model"
+            ) from error
     average.load_state_dict(net.state_dict())
     decayed = [p for p in net.parameters() if p.ndim > 1]
     plain = [p for p in net.parameters() if p.ndim <= 1]
@@ -200,13 +209,16 @@ def train_finder(
         log.info("resuming at step %d", state.step)
     chances = example_chances(examples, config.source_shares)
 
-    batches: Queue[Batch] = Queue(maxsize=6)
+    # Drawing and colouring run beside the network; each step's own seeds keep it reproducible.
+    batches: Queue[tuple[Batch, Tensor]] = Queue(maxsize=6)
     first_step = state.step
 
     def produce() -> None:
         for step in range(first_step, config.steps):
             rng = np.random.default_rng([config.seed, step])
-            batches.put(draw_batch(examples, chances, config.batch_size, config.crop, rng))
+            batch = draw_batch(examples, chances, config.batch_size, config.crop, rng)
+            generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
+            batches.put((batch, vary_colour(batch.codes, generator)))
 
     Thread(target=produce, daemon=True).start()
     started = time.monotonic() - state.seconds
@@ -214,11 +226,9 @@ def train_finder(
     net.train()
     running: dict[str, float] = {}
     for step in range(first_step, config.steps):
-        batch = _moved(batches.get(), place)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
-        light = vary_colour(batch.codes.cpu(), generator).to(
-            place, memory_format=torch.channels_last
-        )
+        drawn, varied = batches.get()
+        batch = _moved(drawn, place)
+        light = varied.to(place, memory_format=torch.channels_last)
         for group in optimiser.param_groups:
             group["lr"] = config.learning_rate * _schedule(step, config)
         with torch.autocast(place.type, torch.bfloat16):

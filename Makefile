@@ -1,0 +1,75 @@
+# PYTHON: any Python 3.11 to 3.13. VENV: where the environment goes; nothing is installed elsewhere.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+# pip without the start-up notice about its own version.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+# One light installation, one for development: each marks what it installed, and is redone when
+# the dependencies change.
+LIGHT := $(VENV)/.light
+FULL := $(VENV)/.full
+
+.PHONY: demo test test-device lint bench lab report-picture demo-profile clean
+
+# The light installation and a whole screening in the simulated microscope.
+demo: $(LIGHT)
+	$(BIN)/edgehemo demo
+
+# Everything, the host's part too. On a GPU-less machine PyTorch's CPU build is smaller:
+# see README, "Working on edgehemo".
+test: $(FULL)
+	$(BIN)/python -m pytest
+
+# The light part alone, as a device has it: no PyTorch is needed or installed.
+test-device: $(LIGHT)
+	$(PIP) install --editable ".[test]"
+	$(BIN)/python -m pytest -m "not host and not lab"
+
+lint: $(VENV)/.lint
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(LIGHT)
+	$(BIN)/edgehemo bench
+
+# Real parts: a browser, cameras, the service manager. What is missing is installed where we may.
+lab: $(FULL)
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
+	  || command -v google-chrome >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } \
+	  || echo "no chromium: the browser's tests will be skipped; apt-get install chromium"
+	$(BIN)/python -m pytest tests/lab
+
+# docs/report.png: the report of the demonstration, photographed in a browser.
+report-picture: $(LIGHT)
+	$(BIN)/edgehemo demo --out runs/report-picture
+	$(BIN)/python tests/lab/browser.py runs/report-picture/report.html docs/report.png
+
+# The profile of the simulated microscope that the demonstration uses; simulated, and marked so.
+demo-profile: $(FULL)
+	rm -rf runs/demo-profile
+	$(BIN)/python -m edgehemo.demo runs/demo-profile
+	$(BIN)/python -m edgehemo_calibration.simulated runs/demo-profile
+
+clean:
+	rm -rf build dist runs edgehemo-demo .mypy_cache .ruff_cache .hypothesis .benchmarks
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(None if (3, 11) <= sys.version_info[:2] <= (3, 13) \
+	  else "edgehemo needs Python 3.11 to 3.13; name one: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+
+$(LIGHT): pyproject.toml | $(BIN)/python
+	$(PIP) install --editable .
+	touch $@
+
+$(VENV)/.lint: $(FULL)
+	$(PIP) install --editable ".[lint]"
+	touch $@
+
+$(FULL): pyproject.toml | $(BIN)/python
+	@echo "installing PyTorch and the rest of the workstation's part; this takes minutes"
+	$(PIP) install --editable ".[host,test]"
+	touch $@

@@ -1,0 +1,1 @@
+"""Measures one microscope and writes its calibration profile; the device only reads that."""

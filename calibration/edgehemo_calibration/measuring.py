@@ -1,0 +1,137 @@
+"""From pictures to what a calibration fits on, through the very steps a screening takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from edgehemo.cells.records import FieldCells
+from edgehemo.errors import CalibrationError, FieldError, ImageError
+from edgehemo.estimate.indices import field_indices
+from edgehemo.estimate.pooling import pool
+from edgehemo.estimate.records import FieldIndices
+from edgehemo.field import CanonicalField, canonical_field
+from edgehemo.images import read_frame
+from edgehemo.profile import CalibrationProfile, StainReference
+from edgehemo.quality import check_field
+from edgehemo.quality.regions import field_regions
+from edgehemo_calibration.analyser import AnalyserSample
+from edgehemo_calibration.pairs import Pair
+
+Find = Callable[[CanonicalField], FieldCells]
+# Fewer reference fields than this give no spread to compare a new field with.
+MIN_STAIN_FIELDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredImage:
+    """One picture of a sample: its indices, None where it gives none; ``failed`` names the checks
+    it failed, ``error`` says why it could not be read."""
+
+    image: Path
+    sample: str
+    indices: FieldIndices | None
+    failed: tuple[str, ...] = ()
+    error: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        record: dict[str, Any] = {"image": str(self.image), "sample": self.sample}
+        if self.error:
+            return record | {"error": self.error}
+        return record | {
+            "accepted": not self.failed,
+            "failed": list(self.failed),
+            "indices": self.indices.as_json() if self.indices is not None else None,
+        }
+
+
+def measure_image(
+    image: Path,
+    sample: str,
+    *,
+    profile: CalibrationProfile | None,
+    um_per_px: float | None,
+    find: Find | None,
+    keep_refused: bool = False,
+) -> MeasuredImage:
+    """Read, make canonical, judge and measure one picture; a fault is in the result, not raised.
+
+    keep_refused: measure a field that quality refuses as well.
+    """
+    try:
+        frame = read_frame(image)
+        field = canonical_field(frame, um_per_px=um_per_px, profile=profile)
+    except (ImageError, FieldError) as error:
+        return MeasuredImage(image, sample, None, error=str(error))
+    cells = find(field) if find is not None else None
+    quality = check_field(field, frame, cells=cells, profile=profile)
+    failed = tuple(check.code or check.name for check in quality.failed)
+    if failed and not keep_refused:
+        return MeasuredImage(image, sample, None, failed=failed)
+    return MeasuredImage(image, sample, field_indices(field, cells), failed=failed)
+
+
+def samples_of(
+    pairs: Sequence[Pair], measured: Mapping[Path, MeasuredImage]
+) -> tuple[tuple[AnalyserSample, ...], tuple[str, ...]]:
+    """The samples that have a measured field, and the names of those that have none."""
+    samples, without = [], []
+    for pair in pairs:
+        known = [measured[image].indices for image in pair.images]
+        accepted = [indices for indices in known if indices is not None]
+        if accepted:
+            samples.append(AnalyserSample(pair.name, pool(accepted), pair.reference))
+        else:
+            without.append(pair.name)
+    return tuple(samples), tuple(without)
+
+
+def measure_stain(
+    images: Sequence[Path],
+    *,
+    profile: CalibrationProfile | None,
+    um_per_px: float | None,
+    on_image: Callable[[], None] = lambda: None,
+) -> StainReference:
+    """Background colour and red-cell densities of reference fields, as quality measures them.
+
+    Raises CalibrationError, all problems in one line, and with fewer than three fields.
+    """
+    if len(images) < MIN_STAIN_FIELDS:
+        raise CalibrationError(
+            f"{len(images)} reference fields are too few: take at least {MIN_STAIN_FIELDS}, "
+            "better ten, of several good smears"
+        )
+    backgrounds, densities, problems = [], [], []
+    for image in images:
+        try:
+            field = canonical_field(read_frame(image), um_per_px=um_per_px, profile=profile)
+        except (ImageError, FieldError) as error:
+            problems.append(str(error))
+        else:
+            density = field_regions(field).body_density()
+            if density is None:
+                problems.append(f"{image}: no red cells to measure; choose another field")
+            else:
+                backgrounds.append(field.illumination.background_rgb)
+                densities.append(density)
+        on_image()
+    if problems:
+        raise CalibrationError("; ".join(problems))
+    colour, depth = np.array(backgrounds), np.array(densities)
+    return StainReference(
+        background_rgb=_triple(colour.mean(axis=0)),
+        background_rgb_sd=_triple(colour.std(axis=0, ddof=1)),
+        cell_od=_triple(depth.mean(axis=0)),
+        cell_od_sd=_triple(depth.std(axis=0, ddof=1)),
+        fields=len(images),
+    )
+
+
+def _triple(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
+    red, green, blue = (round(float(value), 5) for value in values)
+    return red, green, blue

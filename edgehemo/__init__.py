@@ -1,0 +1,41 @@
+"""edgehemo: offline anaemia screening from stained blood smears.
+
+A research and screening aid, never a diagnosis. `screen` does the whole way from pictures to a
+report; the modules below it do each step. Nothing heavy is imported until it is used.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from edgehemo.version import __version__
+
+if TYPE_CHECKING:
+    from edgehemo.api import screen
+    from edgehemo.field import CanonicalField, canonical_field
+    from edgehemo.frame import Frame
+    from edgehemo.images import read_frame
+
+__all__ = ["CanonicalField", "Frame", "__version__", "canonical_field", "read_frame", "screen"]
+
+_HOMES = {
+    "CanonicalField": "edgehemo.field",
+    "Frame": "edgehemo.frame",
+    "canonical_field": "edgehemo.field",
+    "read_frame": "edgehemo.images",
+    "screen": "edgehemo.api",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'edgehemo' has no attribute {name!r}")
+    import importlib
+
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

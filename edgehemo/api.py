@@ -1,0 +1,188 @@
+"""`edgehemo.screen`: from sources to a reading, and to result.json and report.html beside it.
+
+The edge of the pure parts: opens the three artefacts, reads frames, knows the time and writes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgehemo.capture import frames, is_camera
+from edgehemo.errors import UsageError
+from edgehemo.files import write_bytes_atomically, write_json_atomically, write_text_atomically
+from edgehemo.opening import Equipment, open_equipment
+from edgehemo.report.histogram import histogram
+from edgehemo.report.page import render
+from edgehemo.report.pictures import annotated, data_uri, png
+from edgehemo.report.record import Provenance, name_of, screen_record
+from edgehemo.screening import (
+    FieldReading,
+    SampleReading,
+    Screening,
+    StopRule,
+    UnreadableImage,
+    screen_frames,
+)
+
+if TYPE_CHECKING:
+    from edgehemo.anaemia import Person
+    from edgehemo.frame import Frame
+
+Source = str | Path
+OnImage = Callable[[FieldReading | UnreadableImage], None]
+
+# A live sample of which so many frames were looked at stops, whatever was accepted of them.
+EXAMINED_PER_LIVE_SAMPLE = 60
+# What a profile of the simulated microscope calls its camera.
+SIMULATED_CAMERA = "simulated"
+RESULT_FILE = "result.json"
+REPORT_FILE = "report.html"
+FIELDS_FOLDER = "fields"
+# Pictures shown in the report, of accepted and of refused fields each: what a reader will look
+# at, and a page that stays below a few MB. All are in the folder beside it.
+SHOWN_OF_EACH = 12
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+_OURS = re.compile(r"\d{3,}_[A-Za-z0-9._-]*\.png")
+
+
+@dataclass(frozen=True, slots=True)
+class ScreeningResult:
+    """What a screening came to: the reading, its record as in result.json, and where it lies.
+
+    report: the page's path, None when nothing was written.
+    """
+
+    reading: SampleReading
+    record: dict[str, Any]
+    report: Path | None
+
+
+def screen(
+    sources: Source | Sequence[Source],
+    out: Source | None = None,
+    *,
+    bundle: Source | None = None,
+    profile: Source | None = None,
+    um_per_px: float | None = None,
+    person: Person | None = None,
+    fields: int | None = None,
+    on_image: OnImage | None = None,
+) -> ScreeningResult:
+    """Screen the images of one sample.
+
+    sources: files, folders, videos or cameras (``simulated:``). out: a folder for result.json,
+    report.html and the annotated fields; None writes nothing. bundle: another model bundle than
+    the device's. profile: this microscope's calibration profile instead of the device's; without
+    any there are indices and no concentrations. um_per_px: the scale, where no profile says it.
+    person: for the WHO grade. fields: stop after so many accepted fields (a camera without it:
+    as the device configuration says; files: all). on_image: called with each result.
+
+    An unreadable image is recorded and the rest goes on. Raises BundleError, ProfileError,
+    DeviceError or UsageError before anything is read, OSError where ``out`` cannot be written.
+    """
+    given = [str(s) for s in ([sources] if isinstance(sources, str | Path) else sources)]
+    equipment = open_equipment(bundle, profile)
+    _refuse_the_simulated_profile(given, equipment)
+    live = any(is_camera(source) for source in given)
+    wanted = equipment.device.screening.fields_wanted if live and fields is None else fields
+    examined = EXAMINED_PER_LIVE_SAMPLE if live else None
+    screening = Screening(
+        finder=equipment.finder,
+        profile=equipment.profile,
+        person=person,
+        um_per_px=um_per_px,
+        bundle_sha256=equipment.bundle.digest,
+        rule=StopRule(accepted_fields=wanted, examined_fields=examined),
+    )
+    folder = _OutputFolder(Path(out)) if out is not None else None
+
+    simulated = False
+
+    def keep(result: FieldReading | UnreadableImage, frame: Frame | None) -> None:
+        nonlocal simulated
+        simulated |= frame is not None and bool(frame.metadata.get("simulated", False))
+        if folder is not None:
+            folder.add(result, frame)
+        if on_image is not None:
+            on_image(result)
+
+    settings = equipment.device.camera.settings()
+    items = frames(given, limit=examined, settings=settings)
+    reading = screen_frames(items, screening, keep)
+    provenance = _provenance(equipment, um_per_px, simulated=simulated)
+    if folder is None:
+        return ScreeningResult(reading, screen_record(reading, provenance), None)
+    record = screen_record(reading, provenance, folder.pictures)
+    return ScreeningResult(reading, record, folder.finish(reading, record))
+
+
+@dataclass(slots=True)
+class _OutputFolder:
+    """Writes the pictures as they come and the two files at the end."""
+
+    path: Path
+    pictures: dict[int, str] = field(default_factory=dict)
+    _shown: dict[int, str] = field(default_factory=dict)
+    _shown_of_each: dict[bool, int] = field(default_factory=dict)
+    _seen: int = 0
+
+    def __post_init__(self) -> None:
+        (self.path / FIELDS_FOLDER).mkdir(parents=True, exist_ok=True)
+
+    def add(self, result: FieldReading | UnreadableImage, frame: Frame | None) -> None:
+        index = self._seen
+        self._seen += 1
+        if frame is None or isinstance(result, UnreadableImage):
+            return
+        picture = annotated(frame, result)
+        stem = _UNSAFE.sub("_", Path(name_of(result.image)).stem)[:80]
+        name = f"{index + 1:03d}_{stem}.png"
+        write_bytes_atomically(self.path / FIELDS_FOLDER / name, png(picture))
+        self.pictures[index] = f"{FIELDS_FOLDER}/{name}"
+        shown = self._shown_of_each.get(result.accepted, 0)
+        if shown < SHOWN_OF_EACH:
+            self._shown[index] = data_uri(picture)
+            self._shown_of_each[result.accepted] = shown + 1
+
+    def finish(self, reading: SampleReading, record: dict[str, Any]) -> Path:
+        self._remove_pictures_of_earlier_runs()
+        write_json_atomically(self.path / RESULT_FILE, record)
+        page = render(record, self._shown, histogram(reading.accepted))
+        write_text_atomically(self.path / REPORT_FILE, page)
+        return self.path / REPORT_FILE
+
+    def _remove_pictures_of_earlier_runs(self) -> None:
+        """A field of another sample must not lie beside this one's."""
+        written = {Path(picture).name for picture in self.pictures.values()}
+        for path in (self.path / FIELDS_FOLDER).iterdir():
+            if _OURS.fullmatch(path.name) and path.name not in written:
+                path.unlink()
+
+
+def _refuse_the_simulated_profile(sources: Sequence[str], equipment: Equipment) -> None:
+    profile = equipment.profile
+    if profile is None or profile.camera != SIMULATED_CAMERA:
+        return
+    if any(not source.startswith(f"{SIMULATED_CAMERA}:") for source in sources):
+        raise UsageError(
+            f"{equipment.profile_name} was made on the simulated microscope and holds for nothing "
+            "else; name the profile of this microscope with --profile"
+        )
+
+
+def _provenance(equipment: Equipment, um_per_px: float | None, *, simulated: bool) -> Provenance:
+    profile, manifest = equipment.profile, equipment.bundle.manifest
+    return Provenance(
+        created_at=datetime.now().astimezone(),
+        bundle_digest=equipment.bundle.digest,
+        bundle_name=f"{manifest.name} {manifest.serial}",
+        profile_digest=profile.digest() if profile is not None else None,
+        profile_name=equipment.profile_name,
+        um_per_px_given=um_per_px,
+        simulated=simulated,
+    )

@@ -1,0 +1,90 @@
+"""Whether two frames show the same place of the slide.
+
+Counting one place twice would make a sample look larger than it is and its interval narrower than
+it may be. So frames of a video or a live camera are taken for different fields only when they do
+not overlap. Measured on shifted, relit and noisy crops of real fields (2026-11): a shared part of
+20 % or more correlates at 0.85 or more, different fields of one microscope at 0.67 at most.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+# Longest side of the pictures compared: a 20 px cell of a 1224 px field still spans 1.6 px.
+COMPARED_SIDE_PX = 96
+# Slow brightness (the vignette) is common to all fields; only structure below this size counts.
+HIGH_PASS_SIGMA_PX = 6.0
+# Correlation at and above which two frames overlap.
+SAME_PLACE_CORRELATION = 0.80
+# A shared part smaller than this share of the frame is neither found nor looked for.
+MIN_SHARED = 0.20
+# Outside the field stop lies the eyepiece's edge, in the same place in every frame.
+_STOP_LEVEL = 0.45
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What is kept of a frame to recognise its place: spectra of its structure and its energy."""
+
+    shape: tuple[int, int]
+    structure: NDArray[np.complex128]
+    energy: NDArray[np.complex128]
+
+
+def place_of(pixels: NDArray[np.uint8]) -> Place:
+    """The place a frame (uint8 RGB) shows, from its green channel."""
+    height, width = pixels.shape[:2]
+    factor = COMPARED_SIDE_PX / max(height, width)
+    size = (max(8, round(width * factor)), max(8, round(height * factor)))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)[..., 1].astype(np.float32)
+    smooth = cv2.GaussianBlur(small, (0, 0), HIGH_PASS_SIGMA_PX)
+    inside = (smooth > _STOP_LEVEL * float(np.quantile(smooth, 0.95))).astype(np.uint8)
+    inside = np.asarray(cv2.erode(inside, np.ones((5, 5), np.uint8)), dtype=np.uint8)
+    structure = (small - smooth) * inside
+    return Place(
+        (size[1], size[0]),
+        _spectrum(structure),
+        _spectrum(structure * structure),
+    )
+
+
+def correlation(one: Place, other: Place) -> float:
+    """The best normalised correlation over all shifts that share `MIN_SHARED` of the frame.
+
+    1 for the same place, near 0 for different ones; 0 for frames of different shape.
+    """
+    if one.shape != other.shape:
+        return 0.0
+    rows, columns = one.shape
+    full, shared = _full_window(rows, columns)
+    padded = (2 * rows, 2 * columns)
+    product = np.fft.irfft2(one.structure * other.structure.conj(), padded)
+    energy_one = np.fft.irfft2(one.energy * full.conj(), padded)
+    energy_other = np.fft.irfft2(full * other.energy.conj(), padded)
+    energies = np.maximum(energy_one, 0) * np.maximum(energy_other, 0)
+    usable = (shared >= MIN_SHARED * rows * columns) & (energies > 1e-6 * energies.max() + 1e-9)
+    if not usable.any():
+        return 0.0
+    return float(np.max(product[usable] / np.sqrt(energies[usable])))
+
+
+def same_place(one: Place, other: Place) -> bool:
+    """Whether two frames overlap by a fifth or more."""
+    return correlation(one, other) >= SAME_PLACE_CORRELATION
+
+
+def _spectrum(values: NDArray[np.floating]) -> NDArray[np.complex128]:
+    rows, columns = values.shape
+    return np.asarray(np.fft.rfft2(values, (2 * rows, 2 * columns)), dtype=np.complex128)
+
+
+@lru_cache(maxsize=4)
+def _full_window(rows: int, columns: int) -> tuple[NDArray[np.complex128], NDArray[np.float64]]:
+    """Spectrum of a window of ones, and how many px two frames share at each shift."""
+    full = _spectrum(np.ones((rows, columns)))
+    return full, np.fft.irfft2(full * full.conj(), (2 * rows, 2 * columns))

@@ -1,0 +1,476 @@
+"""The simulated microscope: a camera over a smear drawn from a blood count.
+
+A slide is one panel and a seed. The stage goes from field to field; exposure, gain, white balance
+and focus act on the pixels as they do on a real camera; faults can be switched on. Nothing it
+shows is ever quoted as accuracy of the real thing.
+
+Specification: ``simulated:`` or ``simulated:?seed=3&fields=8&hgb=95``; `OPTIONS` lists them all.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from datetime import UTC, datetime
+from typing import Literal, Self, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.capture.protocol import (
+    CameraSettings,
+    OpenedByContext,
+    capture_error,
+    refused_settings,
+)
+from edgehemo.errors import UsageError
+from edgehemo.frame import Frame
+from edgehemo.simulation.field import (
+    FieldTruth,
+    Specimen,
+    draw_specimen,
+    photograph,
+)
+from edgehemo.simulation.panels import CBCPanel, draw_panel
+from edgehemo.simulation.parameters import (
+    OpticsParameters,
+    SensorParameters,
+    SimulationParameters,
+    SmearParameters,
+    smear_of_sample,
+)
+
+SCHEME = "simulated:"
+
+Fault = Literal["timeout", "dark", "frozen", "swapped_channels", "unplugged"]
+FAULTS: tuple[Fault, ...] = get_args(Fault)
+BadField = Literal["defocused", "empty", "underexposed"]
+BAD_FIELDS: tuple[BadField, ...] = get_args(BadField)
+
+# The exposure at which the clear field fills 70 % of the well at gain 1, as OpenFlexure sets it.
+REFERENCE_EXPOSURE_US = 10_000.0
+REFERENCE_LEVEL = 0.70
+# A warm white LED; the gains that make its clear field grey.
+LAMP_RGB = (0.92, 1.0, 0.80)
+NEUTRAL_GAINS = (1.0 / LAMP_RGB[0], 1.0 / LAMP_RGB[2])
+# What this camera's parts can do; beyond it a setting is refused.
+GAIN_LIMITS = (1.0, 16.0)
+FOCUS_LIMITS_UM = (-60.0, 60.0)
+# The drive's and the gain's smallest steps, which the read-back shows.
+FOCUS_STEP_UM = 0.05
+GAIN_STEP = 1.0 / 256.0
+
+# Bad fields: far from focus, hardly any smear, a quarter of the light (dark, yet no camera fault).
+BAD_DEFOCUS_UM = 2.0
+BAD_THICKNESS_UM = 0.06
+BAD_LIGHT = 0.22
+# An operator stops rather where a white cell is seen.
+WHITE_CELL_FACTOR = 3.0
+# Drawn beyond the field, so that defocus pulls in what lies there and not a mirrored border.
+MARGIN_PX = 48
+
+# How much apart the random streams of one slide are kept.
+_STREAM_PANEL, _STREAM_FIELD, _STREAM_NOISE, _STREAM_BAD = 1, 2, 3, 4
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedOptions:
+    """What a specification can say.
+
+    seed: the slide. fields: how many places the stage reaches. bad: how many of them are
+    deliberately unusable. um_per_px, width_px, height_px: the camera. hgb_g_per_l, mcv_fl,
+    mchc_g_per_l: of the blood, else drawn as in AneRBC. defocus_um: where the focus drive starts
+    (best focus is 0). fault: switched on from the start.
+    """
+
+    seed: int = 0
+    fields: int = 12
+    bad: int = 0
+    um_per_px: float = 0.2
+    width_px: int = 640
+    height_px: int = 480
+    hgb_g_per_l: float | None = None
+    mcv_fl: float | None = None
+    mchc_g_per_l: float | None = None
+    defocus_um: float = 0.0
+    fault: Fault | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Option:
+    field: str
+    low: float
+    high: float
+    whole: bool = False
+
+
+# One row an option of the specification: the field it sets and its range.
+OPTIONS: dict[str, _Option] = {
+    "seed": _Option("seed", 0, 2**32 - 1, whole=True),
+    "fields": _Option("fields", 1, 10_000, whole=True),
+    "bad": _Option("bad", 0, 10_000, whole=True),
+    "um_per_px": _Option("um_per_px", 0.02, 2.0),
+    "width": _Option("width_px", 64, 8192, whole=True),
+    "height": _Option("height_px", 64, 8192, whole=True),
+    "hgb": _Option("hgb_g_per_l", 30.0, 205.0),
+    "mcv": _Option("mcv_fl", 40.0, 150.0),
+    "mchc": _Option("mchc_g_per_l", 200.0, 390.0),
+    "defocus_um": _Option("defocus_um", *FOCUS_LIMITS_UM),
+}
+
+
+def parse_simulated(spec: str) -> SimulatedOptions:
+    """The options of ``simulated:?name=value&...``.
+
+    Strict: raises UsageError, one line, for an unknown option (naming the nearest), one given
+    twice, and a value that is no number or out of range.
+    """
+    if not spec.startswith(SCHEME):
+        raise UsageError(f"{spec}: the simulated microscope is named {SCHEME}?option=value&...")
+    query = spec[len(SCHEME) :]
+    if query and not query.startswith("?"):
+        raise UsageError(f"{spec}: options follow a question mark, such as {SCHEME}?seed=3")
+    values: dict[str, int | float | str] = {}
+    for part in query[1:].split("&") if len(query) > 1 else []:
+        name, equals, text = part.partition("=")
+        if name not in OPTIONS and name != "fault":
+            raise UsageError(f"{spec}: {_unknown(name)}")
+        if not equals:
+            raise UsageError(f"{spec}: the option {name} needs a value, such as {name}=...")
+        target = "fault" if name == "fault" else OPTIONS[name].field
+        if target in values:
+            raise UsageError(f"{spec}: the option {name} is given twice")
+        values[target] = _fault(text, spec) if name == "fault" else _value(name, text, spec)
+    options = replace(SimulatedOptions(), **values)  # type: ignore[arg-type]
+    if options.bad > options.fields:
+        raise UsageError(
+            f"{spec}: bad={options.bad} is more than the slide's fields={options.fields}"
+        )
+    return options
+
+
+def format_simulated(options: SimulatedOptions) -> str:
+    """The shortest specification that `parse_simulated` turns into these options."""
+    names = {option.field: name for name, option in OPTIONS.items()} | {"fault": "fault"}
+    default = SimulatedOptions()
+    parts = [
+        f"{names[item.name]}={getattr(options, item.name)}"
+        for item in fields(options)
+        if getattr(options, item.name) != getattr(default, item.name)
+    ]
+    return SCHEME + ("?" + "&".join(parts) if parts else "")
+
+
+class SimulatedMicroscope(OpenedByContext):
+    """A `Camera` and a `StagedCamera` over a simulated slide.
+
+    panel: the blood on the slide. truth: of the last frame taken, None before the first.
+    Everything but the timestamps follows from the options and the order of calls. ``sleep`` is
+    what a frame that never comes waits with; tests pass their own.
+    """
+
+    def __init__(
+        self,
+        options: SimulatedOptions | None = None,
+        *,
+        panel: CBCPanel | None = None,
+        parameters: SimulationParameters | None = None,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """Raises UsageError for options that cannot be simulated.
+
+        ``parameters`` are the smear's, stain's, optics' and sensor's; the camera's settings act
+        on top of the optics' defocus and the sensor's background level, gain and white balance.
+        """
+        self.options = options or SimulatedOptions()
+        rng = self._stream(_STREAM_PANEL)
+        self.panel = panel or _panel(self.options, rng)
+        base = parameters or _default_parameters()
+        self.parameters = replace(base, smear=smear_of_sample(rng, base.smear))
+        self.parameters.check()
+        self.truth: FieldTruth | None = None
+        self._sleep = sleep
+        self._open = False
+        self._field = 0
+        self._shots = 0
+        self._faults: dict[Fault, int | None] = {}
+        self._specimen: tuple[int, Specimen] | None = None
+        self._last: NDArray[np.uint8] | None = None
+        self._settings = CameraSettings(
+            exposure_us=REFERENCE_EXPOSURE_US,
+            gain=1.0,
+            red_gain=_stepped(NEUTRAL_GAINS[0], GAIN_STEP),
+            blue_gain=_stepped(NEUTRAL_GAINS[1], GAIN_STEP),
+            focus_um=_stepped(self.options.defocus_um, FOCUS_STEP_UM),
+        )
+        self._bad = _bad_fields(self.options, self._stream(_STREAM_BAD))
+        if self.options.fault is not None:
+            self.switch_on(self.options.fault)
+
+    @classmethod
+    def from_spec(cls, spec: str) -> Self:
+        """From ``simulated:?...``; see `parse_simulated`."""
+        return cls(parse_simulated(spec))
+
+    @property
+    def name(self) -> str:
+        return format_simulated(self.options)
+
+    @property
+    def field_count(self) -> int:
+        """How many places the stage reaches."""
+        return self.options.fields
+
+    @property
+    def field_index(self) -> int:
+        """Where the stage stands, from 0."""
+        return self._field
+
+    @property
+    def settings(self) -> CameraSettings:
+        """What the camera reports."""
+        return self._settings
+
+    def open(self) -> None:
+        if self._fault("unplugged"):
+            raise capture_error("not_found", f"{self.name}: there is no such camera")
+        self._open = True
+
+    def close(self) -> None:
+        self._open = False
+
+    def apply(self, settings: CameraSettings) -> CameraSettings:
+        """Set what is given and read back, in the steps of the camera's parts."""
+        settings.validate()
+        self._must_be_open()
+        asked = settings.given()
+        taken = self._settings.given()
+        if "exposure_us" in asked:
+            taken["exposure_us"] = float(round(asked["exposure_us"]))
+        if "gain" in asked:
+            taken["gain"] = _stepped(_bounded(asked["gain"], GAIN_LIMITS), GAIN_STEP)
+        for name in ("red_gain", "blue_gain"):
+            if name in asked:
+                taken[name] = _stepped(asked[name], GAIN_STEP)
+        if "focus_um" in asked:
+            taken["focus_um"] = _stepped(
+                _bounded(asked["focus_um"], FOCUS_LIMITS_UM), FOCUS_STEP_UM
+            )
+        # A real camera too keeps what it could take of a refused request.
+        self._settings = CameraSettings(**taken)
+        refused = refused_settings(settings, self._settings, _agrees)
+        if refused:
+            raise capture_error("setting_refused", f"{self.name}: {'; '.join(refused)}")
+        return self._settings
+
+    def frame(self, deadline_s: float) -> Frame:
+        """The field under the objective, as it now is: lamp, settings, faults."""
+        self._must_be_open()
+        if self._fault("unplugged"):
+            self._count_down("unplugged")
+            self._open = False
+            raise capture_error("unplugged", f"{self.name}: the camera was unplugged")
+        exposure_us = self._settings.exposure_us or REFERENCE_EXPOSURE_US
+        if self._fault("timeout") or exposure_us / 1e6 > deadline_s:
+            self._count_down("timeout")
+            self._sleep(max(0.0, deadline_s))
+            raise capture_error("timeout", f"{self.name}: no frame within {deadline_s:g} s")
+        pixels = self._last if self._fault("frozen") else None
+        if pixels is None:
+            pixels = self._taken()
+        self._last = pixels
+        self._count_down("frozen")
+        self._count_down("dark")
+        if self._fault("swapped_channels"):
+            self._count_down("swapped_channels")
+            pixels = np.ascontiguousarray(pixels[..., ::-1])
+        metadata: dict[str, str | int | float | bool] = {
+            "simulated": True,
+            "field": self._field + 1,
+            "um_per_px": self.options.um_per_px,
+            **self._settings.given(),
+        }
+        return Frame(pixels, self._source(), datetime.now(UTC), metadata)
+
+    def move_to_next_field(self) -> None:
+        """Move the stage on; raises CaptureError at the slide's last field."""
+        self.move_to_field(self._field + 1)
+
+    def move_to_field(self, index: int) -> None:
+        """Move the stage to a field, from 0; raises CaptureError where there is none."""
+        if not 0 <= index < self.options.fields:
+            raise capture_error(
+                "not_found",
+                f"{self.name}: the slide has {self.options.fields} fields and no further one",
+                action="Ask for fewer fields, or for a slide with more (fields=...).",
+            )
+        self._field = index
+
+    def switch_on(self, fault: Fault, *, frames: int | None = None) -> None:
+        """Switch a fault on, for the next ``frames`` frames or until `switch_off`."""
+        if fault not in FAULTS:
+            raise UsageError(f"no fault is called {fault!r}; known are {', '.join(FAULTS)}")
+        if frames is None or frames > 0:
+            self._faults[fault] = frames
+
+    def switch_off(self, fault: Fault) -> None:
+        """Switch a fault off; harmless where it is not on."""
+        self._faults.pop(fault, None)
+
+    def bad_field(self, index: int) -> BadField | None:
+        """What is deliberately wrong with a field, None for a good one."""
+        return self._bad.get(index)
+
+    def _taken(self) -> NDArray[np.uint8]:
+        settings, base = self._settings, self.parameters
+        bad = self._bad.get(self._field)
+        exposure_us = settings.exposure_us or REFERENCE_EXPOSURE_US
+        level = base.sensor.background_level * exposure_us / REFERENCE_EXPOSURE_US
+        light = 1.0
+        if bad == "underexposed":
+            light = BAD_LIGHT
+        if self._fault("dark"):
+            light = 0.0
+        z_um = base.optics.defocus_um + (settings.focus_um or 0.0)
+        if bad == "defocused":
+            z_um += BAD_DEFOCUS_UM
+        parameters = replace(
+            base,
+            optics=replace(base.optics, defocus_um=_bounded(z_um, FOCUS_LIMITS_UM)),
+            sensor=replace(
+                base.sensor,
+                background_level=min(50.0, level * light),
+                gain=settings.gain or 1.0,
+                white_balance=(settings.red_gain or 1.0, settings.blue_gain or 1.0),
+            ),
+        )
+        self._shots += 1
+        taken = photograph(
+            self._placed(),
+            parameters=parameters,
+            rng=self._stream(_STREAM_NOISE, self._field, self._shots),
+            source=self._source(),
+        )
+        self.truth = taken.truth
+        return taken.frame.pixels
+
+    def _placed(self) -> Specimen:
+        """The place under the objective; drawn once while the stage stands."""
+        if self._specimen is None or self._specimen[0] != self._field:
+            parameters = self.parameters
+            if self._bad.get(self._field) == "empty":
+                empty = replace(parameters.smear, film_thickness_um=BAD_THICKNESS_UM)
+                parameters = replace(parameters, smear=empty)
+            drawn = draw_specimen(
+                self.panel,
+                rng=self._stream(_STREAM_FIELD, self._field),
+                width_px=self.options.width_px,
+                height_px=self.options.height_px,
+                um_per_px=self.options.um_per_px,
+                parameters=parameters,
+                margin_px=MARGIN_PX,
+            )
+            self._specimen = (self._field, drawn)
+        return self._specimen[1]
+
+    def _stream(self, *key: int) -> np.random.Generator:
+        return np.random.default_rng([self.options.seed, *key])
+
+    def _source(self) -> str:
+        return f"{SCHEME}seed-{self.options.seed}-field-{self._field + 1:02d}"
+
+    def _must_be_open(self) -> None:
+        if not self._open:
+            raise capture_error("not_found", f"{self.name}: the camera is not open")
+
+    def _fault(self, fault: Fault) -> bool:
+        return fault in self._faults
+
+    def _count_down(self, fault: Fault) -> None:
+        left = self._faults.get(fault)
+        if left is None:
+            return
+        if left <= 1:
+            self.switch_off(fault)
+        else:
+            self._faults[fault] = left - 1
+
+
+def _default_parameters() -> SimulationParameters:
+    return SimulationParameters(
+        smear=SmearParameters(white_cell_factor=WHITE_CELL_FACTOR),
+        optics=OpticsParameters(lamp_rgb=LAMP_RGB, vignette=0.10, tilt_x=0.03, tilt_y=-0.02),
+        sensor=SensorParameters(background_level=REFERENCE_LEVEL),
+    )
+
+
+def _panel(options: SimulatedOptions, rng: np.random.Generator) -> CBCPanel:
+    drawn = draw_panel(rng, hgb_g_per_l=options.hgb_g_per_l)
+    if options.mcv_fl is None and options.mchc_g_per_l is None:
+        return drawn
+    return CBCPanel.from_indices(
+        hgb_g_per_l=drawn.hgb_g_per_l,
+        mcv_fl=options.mcv_fl or drawn.mcv_fl,
+        mchc_g_per_l=options.mchc_g_per_l or drawn.mchc_g_per_l,
+        wbc_1e9_per_l=drawn.wbc_1e9_per_l,
+        plt_1e9_per_l=drawn.plt_1e9_per_l,
+    )
+
+
+def _bad_fields(options: SimulatedOptions, rng: np.random.Generator) -> dict[int, BadField]:
+    """Which fields are bad and how; the first is spared while others are left."""
+    first = 1 if options.bad < options.fields else 0
+    chosen = rng.permutation(np.arange(first, options.fields))[: options.bad]
+    return {
+        int(index): BAD_FIELDS[place % len(BAD_FIELDS)]
+        for place, index in enumerate(sorted(chosen.tolist()))
+    }
+
+
+def _unknown(name: str) -> str:
+    known = [*OPTIONS, "fault"]
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+    if near:
+        return f"no option {name!r}; did you mean {near[0]}?"
+    return f"no option {name!r}; known are {', '.join(known)}"
+
+
+def _value(name: str, text: str, spec: str) -> int | float:
+    option = OPTIONS[name]
+    kind = "a whole number" if option.whole else "a number"
+    bounds = f"{kind} from {option.low:g} to {option.high:.10g}"
+    # int() and float() also read what nobody means here: underscores, blanks, "infinity".
+    try:
+        if not text.isascii() or "_" in text or text != text.strip():
+            raise ValueError
+        value = int(text) if option.whole else float(text)
+    except ValueError:
+        raise UsageError(f"{spec}: {name} must be {bounds}, not {text!r}") from None
+    if not (math.isfinite(value) and option.low <= value <= option.high):
+        raise UsageError(f"{spec}: {name} must be {bounds}, not {text}")
+    return value
+
+
+def _fault(text: str, spec: str) -> Fault:
+    for fault in FAULTS:
+        if text == fault:
+            return fault
+    near = difflib.get_close_matches(text, FAULTS, n=1, cutoff=0.4)
+    meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(FAULTS)}"
+    raise UsageError(f"{spec}: no fault {text!r}; {meant}")
+
+
+def _stepped(value: float, step: float) -> float:
+    return round(value / step) * step
+
+
+def _bounded(value: float, limits: tuple[float, float]) -> float:
+    return min(limits[1], max(limits[0], value))
+
+
+def _agrees(name: str, asked: float, got: float) -> bool:
+    steps = {"exposure_us": 1.0, "focus_um": FOCUS_STEP_UM}
+    return abs(asked - got) <= steps.get(name, GAIN_STEP)

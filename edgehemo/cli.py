@@ -1,0 +1,165 @@
+"""The `edgehemo` command: finds a command, runs it, and turns errors into one line.
+
+Built-in commands are imported when they are called. The workstation's commands (train, export,
+calibrate, ...) come from the entry-point group `edgehemo.commands`, which is read only when a
+name is no built-in or when help is asked, so a device without PyTorch starts as fast as before.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NoReturn
+
+import click
+
+from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EdgeHemoError, MissingDependencyError
+from edgehemo.version import __version__
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
+ENTRY_POINT_GROUP = "edgehemo.commands"
+EXIT_INTERRUPTED = 130
+
+# name -> what the list of commands says of it; each lives in edgehemo.commands.<name>.
+BUILT_IN = {
+    "demo": "Run a whole screening in the simulated microscope.",
+    "screen": "Screen one sample: result.json, report.html, annotated fields.",
+    "quality": "Check focus, light, stain and density of images.",
+    "cells": "Find the red cells, white cells and platelets of images.",
+    "estimate": "Estimate HGB, HCT and RBC from the images of one sample.",
+    "bench": "Time each stage of a screening on this machine.",
+    "doctor": "Say what is installed and plugged in, and what is wrong.",
+}
+
+
+class CommandGroup(click.Group):
+    """Built-in commands and those of installed distributions, loaded when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [*BUILT_IN, *sorted(_entry_points())]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name in BUILT_IN:
+            module = importlib.import_module(f"edgehemo.commands.{cmd_name}")
+            return _as_command(getattr(module, cmd_name), cmd_name)
+        entry_point = _entry_points().get(cmd_name)
+        return None if entry_point is None else _as_command(_loaded(entry_point), cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if not name.startswith("-") and self.get_command(ctx, name) is None:
+            near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else "see `edgehemo --help`"
+            raise click.UsageError(f"no command {name!r}; {hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        rows = list(BUILT_IN.items())
+        for name, entry_point in sorted(_entry_points().items()):
+            try:
+                command = _as_command(_loaded(entry_point), name)
+            except MissingDependencyError:
+                rows.append((name, 'Not available here: pip install "edgehemo[host]"'))
+            else:
+                rows.append((name, command.get_short_help_str(limit=60)))
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+@click.group(
+    cls=CommandGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, prog_name="edgehemo")
+def edgehemo() -> None:
+    """Offline anaemia screening from stained blood smears.
+
+    A research and screening aid, never a diagnosis.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line and return its exit code: 0 done, 1 withheld, 2 bad usage or input."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        result = edgehemo.main(given, prog_name="edgehemo", standalone_mode=False)
+    except click.exceptions.Exit as ending:
+        return ending.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.ctx.get_help() if error.ctx else error.format_message(), err=True)
+        return EXIT_BAD_INPUT
+    except click.ClickException as error:
+        return _complain(_one_line(error.format_message()), EXIT_BAD_INPUT)
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        return _complain("interrupted", EXIT_INTERRUPTED)
+    except EdgeHemoError as error:
+        return _complain(_one_line(str(error)), error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if not missing or missing.startswith("edgehemo"):
+            raise
+        return _complain(_what_to_install(missing, given), EXIT_BAD_INPUT)
+    except BrokenPipeError:
+        # The reader of our output has gone; nothing is left to say and nobody to say it to.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BAD_INPUT
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _complain(f"{where}{error.strerror or error}", EXIT_BAD_INPUT)
+    return result if isinstance(result, int) else EXIT_DONE
+
+
+def main() -> NoReturn:
+    """The console script."""
+    sys.exit(run())
+
+
+def _complain(line: str, exit_code: int) -> int:
+    click.echo(f"edgehemo: {line}", err=True)
+    return exit_code
+
+
+def _one_line(message: str) -> str:
+    return " ".join(message.split())
+
+
+def _what_to_install(missing: str, arguments: Sequence[str]) -> str:
+    built_in = bool(arguments) and arguments[0] in BUILT_IN
+    extra = "edgehemo" if built_in else '"edgehemo[host]"'
+    return f"this needs {missing}, which is not installed: pip install {extra}"
+
+
+def _entry_points() -> dict[str, EntryPoint]:
+    from importlib.metadata import entry_points
+
+    return {
+        entry.name: entry
+        for entry in entry_points(group=ENTRY_POINT_GROUP)
+        if entry.name not in BUILT_IN
+    }
+
+
+def _loaded(entry_point: EntryPoint) -> Any:
+    try:
+        return entry_point.load()
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"`edgehemo {entry_point.name}` is a workstation's command and cannot be loaded here "
+            f'({_one_line(str(error))}): pip install "edgehemo[host]"'
+        ) from error
+
+
+def _as_command(value: Any, name: str) -> click.Command:
+    if not isinstance(value, click.Command):
+        raise MissingDependencyError(
+            f"what is installed as `edgehemo {name}` is no command of this version; "
+            'reinstall it: pip install --force-reinstall "edgehemo[host]"'
+        )
+    return value

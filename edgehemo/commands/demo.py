@@ -1,0 +1,48 @@
+"""`edgehemo demo`: the whole screening, on the simulated microscope."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from edgehemo.commands import common
+
+
+@click.command()
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder for the report [default: edgehemo-demo].",
+)
+@common.json_option
+def demo(out: Path | None, json_file: str | None) -> int:
+    """Screen a simulated slide with known blood, bad fields and all, and write its report."""
+    from edgehemo import demo as demonstration
+    from edgehemo.commands.estimate import sample_lines
+
+    common.say("SIMULATED: a slide drawn by the simulated microscope, no real blood", json_file)
+    with common.Progress("screening", total=demonstration.DEMO_SLIDE.fields) as progress:
+        result, panel = demonstration.run(
+            out or demonstration.DEFAULT_FOLDER, lambda _: progress.advance()
+        )
+    record = result.record
+    sample = record["sample"]
+    for entry in record["images"]:
+        if "error" in entry:
+            common.complain(entry["error"])
+        elif not entry["accepted"]:
+            failed = ", ".join(c["name"] for c in entry["checks"] if c["verdict"] == "fail")
+            common.say(f"refused {entry['image']}: {failed}", json_file)
+    common.say(f"{sample['accepted']} of {sample['images']} fields accepted", json_file)
+    for line in sample_lines({**sample, "withheld": record["withheld"]}):
+        common.say(line, json_file)
+    common.say(
+        f"the slide was drawn from HGB {panel.hgb_g_per_l:.0f} g/L, HCT {panel.hct_l_per_l:.3f} "
+        f"L/L, RBC {panel.rbc_1e12_per_l:.2f} 10^12/L",
+        json_file,
+    )
+    common.write_json(json_file, "demo", {**record, "schema": "edgehemo.demo/1"})
+    common.say(f"report: {result.report}", json_file)
+    return common.exit_code(record["images"], withheld=record["withheld"] is not None)

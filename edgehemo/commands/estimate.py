@@ -1,0 +1,101 @@
+"""`edgehemo estimate`: HGB, HCT and RBC of one sample from its images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from edgehemo.commands import common
+
+if TYPE_CHECKING:
+    from edgehemo.screening import FieldReading
+
+
+@click.command()
+@common.images_argument
+@common.bundle_option
+@common.profile_option
+@common.scale_option
+@common.json_option
+def estimate(
+    images: tuple[str, ...],
+    bundle: Path | None,
+    profile: Path | None,
+    um_per_px: float | None,
+    json_file: str | None,
+) -> int:
+    """Estimate HGB, HCT and RBC from IMAGE... of one sample (files or folders).
+
+    Concentrations need a profile with an analyser calibration; without one there are indices and
+    the words "not calibrated". Exit code 1 when no field could be trusted.
+    """
+    from edgehemo.api import screen
+    from edgehemo.report.record import estimate_record, image_record
+    from edgehemo.screening import UnreadableImage
+
+    with common.Progress("measuring") as progress:
+        result = screen(
+            images,
+            bundle=bundle,
+            profile=profile,
+            um_per_px=um_per_px,
+            on_image=lambda _: progress.advance(),
+        )
+    reading = result.reading
+    entries = []
+    for item in reading.images:
+        if isinstance(item, UnreadableImage):
+            entries.append(common.failed(item.image, item.error))
+        else:
+            entries.append(_field(item, image_record(item, None)))
+    sample = estimate_record(reading)
+    sample["accepted"] = len(reading.accepted)
+    sample["indices"] = reading.indices.as_json() if reading.indices is not None else None
+    sample["withheld"] = result.record["withheld"]
+    for line in sample_lines(sample):
+        common.say(line, json_file)
+    common.write_json(json_file, "estimate", {"images": entries, "sample": sample})
+    return common.exit_code(entries, withheld=reading.withheld is not None)
+
+
+def sample_lines(sample: dict[str, Any]) -> list[str]:
+    """What a sample came to, for people: one line a measurand."""
+    if sample["withheld"] is not None:
+        withheld = sample["withheld"]
+        return [f"withheld: {withheld['reason']}", f"  {withheld['action']}"]
+    lines = []
+    for name, label, unit, digits in (
+        ("hgb_g_per_l", "HGB", "g/L", 0),
+        ("hct_l_per_l", "HCT", "L/L", 3),
+        ("rbc_1e12_per_l", "RBC", "10^12/L", 2),
+    ):
+        item = sample[name]
+        if item is None:
+            lines.append(f"{label}: {sample['reasons'].get(name, 'withheld')}")
+        else:
+            low, high = f"{item['low']:.{digits}f}", f"{item['high']:.{digits}f}"
+            lines.append(f"{label}: {item['value']:.{digits}f} {unit} (95 %: {low} to {high})")
+    indices = sample["indices"]
+    rbc = indices["rbc_index"]
+    lines.append(
+        f"indices: hgb {indices['hgb_index']:.4f}, hct {indices['hct_index']:.4f}, "
+        f"rbc {'none' if rbc is None else f'{rbc:.0f} per mm2'}"
+    )
+    return lines
+
+
+def _field(reading: FieldReading, record: dict[str, Any]) -> dict[str, Any]:
+    indices = record["indices"] or {}
+    return {
+        "image": reading.image,
+        "accepted": reading.accepted,
+        "failed": [check.code for check in reading.quality.failed],
+        "hgb_index": indices.get("hgb_index"),
+        "hct_index": indices.get("hct_index"),
+        "rbc_index": indices.get("rbc_index"),
+        "um_per_px": reading.um_per_px,
+        "scale_source": reading.scale_source,
+        "indices": record["indices"],
+    }

@@ -1,0 +1,147 @@
+"""The one table of estimators, from physics, that calibration chooses from and the device uses.
+
+Each estimator is a straight line on one or two features of a pooled sample: analyser pairs are few,
+and every feature more costs more than it explains. Each feature names the direction in which
+physics makes it move, so that a line fitted the wrong way round is never chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from edgehemo.estimate.records import FieldIndices, Measurand
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One number of a sample.
+
+    of: from (pooled) indices, None where a part of it is missing. needs_scale: meaningless where
+    the scale was taken from the red cells themselves. needs_finder: stands on the cell finder.
+    why: the physics. The slope of every feature is expected to be positive.
+    """
+
+    name: str
+    of: Callable[[FieldIndices], float | None]
+    why: str
+    needs_scale: bool = False
+    needs_finder: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Estimator:
+    """A line on one or two features, for the measurands it makes sense for."""
+
+    name: str
+    measurands: tuple[Measurand, ...]
+    features: tuple[Feature, ...]
+
+    @property
+    def needs_scale(self) -> bool:
+        return any(feature.needs_scale for feature in self.features)
+
+    @property
+    def needs_finder(self) -> bool:
+        return any(feature.needs_finder for feature in self.features)
+
+    def values(self, indices: FieldIndices) -> tuple[float, ...] | None:
+        """The features of (pooled) indices, None where one is missing."""
+        found: list[float] = []
+        for feature in self.features:
+            value = feature.of(indices)
+            if value is None:
+                return None
+            found.append(float(value))
+        return tuple(found)
+
+
+def _covered_cells(indices: FieldIndices) -> float | None:
+    """Cells per mm^2 that would cover as much as is covered."""
+    if indices.cell_area_um2 is None or indices.cell_area_um2 <= 0:
+        return None
+    return indices.cell_cover / (indices.cell_area_um2 * 1e-6)
+
+
+def _counted_cover(indices: FieldIndices) -> float | None:
+    if indices.rbc_per_mm2 is None or indices.cell_area_um2 is None:
+        return None
+    return indices.rbc_per_mm2 * indices.cell_area_um2 * 1e-6
+
+
+def _counted_absorbance(indices: FieldIndices) -> float | None:
+    cover = _counted_cover(indices)
+    return None if cover is None else cover * indices.cell_od_green
+
+
+ABSORBANCE_GREEN = Feature(
+    "field_od_green",
+    lambda indices: indices.field_od_green,
+    "absorbing mass per area (Beer-Lambert); haemoglobin and the eosin bound to it absorb in green",
+)
+ABSORBANCE_BLUE = Feature(
+    "field_od_blue",
+    lambda indices: indices.field_od_blue,
+    "absorbing mass per area (Beer-Lambert); the Soret band of haemoglobin lies in blue",
+)
+DARK_SHARE = Feature(
+    "dark_share",
+    lambda indices: indices.dark_share,
+    "share of the smear with appreciable absorbance: cover without the thin parts of pale cells",
+)
+COVER = Feature(
+    "cell_cover",
+    lambda indices: indices.cell_cover,
+    "packed area: grows with the volume fraction of cells at a like thickness of the smear",
+)
+CELL_DENSITY = Feature(
+    "cell_od_green",
+    lambda indices: indices.cell_od_green,
+    "haemoglobin per area of cell: falls in hypochromia",
+)
+COUNT = Feature(
+    "rbc_per_mm2",
+    lambda indices: indices.rbc_per_mm2,
+    "red cells per area of smear",
+    needs_scale=True,
+    needs_finder=True,
+)
+COVERED_CELLS = Feature(
+    "cover_per_cell_area",
+    _covered_cells,
+    "cover over the area of one cell: red cells per area, clumps included",
+    needs_scale=True,
+)
+COUNTED_COVER = Feature(
+    "count_times_cell_area",
+    _counted_cover,
+    "red cells per area times the area of one: cover with overlaps counted twice, as volume is",
+    needs_finder=True,
+)
+COUNTED_ABSORBANCE = Feature(
+    "count_times_cell_absorbance",
+    _counted_absorbance,
+    "red cells per area times the haemoglobin of one, as HGB = RBC x MCH",
+    needs_finder=True,
+)
+
+_ALL: tuple[Measurand, ...] = ("hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l")
+
+ESTIMATORS: tuple[Estimator, ...] = (
+    Estimator("absorbance", _ALL, (ABSORBANCE_GREEN,)),
+    Estimator("dark-share", _ALL, (DARK_SHARE,)),
+    Estimator("cover", _ALL, (COVER,)),
+    Estimator("blue-absorbance", ("hgb_g_per_l",), (ABSORBANCE_BLUE,)),
+    Estimator("cell-absorbance", ("hgb_g_per_l",), (CELL_DENSITY,)),
+    Estimator("cover-and-cell-absorbance", ("hgb_g_per_l",), (COVER, CELL_DENSITY)),
+    Estimator("counted-absorbance", ("hgb_g_per_l",), (COUNTED_ABSORBANCE,)),
+    Estimator("counted-cover", ("hct_l_per_l",), (COUNTED_COVER,)),
+    Estimator("count", ("rbc_1e12_per_l", "hct_l_per_l"), (COUNT,)),
+    Estimator("cover-per-cell-area", ("rbc_1e12_per_l",), (COVERED_CELLS,)),
+)
+BY_NAME: Mapping[str, Estimator] = {estimator.name: estimator for estimator in ESTIMATORS}
+
+
+def estimators_of(measurand: Measurand) -> tuple[Estimator, ...]:
+    """The candidates for one measurand, simplest first."""
+    return tuple(estimator for estimator in ESTIMATORS if measurand in estimator.measurands)

@@ -1,0 +1,249 @@
+"""From the pooled indices of a sample to concentrations, through the profile's calibration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from edgehemo.estimate.estimators import BY_NAME, Estimator
+from edgehemo.estimate.pooling import leave_one_field_out
+from edgehemo.estimate.records import (
+    MEASURANDS,
+    CalibrationGrade,
+    FieldIndices,
+    Interval,
+    Measurand,
+    SampleEstimate,
+    SampleIndices,
+)
+
+if TYPE_CHECKING:
+    from edgehemo.profile import AnalyserCalibration, CalibrationProfile, MeasurandCalibration
+
+NOT_CALIBRATED = "not calibrated: no analyser calibration in the profile"
+# How far beyond what the calibration saw a line is trusted, as a share of the range it saw.
+EXTRAPOLATION_MARGIN = 0.10
+
+_NUMERATORS = {
+    # name: (numerator, denominator, factor). L/L over 10^12/L is 10^-12 L = 1000 fL; g/L over
+    # 10^12/L is pg; g/L over L/L is g/L.
+    "mcv_fl": ("hct_l_per_l", "rbc_1e12_per_l", 1000.0),
+    "mch_pg": ("hgb_g_per_l", "rbc_1e12_per_l", 1.0),
+    "mchc_g_per_l": ("hgb_g_per_l", "hct_l_per_l", 1.0),
+}
+_SHORT = {"hgb_g_per_l": "HGB", "hct_l_per_l": "HCT", "rbc_1e12_per_l": "RBC"}
+
+
+def estimate_sample(
+    pooled: SampleIndices,
+    profile: CalibrationProfile | None,
+    *,
+    bundle_sha256: str | None = None,
+) -> SampleEstimate:
+    """Estimate HGB, HCT and RBC of one sample with 95 % prediction intervals.
+
+    A value is None with its reason where the profile holds no calibration for it, where the
+    calibration does not hold (another flat field, scale or model bundle), where an index is
+    missing, or where the sample lies more than 10 % of the calibrated range outside it.
+
+    The interval is t x sqrt(s^2 (1 + h) + e^2): s the calibration's prediction standard deviation,
+    h the sample's leverage (Draper and Smith, Applied Regression Analysis), e the error between
+    this sample's fields (jackknife). The calibration's scatter holds some of e already, so the
+    interval errs on the wide side.
+    """
+    analyser = profile.analyser if profile is not None else None
+    if profile is None or analyser is None:
+        return _nothing(NOT_CALIBRATED)
+    if mismatch := profile.analyser_mismatch():
+        return _nothing(mismatch)
+    values: dict[Measurand, Interval] = {}
+    reasons: dict[str, str] = {}
+    estimators: dict[str, str] = {}
+    for measurand in MEASURANDS:
+        calibration = analyser.of(measurand)
+        outcome = (
+            f"not calibrated: the profile has no calibration of {_SHORT[measurand]}"
+            if calibration is None
+            else _estimated(pooled, calibration, analyser, bundle_sha256)
+        )
+        if isinstance(outcome, str):
+            reasons[measurand] = outcome
+        else:
+            values[measurand] = outcome
+        if calibration is not None:
+            estimators[measurand] = calibration.estimator
+    derived, missing = _derived(values)
+    reasons |= missing
+    return SampleEstimate(
+        hgb_g_per_l=values.get("hgb_g_per_l"),
+        hct_l_per_l=values.get("hct_l_per_l"),
+        rbc_1e12_per_l=values.get("rbc_1e12_per_l"),
+        mcv_fl=derived.get("mcv_fl"),
+        mch_pg=derived.get("mch_pg"),
+        mchc_g_per_l=derived.get("mchc_g_per_l"),
+        reasons=reasons,
+        estimators=estimators,
+        calibration=analyser.grade,
+        notes=_notes(analyser, derived, estimators),
+    )
+
+
+def predict(calibration: MeasurandCalibration, features: tuple[float, ...]) -> float:
+    """The line's value at features, in the measurand's unit."""
+    intercept, *slopes = calibration.coefficients
+    return intercept + sum(b * x for b, x in zip(slopes, features, strict=True))
+
+
+def leverage(calibration: MeasurandCalibration, features: tuple[float, ...]) -> float:
+    """x' (X'X)^-1 x of a new sample: how far it lies from the middle of the calibration."""
+    x = (1.0, *features)
+    rows = calibration.unscaled_covariance
+    return max(0.0, sum(x[i] * rows[i][j] * x[j] for i in range(len(x)) for j in range(len(x))))
+
+
+def _estimated(
+    pooled: SampleIndices,
+    calibration: MeasurandCalibration,
+    analyser: AnalyserCalibration,
+    bundle_sha256: str | None,
+) -> Interval | str:
+    estimator = BY_NAME.get(calibration.estimator)
+    if estimator is None or calibration.features != tuple(f.name for f in estimator.features):
+        return (
+            f"the profile's estimator {calibration.estimator!r} is not known to this software: "
+            "calibrate again or update edgehemo"
+        )
+    if reason := _unusable(estimator, pooled.mean, analyser, bundle_sha256):
+        return reason
+    features = estimator.values(pooled.mean)
+    if features is None:
+        return f"the fields do not give {', '.join(calibration.features)}"
+    if reason := _outside(calibration, features):
+        return reason
+    value = predict(calibration, features)
+    low, high = _widened(calibration.value_low, calibration.value_high)
+    if not low <= value <= high:
+        return (
+            f"outside the range of the calibration ({calibration.value_low:g} to "
+            f"{calibration.value_high:g}); calibrate with samples beyond it"
+        )
+    between = _between_fields(pooled, estimator, calibration)
+    variance = calibration.prediction_sd**2 * (1.0 + leverage(calibration, features)) + between**2
+    reach = calibration.t95 * math.sqrt(variance)
+    return Interval(value, max(0.0, value - reach), value + reach)
+
+
+def _unusable(
+    estimator: Estimator,
+    mean: FieldIndices,
+    analyser: AnalyserCalibration,
+    bundle_sha256: str | None,
+) -> str:
+    if estimator.needs_scale and mean.scale_source not in ("profile", "given"):
+        return "its estimator needs a measured scale: calibrate the scale or give --um-per-px"
+    both = {bundle_sha256, analyser.bundle_sha256} - {None}
+    if estimator.needs_finder and len(both) == 2:
+        return "the model bundle changed since the analyser calibration: repeat it"
+    return ""
+
+
+def _outside(calibration: MeasurandCalibration, features: tuple[float, ...]) -> str:
+    for name, x, lowest, highest in zip(
+        calibration.features,
+        features,
+        calibration.feature_low,
+        calibration.feature_high,
+        strict=True,
+    ):
+        low, high = _widened(lowest, highest)
+        if not low <= x <= high:
+            return (
+                f"outside the range of the calibration: {name} {x:.3g} is not within "
+                f"{lowest:.3g} to {highest:.3g}; calibrate with samples like this one"
+            )
+    return ""
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    margin = EXTRAPOLATION_MARGIN * (high - low)
+    return low - margin, high + margin
+
+
+def _between_fields(
+    pooled: SampleIndices, estimator: Estimator, calibration: MeasurandCalibration
+) -> float:
+    """Standard error of the value from the scatter between fields, in the measurand's unit.
+
+    Never below what the calibration's own samples lead one to expect: two fields may agree by
+    chance. One field alone says nothing of its scatter: then only the expectation counts, and
+    where the calibration had single fields too, its residuals hold it already.
+    """
+    count = len(pooled.fields)
+    expected = (calibration.between_field_sd or 0.0) / math.sqrt(count)
+    left_out = [estimator.values(mean) for mean in leave_one_field_out(pooled)]
+    values = [predict(calibration, features) for features in left_out if features is not None]
+    if len(values) < 2:
+        return expected
+    centre = sum(values) / len(values)
+    scatter = sum((value - centre) ** 2 for value in values)
+    return max(expected, math.sqrt(scatter * (len(values) - 1) / len(values)))
+
+
+def _derived(values: Mapping[Measurand, Interval]) -> tuple[dict[str, Interval], dict[str, str]]:
+    """MCV, MCH and MCHC with relative errors added in quadrature.
+
+    The errors of the two parts mostly go the same way (both grow with the cover), which a ratio
+    forgives: taking them for independent errs on the wide side.
+    """
+    found: dict[str, Interval] = {}
+    reasons: dict[str, str] = {}
+    by_name: Mapping[str, Interval] = {str(name): item for name, item in values.items()}
+    for name, (above, below, factor) in _NUMERATORS.items():
+        upper, lower = by_name.get(above), by_name.get(below)
+        if upper is None or lower is None:
+            missing = [_SHORT[part] for part in (above, below) if part not in by_name]
+            reasons[name] = f"needs {' and '.join(missing)}"
+            continue
+        if upper.value <= 0 or lower.value <= 0:
+            reasons[name] = "a part of it is not above zero"
+            continue
+        value = factor * upper.value / lower.value
+        relative = math.hypot(_relative_reach(upper), _relative_reach(lower))
+        found[name] = Interval(value, value * math.exp(-relative), value * math.exp(relative))
+    return found, reasons
+
+
+def _relative_reach(interval: Interval) -> float:
+    return (interval.high - interval.value) / interval.value
+
+
+def _notes(
+    analyser: AnalyserCalibration, derived: Mapping[str, Interval], estimators: Mapping[str, str]
+) -> tuple[str, ...]:
+    notes = []
+    if analyser.grade == "demonstration":
+        notes.append(
+            f"demonstration: calibrated on {analyser.samples} samples, too few to claim accuracy"
+        )
+    if analyser.refused_fields:
+        notes.append(f"calibrated with {analyser.refused_fields} fields that quality had refused")
+    if analyser.scale_source == "red_cells":
+        notes.append("calibrated at the red cells' own scale, which cannot see their true size")
+    for name in derived:
+        above, below, _ = _NUMERATORS[name]
+        if estimators.get(above) == estimators.get(below):
+            notes.append(
+                f"{name.split('_')[0].upper()} stands on one and the same index twice "
+                "and says little of its own"
+            )
+    return tuple(notes)
+
+
+def _nothing(reason: str) -> SampleEstimate:
+    names = (*MEASURANDS, *_NUMERATORS)
+    grade: CalibrationGrade = "none"
+    return SampleEstimate(
+        None, None, None, None, None, None,
+        reasons=dict.fromkeys(names, reason), estimators={}, calibration=grade,
+    )  # fmt: skip

@@ -1,0 +1,41 @@
+"""Opens what a screening runs on: the device configuration, the bundle, the profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgehemo.bundle import Bundle, load_bundle
+from edgehemo.cells.finder import CellFinder, open_cell_finder
+from edgehemo.device import DeviceConfiguration, load_device
+from edgehemo.profile import CalibrationProfile, load_profile
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """The three artefacts of this device, opened; profile and its name are None without one."""
+
+    device: DeviceConfiguration
+    bundle: Bundle
+    finder: CellFinder
+    profile: CalibrationProfile | None
+    profile_name: str | None
+
+
+def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equipment:
+    """Open what was named, else what the device configuration names, else what is shipped.
+
+    Raises DeviceError, BundleError or ProfileError, one line each.
+    """
+    device = load_device(None)
+    bundle_path = bundle if bundle is not None else device.paths.bundle
+    profile_path = profile if profile is not None else device.paths.profile
+    loaded_profile = load_profile(profile_path) if profile_path is not None else None
+    loaded_bundle = load_bundle(Path(bundle_path) if bundle_path is not None else None)
+    return Equipment(
+        device=device,
+        bundle=loaded_bundle,
+        finder=open_cell_finder(loaded_bundle, threads=device.inference.threads),
+        profile=loaded_profile,
+        profile_name=Path(profile_path).name if profile_path is not None else None,
+    )

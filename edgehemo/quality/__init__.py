@@ -1,0 +1,7 @@
+"""Can this field be trusted? Named checks with value, limit, verdict and what to do."""
+
+from edgehemo.quality.artefacts import artefact_mask
+from edgehemo.quality.check import Check, QualityReport, Verdict
+from edgehemo.quality.field_quality import check_field
+
+__all__ = ["Check", "QualityReport", "Verdict", "artefact_mask", "check_field"]

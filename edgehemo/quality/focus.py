@@ -1,0 +1,186 @@
+"""Is it sharp? The blur of the cells' outlines, in um, whatever the light and the stain.
+
+The measure is a squared gradient (among the measures of least error on blood smears; see
+``benchmarks/focus_measures.py``) normalised by itself: the gradient energy along the cells'
+outlines after a little smoothing, over the energy after more. Contrast, stain and exposure cancel.
+For a straight edge blurred by a Gaussian of standard deviation w, smoothing by s leaves an energy
+proportional to 1 / sqrt(w^2 + s^2), so the ratio r of the energies at s1 < s2 gives
+
+    w^2 = (s2^2 - r^2 s1^2) / (r^2 - 1).
+
+A disc-shaped circle of confusion of radius R blurs like a Gaussian of about R / 2.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.quality.check import Check
+from edgehemo.quality.limits import limit
+from edgehemo.quality.regions import FieldRegions
+from edgehemo.quality.verdicts import flagged, judged
+
+if TYPE_CHECKING:
+    from edgehemo.profile import FocusReference
+
+# What a profile names the measure by; a reference in another measure is not used.
+FOCUS_MEASURE = "edge_sharpness_per_um"
+# The two smoothings, canonical px (0.25 and 0.375 um): the pair that told sharp fields best from
+# ones blurred by a circle of confusion of 1 um and still fell steadily beyond it.
+_FINE_PX = 1.0
+_COARSE_PX = 1.5
+_BETWEEN_PX = (_COARSE_PX**2 - _FINE_PX**2) ** 0.5
+# Outlines sharper than this cannot be told apart at the canonical scale, um.
+_MIN_BLUR_UM = 0.1
+# Outlines: within this distance of a cell's edge, px at the analysis scale.
+_RIM_PX = 2
+# A field larger than this is judged on tiles of it, px.
+_WHOLE_PX = 400 * 1024
+_TILE_PX = 192
+_MAX_TILES = 9
+# Fewer outline pixels (about four cells' worth) say nothing about focus.
+MIN_RIM_PX = 900
+# The background's noise is sampled every so many pixels, where at least so many samples are quiet.
+_NOISE_STEP = 3
+_MIN_QUIET_PX = 50
+# The share of the noise measured in the background that is taken off the outlines' energy. Half:
+# what looks like noise there is partly texture that goes with focus.
+_NOISE_SHARE = 0.5
+# Median of an exponential distribution, which the energy of noise in two directions follows.
+_MEDIAN_OF_UNIT_EXPONENTIAL = float(np.log(2.0))
+
+
+def focus_check(
+    field: CanonicalField, regions: FieldRegions, reference: FocusReference | None = None
+) -> Check:
+    """Verdict on sharpness, against the profile's sharp reference where there is one."""
+    value = edge_sharpness(field, regions)
+    if value is None:
+        return flagged("focus", None, limit("focus.fail_below"), "FOCUS_UNKNOWN", "fail")
+    if reference is None or reference.measure != FOCUS_MEASURE:
+        return judged("focus", value, low="OUT_OF_FOCUS")
+    lowest = limit("focus.fail_below_share_of_reference") * reference.sharp_reference
+    if value < lowest:
+        return flagged("focus", value, lowest, "OUT_OF_FOCUS", "fail")
+    return Check("focus", value, lowest, "pass")
+
+
+def edge_sharpness(field: CanonicalField, regions: FieldRegions) -> float | None:
+    """1 / blur of the cells' outlines, per um (higher is sharper, at most 10); None without cells.
+
+    Comparable between microscopes, as the canonical scale is.
+    """
+    rim, ground = _outlines(regions)
+    if np.count_nonzero(rim) < MIN_RIM_PX / 4:
+        return None
+    fine = coarse = fine_noise = coarse_noise = 0.0
+    rim_pixels = ground_pixels = 0
+    for rows, columns in _tiles(field.height, field.width, rim):
+        green = np.ascontiguousarray(field.transmittance[rows, columns, 1])
+        along = _window(rim, rows, columns, field, green.shape)
+        between = _window(ground, rows, columns, field, green.shape)
+        count = cv2.countNonZero(along)
+        if count == 0:
+            continue
+        smooth = _smoothed(green, _FINE_PX)
+        smoother = _smoothed(smooth, _BETWEEN_PX)
+        fine_energy, fine_median = _gradient_energy(smooth, along, between)
+        coarse_energy, coarse_median = _gradient_energy(smoother, along, between)
+        fine += fine_energy
+        coarse += coarse_energy
+        rim_pixels += count
+        quiet = cv2.countNonZero(between)
+        fine_noise += quiet * fine_median
+        coarse_noise += quiet * coarse_median
+        ground_pixels += quiet
+    if rim_pixels < MIN_RIM_PX:
+        return None
+    scale = _NOISE_SHARE / _MEDIAN_OF_UNIT_EXPONENTIAL / max(1, ground_pixels)
+    fine = fine / rim_pixels - scale * fine_noise
+    coarse = coarse / rim_pixels - scale * coarse_noise
+    if coarse <= 0:
+        return 0.0
+    return 1.0 / max(_MIN_BLUR_UM, blur_um(fine / coarse))
+
+
+def blur_um(ratio: float) -> float:
+    """The outlines' Gaussian blur (standard deviation, um) from the ratio of the two energies."""
+    square = ratio * ratio
+    if square <= 1.0 + 1e-6:
+        return float("inf")
+    variance = (_COARSE_PX**2 - square * _FINE_PX**2) / (square - 1.0)
+    return float(np.sqrt(max(0.0, variance))) * CANONICAL_UM_PER_PX
+
+
+def _smoothed(picture: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px), dtype=np.float32)
+
+
+def _gradient_energy(
+    picture: NDArray[np.float32], along: NDArray[np.uint8], between: NDArray[np.uint8]
+) -> tuple[float, float]:
+    """Squared central differences in x and y: summed ``along``, and their median ``between``."""
+    across = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=1)
+    down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=1)
+    total = cv2.norm(across, cv2.NORM_L2SQR, along) + cv2.norm(down, cv2.NORM_L2SQR, along)
+    step = (slice(None, None, _NOISE_STEP), slice(None, None, _NOISE_STEP))
+    quiet = between[step] > 0
+    if np.count_nonzero(quiet) < _MIN_QUIET_PX:
+        return float(total), 0.0
+    energy = across[step][quiet] ** 2 + down[step][quiet] ** 2
+    return float(total), float(np.median(energy))
+
+
+def _outlines(regions: FieldRegions) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Masks (0, 1) at the analysis scale: along the cells' outlines, and far from any cell."""
+    mask = regions.cells.astype(np.uint8)
+    side = 2 * _RIM_PX + 1
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
+    # Artefacts have sharp edges of their own, whatever the focus.
+    usable = cv2.erode(regions.valid.astype(np.uint8), kernel)
+    rim = cv2.bitwise_and(cv2.morphologyEx(mask, cv2.MORPH_GRADIENT, kernel), usable)
+    return np.asarray(rim, dtype=np.uint8), regions.background.astype(np.uint8)
+
+
+def _tiles(height: int, width: int, rim: NDArray[np.uint8]) -> list[tuple[slice, slice]]:
+    """The whole field, or of a large one evenly chosen tiles among those richest in outlines."""
+    if height * width <= _WHOLE_PX:
+        return [(slice(0, height), slice(0, width))]
+    down, across = max(1, height // _TILE_PX), max(1, width // _TILE_PX)
+    share = cv2.resize(rim.astype(np.float32), (across, down), interpolation=cv2.INTER_AREA).ravel()
+    rich = np.flatnonzero(share >= 0.5 * np.quantile(share, 0.9))
+    chosen = rich[np.linspace(0, len(rich) - 1, min(_MAX_TILES, len(rich))).astype(int)]
+    tiles = []
+    for index in chosen:
+        row, column = divmod(int(index), across)
+        tiles.append(
+            (
+                slice(row * height // down, (row + 1) * height // down),
+                slice(column * width // across, (column + 1) * width // across),
+            )
+        )
+    return tiles
+
+
+def _window(
+    mask: NDArray[np.uint8],
+    rows: slice,
+    columns: slice,
+    field: CanonicalField,
+    shape: tuple[int, ...],
+) -> NDArray[np.uint8]:
+    """The part of an analysis-scale mask under a window of the canonical field, at its scale."""
+    down, across = mask.shape[0] / field.height, mask.shape[1] / field.width
+    part = mask[
+        int(rows.start * down) : max(int(rows.start * down) + 1, round(rows.stop * down)),
+        int(columns.start * across) : max(
+            int(columns.start * across) + 1, round(columns.stop * across)
+        ),
+    ]
+    resized = cv2.resize(part, (shape[1], shape[0]), interpolation=cv2.INTER_NEAREST)
+    return np.asarray(resized, dtype=np.uint8)

@@ -1,0 +1,92 @@
+"""The one table of quality limits, each with its unit and what it stands on.
+
+"Measured" limits were set on the first part of the real sets (alternating blocks of neighbouring
+file numbers of bccd, chula_rbc12, chula_disease, txl_pbc, anerbc) and judged once on the other.
+Keys are ``<check>.<fail|warn>_<below|above>``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit: its value, unit, and the evidence or source it stands on."""
+
+    value: float
+    unit: str
+    evidence: str
+
+
+LIMITS: dict[str, Limit] = {
+    "specimen.fail_below": Limit(
+        0.20, "likeness 0-1", "measured: real fields against photographs, text, shapes and noise"
+    ),
+    "exposure.fail_below": Limit(
+        70.0, "counts", "measured: darkest real fields about 138; half of the darkest is refused"
+    ),
+    "exposure.warn_below": Limit(100.0, "counts", "measured: darkest real fields about 138"),
+    "highlights.fail_above": Limit(
+        0.20, "share", "a background clipped over a fifth of the field has no measurable level"
+    ),
+    "highlights.warn_above": Limit(0.03, "share", "measured: real fields under 0.01"),
+    "shadows.fail_above": Limit(0.20, "share", "a fifth of the field without any signal"),
+    "shadows.warn_above": Limit(0.02, "share", "measured: real fields under 0.001"),
+    "evenness.fail_above": Limit(
+        0.50, "share", "a fourth-order surface follows a fall-off of half; beyond it is untested"
+    ),
+    "evenness.warn_above": Limit(0.30, "share", "measured: real fields under 0.17"),
+    "field_stop.fail_below": Limit(0.20, "share", "too little of the picture is smear"),
+    "field_stop.warn_below": Limit(0.55, "share", "measured: phones at an eyepiece 0.58 to 0.88"),
+    "background.fail_below": Limit(
+        0.05, "share", "below it the illumination cannot be fitted; measured: real fields over 0.28"
+    ),
+    "background.warn_below": Limit(0.15, "share", "measured: real fields over 0.28"),
+    "scale_cells.fail_below": Limit(4.0, "cells", "edgehemo.scale.MIN_CELLS"),
+    "scale_cells.warn_below": Limit(8.0, "cells", "standard error of the median over 5 %"),
+    "scale_spread.warn_above": Limit(
+        0.30, "relative IQR", "measured: real fields under 0.30; widths then mix kinds of cells"
+    ),
+    "scale_agreement.fail_above": Limit(
+        1.8, "ratio", "next objective or camera mode; beyond any macrocytosis or microcytosis"
+    ),
+    "scale_agreement.warn_above": Limit(
+        1.35, "ratio", "MCV 50 to 130 fL moves the diameter by less than a quarter"
+    ),
+    "focus.fail_below": Limit(
+        2.75, "1/um", "measured: keeps 97 % of real fields, refuses 99 % blurred by a 1 um disc"
+    ),
+    "focus.fail_below_share_of_reference": Limit(
+        0.70, "share of the profile's reference", "measured: blur of a 1 um disc on sharp fields"
+    ),
+    "cell_count.fail_below": Limit(5.0, "cells", "a counting error of 45 % or more (Poisson)"),
+    "cell_count.warn_below": Limit(15.0, "cells", "a counting error of 26 % or more (Poisson)"),
+    "crowding.fail_above": Limit(
+        0.80, "share", "red cells side by side cover 0.78 at most (square packing of discs)"
+    ),
+    "crowding.warn_above": Limit(0.65, "share", "measured: real fields under 0.62"),
+    "clumping.warn_above": Limit(0.80, "share", "measured: nine of ten real fields are below"),
+    "spread.warn_above": Limit(75.0, "um", "ten red cells wide; measured: real fields under 73"),
+    "stain_density.fail_below": Limit(0.035, "optical density", "measured"),
+    "stain_density.warn_below": Limit(0.05, "optical density", "measured"),
+    "stain_density.fail_above": Limit(0.60, "optical density", "measured: real fields under 0.32"),
+    "stain_density.warn_above": Limit(0.40, "optical density", "measured: real fields under 0.32"),
+    "stain_colour.warn_below": Limit(0.05, "ratio", "measured: real fields 0.07 to 0.90"),
+    "stain_colour.warn_above": Limit(0.95, "ratio", "measured: real fields 0.07 to 0.90"),
+    "stain_colour.fail_above": Limit(1.30, "ratio", "greener than grey: no stain of blood"),
+    "background_colour.warn_above": Limit(0.40, "ln ratio", "measured: real fields under 0.38"),
+    "background_colour.fail_above": Limit(
+        1.0, "ln ratio", "a channel at a third of another: clipped or noisy one way or the other"
+    ),
+    "stain_drift.warn_above": Limit(2.0, "SD", "Westgard 1-2s: a warning"),
+    "stain_drift.fail_above": Limit(5.0, "SD", "far outside any control limit"),
+    "light_drift.warn_above": Limit(3.0, "SD", "Westgard 1-3s on the background"),
+    "artefacts.warn_above": Limit(0.005, "share", "a pointer or scale bar: masked, worth removing"),
+    "artefacts.fail_above": Limit(0.20, "share", "a fifth of the field is not blood"),
+}
+
+
+def limit(name: str) -> float:
+    """The value of a limit of `LIMITS`; KeyError names one that does not exist."""
+    return LIMITS[name].value

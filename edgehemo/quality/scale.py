@@ -1,0 +1,64 @@
+"""Is the scale known, and do the red cells agree with it?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.field import CanonicalField
+from edgehemo.quality.check import Check
+from edgehemo.quality.limits import limit
+from edgehemo.quality.regions import ANALYSIS_UM_PER_PX, FieldRegions
+from edgehemo.quality.verdicts import flagged, judged
+from edgehemo.scale import RED_CELL_DIAMETER_UM
+
+# Fewer measured cells than this cannot contradict a calibrated scale.
+_MIN_CELLS_TO_CONTRADICT = 8
+# Roundness cannot be told of anything smaller (1.5 um across).
+_MIN_PART_PX = 7
+
+
+def scale_checks(field: CanonicalField, regions: FieldRegions) -> Sequence[Check]:
+    """Where the scale is from, and how well it is known or agrees with the cells."""
+    if field.scale_source == "assumed":
+        return (flagged("scale", None, limit("scale_cells.fail_below"), "SCALE_UNKNOWN", "fail"),)
+    estimate = field.scale_estimate
+    if field.scale_source == "red_cells" and estimate is not None:
+        return (
+            judged("scale_cells", float(estimate.cells), low="SCALE_UNCERTAIN"),
+            judged("scale_spread", estimate.spread, high="SCALE_UNCERTAIN"),
+        )
+    return (scale_agreement_check(regions),)
+
+
+def scale_agreement_check(regions: FieldRegions) -> Check:
+    """The single red cells' size at a given scale over what it should be, or its inverse; 1 agrees.
+
+    A sample's own macrocytosis or microcytosis moves this by up to a fifth; a wrong objective by
+    half or more.
+    """
+    diameters = single_cell_diameters_um(regions)
+    if len(diameters) < _MIN_CELLS_TO_CONTRADICT:
+        return Check("scale_agreement", None, limit("scale_agreement.fail_above"), "pass")
+    # Weighted by area: a dozen red cells outvote a hundred platelets and grains.
+    order = np.argsort(diameters)
+    weights = np.cumsum(diameters[order] ** 2)
+    typical = float(diameters[order][np.searchsorted(weights, weights[-1] / 2)])
+    ratio = typical / RED_CELL_DIAMETER_UM
+    # Symmetric: twice as large and half as large are one fault.
+    return judged("scale_agreement", math.exp(abs(math.log(ratio))), high="SCALE_MISMATCH")
+
+
+def single_cell_diameters_um(regions: FieldRegions) -> NDArray[np.float64]:
+    """Area-equivalent diameters of the round parts that the border does not cut, um."""
+    height, width = regions.cells.shape
+    left, top, wide, tall, area = regions.parts.T.astype(np.float64)
+    inner = (left > 0) & (top > 0) & (left + wide < width) & (top + tall < height)
+    # An ellipse along the axes fills pi / 4 of its box; a pair of cells is longer than wide.
+    filling = area / np.maximum(1.0, np.pi / 4 * wide * tall)
+    round_ = (filling > 0.88) & (filling < 1.12) & (wide < 1.4 * tall) & (tall < 1.4 * wide)
+    keep = inner & round_ & (area >= _MIN_PART_PX)
+    return np.asarray(np.sqrt(4 / np.pi * area[keep]) * ANALYSIS_UM_PER_PX, dtype=np.float64)

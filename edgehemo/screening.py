@@ -1,0 +1,314 @@
+"""The state machine of one sample, free of I/O.
+
+Frames go in one by one; each becomes a field that is accepted or refused with a reason and an
+action; when the rule says that there is enough, the accepted ones are pooled. Where frames come
+from, where a report goes and what time it is are the caller's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal, Protocol
+
+from edgehemo.anaemia import Person, grade
+from edgehemo.capture.protocol import FailedSource
+from edgehemo.cells.counting import Z_95, poisson_interval
+from edgehemo.cells.records import CELL_KINDS, CellKind, CountInterval, FieldCells
+from edgehemo.errors import FieldError, UsageError
+from edgehemo.estimate.indices import field_indices
+from edgehemo.estimate.pooling import pool
+from edgehemo.estimate.records import FieldIndices, SampleEstimate, SampleIndices
+from edgehemo.estimate.sample import estimate_sample
+from edgehemo.field import CanonicalField, canonical_field
+from edgehemo.frame import Frame
+from edgehemo.quality.check import QualityReport
+from edgehemo.quality import check_field
+from edgehemo.scale import ScaleSource
+
+if TYPE_CHECKING:
+    from edgehemo.anaemia import AnaemiaGrade
+    from edgehemo.profile import CalibrationProfile
+
+StopReason = Literal["source_ended", "accepted_fields", "counting_error", "examined_fields"]
+
+
+class Finder(Protocol):
+    """What finds the cells of a canonical field; their boxes are in pixels of the frame."""
+
+    def find(self, field: CanonicalField, /) -> FieldCells: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StopRule:
+    """When a sample has enough; None switches a limit off, and all None reads to the end.
+
+    accepted_fields: so many accepted fields. counting_error: the relative half width of the red
+    count's 95 % Poisson interval has fallen this low. examined_fields: so many frames looked at,
+    whatever became of them.
+    """
+
+    accepted_fields: int | None = None
+    counting_error: float | None = None
+    examined_fields: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("accepted_fields", "examined_fields"):
+            limit = getattr(self, name)
+            if limit is not None and limit < 1:
+                raise UsageError(f"{name} must be at least 1, got {limit}")
+        if self.counting_error is not None and not 0 < self.counting_error < 1:
+            raise UsageError(f"counting_error must lie between 0 and 1, got {self.counting_error}")
+
+
+@dataclass(frozen=True, slots=True)
+class UnreadableImage:
+    """An input that gave no field: its name and one line on why and what to do."""
+
+    image: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class FieldReading:
+    """One field and what was read of it; cells and indices are None where quality refused it."""
+
+    image: str
+    width: int
+    height: int
+    um_per_px: float
+    scale_source: ScaleSource
+    quality: QualityReport
+    cells: FieldCells | None
+    indices: FieldIndices | None
+
+    @property
+    def accepted(self) -> bool:
+        return self.quality.accepted
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Why a sample has no result, and what the operator can do."""
+
+    reason: str
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampleReading:
+    """One sample: every field in the order given, and what they say together.
+
+    counts: interior counts over the accepted fields. counting_error: relative half width of the
+    red count's 95 % Poisson interval, None before any cell. stopped_by: why no further field was
+    read. indices, estimate: None where withheld. anaemia: None with its reason. Of the person
+    nothing is kept but what the grade says.
+    """
+
+    images: tuple[FieldReading | UnreadableImage, ...]
+    counts: dict[CellKind, CountInterval]
+    counting_error: float | None
+    stopped_by: StopReason
+    indices: SampleIndices | None
+    estimate: SampleEstimate | None
+    anaemia: AnaemiaGrade | None
+    anaemia_reason: str
+    withheld: Withheld | None
+
+    @property
+    def fields(self) -> tuple[FieldReading, ...]:
+        return tuple(item for item in self.images if isinstance(item, FieldReading))
+
+    @property
+    def accepted(self) -> tuple[FieldReading, ...]:
+        return tuple(item for item in self.fields if item.accepted)
+
+    @property
+    def refused(self) -> tuple[FieldReading, ...]:
+        return tuple(item for item in self.fields if not item.accepted)
+
+    @property
+    def unreadable(self) -> tuple[UnreadableImage, ...]:
+        return tuple(item for item in self.images if isinstance(item, UnreadableImage))
+
+
+@dataclass(slots=True)
+class Screening:
+    """One sample being screened: `consider` takes a frame, `stop_reason` says when to stop."""
+
+    finder: Finder
+    profile: CalibrationProfile | None = None
+    person: Person | None = None
+    um_per_px: float | None = None
+    bundle_sha256: str | None = None
+    rule: StopRule = field(default_factory=StopRule)
+    _images: list[FieldReading | UnreadableImage] = field(default_factory=list, init=False)
+
+    def __post_init__(self) -> None:
+        if self.person is not None and (problems := self.person.problems()):
+            raise UsageError("; ".join(problems))
+
+    def consider(self, item: Frame | FailedSource) -> FieldReading | UnreadableImage:
+        """Read one frame, or note one that could not be had; returns what was made of it."""
+        result: FieldReading | UnreadableImage
+        if isinstance(item, Frame):
+            try:
+                result = read_field(
+                    item, self.finder, profile=self.profile, um_per_px=self.um_per_px
+                )
+            except FieldError as error:
+                result = UnreadableImage(item.source, str(error))
+        else:
+            result = UnreadableImage(item.image, item.error)
+        self._images.append(result)
+        return result
+
+    @property
+    def counting_error(self) -> float | None:
+        """Relative half width of the red count's 95 % Poisson interval so far."""
+        red = sum(
+            reading.cells.interior_counts["rbc"].value
+            for reading in self._accepted()
+            if reading.cells is not None
+        )
+        return Z_95 / math.sqrt(red) if red > 0 else None
+
+    @property
+    def stop_reason(self) -> StopReason | None:
+        """Which limit of the rule has been reached, None while more fields are wanted."""
+        rule, error = self.rule, self.counting_error
+        if rule.accepted_fields is not None and len(self._accepted()) >= rule.accepted_fields:
+            return "accepted_fields"
+        if rule.counting_error is not None and error is not None and error <= rule.counting_error:
+            return "counting_error"
+        if rule.examined_fields is not None and len(self._images) >= rule.examined_fields:
+            return "examined_fields"
+        return None
+
+    def finish(self) -> SampleReading:
+        """Pool the accepted fields, or withhold with a reason and an action."""
+        accepted = self._accepted()
+        indices = estimate = anaemia = None
+        reason = "the sample was withheld"
+        measured = [reading.indices for reading in accepted if reading.indices is not None]
+        if measured:
+            indices = pool(measured)
+            estimate = estimate_sample(indices, self.profile, bundle_sha256=self.bundle_sha256)
+            if self.person is None:
+                reason = "no age and sex were given"
+            elif estimate.hgb_g_per_l is None:
+                reason = "there is no haemoglobin to grade"
+            else:
+                anaemia, reason = grade(estimate.hgb_g_per_l, self.person), ""
+        return SampleReading(
+            images=tuple(self._images),
+            counts=summed_counts([r.cells for r in accepted if r.cells is not None]),
+            counting_error=self.counting_error,
+            stopped_by=self.stop_reason or "source_ended",
+            indices=indices,
+            estimate=estimate,
+            anaemia=anaemia,
+            anaemia_reason=reason,
+            withheld=None if measured else why_withheld(self._images),
+        )
+
+    def _accepted(self) -> list[FieldReading]:
+        return [r for r in self._images if isinstance(r, FieldReading) and r.accepted]
+
+
+def read_field(
+    frame: Frame,
+    finder: Finder,
+    *,
+    profile: CalibrationProfile | None = None,
+    um_per_px: float | None = None,
+) -> FieldReading:
+    """Make a frame canonical, find its cells, judge it, and measure it where it was accepted.
+
+    Raises FieldError when no canonical field can be made of it.
+    """
+    canonical = canonical_field(frame, um_per_px=um_per_px, profile=profile)
+    cells = finder.find(canonical)
+    quality = check_field(canonical, frame, cells=cells, profile=profile)
+    accepted = quality.accepted
+    return FieldReading(
+        image=frame.source,
+        width=frame.width,
+        height=frame.height,
+        um_per_px=canonical.frame_um_per_px,
+        scale_source=canonical.scale_source,
+        quality=quality,
+        cells=cells if accepted else None,
+        indices=field_indices(canonical, cells) if accepted else None,
+    )
+
+
+def screen_frames(
+    frames: Iterable[Frame | FailedSource],
+    screening: Screening,
+    on_image: Callable[[FieldReading | UnreadableImage, Frame | None], None] | None = None,
+) -> SampleReading:
+    """Screen a sample to its end: frames until the rule is satisfied or there are no more.
+
+    ``on_image`` is called with each result and the frame it came from (None where unreadable);
+    no frame is kept afterwards, so a sample of any length needs the memory of one field.
+    """
+    for item in frames:
+        result = screening.consider(item)
+        if on_image is not None:
+            on_image(result, item if isinstance(item, Frame) else None)
+        if screening.stop_reason is not None:
+            break
+    return screening.finish()
+
+
+def summed_counts(fields: Iterable[FieldCells]) -> dict[CellKind, CountInterval]:
+    """Interior counts of several fields together.
+
+    Poisson errors of fields are independent and add in quadrature; what an interval holds beyond
+    that is the finder's own error, which is common to all fields and adds linearly.
+    """
+    known = list(fields)
+    return {kind: _summed([item.interior_counts[kind] for item in known]) for kind in CELL_KINDS}
+
+
+def why_withheld(images: Iterable[FieldReading | UnreadableImage]) -> Withheld:
+    """The reason and the action for a sample without an accepted field."""
+    entries = list(images)
+    fields = [item for item in entries if isinstance(item, FieldReading)]
+    if not entries:
+        return Withheld("no image was given", "Give at least one field of a stained smear.")
+    if not fields:
+        return Withheld(
+            f"none of the {len(entries)} inputs could be read as a field",
+            "Check the files or the camera; each one's fault is listed.",
+        )
+    faults = Counter(check.name for item in fields for check in item.quality.failed)
+    actions = Counter(check.action for item in fields for check in item.quality.failed)
+    named = ", ".join(f"{name} ({count})" for name, count in faults.most_common())
+    return Withheld(
+        f"none of the {len(fields)} fields could be trusted; failed checks: {named}",
+        actions.most_common(1)[0][0],
+    )
+
+
+def _summed(counts: list[CountInterval]) -> CountInterval:
+    value = sum(count.value for count in counts)
+    low, high = poisson_interval(value)
+    below = above = 0.0
+    for count in counts:
+        own_low, own_high = poisson_interval(count.value)
+        below += _beyond(count.value - count.low, count.value - own_low)
+        above += _beyond(count.high - count.value, own_high - count.value)
+    return CountInterval(
+        value=value,
+        low=max(0.0, value - math.hypot(value - low, below)),
+        high=value + math.hypot(high - value, above),
+    )
+
+
+def _beyond(width: float, poisson: float) -> float:
+    """What an interval's half width holds beyond the Poisson part, in quadrature."""
+    return math.sqrt(max(0.0, width**2 - poisson**2))

@@ -1,0 +1,323 @@
+"""The workstation's commands: train, evaluate, export. PyTorch is imported when one runs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, MissingDependencyError, UsageError
+from edgehemo.files import dump_json, write_text_atomically
+
+# Task names as the command line spells them, and the tasks of checkpoints and bundles.
+TASKS = {"cell-finder": "cell_finder"}
+
+_JSON_HELP = "Write the result as JSON to FILE (- for standard output)."
+
+
+def _need_host() -> None:
+    try:
+        import safetensors  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError(
+            'training and export need PyTorch: pip install "edgehemo[host]"'
+        ) from None
+
+
+def _emit(path: str | None, value: Any) -> None:
+    if path == "-":
+        click.echo(dump_json(value), nl=False)
+    elif path is not None:
+        write_text_atomically(Path(path), dump_json(value))
+
+
+@contextmanager
+def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
+    """A progress bar on a terminal, one line every 200 steps in a log."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+
+        def tell(step: int, parts: dict[str, float]) -> None:
+            if step % 200 == 0 or step == total:
+                figures = " ".join(f"{name} {value:.4f}" for name, value in parts.items())
+                click.echo(f"step {step}/{total} {figures}", err=True)
+
+        yield tell
+        return
+    with Progress(
+        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console
+    ) as bar:
+        task = bar.add_task("training", total=total)
+
+        def advance(step: int, parts: dict[str, float]) -> None:
+            figures = " ".join(f"{name} {value:.3f}" for name, value in parts.items())
+            bar.update(task, completed=step, description=f"step {step} {figures}")
+
+        yield advance
+
+
+@click.command()
+@click.argument("task", type=click.Choice(list(TASKS)))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Data root: the public sets side by side, each in a folder of its name.",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, dir_okay=False),
+    required=True,
+    help="Checkpoint to write (.safetensors).",
+)
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="TOML that overrides keys of the shipped configuration.",
+)
+@click.option(
+    "--work",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for caches and the state a stopped run resumes from [default: beside --out].",
+)
+@click.option(
+    "--init",
+    "initial",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Start from the weights of this checkpoint.",
+)
+@click.option("--steps", type=click.IntRange(1), help="Overrides the configured steps.")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of PyTorch.")
+@click.option("--resume/--no-resume", default=True, show_default=True)
+@click.option("--json", "json_file", metavar="FILE", help=_JSON_HELP)
+def train(
+    task: str,
+    data: Path,
+    out: Path,
+    config: Path | None,
+    work: Path | None,
+    initial: Path | None,
+    steps: int | None,
+    threads: int | None,
+    resume: bool,
+    json_file: str | None,
+) -> int:
+    """Train a model. A stopped run goes on from its last state when called again.
+
+    Only the training part of the data is learned from; the tune part sets thresholds and score
+    calibration; the test part is left for `edgehemo evaluate`.
+    """
+    _need_host()
+    import dataclasses
+
+    import cv2
+    import torch
+
+    from edgehemo.files import sha256_of_file
+    from edgehemo_export.checkpoints import load_checkpoint, save_checkpoint
+    from edgehemo_export.finder_run import run_training
+    from edgehemo_export.finder_training import read_config
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+        cv2.setNumThreads(threads)
+    if out.suffix != ".safetensors":
+        raise UsageError(f"--out {out.name}: a checkpoint's name ends in .safetensors")
+    settings = read_config(config)
+    if steps is not None:
+        settings = dataclasses.replace(settings, steps=steps)
+    start = None if initial is None else load_checkpoint(initial)
+    with _steps_bar(settings.steps) as progress:
+        checkpoint = run_training(
+            data,
+            settings,
+            work or out.with_name(out.stem + ".work"),
+            resume=resume,
+            initial=start,
+            progress=progress,
+            show_progress=sys.stderr.isatty(),
+        )
+    save_checkpoint(out, checkpoint)
+    record = checkpoint.record
+    _emit(
+        json_file,
+        {
+            "schema": "edgehemo.train/1",
+            "task": task,
+            "checkpoint": str(out),
+            "sha256": sha256_of_file(out),
+            "steps": record["steps"],
+            "seconds": record["seconds"],
+            "operating_points": record["operating_points"],
+        },
+    )
+    click.echo(f"{out}: {record['steps']} steps in {record['seconds'] / 60:.1f} min", err=True)
+    return EXIT_DONE
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(path_type=Path, exists=True, dir_okay=False))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Data root with labels.",
+)
+@click.option(
+    "--part",
+    type=click.Choice(["tune", "test"]),
+    default="test",
+    show_default=True,
+    help="Part of the split; look at the test part once.",
+)
+@click.option(
+    "--save/--no-save",
+    default=False,
+    help="Store the metrics in the checkpoint and write its model card beside it.",
+)
+@click.option("--json", "json_file", metavar="FILE", help=_JSON_HELP)
+def evaluate(checkpoint: Path, data: Path, part: str, save: bool, json_file: str | None) -> int:
+    """Measure a checkpoint on kept-out images, the way the device reads them."""
+    _need_host()
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from edgehemo_export.finder_run import evaluate_finder
+    from edgehemo_export.model_card import finder_card
+
+    loaded = load_checkpoint(checkpoint)
+    metrics = evaluate_finder(loaded, data, "test" if part == "test" else "tune")
+    _emit(
+        json_file,
+        {
+            "schema": "edgehemo.evaluate/1",
+            "checkpoint": checkpoint.name,
+            "part": part,
+            "metrics": [metric.model_dump() for metric in metrics],
+        },
+    )
+    if json_file != "-":
+        table = Table(title=f"{checkpoint.name}, {part} part")
+        for heading in ("source", "metric", "value", "95 % interval", "images"):
+            table.add_column(heading)
+        for metric in metrics:
+            bounds = "" if metric.low is None else f"{metric.low:.4f} to {metric.high:.4f}"
+            table.add_row(
+                metric.source, metric.name, f"{metric.value:.4f}", bounds, str(metric.images)
+            )
+        Console().print(table)
+    if save:
+        record = {**loaded.record, "metrics": [m.model_dump() for m in metrics]}
+        named = Checkpoint(loaded.task, loaded.weights, record)
+        save_checkpoint(checkpoint, named)
+        write_text_atomically(checkpoint.with_suffix(".md"), finder_card(named))
+    return EXIT_DONE
+
+
+@click.command()
+@click.argument(
+    "checkpoints",
+    metavar="CKPT...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+)
+@click.option("--int8", is_flag=True, help="Static int8 (the default where no precision is given).")
+@click.option("--fp16", is_flag=True, help="Half precision.")
+@click.option("--fp32", is_flag=True, help="Single precision.")
+@click.option("--format", "formats", multiple=True, help="Artefact format; repeatable.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Folder of fields or data root to calibrate int8 on; int8 has no default.",
+)
+@click.option(
+    "--evaluation",
+    type=click.Path(path_type=Path),
+    help="Data root with labels for the parity gates [default: --calibration's tune part].",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Bundle folder to write.",
+)
+@click.option("--name", default="edgehemo", show_default=True, help="Name in the manifest.")
+@click.option("--json", "json_file", metavar="FILE", help=_JSON_HELP)
+def export(
+    checkpoints: tuple[Path, ...],
+    int8: bool,
+    fp16: bool,
+    fp32: bool,
+    formats: tuple[str, ...],
+    calibration: Path | None,
+    evaluation: Path | None,
+    out: Path,
+    name: str,
+    json_file: str | None,
+) -> int:
+    """Export checkpoints to a bundle: quantise, reopen each artefact in its runtime, verify.
+
+    An artefact that fails its gate leaves no bundle, and the command exits with 1.
+    """
+    from edgehemo_export.formats import chosen_formats, chosen_precisions
+
+    chosen = chosen_formats(formats)
+    precisions = chosen_precisions(int8=int8, fp16=fp16, fp32=fp32)
+    if "int8" in precisions and calibration is None:
+        raise UsageError("int8 needs --calibration DIR: real fields to measure activations on")
+    _need_host()
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgehemo_export.exporting import export_bundle
+
+    console = Console(stderr=True)
+    with console.status("exporting") as status:
+        rows = export_bundle(
+            checkpoints,
+            out,
+            formats=chosen,
+            precisions=precisions,
+            calibration=calibration,
+            evaluation=evaluation,
+            name=name,
+            say=lambda text: status.update(f"exporting: {text}"),
+        )
+    _emit(
+        json_file,
+        {
+            "schema": "edgehemo.export/1",
+            "bundle": str(out),
+            "artefacts": [
+                {"model": row.model, "gate": row.gate, **row.artefact.model_dump(exclude={"file"})}
+                for row in rows
+            ],
+        },
+    )
+    if json_file != "-":
+        table = Table(title=f"{out}")
+        for heading in ("model", "format", "precision", "MB", "mAP50", "drop", "gate"):
+            table.add_column(heading)
+        for row in rows:
+            made = row.artefact
+            table.add_row(
+                row.model,
+                made.format,
+                made.precision,
+                f"{made.bytes / 1e6:.2f}",
+                f"{made.parity['mAP50']:.4f}",
+                f"{made.parity['mAP50_drop']:+.4f}",
+                row.gate,
+            )
+        Console().print(table)
+    return EXIT_DONE if all(row.gate == "pass" for row in rows) else EXIT_WITHHELD

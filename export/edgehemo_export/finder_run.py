@@ -1,0 +1,138 @@
+"""One run of `edgehemo train cell-finder` and of `edgehemo evaluate`, from data root to file."""
+
+from __future__ import annotations
+
+import dataclasses
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from edgehemo.bundle import KindOperatingPoint, Metric
+from edgehemo.errors import UsageError
+from edgehemo.version import __version__
+from edgehemo_export.architectures import FINDER_MULTIPLE, CellFinderConfig, CellFinderNet
+from edgehemo_export.canonical_set import prepare_all
+from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.datasets import LabelledImage, read_data_root
+from edgehemo_export.envelope import training_envelope
+from edgehemo_export.finder_evaluation import (
+    Examined,
+    TorchRunner,
+    bare_finder,
+    examine,
+    fit_operating_points,
+    measure,
+)
+from edgehemo_export.finder_training import FinderTrainingConfig, train_finder
+from edgehemo_export.simulated_set import SOURCE as SIMULATED
+from edgehemo_export.simulated_set import simulated_examples
+from edgehemo_export.splits import SPLIT_NAME, Part, part_of
+
+TASK = "cell_finder"
+LICENCES = {
+    "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT",
+    "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
+    "txl_raabin": "TXL-PBC crops of Raabin-WBC, MIT",
+    SIMULATED: "the simulated microscope of this project, CBC panels after AneRBC (CC BY 4.0)",
+}
+
+
+def images_of(images: Sequence[LabelledImage], part: Part) -> list[LabelledImage]:
+    """The images of one part of the split."""
+    return [image for image in images if part_of(image.group) == part]
+
+
+def run_training(
+    data: Path,
+    config: FinderTrainingConfig,
+    work: Path,
+    *,
+    resume: bool,
+    initial: Checkpoint | None,
+    progress: Callable[[int, dict[str, float]], None] | None,
+    show_progress: bool,
+) -> Checkpoint:
+    """Read, train, set the operating points on the tune part; the test part is not looked at."""
+    images = read_data_root(data)
+    cache = work / "cache"
+    training = images_of(images, "train")
+    examples = prepare_all(training, cache, progress=show_progress)
+    if config.source_shares.get(SIMULATED, 0.0) > 0 and config.simulated.fields > 0:
+        examples += simulated_examples(
+            config.simulated.fields,
+            side_px=config.simulated.side_px,
+            seed=config.seed,
+            cache=cache,
+            progress=show_progress,
+        )
+    net, state = train_finder(
+        examples,
+        config,
+        work,
+        resume=resume,
+        initial=None if initial is None else initial.weights,
+        progress=progress,
+    )
+    tune = images_of(images, "tune")
+    finder = bare_finder(TorchRunner(net), FINDER_MULTIPLE)
+    points = fit_operating_points(examine(tune, finder), complete_in(tune))
+    sources = sorted({example.source for example in examples})
+    record: dict[str, Any] = {
+        "configuration": dataclasses.asdict(config),
+        "initialised_from": None if initial is None else initial.record.get("run"),
+        "split": SPLIT_NAME,
+        "images": {
+            source: sum(example.source == source for example in examples) for source in sources
+        },
+        "training_data": [LICENCES.get(source, source) for source in sources],
+        "operating_points": {kind: point.model_dump() for kind, point in points.items()},
+        "training_envelope": {
+            name: bounds.model_dump() for name, bounds in training_envelope(training).items()
+        },
+        "steps": state.step,
+        "seconds": round(state.seconds, 1),
+        "curve": state.curve[:: max(1, len(state.curve) // 40)],
+        "run": {
+            "software_version": __version__,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        },
+    }
+    return Checkpoint(TASK, dict(net.state_dict()), record)
+
+
+def complete_in(images: Sequence[LabelledImage]) -> Callable[[Examined, str], bool]:
+    """Tells whether an image has every cell of a kind labelled."""
+    complete: dict[str, frozenset[str]] = {image.name: image.complete for image in images}
+    return lambda item, kind: kind in complete[item.name]
+
+
+def finder_net(checkpoint: Checkpoint) -> CellFinderNet:
+    """The network of a checkpoint, in evaluation mode."""
+    if checkpoint.task != TASK:
+        raise UsageError(f"a checkpoint of {checkpoint.task}, not of the cell finder")
+    net = CellFinderNet(CellFinderConfig(**checkpoint.record["configuration"]["model"]))
+    net.load_state_dict(checkpoint.weights)
+    return net.eval()
+
+
+def operating_points(checkpoint: Checkpoint) -> dict[str, KindOperatingPoint]:
+    """The operating points that training stored."""
+    stored = checkpoint.record["operating_points"]
+    return {kind: KindOperatingPoint(**values) for kind, values in stored.items()}
+
+
+def evaluate_finder(
+    checkpoint: Checkpoint, data: Path, part: Part, *, limit: int | None = None
+) -> list[Metric]:
+    """Metrics on one part of the split, by source, the device's way."""
+    images = images_of(read_data_root(data), part)
+    if limit is not None:
+        keep = np.random.default_rng(0).permutation(len(images))[:limit]
+        images = [images[int(i)] for i in sorted(keep)]
+    finder = bare_finder(TorchRunner(finder_net(checkpoint)), FINDER_MULTIPLE)
+    return measure(examine(images, finder), operating_points(checkpoint))

@@ -1,0 +1,1 @@
+"""What the operating system of a kiosk needs: device profiles, and later units and rules."""

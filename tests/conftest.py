@@ -1,0 +1,65 @@
+"""What every test may ask for: the real smears, and small frames made on the spot."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from edgehemo.frame import Frame
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The root of the real smears (EDGEHEMO_DATA, default ../shared/data beside the project)."""
+    named = os.environ.get("EDGEHEMO_DATA")
+    root = Path(named) if named else REPOSITORY.parent / "shared" / "data"
+    if not root.is_dir():
+        pytest.skip(f"no real smears at {root}; set EDGEHEMO_DATA to the folder that holds them")
+    return root
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    """A generator with a fixed seed, fresh for each test."""
+    return np.random.default_rng(20261121)
+
+
+@pytest.fixture
+def small_pixels(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """uint8 RGB (48, 64, 3): smooth colour patches with a little noise, so that codecs keep it."""
+    coarse = rng.integers(40, 230, size=(6, 8, 3)).astype(np.float32)
+    smooth = cv2.resize(coarse, (64, 48), interpolation=cv2.INTER_CUBIC)
+    noisy = smooth + rng.normal(0, 2, size=smooth.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def small_frame(small_pixels: NDArray[np.uint8]) -> Frame:
+    """`small_pixels` as a Frame."""
+    return Frame(small_pixels, "small")
+
+
+@pytest.fixture
+def write_image() -> Callable[..., Path]:
+    """``write_image(path, rgb, *parameters)``: encode RGB, grey or RGBA by the path's suffix."""
+
+    def write(path: Path, pixels: NDArray[np.generic], *parameters: int) -> Path:
+        array = pixels
+        if pixels.ndim == 3:
+            order = [2, 1, 0, 3] if pixels.shape[2] == 4 else [2, 1, 0]
+            array = np.ascontiguousarray(pixels[..., order])
+        done, coded = cv2.imencode(path.suffix, array, list(parameters))
+        assert done
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(coded.tobytes())
+        return path
+
+    return write
