@@ -47,10 +47,14 @@ report-picture: $(LIGHT)
 	$(BIN)/python tests/lab/browser.py runs/report-picture/report.html docs/report.png
 
 # The profile of the simulated microscope that the demonstration uses; simulated, and marked so.
-demo-profile: $(FULL)
-	rm -rf runs/demo-profile
+demo-profile: $(LIGHT)
+	rm -rf runs/demo-profile runs/simulated-profile.json
 	$(BIN)/python -m edgehemo.demo runs/demo-profile
-	$(BIN)/python -m edgehemo_calibration.simulated runs/demo-profile
+	$(BIN)/edgehemo calibrate scale --um-per-px 0.2 --uncertainty 0.001 \
+	  --microscope "simulated microscope" --camera simulated --out runs/simulated-profile.json
+	$(BIN)/edgehemo calibrate analyser --images runs/demo-profile \
+	  --pairs runs/demo-profile/pairs.csv --out runs/simulated-profile.json
+	cp runs/simulated-profile.json edgehemo/data/simulated-profile.json
 
 clean:
 	rm -rf build dist runs edgehemo-demo .mypy_cache .ruff_cache .hypothesis .benchmarks

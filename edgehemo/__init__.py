@@ -6,10 +6,10 @@ report; the modules below it do each step. Nothing heavy is imported until it is
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from edgehemo.version import __version__
 
+# Type checkers take this name for true; importing it would cost more than the rest of the package.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edgehemo.api import screen
     from edgehemo.field import CanonicalField, canonical_field
@@ -27,12 +27,12 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'edgehemo' has no attribute {name!r}")
     import importlib
 
-    value = getattr(importlib.import_module(_HOMES[name]), name)
+    value: object = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value
 

@@ -6,9 +6,10 @@ The edge of the pure parts: opens the three artefacts, reads frames, knows the t
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -50,16 +51,23 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 _OURS = re.compile(r"\d{3,}_[A-Za-z0-9._-]*\.png")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ScreeningResult:
-    """What a screening came to: the reading, its record as in result.json, and where it lies.
+    """What a screening came to: the reading, what it was made with, and where the report lies.
 
-    report: the page's path, None when nothing was written.
+    pictures: index of an image -> its drawn field, relative to the report. report: the page's
+    path, None when nothing was written.
     """
 
     reading: SampleReading
-    record: dict[str, Any]
-    report: Path | None
+    provenance: Provenance
+    pictures: Mapping[int, str] = field(default_factory=dict)
+    report: Path | None = None
+
+    @cached_property
+    def record(self) -> dict[str, Any]:
+        """The JSON values of result.json."""
+        return screen_record(self.reading, self.provenance, self.pictures)
 
 
 def screen(
@@ -116,9 +124,10 @@ def screen(
     reading = screen_frames(items, screening, keep)
     provenance = _provenance(equipment, um_per_px, simulated=simulated)
     if folder is None:
-        return ScreeningResult(reading, screen_record(reading, provenance), None)
-    record = screen_record(reading, provenance, folder.pictures)
-    return ScreeningResult(reading, record, folder.finish(reading, record))
+        return ScreeningResult(reading, provenance)
+    result = ScreeningResult(reading, provenance, folder.pictures, folder.path / REPORT_FILE)
+    folder.finish(result)
+    return result
 
 
 @dataclass(slots=True)
@@ -149,12 +158,11 @@ class _OutputFolder:
             self._shown[index] = data_uri(picture)
             self._shown_of_each[result.accepted] = shown + 1
 
-    def finish(self, reading: SampleReading, record: dict[str, Any]) -> Path:
+    def finish(self, result: ScreeningResult) -> None:
         self._remove_pictures_of_earlier_runs()
-        write_json_atomically(self.path / RESULT_FILE, record)
-        page = render(record, self._shown, histogram(reading.accepted))
+        write_json_atomically(self.path / RESULT_FILE, result.record)
+        page = render(result.record, self._shown, histogram(result.reading.accepted))
         write_text_atomically(self.path / REPORT_FILE, page)
-        return self.path / REPORT_FILE
 
     def _remove_pictures_of_earlier_runs(self) -> None:
         """A field of another sample must not lie beside this one's."""

@@ -18,8 +18,9 @@ from edgehemo.errors import FieldError
 from edgehemo.frame import Frame
 from edgehemo.illumination import Illumination, estimate_illumination, measured_illumination
 from edgehemo.scale import (
+    GOOD_CELL_DIAMETER_PX,
     MAX_UM_PER_PX,
-    MEASURE_SIDE_PX,
+    MEASURE_SIDES_PX,
     MIN_UM_PER_PX,
     RED_CELL_DIAMETER_UM,
     ScaleEstimate,
@@ -181,7 +182,23 @@ def _divided(
 
 
 def _scale_from_cells(frame: Frame, illumination: Illumination) -> ScaleEstimate | None:
-    factor = min(1.0, MEASURE_SIDE_PX / max(frame.width, frame.height))
+    """Measure the red cells, on as small a picture as shows them well."""
+    longest = max(frame.width, frame.height)
+    for side in MEASURE_SIDES_PX:
+        measured = _measured_at(frame, illumination, min(1.0, side / longest))
+        if measured is not None and measured[1] >= GOOD_CELL_DIAMETER_PX:
+            break
+        if side >= longest:
+            break
+    if measured is None or not MIN_UM_PER_PX <= measured[0].um_per_px <= MAX_UM_PER_PX:
+        return None
+    return measured[0]
+
+
+def _measured_at(
+    frame: Frame, illumination: Illumination, factor: float
+) -> tuple[ScaleEstimate, float] | None:
+    """The estimate for the frame, and the width of its cells in the reduced picture, px."""
     width, height = max(1, round(frame.width * factor)), max(1, round(frame.height * factor))
     green = cv2.resize(
         np.ascontiguousarray(frame.pixels[..., 1]), (width, height), interpolation=cv2.INTER_AREA
@@ -193,6 +210,5 @@ def _scale_from_cells(frame: Frame, illumination: Illumination) -> ScaleEstimate
     if measured is None:
         return None
     scale = measured.um_per_px * width / frame.width
-    if not MIN_UM_PER_PX <= scale <= MAX_UM_PER_PX:
-        return None
-    return ScaleEstimate(scale, measured.cells, measured.spread)
+    estimate = ScaleEstimate(scale, measured.cells, measured.spread)
+    return estimate, RED_CELL_DIAMETER_UM / measured.um_per_px

@@ -17,15 +17,22 @@ ScaleSource = Literal["profile", "given", "red_cells", "assumed"]
 
 # Diameter of a normal red cell on a dried thin smear (7-8 um; Bain, Blood Cells).
 RED_CELL_DIAMETER_UM = 7.5
-# Frames are reduced to this longest side before cells are measured.
-MEASURE_SIDE_PX = 1280
+# Cells are measured on the frame reduced to these longest sides, the smallest first that shows
+# them at least this wide: a close-up needs few pixels, low magnification all of them.
+MEASURE_SIDES_PX = (320, 640, 1280)
+GOOD_CELL_DIAMETER_PX = 16.0
 # Limits of what a frame can plausibly be: 2x phone eyepiece shots to 100x oil with a small pixel.
 MIN_UM_PER_PX = 0.02
 MAX_UM_PER_PX = 2.0
 # Fewer measurable cells than this give no scale.
 MIN_CELLS = 4
 
+# With this many cells lying apart, touching ones need not be measured.
+ENOUGH_SEPARATE_CELLS = 20
+
 _MIN_DIAMETER_PX = 7.0
+_MAX_PEAKS = 400
+_NUCLEUS_DENSITY_RATIO = 2.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +54,9 @@ def estimate_scale(
     """
     mask = cell_mask(transmittance_green, valid)
     diameters = _separate_cell_diameters(mask)
-    if len(diameters) < MIN_CELLS:
-        diameters = _clump_widths(mask)
+    if len(diameters) < ENOUGH_SEPARATE_CELLS:
+        # A close-up of a dozen cells, most of them touching: their inscribed circles tell as well.
+        diameters = np.concatenate([diameters, _inscribed_widths(mask, transmittance_green)])
     if len(diameters) < MIN_CELLS:
         return None
     typical = _typical(diameters)
@@ -73,8 +81,7 @@ def cell_mask(
     nor a dark nucleus can push it out of.
     """
     clipped = np.clip(transmittance_green, 0.0, 1.1)
-    coded = np.asarray(clipped * 200.0, dtype=np.uint8)
-    coded = cv2.GaussianBlur(coded, (0, 0), 0.8)
+    coded = np.asarray(cv2.GaussianBlur((clipped * 200.0).astype(np.uint8), (0, 0), 0.8))
     sample = coded[valid]
     if sample.size == 0:
         return np.zeros(coded.shape, dtype=np.uint8)
@@ -85,11 +92,10 @@ def cell_mask(
     )
     level = float(np.clip(threshold, 0.70 * 200, 0.955 * 200))
     mask = ((coded < level) & valid).astype(np.uint8) * 255
-    contours, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return np.asarray(_filled_without_large_holes(mask, contours))
+    return _filled_without_large_holes(mask)
 
 
-def _filled_without_large_holes(mask: NDArray[np.uint8], contours: object) -> NDArray[np.uint8]:
+def _filled_without_large_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Fill the holes that a pallor can be, leave the gaps a ring of cells encloses."""
     inverse = cv2.bitwise_not(mask)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(inverse, connectivity=4)
@@ -127,22 +133,44 @@ def _separate_cell_diameters(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
     return np.asarray(diameter[keep], dtype=np.float64)
 
 
-def _clump_widths(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Twice the peak heights of the distance transform: widths within clumps, px."""
+def _inscribed_widths(
+    mask: NDArray[np.uint8], transmittance_green: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    """Widths of the largest circles inscribed in clumps and in cells cut by the border, px.
+
+    A circle whose centre lies in a larger one is part of the same cell. Circles far darker than
+    most are nuclei, not red cells.
+    """
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     peak = cv2.dilate(distance, np.ones((9, 9), np.uint8))
-    heights = distance[(distance == peak) & (distance >= _MIN_DIAMETER_PX / 2)]
-    return np.asarray(2.0 * heights, dtype=np.float64)
+    rows, columns = np.nonzero((distance == peak) & (distance >= _MIN_DIAMETER_PX / 2))
+    radii = distance[rows, columns]
+    order = np.argsort(-radii)[:_MAX_PEAKS]
+    points = np.stack([rows[order], columns[order]], axis=1).astype(np.float64)
+    radii = radii[order].astype(np.float64)
+    kept: list[int] = []
+    for i in range(len(radii)):
+        apart = np.hypot(*(points[kept] - points[i]).T) if kept else np.empty(0)
+        if (apart >= radii[kept]).all():
+            kept.append(i)
+    if not kept:
+        return np.empty(0)
+    soft = cv2.GaussianBlur(transmittance_green, (0, 0), 3.0)
+    at = soft[points[kept, 0].astype(int), points[kept, 1].astype(int)]
+    density = -np.log(np.maximum(at, 0.01))
+    typical = float(np.median(-np.log(np.maximum(soft[mask > 0], 0.01))))
+    red = density < _NUCLEUS_DENSITY_RATIO * typical
+    return np.asarray(2.0 * radii[kept][red], dtype=np.float64)
 
 
 def _typical(diameters: NDArray[np.float64]) -> float:
     """The mode of log diameter, each cell weighted by its area.
 
     Weighting by area lets a dozen red cells outvote a hundred platelets and grains; a window of
-    +-20 % lets them outvote the one white cell beside them.
+    some 12 % lets them outvote the one white cell beside them.
     """
     logs = np.log(diameters)
-    weights = diameters**1.5
+    weights = diameters**2
     distance = (logs[:, None] - logs[None, :]) / 0.12 if len(logs) <= 2000 else None
     if distance is None:
         chosen = logs[:: len(logs) // 2000 + 1]

@@ -24,8 +24,8 @@ from edgehemo.estimate.records import FieldIndices, SampleEstimate, SampleIndice
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.field import CanonicalField, canonical_field
 from edgehemo.frame import Frame
-from edgehemo.quality.check import QualityReport
 from edgehemo.quality import check_field
+from edgehemo.quality.check import QualityReport
 from edgehemo.scale import ScaleSource
 
 if TYPE_CHECKING:

@@ -302,6 +302,8 @@ def test_words_and_numbers_read_as_they_should() -> None:
     assert measured(None) == "–"
     assert measured(12345.6) == "12,346"
     assert measured(0.04567) == "0.0457"
+    assert measured(0.000868) == "0.0009"
+    assert measured(0.0) == "0"
     assert chance(0.9999) == "over 99 %"
     assert chance(0.001) == "under 1 %"
     assert chance(0.5) == "50 %"

@@ -32,7 +32,7 @@ def estimate(
     the words "not calibrated". Exit code 1 when no field could be trusted.
     """
     from edgehemo.api import screen
-    from edgehemo.report.record import estimate_record, image_record
+    from edgehemo.report.record import estimate_record, withheld_record
     from edgehemo.screening import UnreadableImage
 
     with common.Progress("measuring") as progress:
@@ -49,11 +49,11 @@ def estimate(
         if isinstance(item, UnreadableImage):
             entries.append(common.failed(item.image, item.error))
         else:
-            entries.append(_field(item, image_record(item, None)))
+            entries.append(_field(item))
     sample = estimate_record(reading)
     sample["accepted"] = len(reading.accepted)
     sample["indices"] = reading.indices.as_json() if reading.indices is not None else None
-    sample["withheld"] = result.record["withheld"]
+    sample["withheld"] = withheld_record(reading)
     for line in sample_lines(sample):
         common.say(line, json_file)
     common.write_json(json_file, "estimate", {"images": entries, "sample": sample})
@@ -86,16 +86,16 @@ def sample_lines(sample: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _field(reading: FieldReading, record: dict[str, Any]) -> dict[str, Any]:
-    indices = record["indices"] or {}
+def _field(reading: FieldReading) -> dict[str, Any]:
+    indices = reading.indices
     return {
         "image": reading.image,
         "accepted": reading.accepted,
         "failed": [check.code for check in reading.quality.failed],
-        "hgb_index": indices.get("hgb_index"),
-        "hct_index": indices.get("hct_index"),
-        "rbc_index": indices.get("rbc_index"),
+        "hgb_index": indices.hgb_index if indices is not None else None,
+        "hct_index": indices.hct_index if indices is not None else None,
+        "rbc_index": indices.rbc_index if indices is not None else None,
         "um_per_px": reading.um_per_px,
         "scale_source": reading.scale_source,
-        "indices": record["indices"],
+        "indices": indices.as_json() if indices is not None else None,
     }

@@ -9,6 +9,11 @@ proportional to 1 / sqrt(w^2 + s^2), so the ratio r of the energies at s1 < s2 g
     w^2 = (s2^2 - r^2 s1^2) / (r^2 - 1).
 
 A disc-shaped circle of confusion of radius R blurs like a Gaussian of about R / 2.
+
+Noise has sharp gradients too, and takes over once the cells are blurred away. So the noise measured
+in the background is taken off, and the sharpness is capped by what the gradients can be at the
+contrast the cells have: of an edge of contrast C the squared gradient, summed across it, is
+C^2 / (2 sqrt(pi) w).
 """
 
 from __future__ import annotations
@@ -34,6 +39,8 @@ FOCUS_MEASURE = "edge_sharpness_per_um"
 # ones blurred by a circle of confusion of 1 um and still fell steadily beyond it.
 _FINE_PX = 1.0
 _COARSE_PX = 1.5
+# Three standard deviations of either smoothing.
+_KERNEL_PX = (7, 7)
 _BETWEEN_PX = (_COARSE_PX**2 - _FINE_PX**2) ** 0.5
 # Outlines sharper than this cannot be told apart at the canonical scale, um.
 _MIN_BLUR_UM = 0.1
@@ -48,9 +55,13 @@ MIN_RIM_PX = 900
 # The background's noise is sampled every so many pixels, where at least so many samples are quiet.
 _NOISE_STEP = 3
 _MIN_QUIET_PX = 50
-# The share of the noise measured in the background that is taken off the outlines' energy. Half:
-# what looks like noise there is partly texture that goes with focus.
-_NOISE_SHARE = 0.5
+# Width of the band of outlines around an edge, canonical px: what the summed energy is spread over.
+_RIM_WIDTH_PX = 10.0
+# The cap is this many times what the contrast gives: on sharp real fields it is 1.8 to 6 per um
+# without, so that it rules only where noise does, from a circle of confusion of about 2 um on.
+_CAP_FACTOR = 2.0
+# Contrast below this (transmittance) is no cell.
+_MIN_CONTRAST = 0.005
 # Median of an exponential distribution, which the energy of noise in two directions follows.
 _MEDIAN_OF_UNIT_EXPONENTIAL = float(np.log(2.0))
 
@@ -100,12 +111,24 @@ def edge_sharpness(field: CanonicalField, regions: FieldRegions) -> float | None
         ground_pixels += quiet
     if rim_pixels < MIN_RIM_PX:
         return None
-    scale = _NOISE_SHARE / _MEDIAN_OF_UNIT_EXPONENTIAL / max(1, ground_pixels)
-    fine = fine / rim_pixels - scale * fine_noise
-    coarse = coarse / rim_pixels - scale * coarse_noise
-    if coarse <= 0:
+    per_pixel = 1.0 / _MEDIAN_OF_UNIT_EXPONENTIAL / max(1, ground_pixels)
+    fine = fine / rim_pixels - per_pixel * fine_noise
+    coarse = coarse / rim_pixels - per_pixel * coarse_noise
+    if fine <= 0 or coarse <= 0:
         return 0.0
-    return 1.0 / max(_MIN_BLUR_UM, blur_um(fine / coarse))
+    sharpness = 1.0 / max(_MIN_BLUR_UM, blur_um(fine / coarse))
+    return min(sharpness, _CAP_FACTOR * _sharpness_by_contrast(fine, regions))
+
+
+def _sharpness_by_contrast(energy: float, regions: FieldRegions) -> float:
+    """1 / blur per um that an energy (squared central differences, mean over the rim) speaks of."""
+    if not len(regions.body_sample) or not len(regions.ground_sample):
+        return 0.0
+    contrast = float(np.median(regions.ground_sample[:, 1]) - np.median(regions.body_sample[:, 1]))
+    # A central difference over two pixels is twice the gradient.
+    squared_gradient = energy / 4.0
+    per_px = 2.0 * float(np.sqrt(np.pi)) * _RIM_WIDTH_PX * squared_gradient
+    return per_px / max(contrast, _MIN_CONTRAST) ** 2 / CANONICAL_UM_PER_PX
 
 
 def blur_um(ratio: float) -> float:
@@ -118,7 +141,7 @@ def blur_um(ratio: float) -> float:
 
 
 def _smoothed(picture: NDArray[np.float32], sigma_px: float) -> NDArray[np.float32]:
-    return np.asarray(cv2.GaussianBlur(picture, (0, 0), sigma_px), dtype=np.float32)
+    return np.asarray(cv2.GaussianBlur(picture, _KERNEL_PX, sigma_px), dtype=np.float32)
 
 
 def _gradient_energy(

@@ -21,7 +21,7 @@ class Limit:
 
 LIMITS: dict[str, Limit] = {
     "specimen.fail_below": Limit(
-        0.20, "likeness 0-1", "measured: real fields against photographs, text, shapes and noise"
+        0.35, "likeness 0-1", "measured: real fields against photographs, text, shapes and noise"
     ),
     "exposure.fail_below": Limit(
         70.0, "counts", "measured: darkest real fields about 138; half of the darkest is refused"
@@ -55,10 +55,12 @@ LIMITS: dict[str, Limit] = {
         1.35, "ratio", "MCV 50 to 130 fL moves the diameter by less than a quarter"
     ),
     "focus.fail_below": Limit(
-        2.75, "1/um", "measured: keeps 97 % of real fields, refuses 99 % blurred by a 1 um disc"
+        2.60, "1/um", "measured: keeps 97 % of real fields, refuses 99 % blurred by a 1 um disc"
     ),
     "focus.fail_below_share_of_reference": Limit(
-        0.70, "share of the profile's reference", "measured: blur of a 1 um disc on sharp fields"
+        0.70,
+        "share of the profile's reference",
+        "measured: sharp fields of one microscope keep 0.76, a 1 um disc leaves 0.66 or less",
     ),
     "cell_count.fail_below": Limit(5.0, "cells", "a counting error of 45 % or more (Poisson)"),
     "cell_count.warn_below": Limit(15.0, "cells", "a counting error of 26 % or more (Poisson)"),
@@ -68,8 +70,12 @@ LIMITS: dict[str, Limit] = {
     "crowding.warn_above": Limit(0.65, "share", "measured: real fields under 0.62"),
     "clumping.warn_above": Limit(0.80, "share", "measured: nine of ten real fields are below"),
     "spread.warn_above": Limit(75.0, "um", "ten red cells wide; measured: real fields under 73"),
-    "stain_density.fail_below": Limit(0.035, "optical density", "measured"),
-    "stain_density.warn_below": Limit(0.05, "optical density", "measured"),
+    "stain_density.fail_below": Limit(
+        0.045, "optical density", "measured: palest real fields 0.049"
+    ),
+    "stain_density.warn_below": Limit(
+        0.07, "optical density", "measured: 3 % of real fields are paler"
+    ),
     "stain_density.fail_above": Limit(0.60, "optical density", "measured: real fields under 0.32"),
     "stain_density.warn_above": Limit(0.40, "optical density", "measured: real fields under 0.32"),
     "stain_colour.warn_below": Limit(0.05, "ratio", "measured: real fields 0.07 to 0.90"),

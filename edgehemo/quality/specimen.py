@@ -27,6 +27,7 @@ class SpecimenFeatures:
     red_to_green: median of their density ratio; hue_variation: its interquartile range.
     body_variation: interquartile range of green density over its median in the bodies.
     background_variation: interquartile range of green transmittance in the background.
+    background: share of the field far from anything that stands out.
     artefacts: share of the field that nothing of blood looks like.
     """
 
@@ -36,6 +37,7 @@ class SpecimenFeatures:
     hue_variation: float
     body_variation: float
     background_variation: float
+    background: float
     artefacts: float
 
 
@@ -46,12 +48,14 @@ RAMPS: tuple[tuple[str, float, float], ...] = (
     ("cell_sized", 0.25, 0.60),
     ("density", 0.60, 0.38),
     ("red_to_green", 1.20, 1.00),
-    ("hue_variation", 0.006, 0.02),
+    ("hue_variation", 0.0005, 0.003),
     ("hue_variation", 0.80, 0.45),
-    ("body_variation", 0.06, 0.15),
-    ("background_variation", 0.0010, 0.0025),
-    ("background_variation", 0.14, 0.08),
-    ("artefacts", 0.40, 0.15),
+    ("body_variation", 0.05, 0.12),
+    ("body_variation", 4.0, 2.0),
+    ("background_variation", 0.0, 0.0003),
+    ("background_variation", 0.13, 0.06),
+    ("background", 0.08, 0.20),
+    ("artefacts", 0.28, 0.10),
 )
 
 
@@ -90,6 +94,7 @@ def specimen_features(regions: FieldRegions) -> SpecimenFeatures | None:
         hue_variation=float(hue_high - hue_low),
         body_variation=float((high - low) / middle),
         background_variation=float(ground_high - ground_low),
+        background=float(regions.background.mean()),
         artefacts=artefact_share(regions),
     )
 

@@ -149,10 +149,12 @@ def sentence(text: str) -> str:
 
 
 def measured(value: float | None) -> str:
-    """Three significant digits, without an exponent where a reader can do without."""
+    """Three significant digits and no more than four decimals, without an exponent."""
     if value is None:
         return "–"
-    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3g}" if abs(value) >= 0.01 or value == 0 else f"{value:.4f}"
 
 
 def fixed(value: float, digits: int) -> str:

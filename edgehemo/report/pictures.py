@@ -26,8 +26,8 @@ LINES_PER_WIDTH = 400
 # below 3 MB.
 REPORT_WIDTH_PX = 640
 REPORT_JPEG_QUALITY = 82
-# Low PNG compression: a third of the time of the default for a tenth more bytes.
-PNG_COMPRESSION = 3
+# The lowest PNG compression: a kiosk waits for the pictures, and its card has the room.
+PNG_COMPRESSION = 1
 
 
 def annotated(frame: Frame, reading: FieldReading) -> NDArray[np.uint8]:

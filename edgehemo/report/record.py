@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from importlib.resources import files
 from pathlib import Path
@@ -72,11 +72,7 @@ def screen_record(
         "notice": NOTICE,
         "simulated": provenance.simulated,
         "outcome": "withheld" if reading.withheld is not None else "reported",
-        "withheld": (
-            {"reason": reading.withheld.reason, "action": reading.withheld.action}
-            if reading.withheld is not None
-            else None
-        ),
+        "withheld": withheld_record(reading),
         "images": [
             image_record(image, drawn.get(index)) for index, image in enumerate(reading.images)
         ],
@@ -117,6 +113,11 @@ def image_record(image: FieldReading | UnreadableImage, picture: str | None) -> 
         "indices": image.indices.as_json() if image.indices is not None else None,
         "cells": [cell.as_json() for cell in cells.cells] if cells is not None else None,
     }
+
+
+def withheld_record(reading: SampleReading) -> dict[str, str] | None:
+    """Why a sample has no result, None where it has one."""
+    return asdict(reading.withheld) if reading.withheld is not None else None
 
 
 def sample_record(reading: SampleReading) -> dict[str, Any]:

@@ -28,7 +28,7 @@ SWITCHES = (
 TIMEOUT_S = 60
 # An A4 sheet at 96 px an inch is 794 px wide.
 PAGE_WIDTH_PX = 800
-PICTURE_HEIGHT_PX = 1250
+PICTURE_HEIGHT_PX = 1690
 
 
 def find_browser() -> Path | None:

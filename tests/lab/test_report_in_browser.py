@@ -1,4 +1,4 @@
-"""The report in a real browser: it shows, fits a small screen, prints, and asks the network nothing."""
+"""The report in a real browser: it shows, fits a small screen, prints, and fetches nothing."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_the_page_is_drawn_and_its_pictures_are_in_it(
 def test_it_does_not_overflow_a_screen_of_800_px(
     browser: Path, report: Path, tmp_path: Path
 ) -> None:
-    """Seen through a window of 800 px and one of 1200: no text is cut at the right edge."""
+    """Nothing reaches the right edge of the window: its last columns hold only background."""
     picture = tmp_path / "page.png"
     photograph(browser, report, picture, 800, 2000)
     narrow = cv2.imread(str(picture))

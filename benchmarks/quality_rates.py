@@ -1,0 +1,142 @@
+"""How often quality accepts real fields, spoilt ones and pictures that are no smear.
+
+    python benchmarks/quality_rates.py [--fields 30] [--part held-out|limits] [--skip-not-smears]
+
+Each share has its 95 % interval (Wilson). ``own scale``: nothing known of the microscope; all other
+rows have the scale given, as with a profile. ``faded``: optical density x 0.3. ``+ref``: with a
+stain reference made from the other part of the same set, as a profile would hold.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import Counter, defaultdict
+from datetime import UTC, datetime
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import real_fields
+from focus_measures import scale_of
+
+from edgehemo.errors import FieldError
+from edgehemo.field import canonical_field
+from edgehemo.frame import Frame
+from edgehemo.profile import CalibrationProfile, StainReference
+from edgehemo.quality import QualityReport, check_field
+from edgehemo.quality.regions import field_regions
+
+REFERENCE_FIELDS = 20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--fields", type=int, default=30, help="fields a set")
+    parser.add_argument("--part", choices=("limits", "held-out"), default="held-out")
+    parser.add_argument("--skip-not-smears", action="store_true")
+    options = parser.parse_args()
+    cv2.setNumThreads(1)
+
+    rng = np.random.default_rng(7)
+    for name in real_fields.NOMINAL_UM_PER_PX:
+        other = "held-out" if options.part == "limits" else "limits"
+        profile = _profile(name, other)
+        reports: dict[str, list[QualityReport]] = defaultdict(list)
+        seconds: list[float] = []
+        for path in real_fields.fields_of(name, options.part, options.fields):
+            pixels = real_fields.read_rgb(path)
+            scale = scale_of(pixels, name)
+            field = canonical_field(Frame(pixels, path.name), um_per_px=scale)
+            light = field.illumination.resampled(pixels.shape[1], pixels.shape[0])
+            reports["own scale"].append(_judge(pixels, None))
+            start = time.process_time()
+            check_field(field, Frame(pixels, path.name))
+            seconds.append(time.process_time() - start)
+            spoilt = {
+                "as it is": pixels,
+                "blurred 1 um": real_fields.defocused(pixels, 1.0, scale, rng),
+                "blurred 1.5 um": real_fields.defocused(pixels, 1.5, scale, rng),
+                "blurred 2 um": real_fields.defocused(pixels, 2.0, scale, rng),
+                "exposure / 2": real_fields.exposed(pixels, 0.5, rng),
+                "exposure / 4": real_fields.exposed(pixels, 0.25, rng),
+                "exposure x 2": real_fields.exposed(pixels, 2.0, rng),
+                "faded": real_fields.faded(pixels, light, 0.3, rng),
+                "empty": real_fields.empty(light, rng),
+            }
+            for condition, picture in spoilt.items():
+                reports[condition].append(_judge(picture, scale))
+            for condition in ("as it is", "exposure / 2", "faded"):
+                reports[condition + " +ref"].append(_judge(spoilt[condition], scale, profile))
+        for condition, found in reports.items():
+            _print(name, condition, found)
+        print(f"{name:15}check_field: median {1e3 * float(np.median(seconds)):.1f} ms CPU")
+    if not options.skip_not_smears:
+        kinds: dict[str, list[QualityReport]] = defaultdict(list)
+        seed = 1 if options.part == "limits" else 2
+        for kind, picture in real_fields.not_smears(seed, 5):
+            for scale in (None, 0.1, 0.2, 0.36):
+                kinds[kind].append(_judge(picture, scale))
+        for kind, found in kinds.items():
+            _print("not a smear", kind, found)
+
+
+def _profile(name: str, part: real_fields.Part) -> CalibrationProfile:
+    densities, backgrounds = [], []
+    for path in real_fields.fields_of(name, part, REFERENCE_FIELDS):
+        pixels = real_fields.read_rgb(path)
+        field = canonical_field(Frame(pixels, path.name), um_per_px=scale_of(pixels, name))
+        density = field_regions(field).body_density()
+        if density is not None:
+            densities.append(density)
+            backgrounds.append(field.illumination.background_rgb)
+    return CalibrationProfile(
+        created_at=datetime.now(UTC),
+        software_version="benchmark",
+        stain=StainReference(
+            background_rgb=_three(np.mean(backgrounds, axis=0)),
+            background_rgb_sd=_three(np.std(backgrounds, axis=0)),
+            cell_od=_three(np.mean(densities, axis=0)),
+            cell_od_sd=_three(np.std(densities, axis=0)),
+            fields=len(densities),
+        ),
+    )
+
+
+def _three(values: NDArray[np.floating]) -> tuple[float, float, float]:
+    red, green, blue = (float(value) for value in values)
+    return red, green, blue
+
+
+def _judge(
+    pixels: NDArray[np.uint8], scale: float | None, profile: CalibrationProfile | None = None
+) -> QualityReport:
+    frame = Frame(pixels, "benchmark")
+    try:
+        field = canonical_field(frame, um_per_px=scale)
+    except FieldError as error:
+        raise SystemExit(str(error)) from error
+    return check_field(field, frame, profile=profile)
+
+
+def _print(name: str, condition: str, reports: list[QualityReport]) -> None:
+    accepted = sum(report.accepted for report in reports)
+    quiet = sum(all(c.verdict == "pass" for c in report.checks) for report in reports)
+    low, high = real_fields.wilson(accepted, len(reports))
+    failed = Counter(check.code for report in reports for check in report.failed)
+    warned = Counter(
+        check.code for report in reports for check in report.checks if check.verdict == "warn"
+    )
+    print(
+        f"{name:15}{condition:20}accepted {accepted:3d}/{len(reports):3d} = "
+        f"{accepted / len(reports):5.3f} ({low:.2f}-{high:.2f})  without warning {quiet:3d}  "
+        f"fail {dict(failed.most_common(4))}  warn {dict(warned.most_common(3))}"
+    )
+
+
+if __name__ == "__main__":
+    main()
