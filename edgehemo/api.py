@@ -105,6 +105,7 @@ def screen(
         person=person,
         um_per_px=um_per_px,
         bundle_sha256=equipment.bundle.digest,
+        envelope=equipment.envelope,
         rule=StopRule(accepted_fields=wanted, examined_fields=examined),
     )
     folder = _OutputFolder(Path(out)) if out is not None else None

@@ -10,9 +10,9 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from edgehemo.errors import BundleError
 from edgehemo.files import sha256_of_file
@@ -78,11 +78,28 @@ class Metric(_Strict):
     images: int | None = None
 
 
-class EnvelopeRange(_Strict):
-    """Where a canonical property of the training fields lay: 1st to 99th percentile."""
+class TrainingEnvelope(_Strict):
+    """Where the training fields lay in light and stain, as `edgehemo.quality.envelope` fits it.
 
-    low: float
-    high: float
+    A field is judged by its Mahalanobis distance from ``mean``; ``fields`` is how many training
+    fields the envelope stands on.
+    """
+
+    features: list[str]
+    mean: list[float]
+    precision: list[list[float]]
+    warn_above: Annotated[float, Field(gt=0)]
+    fail_above: Annotated[float, Field(gt=0)]
+    fields: Annotated[int, Field(ge=20)]
+
+    @model_validator(mode="after")
+    def _square(self) -> Self:
+        size = len(self.features)
+        if len(self.mean) != size or any(len(row) != size for row in self.precision):
+            raise ValueError("mean and precision must have as many entries as features")
+        if len(self.precision) != size:
+            raise ValueError("precision must be square")
+        return self
 
 
 class Artefact(_Strict):
@@ -113,7 +130,7 @@ class ModelEntry(_Strict):
     input: InputSpec
     classes: list[str]
     operating_points: dict[str, KindOperatingPoint] = Field(default_factory=dict)
-    training_envelope: dict[str, EnvelopeRange] = Field(default_factory=dict)
+    training_envelope: TrainingEnvelope | None = None
     metrics: list[Metric] = Field(default_factory=list)
     training_data: list[str]
     checkpoint_sha256: str
@@ -168,6 +185,11 @@ class Bundle:
         have = ", ".join(f"{a.format} {a.precision}" for a in entry.artefacts)
         asked = f"{format} {precision}" if precision else format
         raise BundleError(f"{entry.name}: no {asked} artefact in this bundle; it holds {have}")
+
+    def envelope(self, task: ModelTask) -> dict[str, Any] | None:
+        """A model's training envelope as `edgehemo.quality.check_field` takes it, if it has one."""
+        found = self.model(task).training_envelope
+        return None if found is None else found.model_dump()
 
     def check_files(self) -> None:
         """Compare every file with its digest; BundleError names the first that differs."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgehemo.bundle import Bundle, load_bundle
 from edgehemo.cells.finder import CellFinder, open_cell_finder
@@ -20,6 +21,11 @@ class Equipment:
     finder: CellFinder
     profile: CalibrationProfile | None
     profile_name: str | None
+
+    @property
+    def envelope(self) -> dict[str, Any] | None:
+        """Where the cell finder's training fields lay; outside it quality refuses."""
+        return self.bundle.envelope("cell_finder")
 
 
 def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equipment:

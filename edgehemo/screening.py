@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgehemo.anaemia import Person, grade
 from edgehemo.capture.protocol import FailedSource
@@ -143,6 +143,7 @@ class Screening:
     person: Person | None = None
     um_per_px: float | None = None
     bundle_sha256: str | None = None
+    envelope: Mapping[str, Any] | None = None
     rule: StopRule = field(default_factory=StopRule)
     _images: list[FieldReading | UnreadableImage] = field(default_factory=list, init=False)
 
@@ -156,7 +157,11 @@ class Screening:
         if isinstance(item, Frame):
             try:
                 result = read_field(
-                    item, self.finder, profile=self.profile, um_per_px=self.um_per_px
+                    item,
+                    self.finder,
+                    profile=self.profile,
+                    um_per_px=self.um_per_px,
+                    envelope=self.envelope,
                 )
             except FieldError as error:
                 result = UnreadableImage(item.source, str(error))
@@ -224,14 +229,17 @@ def read_field(
     *,
     profile: CalibrationProfile | None = None,
     um_per_px: float | None = None,
+    envelope: Mapping[str, Any] | None = None,
 ) -> FieldReading:
     """Make a frame canonical, find its cells, judge it, and measure it where it was accepted.
+
+    envelope: the bundle's, see `edgehemo.quality.envelope`.
 
     Raises FieldError when no canonical field can be made of it.
     """
     canonical = canonical_field(frame, um_per_px=um_per_px, profile=profile)
     cells = finder.find(canonical)
-    quality = check_field(canonical, frame, cells=cells, profile=profile)
+    quality = check_field(canonical, frame, cells=cells, profile=profile, envelope=envelope)
     accepted = quality.accepted
     return FieldReading(
         image=frame.source,

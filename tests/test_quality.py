@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import cv2
 import numpy as np
@@ -101,7 +103,7 @@ def test_sharpness_falls_at_every_step_out_of_focus(seed: int) -> None:
             um_per_px=SCALE,
         )
         values.append(edge_sharpness(field, field_regions(field)) or 0.0)
-    assert all(after < before for before, after in zip(values, values[1:], strict=False)), values
+    assert all(after < before for before, after in itertools.pairwise(values)), values
 
 
 @pytest.mark.parametrize("defocus_um", [1.0, 3.0, 6.0])
@@ -131,8 +133,6 @@ def test_blur_is_recovered_from_the_energies_of_a_known_edge() -> None:
 
 
 def profile_with(**parts: object) -> CalibrationProfile:
-    from datetime import UTC, datetime
-
     empty = new_profile(datetime(2026, 11, 1, tzinfo=UTC), software_version="test")
     return empty.model_copy(update=parts)
 
@@ -258,7 +258,8 @@ def test_the_finders_count_is_used_where_there_is_one(good: Frame) -> None:
 
 def test_a_crowded_field_is_noticed() -> None:
     crowded = judge(frame_of(smear=SmearParameters(film_thickness_um=6.0)))
-    assert codes(crowded, "fail") | codes(crowded, "warn") & {"TOO_CROWDED", "CELLS_CLUMPED"}
+    noticed = codes(crowded, "fail") | codes(crowded, "warn")
+    assert noticed & {"TOO_CROWDED", "CELLS_CLUMPED"}
     spread = named(judge(frame_of()), "crowding").value
     assert spread is not None
     assert (named(crowded, "crowding").value or 0) > spread

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
 import cv2
@@ -78,7 +79,7 @@ def test_sharpness_falls_with_blur(data_root: Path, name: str) -> None:
             seen = blurred(frame, radius_um / scale) if radius_um else frame
             field = canonical_field(seen, um_per_px=scale)
             values.append(edge_sharpness(field, field_regions(field)) or 0.0)
-        assert all(b < a for a, b in zip(values, values[1:], strict=False)), (frame.source, values)
+        assert all(b < a for a, b in itertools.pairwise(values)), (frame.source, values)
 
 
 @pytest.mark.parametrize("name", SETS)

@@ -36,11 +36,18 @@ def cells(
     from edgehemo.quality import check_field
 
     equipment = open_equipment(bundle, profile)
+    envelope = equipment.envelope
 
     def found(frame: Frame) -> dict[str, Any]:
         canonical = canonical_field(frame, um_per_px=um_per_px, profile=equipment.profile)
         in_field = equipment.finder.find(canonical)
-        report = check_field(canonical, frame, cells=in_field, profile=equipment.profile)
+        report = check_field(
+            canonical,
+            frame,
+            cells=in_field,
+            profile=equipment.profile,
+            envelope=envelope,
+        )
         return {
             "width": frame.width,
             "height": frame.height,

@@ -34,10 +34,15 @@ def quality(
     from edgehemo.screening import read_field
 
     equipment = open_equipment(bundle, profile)
+    envelope = equipment.envelope
 
     def judged(frame: Frame) -> dict[str, Any]:
         reading = read_field(
-            frame, equipment.finder, profile=equipment.profile, um_per_px=um_per_px
+            frame,
+            equipment.finder,
+            profile=equipment.profile,
+            um_per_px=um_per_px,
+            envelope=envelope,
         )
         return reading.quality.as_json()
 

@@ -42,8 +42,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not path.is_file():
         raise UsageError(f"{path}: no such checkpoint")
     with path.open("rb") as file:
-        head = file.read(8)
-    if head[:2] == b"PK" or head[:1] == b"\x80":
+        head = file.read(9)
+    # safetensors begin with 8 bytes of length (which may look like anything) and a JSON object.
+    if head[8:] != b"{" and (head[:2] == b"PK" or head[:1] == b"\x80"):
         raise UsageError(
             f"{path.name}: a pickled checkpoint, which can run code when opened; "
             "use the .safetensors file that `edgehemo train` wrote"

@@ -2,40 +2,48 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from edgehemo.bundle import EnvelopeRange
-from edgehemo.errors import EdgeHemoError
-from edgehemo.estimate.indices import field_indices
-from edgehemo.field import canonical_field
+from edgehemo.bundle import TrainingEnvelope
+from edgehemo.errors import EdgeHemoError, UsageError
+from edgehemo.field import CanonicalField, canonical_field
 from edgehemo.images import read_frame
+from edgehemo.quality.envelope import envelope_features, fit_envelope
+from edgehemo.quality.regions import field_regions
 from edgehemo_export.datasets import LabelledImage
+from edgehemo_export.simulated_set import simulated_field
 
-# Percentiles taken for the ends of the envelope, and how many fields they stand on.
-LOW, HIGH = 0.01, 0.99
-FIELDS = 200
-PROPERTIES = ("cell_od_red", "cell_od_green", "cell_od_blue", "cell_cover")
+# How many fields the envelope stands on: of the real training images, and of the simulated ones
+# whose lights and stains training ranged over as well.
+REAL_FIELDS = 150
+SIMULATED_FIELDS = 60
+_SIMULATED_SIDE_PX = 256
 
 
-def training_envelope(images: Sequence[LabelledImage]) -> dict[str, EnvelopeRange]:
-    """Ranges of the physical indices over (up to `FIELDS`) training images, evenly chosen."""
-    chosen = images[:: max(1, len(images) // FIELDS)]
-    values: dict[str, list[float]] = {name: [] for name in PROPERTIES}
-    for image in chosen:
+def training_envelope(images: Sequence[LabelledImage], *, seed: int) -> TrainingEnvelope:
+    """The envelope of training images, evenly chosen, and of simulated fields.
+
+    Raises UsageError when too few of them show a field that can be measured.
+    """
+    rows = [
+        envelope_features(field_regions(field), field.illumination)
+        for field in _fields(images, seed)
+    ]
+    try:
+        made = fit_envelope(np.array(rows))
+    except ValueError as error:
+        raise UsageError(f"no training envelope: {error}") from error
+    return TrainingEnvelope(**made, fields=len(rows))
+
+
+def _fields(images: Sequence[LabelledImage], seed: int) -> Iterator[CanonicalField]:
+    for image in images[:: max(1, len(images) // REAL_FIELDS)]:
         try:
-            indices = field_indices(canonical_field(read_frame(image.path)))
+            yield canonical_field(read_frame(image.path))
         except EdgeHemoError:
             continue  # an image that shows no field says nothing of the envelope
-        for name in PROPERTIES:
-            value = float(getattr(indices, name))
-            if np.isfinite(value):
-                values[name].append(value)
-    return {
-        name: EnvelopeRange(
-            low=float(np.quantile(found, LOW)), high=float(np.quantile(found, HIGH))
-        )
-        for name, found in values.items()
-        if found
-    }
+    for index in range(SIMULATED_FIELDS):
+        made, um_per_px = simulated_field(index, side_px=_SIMULATED_SIDE_PX, seed=seed)
+        yield canonical_field(made.frame, um_per_px=um_per_px)

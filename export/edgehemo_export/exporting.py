@@ -19,12 +19,12 @@ import numpy as np
 from edgehemo.bundle import (
     MANIFEST_NAME,
     Artefact,
-    EnvelopeRange,
     KindOperatingPoint,
     Manifest,
     Metric,
     ModelEntry,
     Precision,
+    TrainingEnvelope,
     load_bundle,
 )
 from edgehemo.cells.finder import CellFinder
@@ -174,29 +174,30 @@ def _export_finder(
         fp32 = export_fp32(net, example, multiple_of_px=FINDER_MULTIPLE)
         for precision in precisions:
             file = folder / f"cell_finder.{precision}{item.suffix}"
+            made = None
             failures = []
             for recipe, data in _candidates(fp32, precision, calibration, say):
                 write_bytes_atomically(file, data)
                 parity = _finder_parity(file, item, points, reference, labelled)
                 if parity["mAP50_drop"] <= FINDER_MAP_GATE:
+                    made = Artefact(
+                        format=item.name,
+                        precision=precision,
+                        file=file.name,
+                        sha256=sha256_of_file(file),
+                        bytes=len(data),
+                        parity=parity,
+                        recipe=recipe,
+                    )
                     break
                 failures.append(f"{parity['mAP50_drop']:.4f}")
-            else:
+            if made is None:
                 raise WithheldError(
                     f"{TASK} {item.name} {precision}: mAP50 falls by {', '.join(failures)} with "
                     f"the recipes tried, the gate is {FINDER_MAP_GATE}; nothing was written"
                 )
-            artefact = Artefact(
-                format=item.name,
-                precision=precision,
-                file=file.name,
-                sha256=sha256_of_file(file),
-                bytes=len(data),
-                parity=parity,
-                recipe=recipe,
-            )
-            artefacts.append(artefact)
-            rows.append(ExportRow(model=TASK, gate="pass", artefact=artefact))
+            artefacts.append(made)
+            rows.append(ExportRow(model=TASK, gate="pass", artefact=made))
     record = checkpoint.record
     card = path.with_suffix(".md")
     if card.is_file():
@@ -207,9 +208,7 @@ def _export_finder(
         input=finder_input(FINDER_MULTIPLE),
         classes=list(CELL_KINDS),
         operating_points=points,
-        training_envelope={
-            key: EnvelopeRange(**value) for key, value in record["training_envelope"].items()
-        },
+        training_envelope=TrainingEnvelope(**record["training_envelope"]),
         metrics=[Metric(**metric) for metric in record.get("metrics", [])],
         training_data=record["training_data"],
         checkpoint_sha256=sha256_of_file(path),

@@ -28,6 +28,8 @@ from edgehemo_export.datasets import LabelledImage
 # A candidate is a cell when it overlaps a label at least this much (the VOC rule).
 MATCH_IOU = 0.5
 BOOTSTRAP_ROUNDS = 400
+# With fewer right or wrong candidates than this there is nothing to fit a calibration on.
+MIN_TO_CALIBRATE = 5
 
 IDENTITY_POINT = KindOperatingPoint(
     threshold=0.05, calibration=ScoreCalibration(slope=1.0, intercept=0.0), count_relative_sd=0.0
@@ -168,8 +170,10 @@ def fit_operating_points(
         labelled = sum(int(((i.label_kinds == index) & i.interior_labels).sum()) for i in usable)
         clipped = np.clip(scores, 1e-6, 1 - 1e-6)
         logit = np.log(clipped / (1 - clipped))[:, None]
-        model = LogisticRegression(C=1e3).fit(logit, truth)
-        slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+        slope, intercept = 1.0, 0.0
+        if min(int(truth.sum()), int((~truth).sum())) >= MIN_TO_CALIBRATE:
+            model = LogisticRegression(C=1e3).fit(logit, truth)
+            slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
         # Labelled cells that no candidate reached belong into an unbiased expected count.
         wanted, low, high = float(labelled), intercept - 3.0, intercept + 3.0
         for _ in range(60):
@@ -181,7 +185,7 @@ def fit_operating_points(
         probability = calibrate(scores, bare)
         ranked = np.sort(probability)[::-1]
         position = min(max(1, labelled), len(ranked)) - 1
-        threshold = float(np.clip(ranked[position], 0.3, 0.7))
+        threshold = float(np.clip(ranked[position], 0.3, 0.7)) if len(ranked) else 0.5
         errors, squares = 0.0, 0.0
         for item, mask in zip(usable, chosen, strict=True):
             p = calibrate(item.candidates[mask, 4], bare).astype(float)
@@ -248,6 +252,8 @@ def _average_precisions(items: Sequence[Examined]) -> dict[str, float]:
 
 def average_precision(scores: NDArray[np.float32], truth: NDArray[np.bool_], labels: int) -> float:
     """Average precision over 101 recall levels (COCO), from matched candidates."""
+    if len(scores) == 0:
+        return 0.0
     order = np.argsort(-scores, kind="stable")
     right = np.cumsum(truth[order])
     precision = right / np.arange(1, len(order) + 1)

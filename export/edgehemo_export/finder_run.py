@@ -90,9 +90,7 @@ def run_training(
         },
         "training_data": [LICENCES.get(source, source) for source in sources],
         "operating_points": {kind: point.model_dump() for kind, point in points.items()},
-        "training_envelope": {
-            name: bounds.model_dump() for name, bounds in training_envelope(training).items()
-        },
+        "training_envelope": training_envelope(training, seed=config.seed).model_dump(),
         "steps": state.step,
         "seconds": round(state.seconds, 1),
         "curve": state.curve[:: max(1, len(state.curve) // 40)],

@@ -174,11 +174,13 @@ def train_finder(
     initial: Mapping[str, Tensor] | None = None,
     progress: Callable[[int, dict[str, float]], None] | None = None,
     device: str | None = None,
+    stop_after: int | None = None,
 ) -> tuple[CellFinderNet, TrainingState]:
     """Train to the end of the configuration; ``work`` keeps the state a run resumes from.
 
     Runs in bf16 with channels_last, on a GPU where one is present. ``initial`` are weights to start
-    from in a fresh run. Returns the averaged weights.
+    from in a fresh run; ``stop_after`` ends early at that step, its state stored, so that a long
+    run can be spread over several. Returns the averaged weights.
     """
     place = torch.device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     torch.manual_seed(config.seed)
@@ -212,9 +214,10 @@ def train_finder(
     # Drawing and colouring run beside the network; each step's own seeds keep it reproducible.
     batches: Queue[tuple[Batch, Tensor]] = Queue(maxsize=6)
     first_step = state.step
+    last_step = config.steps if stop_after is None else min(stop_after, config.steps)
 
     def produce() -> None:
-        for step in range(first_step, config.steps):
+        for step in range(first_step, last_step):
             rng = np.random.default_rng([config.seed, step])
             batch = draw_batch(examples, chances, config.batch_size, config.crop, rng)
             generator = torch.Generator().manual_seed(config.seed * 1_000_003 + step)
@@ -225,7 +228,7 @@ def train_finder(
     saved = time.monotonic()
     net.train()
     running: dict[str, float] = {}
-    for step in range(first_step, config.steps):
+    for step in range(first_step, last_step):
         drawn, varied = batches.get()
         batch = _moved(drawn, place)
         light = varied.to(place, memory_format=torch.channels_last)
@@ -243,11 +246,11 @@ def train_finder(
             running[key] = 0.98 * running.get(key, value) + 0.02 * value
         state.step = step + 1
         state.seconds = time.monotonic() - started
-        if step % 50 == 49 or state.step == config.steps:
+        if step % 50 == 49 or state.step == last_step:
             state.curve.append({"step": state.step, "seconds": state.seconds, **running})
             if progress is not None:
                 progress(state.step, running)
-        if time.monotonic() - saved > CHECKPOINT_EVERY_S or state.step == config.steps:
+        if time.monotonic() - saved > CHECKPOINT_EVERY_S or state.step == last_step:
             _store(work, fingerprint, net, average, optimiser, state)
             saved = time.monotonic()
     average.eval()

@@ -36,6 +36,23 @@ def simulated_examples(
 
 def simulated_example(index: int, *, side_px: int, seed: int) -> CanonicalExample:
     """One widely randomised field, through the device's canonical-field function."""
+    made, um_per_px = simulated_field(index, side_px=side_px, seed=seed)
+    field = canonical_field(made.frame, um_per_px=um_per_px)
+    across, down = field.frame_px_per_canonical_px
+    boxes, kinds = labels_of(made)
+    return CanonicalExample(
+        name=f"{SOURCE}/{seed}-{index}",
+        source=SOURCE,
+        group=f"{SOURCE}-{index}",
+        codes=field.to_uint8(),
+        boxes=(boxes / np.array([across, down, across, down])).astype(np.float32),
+        kinds=kinds,
+        unknown=~field.valid,
+    )
+
+
+def simulated_field(index: int, *, side_px: int, seed: int) -> tuple[SimulatedField, float]:
+    """The field behind `simulated_example`, and its scale in um/px."""
     rng = np.random.default_rng([seed, index])
     um_per_px = float(np.exp(rng.uniform(*np.log(UM_PER_PX_RANGE))))
     side = round(side_px * CANONICAL_UM_PER_PX / um_per_px)
@@ -51,18 +68,7 @@ def simulated_example(index: int, *, side_px: int, seed: int) -> CanonicalExampl
         optics=parameters.optics,
         sensor=parameters.sensor,
     )
-    field = canonical_field(made.frame, um_per_px=um_per_px)
-    across, down = field.frame_px_per_canonical_px
-    boxes, kinds = labels_of(made)
-    return CanonicalExample(
-        name=f"{SOURCE}/{seed}-{index}",
-        source=SOURCE,
-        group=f"{SOURCE}-{index}",
-        codes=field.to_uint8(),
-        boxes=(boxes / np.array([across, down, across, down])).astype(np.float32),
-        kinds=kinds,
-        unknown=~field.valid,
-    )
+    return made, um_per_px
 
 
 def labels_of(made: SimulatedField) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
