@@ -54,7 +54,6 @@ REQUIRED_PACKAGES = (
     "jinja2",
     "rich",
     "platformdirs",
-    "cryptography",
 )
 # Runtime to the distributions that provide it, best first, with the module each installs.
 RUNTIMES: dict[str, tuple[tuple[str, str], ...]] = {

@@ -40,12 +40,13 @@ def frame_of(
     optics: OpticsParameters | None = None,
     smear: SmearParameters | None = None,
     sensor: SensorParameters | None = None,
+    size_px: tuple[int, int] = (480, 360),
 ) -> Frame:
     return simulate_field(
         PANEL,
         rng=np.random.default_rng(seed),
-        width_px=480,
-        height_px=360,
+        width_px=size_px[0],
+        height_px=size_px[1],
         um_per_px=um_per_px,
         optics=optics,
         smear=smear,
@@ -207,7 +208,7 @@ def test_drift_against_the_reference(good: Frame) -> None:
 def test_the_envelope_holds_its_own_fields_and_refuses_others(good: Frame) -> None:
     rows = []
     for seed in range(24):
-        frame = frame_of(seed, um_per_px=0.3)
+        frame = frame_of(seed, um_per_px=0.3, size_px=(240, 180))
         field = canonical_field(frame, um_per_px=0.3)
         rows.append(envelope_features(field_regions(field), field.illumination))
     envelope = fit_envelope(np.array(rows))

@@ -51,6 +51,9 @@ def largest_gap_um(regions: FieldRegions) -> float:
     small = cv2.resize(
         free, (max(2, width // 2), max(2, height // 2)), interpolation=cv2.INTER_NEAREST
     )
+    if small.all():
+        # What little there is of cells fell between the samples.
+        return float(np.hypot(width, height)) * ANALYSIS_UM_PER_PX
     distance = cv2.distanceTransform(small, cv2.DIST_L2, 3)
     px_um = ANALYSIS_UM_PER_PX * width / small.shape[1]
     return float(2.0 * distance.max() * px_um)

@@ -28,7 +28,7 @@ from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import FieldRegions
-from edgehemo.quality.verdicts import flagged, judged
+from edgehemo.quality.verdicts import flagged
 
 if TYPE_CHECKING:
     from edgehemo.profile import FocusReference
@@ -44,6 +44,8 @@ _KERNEL_PX = (7, 7)
 _BETWEEN_PX = (_COARSE_PX**2 - _FINE_PX**2) ** 0.5
 # Outlines sharper than this cannot be told apart at the canonical scale, um.
 _MIN_BLUR_UM = 0.1
+# Gaussian blur of a microscope that resolves just what a colour sensor's pixels show, in pixels.
+_NYQUIST_BLUR_PER_PX = 2.0 * 2.0**0.5 / 2.355
 # Outlines: within this distance of a cell's edge, px at the analysis scale.
 _RIM_PX = 2
 # A field larger than this is judged on tiles of it, px.
@@ -74,11 +76,27 @@ def focus_check(
     if value is None:
         return flagged("focus", None, limit("focus.fail_below"), "FOCUS_UNKNOWN", "fail")
     if reference is None or reference.measure != FOCUS_MEASURE:
-        return judged("focus", value, low="OUT_OF_FOCUS")
-    lowest = limit("focus.fail_below_share_of_reference") * reference.sharp_reference
+        lowest = lowest_sharpness(field.frame_um_per_px)
+    else:
+        lowest = limit("focus.fail_below_share_of_reference") * reference.sharp_reference
     if value < lowest:
         return flagged("focus", value, lowest, "OUT_OF_FOCUS", "fail")
     return Check("focus", value, lowest, "pass")
+
+
+def lowest_sharpness(frame_um_per_px: float) -> float:
+    """The least sharpness (per um) that is taken for focus at a scale, without a reference.
+
+    Fields at the canonical scale or finer are judged by the measured limit. A coarser frame comes
+    from a weaker objective: resolving two samples of a colour sensor (Nyquist; its green pixels lie
+    sqrt(2) p apart) is a point spread of full width 2 sqrt(2) p, a Gaussian of 2.83 p / 2.355, and
+    what that exceeds the canonical pixel's by is no defocus. It adds in quadrature to the blur that
+    the limit allows. The price: at such scales a circle of confusion of 1 um is refused only with
+    the profile's own sharp reference.
+    """
+    allowed_um = 1.0 / limit("focus.fail_below")
+    coarser = max(0.0, frame_um_per_px**2 - CANONICAL_UM_PER_PX**2)
+    return 1.0 / float(np.sqrt(allowed_um**2 + _NYQUIST_BLUR_PER_PX**2 * coarser))
 
 
 def edge_sharpness(field: CanonicalField, regions: FieldRegions) -> float | None:
@@ -92,7 +110,9 @@ def edge_sharpness(field: CanonicalField, regions: FieldRegions) -> float | None
     fine = coarse = fine_noise = coarse_noise = 0.0
     rim_pixels = ground_pixels = 0
     for rows, columns in _tiles(field.height, field.width, rim):
-        green = np.ascontiguousarray(field.transmittance[rows, columns, 1])
+        green = np.asarray(
+            cv2.extractChannel(field.transmittance[rows, columns], 1), dtype=np.float32
+        )
         along = _window(rim, rows, columns, field, green.shape)
         between = _window(ground, rows, columns, field, green.shape)
         count = cv2.countNonZero(along)
