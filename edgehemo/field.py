@@ -121,11 +121,17 @@ def canonical_field(
             f"{frame.source}: {frame.width}x{frame.height} is too small for a field; "
             "the shorter side must have at least 32 px"
         )
+    pixels = frame.pixels
     flat_field = profile.flat_field_array() if profile is not None else None
-    if flat_field is None:
-        illumination = estimate_illumination(frame.pixels)
+    if profile is None or profile.illumination is None or flat_field is None:
+        illumination = estimate_illumination(pixels)
     else:
-        illumination = measured_illumination(flat_field, frame.pixels)
+        # (frame - dark) / (flat field - dark): what the sensor counts without light is no light.
+        dark = profile.illumination.dark_level
+        if dark > 0:
+            pixels = np.asarray(cv2.subtract(pixels, (dark, dark, dark, 0.0)), dtype=np.uint8)
+            flat_field = np.maximum(flat_field - np.float32(dark), np.float32(1.0))
+        illumination = measured_illumination(flat_field, pixels)
 
     estimate: ScaleEstimate | None = None
     source: ScaleSource
@@ -134,7 +140,7 @@ def canonical_field(
     elif profile is not None and profile.scale is not None:
         scale, source = profile.scale.um_per_px, "profile"
     else:
-        estimate = _scale_from_cells(frame, illumination)
+        estimate = _scale_from_cells(pixels, illumination)
         if estimate is None:
             scale, source = ASSUMED_UM_PER_PX, "assumed"
         else:
@@ -153,7 +159,7 @@ def canonical_field(
             f"{frame.source}: at {scale:g} um/px the field would need {width}x{height} px; "
             "check --um-per-px or the profile"
         )
-    transmittance = _divided(frame.pixels, illumination, width, height)
+    transmittance = _divided(pixels, illumination, width, height)
     return CanonicalField(
         transmittance=transmittance,
         valid=illumination.valid_at(width, height),
@@ -181,11 +187,13 @@ def _divided(
     return np.asarray(np.clip(out, 0.0, MAX_TRANSMITTANCE, out=out), dtype=np.float32)
 
 
-def _scale_from_cells(frame: Frame, illumination: Illumination) -> ScaleEstimate | None:
+def _scale_from_cells(
+    pixels: NDArray[np.uint8], illumination: Illumination
+) -> ScaleEstimate | None:
     """Measure the red cells, on as small a picture as shows them well."""
-    longest = max(frame.width, frame.height)
+    longest = max(pixels.shape[:2])
     for side in MEASURE_SIDES_PX:
-        measured = _measured_at(frame, illumination, min(1.0, side / longest))
+        measured = _measured_at(pixels, illumination, min(1.0, side / longest))
         if measured is not None and measured[1] >= GOOD_CELL_DIAMETER_PX:
             break
         if side >= longest:
@@ -196,12 +204,13 @@ def _scale_from_cells(frame: Frame, illumination: Illumination) -> ScaleEstimate
 
 
 def _measured_at(
-    frame: Frame, illumination: Illumination, factor: float
+    pixels: NDArray[np.uint8], illumination: Illumination, factor: float
 ) -> tuple[ScaleEstimate, float] | None:
     """The estimate for the frame, and the width of its cells in the reduced picture, px."""
-    width, height = max(1, round(frame.width * factor)), max(1, round(frame.height * factor))
+    frame_height, frame_width = pixels.shape[:2]
+    width, height = max(1, round(frame_width * factor)), max(1, round(frame_height * factor))
     green = cv2.resize(
-        np.ascontiguousarray(frame.pixels[..., 1]), (width, height), interpolation=cv2.INTER_AREA
+        np.ascontiguousarray(pixels[..., 1]), (width, height), interpolation=cv2.INTER_AREA
     )
     surface = cv2.resize(np.ascontiguousarray(illumination.surface[..., 1]), (width, height))
     divided = cv2.divide(green, np.maximum(surface, 1.0), dtype=cv2.CV_32F)
@@ -209,6 +218,6 @@ def _measured_at(
     measured = estimate_scale(transmittance, illumination.valid_at(width, height))
     if measured is None:
         return None
-    scale = measured.um_per_px * width / frame.width
+    scale = measured.um_per_px * width / frame_width
     estimate = ScaleEstimate(scale, measured.cells, measured.spread)
     return estimate, RED_CELL_DIAMETER_UM / measured.um_per_px

@@ -27,8 +27,8 @@ from pydantic import (
 )
 
 from edgehemo.errors import ProfileError
-from edgehemo.estimate.records import Measurand
 from edgehemo.files import dump_json, write_bytes_atomically, write_text_atomically
+from edgehemo.measurands import Measurand
 
 PROFILE_SCHEMA = "edgehemo.profile/1"
 PREVIOUS_SUFFIX = ".previous"

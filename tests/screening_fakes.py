@@ -115,6 +115,7 @@ def use_equipment(
 ) -> None:
     """Let the commands and `edgehemo.screen` run on this finder instead of a bundle's."""
     equipment = SimpleNamespace(
+        envelope=None,
         device=device or load_device("workstation"),
         bundle=SimpleNamespace(
             digest=BUNDLE_DIGEST, manifest=SimpleNamespace(name="truth", serial=1)

@@ -20,12 +20,13 @@ from edgehemo.errors import FieldError
 from edgehemo.estimate.estimators import ESTIMATORS, estimators_of
 from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.pooling import leave_one_field_out, pool
-from edgehemo.estimate.records import MEASURANDS, FieldIndices, SampleIndices
+from edgehemo.estimate.records import FieldIndices, SampleIndices
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.student import t95
 from edgehemo.field import CanonicalField, canonical_field
 from edgehemo.illumination import Illumination
 from edgehemo.images import read_frame
+from edgehemo.measurands import MEASURANDS
 from edgehemo.profile import (
     Agreement,
     AnalyserCalibration,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from edgehemo.field import (
 from edgehemo.frame import Frame
 from edgehemo.illumination import estimate_illumination, field_stop_mask
 from edgehemo.images import read_frame
+from edgehemo.profile import IlluminationCalibration, new_profile
 from edgehemo.simulation.field import simulate_field
 from edgehemo.simulation.panels import draw_panel
 
@@ -109,6 +111,40 @@ def test_scale_of_a_simulated_field(um_per_px: float) -> None:
     assert field.scale_source == "red_cells"
     expected = um_per_px * 7.5 / true_diameter_um
     assert field.frame_um_per_px == pytest.approx(expected, rel=0.08)
+
+
+def test_a_measured_flat_field_and_dark_level_are_divided_out() -> None:
+    """A steep vignette over a pedestal: with both measured, the truth comes back."""
+    rng = np.random.default_rng(8)
+    made = simulate_field(draw_panel(rng), rng=rng, width_px=480, height_px=360, um_per_px=0.2)
+    y, x = np.mgrid[:360, :480]
+    light = 190 * (1 - 0.45 * ((x - 250) ** 2 + (y - 170) ** 2) / (250**2 + 190**2))
+    dark = 12.0
+    gains = np.array([1.0, 0.9, 0.7])
+    pixels = made.truth.transmittance * light[..., None] * gains + dark
+    frame = Frame(np.round(pixels).astype(np.uint8), "vignetted")
+    grid_y, grid_x = np.linspace(0, 359, 24).astype(int), np.linspace(0, 479, 32).astype(int)
+    flat = light[np.ix_(grid_y, grid_x)][..., None] * gains + dark
+    profile = new_profile(datetime(2026, 11, 22, tzinfo=UTC), software_version="0").model_copy(
+        update={
+            "illumination": IlluminationCalibration(
+                flat_field=flat.tolist(), target_level=190.0, dark_level=dark
+            )
+        }
+    )
+    field = canonical_field(frame, um_per_px=CANONICAL_UM_PER_PX, profile=profile)
+    assert field.illumination.source == "flat_field"
+    assert np.abs(field.transmittance - made.truth.transmittance).mean() < 0.01
+    without_dark = profile.model_copy(
+        update={
+            "illumination": IlluminationCalibration(flat_field=flat.tolist(), target_level=190.0)
+        }
+    )
+    wrong = canonical_field(frame, um_per_px=CANONICAL_UM_PER_PX, profile=without_dark)
+    assert (
+        np.abs(wrong.transmittance - made.truth.transmittance).mean()
+        > np.abs(field.transmittance - made.truth.transmittance).mean()
+    )
 
 
 def test_field_codes_and_geometry(small_frame: Frame) -> None:

@@ -372,8 +372,8 @@ def test_int8_without_calibration_is_an_error(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "note.txt").write_text("no image")
-    with pytest.raises(EdgeHemoError, match="no image"):
-        read_calibration_set(empty, multiple_of_px=16)
+    with pytest.raises(EdgeHemoError, match="holds no picture"):
+        read_calibration_set(empty)
 
 
 @pytest.mark.real
@@ -383,7 +383,7 @@ def test_too_small_a_calibration_set_is_refused(data_root: Path, tmp_path: Path)
     for path in sorted((data_root / "bccd" / "images").iterdir())[:5]:
         (few / path.name).symlink_to(path)
     with pytest.raises(UsageError, match="needs at least 100"):
-        read_calibration_set(few, multiple_of_px=FINDER_MULTIPLE)
+        read_calibration_set(few)
 
 
 @pytest.mark.real

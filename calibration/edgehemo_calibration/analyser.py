@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from edgehemo.errors import CalibrationError
 from edgehemo.estimate.estimators import Estimator, estimators_of
-from edgehemo.estimate.records import DECIMALS, MEASURANDS, Measurand, SampleIndices
+from edgehemo.estimate.records import DECIMALS, SampleIndices
 from edgehemo.estimate.student import t95
+from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.profile import AnalyserCalibration, Candidate, MeasurandCalibration
 from edgehemo_calibration.comparison import bland_altman, correlation, deming, passing_bablok
 

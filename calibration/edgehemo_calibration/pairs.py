@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgehemo.errors import CalibrationError
-from edgehemo.estimate.records import MEASURANDS, Measurand
 from edgehemo.images import IMAGE_SUFFIXES, natural_key
+from edgehemo.measurands import MEASURANDS, Measurand
 
 # What a living person's blood can be, in the column's unit; beyond it the unit is wrong or the
 # number is. The factor turns the usual other unit (g/dL, per cent, 10^6/uL being equal) into ours.

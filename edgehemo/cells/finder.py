@@ -70,8 +70,10 @@ def _spans(length: int, fixed: int | None, multiple: int) -> list[tuple[int, int
     edges = np.linspace(0, length, count + 1).round().astype(int)
     spans = []
     for low, high in pairwise(edges):
-        start = int(min(max(0, low - TILE_MARGIN_PX), length - longest))
-        start -= start % STRIDE  # the grid of places is the same in every tile
+        start = max(0, int(low) - TILE_MARGIN_PX) // STRIDE * STRIDE
+        # The grid of places is the same in every tile; the last may reach past the field by less
+        # than a stride, where it is padded.
+        start = min(start, -(-(length - longest) // STRIDE) * STRIDE)
         spans.append((start, longest, int(low), int(high)))
     return spans
 

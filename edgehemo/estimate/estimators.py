@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edgehemo.estimate.records import FieldIndices, Measurand
+from edgehemo.estimate.records import FieldIndices
+from edgehemo.measurands import Measurand
 
 
 @dataclass(frozen=True, slots=True)

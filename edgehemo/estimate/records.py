@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
+from edgehemo.measurands import MEASURANDS, Measurand
+
 if TYPE_CHECKING:
     from edgehemo.scale import ScaleSource
 
-Measurand = Literal["hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l"]
-MEASURANDS: tuple[Measurand, ...] = get_args(Measurand)
 DerivedIndex = Literal["mcv_fl", "mch_pg", "mchc_g_per_l"]
 DERIVED_INDICES: tuple[DerivedIndex, ...] = get_args(DerivedIndex)
 # Decimals a value is written with: below what any analyser or image can tell apart.

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from edgehemo.estimate.estimators import BY_NAME, Estimator
 from edgehemo.estimate.pooling import leave_one_field_out
 from edgehemo.estimate.records import (
-    MEASURANDS,
     CalibrationGrade,
     FieldIndices,
     Interval,
-    Measurand,
     SampleEstimate,
     SampleIndices,
 )
+from edgehemo.measurands import MEASURANDS, Measurand
 
 if TYPE_CHECKING:
     from edgehemo.profile import AnalyserCalibration, CalibrationProfile, MeasurandCalibration

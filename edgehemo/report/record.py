@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from edgehemo.capture.sources import camera_spec
-from edgehemo.estimate.records import DERIVED_INDICES, MEASURANDS
+from edgehemo.estimate.records import DERIVED_INDICES
+from edgehemo.measurands import MEASURANDS
 from edgehemo.screening import FieldReading, SampleReading, UnreadableImage
 from edgehemo.version import __version__
 

@@ -21,8 +21,10 @@ from edgehemo_export.splits import part_of
 MIN_SAMPLES = 100
 ADVISED_SAMPLES = 300
 MAX_SAMPLES = 320
-# Fields are cut to tiles of at most this side, so that one large field does not outweigh many.
-TILE_PX = 256
+# Fields are cut to tiles of this side, of which a field gives a few: a large one must not outweigh
+# many small ones. A multiple of every model's step.
+TILE_PX = 128
+TILES_PER_FIELD = 4
 
 
 @dataclass(frozen=True)
@@ -41,13 +43,14 @@ class CalibrationSet:
             yield tile[None]
 
 
-def read_calibration_set(source: Path, *, multiple_of_px: int, seed: int = 0) -> CalibrationSet:
+def read_calibration_set(source: Path, *, seed: int = 0) -> CalibrationSet:
     """Calibration tiles from a data root (its training part only) or a folder of fields.
 
     Raises UsageError when fewer than `MIN_SAMPLES` tiles can be had.
     """
     files = _files_of(source)
-    order = np.random.default_rng(seed).permutation(len(files))
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(files))
     tiles: list[NDArray[np.uint8]] = []
     used: list[Path] = []
     skipped: list[str] = []
@@ -61,7 +64,9 @@ def read_calibration_set(source: Path, *, multiple_of_px: int, seed: int = 0) ->
             skipped.append(str(error))
             continue
         used.append(path)
-        tiles.extend(_tiles(codes, multiple_of_px)[:4])
+        own = _tiles(codes)
+        chosen = rng.permutation(len(own))[:TILES_PER_FIELD]
+        tiles.extend(own[int(i)] for i in chosen)
     if len(tiles) < MIN_SAMPLES:
         raise UsageError(
             f"{source}: only {len(tiles)} calibration samples could be drawn, int8 needs at least "
@@ -84,22 +89,34 @@ def _files_of(source: Path) -> list[Path]:
     return images_in([source])
 
 
-def _tiles(codes: NDArray[np.uint8], multiple: int) -> list[NDArray[np.uint8]]:
-    """Cut a field into tiles of at most `TILE_PX`, padded with clear field to whole steps."""
-    out: list[NDArray[np.uint8]] = []
+def _tiles(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
+    """Cut a field into tiles of `TILE_PX` squared, the last ones flush with its border.
+
+    All are of one size, which the percentile and entropy calibrators need; a smaller field is
+    padded with clear field.
+    """
     pad = round(UINT8_PER_TRANSMITTANCE)
+    below, right = max(0, TILE_PX - codes.shape[0]), max(0, TILE_PX - codes.shape[1])
+    if below or right:
+        codes = np.asarray(
+            cv2.copyMakeBorder(
+                codes, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(pad, pad, pad)
+            ),
+            dtype=np.uint8,
+        )
     height, width = codes.shape[:2]
-    for y in range(0, height, TILE_PX):
-        for x in range(0, width, TILE_PX):
-            part = codes[y : y + TILE_PX, x : x + TILE_PX]
-            if min(part.shape[:2]) < TILE_PX // 4:
-                continue
-            below, right = -part.shape[0] % multiple, -part.shape[1] % multiple
-            padded = cv2.copyMakeBorder(
-                part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(pad, pad, pad)
-            )
-            out.append(np.ascontiguousarray(padded, dtype=np.uint8))
-    return out
+    return [
+        np.ascontiguousarray(codes[y : y + TILE_PX, x : x + TILE_PX])
+        for y in _starts(height)
+        for x in _starts(width)
+    ]
+
+
+def _starts(length: int) -> list[int]:
+    starts = list(range(0, length - TILE_PX + 1, TILE_PX))
+    if length % TILE_PX > TILE_PX // 2:
+        starts.append(length - TILE_PX)
+    return starts
 
 
 def shared_contents(a: Sequence[Path], b: Sequence[Path]) -> list[Path]:

@@ -110,7 +110,7 @@ def export_bundle(
     calibration_set = None
     if calibration is not None:
         say("calibration set")
-        calibration_set = read_calibration_set(calibration, multiple_of_px=FINDER_MULTIPLE)
+        calibration_set = read_calibration_set(calibration)
     labelled = _labelled(evaluation or calibration)
     if calibration_set is not None:
         both = shared_contents(calibration_set.files, [image.path for image in labelled])

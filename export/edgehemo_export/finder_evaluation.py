@@ -163,7 +163,11 @@ def fit_operating_points(
 
     points: dict[str, KindOperatingPoint] = {}
     for index, kind in enumerate(CELL_KINDS):
-        usable = [item for item in examined if complete(item, kind)]
+        # A data root may hold no set that labels every cell of a kind: then what there is serves.
+        usable = [item for item in examined if complete(item, kind)] or list(examined)
+        if not usable:
+            points[kind] = IDENTITY_POINT.model_copy(update={"threshold": 0.5})
+            continue
         chosen = [(item.candidates[:, 5] == index) & item.interior_candidates for item in usable]
         scores = np.concatenate([i.candidates[c, 4] for i, c in zip(usable, chosen, strict=True)])
         truth = np.concatenate([i.matched[c] for i, c in zip(usable, chosen, strict=True)])
