@@ -129,7 +129,8 @@ def canonical_field(
         # (frame - dark) / (flat field - dark): what the sensor counts without light is no light.
         dark = profile.illumination.dark_level
         if dark > 0:
-            pixels = np.asarray(cv2.subtract(pixels, (dark, dark, dark, 0.0)), dtype=np.uint8)
+            pedestal = np.uint8(round(dark))
+            pixels = np.maximum(pixels, pedestal) - pedestal
             flat_field = np.maximum(flat_field - np.float32(dark), np.float32(1.0))
         illumination = measured_illumination(flat_field, pixels)
 

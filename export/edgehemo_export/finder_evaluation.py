@@ -28,8 +28,9 @@ from edgehemo_export.datasets import LabelledImage
 # A candidate is a cell when it overlaps a label at least this much (the VOC rule).
 MATCH_IOU = 0.5
 BOOTSTRAP_ROUNDS = 400
-# With fewer right or wrong candidates than this there is nothing to fit a calibration on.
-MIN_TO_CALIBRATE = 5
+# Spread of the prior around an uncalibrated score (log slope 0, intercept 0): it decides only
+# where right and wrong candidates are too few, or too well apart, to fix a slope.
+CALIBRATION_PRIOR_SD = (0.5, 2.0)
 
 IDENTITY_POINT = KindOperatingPoint(
     threshold=0.05, calibration=ScoreCalibration(slope=1.0, intercept=0.0), count_relative_sd=0.0
@@ -159,7 +160,7 @@ def fit_operating_points(
     count, since a cell without a label would be taken for a false one. The threshold is where as
     many cells are reported as were labelled.
     """
-    from sklearn.linear_model import LogisticRegression
+    from scipy.special import expit
 
     points: dict[str, KindOperatingPoint] = {}
     for index, kind in enumerate(CELL_KINDS):
@@ -173,18 +174,15 @@ def fit_operating_points(
         truth = np.concatenate([i.matched[c] for i, c in zip(usable, chosen, strict=True)])
         labelled = sum(int(((i.label_kinds == index) & i.interior_labels).sum()) for i in usable)
         clipped = np.clip(scores, 1e-6, 1 - 1e-6)
-        logit = np.log(clipped / (1 - clipped))[:, None]
-        slope, intercept = 1.0, 0.0
-        if min(int(truth.sum()), int((~truth).sum())) >= MIN_TO_CALIBRATE:
-            model = LogisticRegression(C=1e3).fit(logit, truth)
-            slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+        logit = np.log(clipped / (1 - clipped)).astype(np.float64)
+        slope, intercept = _fitted_logistic(logit, truth)
         # Labelled cells that no candidate reached belong into an unbiased expected count.
         wanted, low, high = float(labelled), intercept - 3.0, intercept + 3.0
         for _ in range(60):
             middle = (low + high) / 2
-            total = float((1 / (1 + np.exp(-(slope * logit[:, 0] + middle)))).sum())
+            total = float(expit(slope * logit + middle).sum())
             low, high = (middle, high) if total < wanted else (low, middle)
-        calibration = ScoreCalibration(slope=max(slope, 1e-3), intercept=(low + high) / 2)
+        calibration = ScoreCalibration(slope=slope, intercept=(low + high) / 2)
         bare = KindOperatingPoint(threshold=0.5, calibration=calibration, count_relative_sd=0.0)
         probability = calibrate(scores, bare)
         ranked = np.sort(probability)[::-1]
@@ -201,6 +199,22 @@ def fit_operating_points(
             threshold=threshold, calibration=calibration, count_relative_sd=spread
         )
     return points
+
+
+def _fitted_logistic(logit: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, float]:
+    """Slope and intercept of P(right | logit) = sigmoid(slope logit + intercept), by MAP."""
+    from scipy.optimize import minimize
+
+    sign = np.where(truth, 1.0, -1.0)
+    slope_sd, intercept_sd = CALIBRATION_PRIOR_SD
+
+    def cost(at: NDArray[np.float64]) -> float:
+        margin = sign * (np.exp(at[0]) * logit + at[1])
+        prior = (at[0] / slope_sd) ** 2 + (at[1] / intercept_sd) ** 2
+        return float(np.logaddexp(0.0, -margin).sum() + 0.5 * prior)
+
+    found = minimize(cost, np.zeros(2), method="Nelder-Mead")
+    return float(np.exp(found.x[0])), float(found.x[1])
 
 
 def measure(
