@@ -28,7 +28,7 @@ INTERIOR_DIAMETERS = 0.6
 # Largest side of a tile where the model takes any size: bounds memory to some 60 MB.
 MAX_TILE_PX = 768
 # Context around a tile's own part; a peak belongs to the tile whose own part holds it.
-TILE_MARGIN_PX = 48
+TILE_MARGIN_PX = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,13 +157,16 @@ class CellFinder:
                 probability[of_kind & in_interior], relative_sd=point.count_relative_sd
             )
         across, down = field.frame_px_per_canonical_px
+        boxes = rows[:, :4].astype(np.float64) * (across, down, across, down)
+        # Rounding must not put a border past the frame.
+        np.clip(boxes, 0, np.tile((field.frame_width, field.frame_height), 2), out=boxes)
         cells = tuple(
             Cell(
                 kind=CELL_KINDS[kind_index[i]],
-                x0=float(rows[i, 0] * across),
-                y0=float(rows[i, 1] * down),
-                x1=float(rows[i, 2] * across),
-                y1=float(rows[i, 3] * down),
+                x0=float(boxes[i, 0]),
+                y0=float(boxes[i, 1]),
+                x1=float(boxes[i, 2]),
+                y1=float(boxes[i, 3]),
                 score=float(probability[i]),
             )
             for i in np.flatnonzero(reported)
