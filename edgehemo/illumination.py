@@ -38,6 +38,8 @@ FIELD_STOP_MIN_SHARE = 0.03
 MIN_BACKGROUND_SHARE = 0.02
 
 _ITERATIONS_START = 12
+# A six-term surface is started on about so many points.
+_ENVELOPE_POINTS = 2000
 _ITERATIONS_REFINE = 4
 _FLOOR = 1.0  # uint8 counts; keeps the logarithm finite
 
@@ -89,7 +91,6 @@ def estimate_illumination(pixels: NDArray[np.uint8]) -> Illumination:
     log_small = np.log(np.maximum(small.astype(np.float32), _FLOOR))
     rows, columns = valid.shape
     inside = valid.ravel()
-    # A pixel at full scale says only "at least this bright": it must not pull a slope flat.
     green = log_small[..., 1].ravel()
 
     basis = _basis(rows, columns, POLYNOMIAL_DEGREE)
@@ -111,9 +112,7 @@ def estimate_illumination(pixels: NDArray[np.uint8]) -> Illumination:
     coverage = _coverage(background, inside, rows, columns)
     used = basis if coverage >= 0.6 else start if coverage >= 0.25 else basis[:, :1]
     weights = background.astype(np.float32)
-    fitted = np.empty((rows * columns, 3), dtype=np.float32)
-    for channel in range(3):
-        fitted[:, channel] = used @ _solve(used, log_small[..., channel].ravel(), weights)
+    fitted = used @ _solve(used, log_small.reshape(-1, 3), weights)
     counts = np.exp(fitted).reshape(rows, columns, 3)
     return _described(
         counts.astype(np.float32),
@@ -212,12 +211,13 @@ def _basis(rows: int, columns: int, degree: int) -> NDArray[np.float32]:
 def _solve(
     basis: NDArray[np.float32], values: NDArray[np.float32], weights: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """Weighted least squares, faintly ridged so that an uncovered corner cannot run away."""
-    chosen = weights > 0
-    sub = basis[chosen]
-    weighted = sub * weights[chosen, None]
-    gram = (weighted.T @ sub).astype(np.float64)
-    right = (weighted.T @ values[chosen]).astype(np.float64)
+    """Weighted least squares, faintly ridged so that an uncovered corner cannot run away.
+
+    basis: (points, terms); values: (points,) or (points, channels). Returns (terms[, channels]).
+    """
+    weighted = basis * weights[:, None]
+    gram = (weighted.T @ basis).astype(np.float64)
+    right = (weighted.T @ values).astype(np.float64)
     damping = _damping(gram.shape[0]) * float(weights.sum())
     gram[np.diag_indices_from(gram)] += damping + 1e-9
     solution: NDArray[np.float32] = np.linalg.solve(gram, right).astype(np.float32)
@@ -235,7 +235,7 @@ def _envelope(
     basis: NDArray[np.float32], values: NDArray[np.float32], inside: NDArray[np.bool_]
 ) -> NDArray[np.float32]:
     """The bright envelope of log intensities by asymmetric least squares."""
-    step = max(1, int(inside.sum() // 6000))
+    step = max(1, int(inside.sum() // _ENVELOPE_POINTS))
     chosen = np.flatnonzero(inside)[::step]
     sub, target = basis[chosen], values[chosen]
     weights = np.ones(len(chosen), dtype=np.float32)
@@ -243,8 +243,12 @@ def _envelope(
     for _ in range(_ITERATIONS_START):
         coefficients = _solve(sub, target, weights)
         residual = target - sub @ coefficients
-        weights = np.where(residual > 0, 1.0, 0.02).astype(np.float32)
-        weights[residual > 0.25] = 0.02  # glare is no background either
+        # Glare is no background either.
+        above = (residual > 0) & (residual <= 0.25)
+        changed = np.where(above, 1.0, 0.02).astype(np.float32)
+        if (changed == weights).all():
+            break
+        weights = changed
     return (basis @ coefficients).astype(np.float32)
 
 
