@@ -41,7 +41,12 @@ def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equ
     return Equipment(
         device=device,
         bundle=loaded_bundle,
-        finder=open_cell_finder(loaded_bundle, threads=device.inference.threads),
+        finder=open_cell_finder(
+            loaded_bundle,
+            threads=device.inference.threads,
+            runtime=device.inference.runtime,
+            precision=device.inference.precision,
+        ),
         profile=loaded_profile,
         profile_name=Path(profile_path).name if profile_path is not None else None,
     )

@@ -40,6 +40,13 @@ def test_the_shipped_bundle_is_whole_and_opens() -> None:
     open_cell_finder(bundle, threads=1)
 
 
+def test_a_runtime_without_an_artefact_is_named_and_a_precision_gives_way() -> None:
+    bundle = load_bundle()
+    with pytest.raises(BundleError, match="no tflite artefact"):
+        open_cell_finder(bundle, threads=1, runtime="tflite")
+    assert open_cell_finder(bundle, threads=1, precision="fp32").runner.name == "onnxruntime"
+
+
 def test_a_tampered_artefact_is_refused(bundle: Path) -> None:
     path = bundle / load_bundle(bundle).model("cell_finder").artefacts[0].file
     data = bytearray(path.read_bytes())

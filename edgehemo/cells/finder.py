@@ -9,7 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import Bundle, InputSpec, KindOperatingPoint
+from edgehemo.bundle import (
+    ArtefactFormat,
+    Bundle,
+    InputSpec,
+    KindOperatingPoint,
+    Precision,
+)
 from edgehemo.cells.counting import expected_count
 from edgehemo.cells.maps import MIN_SCORE, STRIDE, read_maps, suppress
 from edgehemo.cells.records import CELL_KINDS, Cell, CellKind, CountInterval, FieldCells
@@ -202,12 +208,23 @@ def interior_mask(valid: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return out
 
 
-def open_cell_finder(bundle: Bundle, *, threads: int) -> CellFinder:
-    """Open the bundle's cell finder in its runtime and warm it up on one tile."""
+def open_cell_finder(
+    bundle: Bundle,
+    *,
+    threads: int,
+    runtime: ArtefactFormat = "onnx",
+    precision: Precision | None = None,
+) -> CellFinder:
+    """Open the bundle's cell finder in a runtime and warm it up on one tile.
+
+    precision: what the device configuration prefers; another serves where the bundle lacks it.
+    Raises BundleError where the bundle has nothing for the runtime.
+    """
     entry = bundle.model("cell_finder")
-    _, path = bundle.artefact("cell_finder", "onnx")
+    held = {item.precision for item in entry.artefacts if item.format == runtime}
+    _, path = bundle.artefact("cell_finder", runtime, precision if precision in held else None)
     finder = CellFinder(
-        open_runner(path, "onnx", threads=threads), entry.input, dict(entry.operating_points)
+        open_runner(path, runtime, threads=threads), entry.input, dict(entry.operating_points)
     )
     side = 4 * entry.input.multiple_of_px
     finder.candidates(np.full((side, side, 3), round(UINT8_PER_TRANSMITTANCE), np.uint8))
