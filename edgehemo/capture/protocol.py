@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
@@ -120,14 +121,14 @@ class Camera(Protocol):
     ) -> None: ...
 
 
-class OpenedByContext:
+class OpenedByContext(ABC):
     """The context manager of every camera: entering opens, leaving closes."""
 
-    def open(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def open(self) -> None: ...
 
-    def close(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def close(self) -> None: ...
 
     def __enter__(self) -> Self:
         self.open()

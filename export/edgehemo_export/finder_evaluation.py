@@ -23,6 +23,7 @@ from edgehemo.field import (
     canonical_field,
 )
 from edgehemo.images import read_frame
+from edgehemo.inference import Runner
 from edgehemo_export.datasets import LabelledImage
 
 # A candidate is a cell when it overlaps a label at least this much (the VOC rule).
@@ -41,7 +42,7 @@ class TorchRunner:
     """The network as an inference runner, so that the device's code reads it."""
 
     name = "pytorch"
-    version = torch.__version__
+    version = str(torch.__version__)
 
     def __init__(self, net: torch.nn.Module) -> None:
         self._net = net.eval()
@@ -62,10 +63,10 @@ def finder_input(multiple_of_px: int) -> InputSpec:
     )
 
 
-def bare_finder(runner: TorchRunner | object, multiple_of_px: int) -> CellFinder:
+def bare_finder(runner: Runner, multiple_of_px: int) -> CellFinder:
     """A finder whose scores are not calibrated yet."""
-    points = dict.fromkeys(CELL_KINDS, IDENTITY_POINT)
-    return CellFinder(runner, finder_input(multiple_of_px), points)  # type: ignore[arg-type]
+    points: dict[str, KindOperatingPoint] = dict.fromkeys(CELL_KINDS, IDENTITY_POINT)
+    return CellFinder(runner, finder_input(multiple_of_px), points)
 
 
 @dataclass(frozen=True)
