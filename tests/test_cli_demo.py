@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -21,21 +20,14 @@ from edgehemo.cli import run
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE
 from edgehemo.report.record import SIMULATED_NOTICE
 
-# What the whole demonstration may take after installation, start of Python included: of the
-# processor's time, so that a busy machine fails no test.
-DEMO_SECONDS = 10.0
-
 
 def test_the_demonstration_refuses_the_bad_fields_and_reports_the_rest(tmp_path: Path) -> None:
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [sys.executable, "-m", "edgehemo", "demo", "--out", str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,
     )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    taken_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     assert done.returncode == EXIT_DONE, done.stderr
     assert done.stdout.splitlines()[-1] == f"report: {tmp_path / 'report.html'}"
     record = json.loads((tmp_path / "result.json").read_text())
@@ -46,7 +38,6 @@ def test_the_demonstration_refuses_the_bad_fields_and_reports_the_rest(tmp_path:
     assert sample["hgb_g_per_l"]["low"] < 98.0 < sample["hgb_g_per_l"]["high"]
     assert record["anaemia"]["grade"] in ("mild", "moderate", "severe")
     assert (tmp_path / "report.html").read_text().count(SIMULATED_NOTICE) == 2
-    assert taken_s < DEMO_SECONDS
 
 
 def test_calibration_samples_are_fields_with_their_blood(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,10 +53,8 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUp:
     return MadeUp(tmp_path, monkeypatch)
 
 
-def test_this_machine_is_examined_in_time() -> None:
-    started = time.monotonic()
+def test_this_machine_is_examined() -> None:
     report = examine()
-    assert time.monotonic() - started < 5  # two on an idle machine; the tests share theirs
     names = [finding.name for finding in report.findings]
     for name in ("python", "packages", "device", "runtime onnx", "bundle", "disk", "clock"):
         assert name in names
