@@ -34,7 +34,12 @@ def main(root: Path, out: Path) -> None:
     equipment = open_equipment(None, None)
     measured = {
         image: measure_image(
-            image, pair.name, profile=None, um_per_px=None, find=equipment.finder.find
+            image,
+            pair.name,
+            profile=None,
+            um_per_px=None,
+            find=equipment.finder.find,
+            envelope=equipment.envelope,
         )
         for pair in pairs
         for image in pair.images

@@ -37,6 +37,8 @@ CELL_DIAMETER_PX = RED_CELL_DIAMETER_UM / CANONICAL_UM_PER_PX
 # uint8 code of transmittance 1 in `CanonicalField.to_uint8`; headroom for noise up to 1.275.
 UINT8_PER_TRANSMITTANCE = 200.0
 MAX_TRANSMITTANCE = 255.0 / UINT8_PER_TRANSMITTANCE
+# The code of clear background, with which whatever lies beyond a picture is padded.
+CLEAR_FIELD_CODE = round(UINT8_PER_TRANSMITTANCE)
 # The scale taken where no red cell can be measured (100x oil, common camera): a named assumption
 # that quality refuses, never a silent default.
 ASSUMED_UM_PER_PX = 0.1

@@ -28,25 +28,34 @@ class Equipment:
         return self.bundle.envelope("cell_finder")
 
 
+def open_finder(bundle: str | Path | None) -> tuple[DeviceConfiguration, Bundle, CellFinder]:
+    """This device's configuration, and the bundle named, else configured, else shipped, opened.
+
+    Raises DeviceError or BundleError, one line each.
+    """
+    device = load_device(None)
+    path = bundle if bundle is not None else device.paths.bundle
+    loaded = load_bundle(Path(path) if path is not None else None)
+    finder = open_cell_finder(
+        loaded,
+        threads=device.inference.threads,
+        runtime=device.inference.runtime,
+        precision=device.inference.precision,
+    )
+    return device, loaded, finder
+
+
 def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equipment:
     """Open what was named, else what the device configuration names, else what is shipped.
 
     Raises DeviceError, BundleError or ProfileError, one line each.
     """
-    device = load_device(None)
-    bundle_path = bundle if bundle is not None else device.paths.bundle
+    device, loaded_bundle, finder = open_finder(bundle)
     profile_path = profile if profile is not None else device.paths.profile
-    loaded_profile = load_profile(profile_path) if profile_path is not None else None
-    loaded_bundle = load_bundle(Path(bundle_path) if bundle_path is not None else None)
     return Equipment(
         device=device,
         bundle=loaded_bundle,
-        finder=open_cell_finder(
-            loaded_bundle,
-            threads=device.inference.threads,
-            runtime=device.inference.runtime,
-            precision=device.inference.precision,
-        ),
-        profile=loaded_profile,
+        finder=finder,
+        profile=load_profile(profile_path) if profile_path is not None else None,
         profile_name=Path(profile_path).name if profile_path is not None else None,
     )

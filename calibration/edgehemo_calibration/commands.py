@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,6 +14,7 @@ from edgehemo.errors import BundleError, UsageError
 from edgehemo.version import __version__
 
 if TYPE_CHECKING:
+    from edgehemo.bundle import Bundle
     from edgehemo.profile import CalibrationProfile
     from edgehemo_calibration.measuring import Find, MeasuredImage
     from edgehemo_calibration.pairs import Pair
@@ -23,7 +24,6 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 GIVEN_SCALE_UNCERTAINTY = 0.02
 # How well the two ends of a micrometer's line can be told, px (one standard deviation each).
 END_UNCERTAINTY_PX = 1.0
-FINDER_THREADS = 2
 
 _path = click.Path(path_type=Path)
 _image_paths = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
@@ -294,8 +294,9 @@ def analyser(
                 "or set it first with `edgehemo calibrate scale`"
             )
         profile = profile.model_copy(update={"scale": profile.scale or given})
-    find, bundle_sha256 = _cell_finder(bundle)
-    measured = _measured(pairs, profile, find, keep_refused)
+    find, opened = _cell_finder(bundle)
+    envelope = opened.envelope("cell_finder") if opened is not None else None
+    measured = _measured(pairs, profile, find, envelope, keep_refused)
     entries = [item.as_json() for item in measured.values()]
     for item in measured.values():
         if item.error:
@@ -310,7 +311,7 @@ def analyser(
         made_at=datetime.now().astimezone(),
         um_per_px=profile.scale.um_per_px if profile.scale is not None else None,
         flat_field_sha256=profile.illumination.digest() if profile.illumination else None,
-        bundle_sha256=bundle_sha256,
+        bundle_sha256=opened.digest if opened is not None else None,
         refused_fields=sum(1 for m in measured.values() if m.failed and m.indices is not None),
     )
     profile = profile.model_copy(update={"analyser": fit.calibration})
@@ -333,7 +334,11 @@ def analyser(
 
 
 def _measured(
-    pairs: tuple[Pair, ...], profile: CalibrationProfile, find: Find | None, keep_refused: bool
+    pairs: tuple[Pair, ...],
+    profile: CalibrationProfile,
+    find: Find | None,
+    envelope: Mapping[str, Any] | None,
+    keep_refused: bool,
 ) -> dict[Path, MeasuredImage]:
     from edgehemo_calibration.measuring import measure_image
 
@@ -348,28 +353,28 @@ def _measured(
                     profile=profile,
                     um_per_px=None,
                     find=find,
+                    envelope=envelope,
                     keep_refused=keep_refused,
                 )
                 progress.advance()
     return found
 
 
-def _cell_finder(bundle: Path | None) -> tuple[Find | None, str | None]:
-    """The device's cell finder and its bundle's digest; None where no bundle is installed.
+def _cell_finder(bundle: Path | None) -> tuple[Find | None, Bundle | None]:
+    """The cell finder this device screens with, and its bundle; None where there is none.
 
     A bundle that was asked for by name must open.
     """
-    from edgehemo.bundle import load_bundle
-    from edgehemo.cells.finder import open_cell_finder
+    from edgehemo.opening import open_finder
 
     try:
-        opened = load_bundle(bundle)
-        return open_cell_finder(opened, threads=FINDER_THREADS).find, opened.digest
+        _, opened, finder = open_finder(bundle)
     except BundleError as error:
         if bundle is not None:
             raise
         click.echo(f"edgehemo: without a cell finder, nothing is counted: {error}", err=True)
         return None, None
+    return finder.find, opened
 
 
 def _start(base: Path | None, out: Path, names: dict[str, str | None]) -> CalibrationProfile:

@@ -56,11 +56,13 @@ def measure_image(
     profile: CalibrationProfile | None,
     um_per_px: float | None,
     find: Find | None,
+    envelope: Mapping[str, Any] | None = None,
     keep_refused: bool = False,
 ) -> MeasuredImage:
     """Read, make canonical, judge and measure one picture; a fault is in the result, not raised.
 
-    keep_refused: measure a field that quality refuses as well.
+    envelope: the bundle's, as a screening judges by. keep_refused: measure a field that quality
+    refuses as well.
     """
     try:
         frame = read_frame(image)
@@ -68,7 +70,7 @@ def measure_image(
     except (ImageError, FieldError) as error:
         return MeasuredImage(image, sample, None, error=str(error))
     cells = find(field) if find is not None else None
-    quality = check_field(field, frame, cells=cells, profile=profile)
+    quality = check_field(field, frame, cells=cells, profile=profile, envelope=envelope)
     failed = tuple(check.code or check.name for check in quality.failed)
     if failed and not keep_refused:
         return MeasuredImage(image, sample, None, failed=failed)

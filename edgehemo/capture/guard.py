@@ -109,7 +109,8 @@ class GuardedCamera(OpenedByContext):
         """
         ends = self._clock() + deadline_s
         first: CaptureError | None = None
-        for tries_left in range(self._tries, -1, -1):
+        tries_left = self._tries
+        while True:
             try:
                 if self._lost:
                     self._reopen()
@@ -123,8 +124,8 @@ class GuardedCamera(OpenedByContext):
                 remaining_s = ends - self._clock()
                 if tries_left == 0 or remaining_s <= 0:
                     raise first from None
+                tries_left -= 1
                 self._sleep(min(self._wait_s, remaining_s))
-        raise AssertionError("the last try returns or raises")  # pragma: no cover
 
     def _reopen(self) -> None:
         # The last frame is kept: a camera that sends it again is still frozen.

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,7 +133,7 @@ def parse_simulated(spec: str) -> SimulatedOptions:
     query = spec[len(SCHEME) :]
     if query and not query.startswith("?"):
         raise UsageError(f"{spec}: options follow a question mark, such as {SCHEME}?seed=3")
-    values: dict[str, int | float | str] = {}
+    values: dict[str, Any] = {}
     for part in query[1:].split("&") if len(query) > 1 else []:
         name, equals, text = part.partition("=")
         if name not in OPTIONS and name != "fault":
@@ -144,7 +144,7 @@ def parse_simulated(spec: str) -> SimulatedOptions:
         if target in values:
             raise UsageError(f"{spec}: the option {name} is given twice")
         values[target] = _fault(text, spec) if name == "fault" else _value(name, text, spec)
-    options = replace(SimulatedOptions(), **values)  # type: ignore[arg-type]
+    options = SimulatedOptions(**values)
     if options.bad > options.fields:
         raise UsageError(
             f"{spec}: bad={options.bad} is more than the slide's fields={options.fields}"

@@ -23,7 +23,7 @@ from edgehemo.errors import BundleError
 from edgehemo.field import (
     CANONICAL_UM_PER_PX,
     CELL_DIAMETER_PX,
-    UINT8_PER_TRANSMITTANCE,
+    CLEAR_FIELD_CODE,
     CanonicalField,
 )
 from edgehemo.inference import Runner, open_runner
@@ -109,14 +109,14 @@ class CellFinder:
     def candidates(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network over the tiles; rows as `read_maps` gives them, suppressed."""
         height, width = codes.shape[:2]
-        pad = round(UINT8_PER_TRANSMITTANCE)
+        pad = (CLEAR_FIELD_CODE,) * 3
         found = []
         for tile in tiles_of(width, height, self.spec):
             part = codes[tile.y : tile.y + tile.height, tile.x : tile.x + tile.width]
             below, right = tile.height - part.shape[0], tile.width - part.shape[1]
             if below or right:
                 part = cv2.copyMakeBorder(
-                    part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(pad, pad, pad)
+                    part, 0, below, 0, right, cv2.BORDER_CONSTANT, value=pad
                 ).astype(np.uint8, copy=False)
             maps = self.runner.run(np.ascontiguousarray(part[None]))[0]
             rows = read_maps(maps, MIN_SCORE)
@@ -227,5 +227,5 @@ def open_cell_finder(
         open_runner(path, runtime, threads=threads), entry.input, dict(entry.operating_points)
     )
     side = 4 * entry.input.multiple_of_px
-    finder.candidates(np.full((side, side, 3), round(UINT8_PER_TRANSMITTANCE), np.uint8))
+    finder.candidates(np.full((side, side, 3), CLEAR_FIELD_CODE, np.uint8))
     return finder

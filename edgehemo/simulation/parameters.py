@@ -35,13 +35,14 @@ def _range(low: float, high: float) -> dict[str, tuple[float, float]]:
     return {"range": (low, high)}
 
 
+@dataclass(frozen=True)
 class _Checked:
     """Validation shared by the parameter sets: ranges come from the fields' metadata."""
 
     def validate(self) -> list[str]:
         """All problems, one line each naming the parameter and its range; empty when sound."""
         problems = []
-        for item in fields(self):  # type: ignore[arg-type]
+        for item in fields(self):
             bounds = item.metadata.get("range")
             value = getattr(self, item.name)
             if bounds is None or value is None:

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.field import UINT8_PER_TRANSMITTANCE, canonical_field
+from edgehemo.field import CLEAR_FIELD_CODE, canonical_field
 from edgehemo.images import images_in, read_frame
 from edgehemo_export.datasets import READERS, read_data_root
 from edgehemo_export.splits import part_of
@@ -95,13 +95,11 @@ def _tiles(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
     All are of one size, which the percentile and entropy calibrators need; a smaller field is
     padded with clear field.
     """
-    pad = round(UINT8_PER_TRANSMITTANCE)
+    pad = (CLEAR_FIELD_CODE,) * 3
     below, right = max(0, TILE_PX - codes.shape[0]), max(0, TILE_PX - codes.shape[1])
     if below or right:
         codes = np.asarray(
-            cv2.copyMakeBorder(
-                codes, 0, below, 0, right, cv2.BORDER_CONSTANT, value=(pad, pad, pad)
-            ),
+            cv2.copyMakeBorder(codes, 0, below, 0, right, cv2.BORDER_CONSTANT, value=pad),
             dtype=np.uint8,
         )
     height, width = codes.shape[:2]

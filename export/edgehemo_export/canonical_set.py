@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.records import CELL_KINDS
 from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.field import CELL_DIAMETER_PX, UINT8_PER_TRANSMITTANCE, canonical_field
+from edgehemo.field import CELL_DIAMETER_PX, canonical_field
 from edgehemo.images import read_frame
 from edgehemo.scale import RED_CELL_DIAMETER_UM, cell_mask
 from edgehemo_export.datasets import LabelledImage
@@ -140,8 +140,3 @@ def _unknown(
         band = round(BORDER_DIAMETERS * CELL_DIAMETER_PX)
         stained[band : height - band, band : width - band] = False
     return stained | ~valid
-
-
-def pad_code() -> int:
-    """The uint8 code of clear background, which surrounds a field smaller than its tile."""
-    return round(UINT8_PER_TRANSMITTANCE)

@@ -6,17 +6,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 
+from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, MissingDependencyError, UsageError
-from edgehemo.files import dump_json, write_text_atomically
+from edgehemo.files import write_text_atomically
 
 # Task names as the command line spells them, and the tasks of checkpoints and bundles.
 TASKS = {"cell-finder": "cell_finder"}
-
-_JSON_HELP = "Write the result as JSON to FILE (- for standard output)."
 
 
 def _need_host() -> None:
@@ -27,13 +25,6 @@ def _need_host() -> None:
         raise MissingDependencyError(
             'training and export need PyTorch: pip install "edgehemo[host]"'
         ) from None
-
-
-def _emit(path: str | None, value: Any) -> None:
-    if path == "-":
-        click.echo(dump_json(value), nl=False)
-    elif path is not None:
-        write_text_atomically(Path(path), dump_json(value))
 
 
 @contextmanager
@@ -97,7 +88,7 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
 @click.option("--steps", type=click.IntRange(1), help="Overrides the configured steps.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of PyTorch.")
 @click.option("--resume/--no-resume", default=True, show_default=True)
-@click.option("--json", "json_file", metavar="FILE", help=_JSON_HELP)
+@common.json_option
 def train(
     task: str,
     data: Path,
@@ -147,7 +138,7 @@ def train(
         )
     save_checkpoint(out, checkpoint)
     record = checkpoint.record
-    _emit(
+    common.write_record(
         json_file,
         {
             "schema": "edgehemo.train/1",
@@ -183,7 +174,7 @@ def train(
     default=False,
     help="Store the metrics in the checkpoint and write its model card beside it.",
 )
-@click.option("--json", "json_file", metavar="FILE", help=_JSON_HELP)
+@common.json_option
 def evaluate(checkpoint: Path, data: Path, part: str, save: bool, json_file: str | None) -> int:
     """Measure a checkpoint on kept-out images, the way the device reads them."""
     _need_host()
@@ -196,7 +187,7 @@ def evaluate(checkpoint: Path, data: Path, part: str, save: bool, json_file: str
 
     loaded = load_checkpoint(checkpoint)
     metrics = evaluate_finder(loaded, data, "test" if part == "test" else "tune")
-    _emit(
+    common.write_record(
         json_file,
         {
             "schema": "edgehemo.evaluate/1",
@@ -205,7 +196,7 @@ def evaluate(checkpoint: Path, data: Path, part: str, save: bool, json_file: str
             "metrics": [metric.model_dump() for metric in metrics],
         },
     )
-    if json_file != "-":
+    if json_file != common.STDOUT:
         table = Table(title=f"{checkpoint.name}, {part} part")
         for heading in ("source", "metric", "value", "95 % interval", "images"):
             table.add_column(heading)
@@ -252,7 +243,7 @@ def evaluate(checkpoint: Path, data: Path, part: str, save: bool, json_file: str
     help="Bundle folder to write.",
 )
 @click.option("--name", default="edgehemo", show_default=True, help="Name in the manifest.")
-@click.option("--json", "json_file", metavar="FILE", help=_JSON_HELP)
+@common.json_option
 def export(
     checkpoints: tuple[Path, ...],
     int8: bool,
@@ -293,7 +284,7 @@ def export(
             name=name,
             say=lambda text: status.update(f"exporting: {text}"),
         )
-    _emit(
+    common.write_record(
         json_file,
         {
             "schema": "edgehemo.export/1",
@@ -304,7 +295,7 @@ def export(
             ],
         },
     )
-    if json_file != "-":
+    if json_file != common.STDOUT:
         table = Table(title=f"{out}")
         for heading in ("model", "format", "precision", "MB", "mAP50", "drop", "gate"):
             table.add_column(heading)

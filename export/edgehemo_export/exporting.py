@@ -27,7 +27,7 @@ from edgehemo.bundle import (
     TrainingEnvelope,
     load_bundle,
 )
-from edgehemo.cells.finder import CellFinder
+from edgehemo.cells.finder import CellFinder, calibrate
 from edgehemo.cells.records import CELL_KINDS
 from edgehemo.errors import BundleError, UsageError, WithheldError
 from edgehemo.files import sha256_of_file, write_bytes_atomically, write_text_atomically
@@ -269,8 +269,6 @@ def _mean_ap(items: Sequence[Examined], points: dict[str, KindOperatingPoint]) -
 
 
 def _reported(item: Examined, points: dict[str, KindOperatingPoint]) -> float:
-    from edgehemo.cells.finder import calibrate
-
     red = item.candidates[item.candidates[:, 5] == 0, 4]
     return float(calibrate(red, points["rbc"]).sum())
 

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgehemo.cells.maps import KINDS_IN_MAPS, STRIDE
-from edgehemo.field import CELL_DIAMETER_PX, UINT8_PER_TRANSMITTANCE
-from edgehemo_export.canonical_set import MIN_VISIBLE_SHARE, CanonicalExample, pad_code
+from edgehemo.field import CELL_DIAMETER_PX, CLEAR_FIELD_CODE, UINT8_PER_TRANSMITTANCE
+from edgehemo_export.canonical_set import MIN_VISIBLE_SHARE, CanonicalExample
 
 # A place within this share of a box's size around its centre learns the box as well.
 CENTRE_SPREAD = 0.11
@@ -76,10 +76,8 @@ def crop(
     index_matrix = matrix.copy()
     index_matrix[:, 2] += linear @ np.array([0.5, 0.5]) - 0.5
     flags = cv2.INTER_LINEAR
-    pad = pad_code()
-    codes = cv2.warpAffine(
-        example.codes, index_matrix, (side, side), flags=flags, borderValue=(pad, pad, pad)
-    )
+    pad = (CLEAR_FIELD_CODE,) * 3
+    codes = cv2.warpAffine(example.codes, index_matrix, (side, side), flags=flags, borderValue=pad)
     unknown = cv2.warpAffine(
         example.unknown.astype(np.uint8),
         index_matrix,

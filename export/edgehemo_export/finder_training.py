@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from edgehemo.cells.maps import KINDS_IN_MAPS
+from edgehemo.cells.maps import KINDS_IN_MAPS, STRIDE
 from edgehemo.errors import UsageError
+from edgehemo.field import CELL_DIAMETER_PX
 from edgehemo.files import write_text_atomically
 from edgehemo_export.architectures import CellFinderConfig, CellFinderNet
 from edgehemo_export.canonical_set import CanonicalExample
@@ -138,7 +139,7 @@ def finder_loss(raw: Tensor, batch: Batch, box_weight: float) -> tuple[Tensor, d
 
 def _giou(a: Tensor, b: Tensor) -> Tensor:
     """Generalised IoU (Rezatofighi et al. 2019) of coded boxes (n, 4, r, c) -> (n, r, c)."""
-    half = 0.5 * 7.5  # a red cell's diameter in strides, halved
+    half = 0.5 * CELL_DIAMETER_PX / STRIDE
 
     def corners(coded: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         w, h = half * coded[:, 2].clamp(-4, 3).exp(), half * coded[:, 3].clamp(-4, 3).exp()
@@ -238,7 +239,7 @@ def train_finder(
             raw = net.logits(light)
         loss, parts = finder_loss(raw.float(), batch, config.box_loss_weight)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(net.parameters(), config.clip_norm)
         optimiser.step()
         _follow(average, net, min(config.average_decay, (1 + step) / (10 + step)))

@@ -101,7 +101,6 @@ def quantise_int8(
     """
     import onnx
     from onnxruntime.quantization import (
-        CalibrationDataReader,
         CalibrationMethod,
         QuantFormat,
         QuantType,
@@ -117,7 +116,7 @@ def quantise_int8(
     if calibrator not in methods:
         raise UsageError(f"unknown calibrator {calibrator}; it is one of {', '.join(methods)}")
 
-    class Reader(CalibrationDataReader):  # type: ignore[misc]
+    class Reader:
         def __init__(self) -> None:
             self._batches: Iterator[NDArray[np.uint8]] = iter(calibration)
 
