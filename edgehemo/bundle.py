@@ -67,6 +67,27 @@ class KindOperatingPoint(_Strict):
     count_relative_sd: Annotated[float, Field(ge=0)]
 
 
+class ConformalRule(_Strict):
+    """When a classifier names a class (split conformal prediction, Vovk et al. 2005).
+
+    A class belongs to the prediction set when its probability reaches its threshold; a cell is
+    named when exactly one class does, else it is `uncertain`. coverage: the share of cells whose
+    true class is in the set, stated for cells like those of the calibration. cells: how many
+    calibration cells the thresholds stand on.
+    """
+
+    coverage: Annotated[float, Field(gt=0, lt=1)]
+    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
+    cells: Annotated[int, Field(gt=0)]
+
+
+class Confusion(_Strict):
+    """How kept-out cells were named: counts[true][named], true in the order of the model's
+    classes, named in the same order with `uncertain` after them."""
+
+    counts: list[list[Annotated[int, Field(ge=0)]]]
+
+
 class Metric(_Strict):
     """A figure measured on kept-out data: where, on how many images, with its interval if any."""
 
@@ -123,12 +144,19 @@ class Artefact(_Strict):
 
 
 class ModelEntry(_Strict):
-    """One model: what it takes, what it answers, how good it is, and its artefacts."""
+    """One model: what it takes, what it answers, how good it is, and its artefacts.
+
+    classes: the graph's outputs, in order. rejects: those among them that mean "not what this
+    model names" and are no type of a cell.
+    """
 
     name: str
     task: ModelTask
     input: InputSpec
     classes: list[str]
+    rejects: list[str] = Field(default_factory=list)
+    conformal: ConformalRule | None = None
+    confusion: Confusion | None = None
     operating_points: dict[str, KindOperatingPoint] = Field(default_factory=dict)
     training_envelope: TrainingEnvelope | None = None
     metrics: list[Metric] = Field(default_factory=list)

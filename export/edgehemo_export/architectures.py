@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 
 from edgehemo.cells.maps import KINDS_IN_MAPS, MAP_CHANNELS, STRIDE
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
+from edgehemo_export.configuration import Configuration
 
 
 class ConvBlock(nn.Sequential):
@@ -41,8 +40,7 @@ class ResidualBlock(nn.Module):
         return torch.relu(self.second(self.first(x)) + self.shortcut(x))
 
 
-@dataclass(frozen=True)
-class CellFinderConfig:
+class CellFinderConfig(Configuration):
     """Widths of the cell finder's stages at strides 4, 8 and 16, and of its head.
 
     Multiples of 32: others run slower per channel in bf16 and int8 alike.

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, MissingDependencyError, UsageError
-from edgehemo.files import write_text_atomically
+from edgehemo.files import write_bytes_atomically, write_text_atomically
+from edgehemo_export.tasks import BY_NAME, BY_TASK
 
-# Task names as the command line spells them, and the tasks of checkpoints and bundles.
-TASKS = {"cell-finder": "cell_finder"}
+if TYPE_CHECKING:
+    from edgehemo.bundle import Metric
+    from edgehemo_export.checkpoints import Checkpoint
+    from edgehemo_export.splits import Part
 
 
 def _need_host() -> None:
@@ -56,7 +61,7 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
 
 
 @click.command()
-@click.argument("task", type=click.Choice(list(TASKS)))
+@click.argument("task", type=click.Choice(list(BY_NAME)))
 @click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
@@ -85,6 +90,11 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Start from the weights of this checkpoint.",
 )
+@click.option(
+    "--leave-out",
+    metavar="SOURCE",
+    help="Keep this source out whole; `edgehemo evaluate` then measures on it alone.",
+)
 @click.option("--steps", type=click.IntRange(1), help="Overrides the configured steps.")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads of PyTorch.")
 @click.option("--resume/--no-resume", default=True, show_default=True)
@@ -96,6 +106,7 @@ def train(
     config: Path | None,
     work: Path | None,
     initial: Path | None,
+    leave_out: str | None,
     steps: int | None,
     threads: int | None,
     resume: bool,
@@ -107,35 +118,35 @@ def train(
     calibration; the test part is left for `edgehemo evaluate`.
     """
     _need_host()
-    import dataclasses
-
     import cv2
     import torch
 
     from edgehemo.files import sha256_of_file
     from edgehemo_export.checkpoints import load_checkpoint, save_checkpoint
-    from edgehemo_export.finder_run import run_training
-    from edgehemo_export.finder_training import read_config
 
     if threads is not None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
+    # Weights near zero become denormal under weight decay, which slows a CPU a hundredfold.
+    torch.set_flush_denormal(True)
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out.name}: a checkpoint's name ends in .safetensors")
-    settings = read_config(config)
-    if steps is not None:
-        settings = dataclasses.replace(settings, steps=steps)
+    module = BY_NAME[task].load()
+    settings = module.read_config(config, {} if steps is None else {"loop": {"steps": steps}})
     start = None if initial is None else load_checkpoint(initial)
-    with _steps_bar(settings.steps) as progress:
-        checkpoint = run_training(
+    with _steps_bar(settings.loop.steps) as progress:
+        checkpoint = module.run_training(
             data,
             settings,
             work or out.with_name(out.stem + ".work"),
             resume=resume,
             initial=start,
+            leave_out=leave_out,
             progress=progress,
             show_progress=sys.stderr.isatty(),
         )
+    if int(os.environ.get("RANK", "0")) != 0:
+        return EXIT_DONE  # under torchrun the first process writes for all
     save_checkpoint(out, checkpoint)
     record = checkpoint.record
     common.write_record(
@@ -147,7 +158,6 @@ def train(
             "sha256": sha256_of_file(out),
             "steps": record["steps"],
             "seconds": record["seconds"],
-            "operating_points": record["operating_points"],
         },
     )
     click.echo(f"{out}: {record['steps']} steps in {record['seconds'] / 60:.1f} min", err=True)
@@ -174,19 +184,36 @@ def train(
     default=False,
     help="Store the metrics in the checkpoint and write its model card beside it.",
 )
+@click.option(
+    "--left-out",
+    "left_out_runs",
+    multiple=True,
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Checkpoint of a --leave-out run, measured on its own source; repeatable.",
+)
 @common.json_option
-def evaluate(checkpoint: Path, data: Path, part: str, save: bool, json_file: str | None) -> int:
+def evaluate(
+    checkpoint: Path,
+    data: Path,
+    part: str,
+    save: bool,
+    left_out_runs: tuple[Path, ...],
+    json_file: str | None,
+) -> int:
     """Measure a checkpoint on kept-out images, the way the device reads them."""
     _need_host()
     from rich.console import Console
     from rich.table import Table
 
     from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
-    from edgehemo_export.finder_run import evaluate_finder
-    from edgehemo_export.model_card import finder_card
 
     loaded = load_checkpoint(checkpoint)
-    metrics = evaluate_finder(loaded, data, "test" if part == "test" else "tune")
+    module = BY_TASK[loaded.task].load()
+    chosen: Part = "test" if part == "test" else "tune"
+    evaluation = module.evaluate(loaded, data, chosen)
+    metrics = list(evaluation.metrics)
+    for path in left_out_runs:
+        metrics += _measured_left_out(load_checkpoint(path), loaded.task, data, chosen)
     common.write_record(
         json_file,
         {
@@ -194,6 +221,7 @@ def evaluate(checkpoint: Path, data: Path, part: str, save: bool, json_file: str
             "checkpoint": checkpoint.name,
             "part": part,
             "metrics": [metric.model_dump() for metric in metrics],
+            "tables": evaluation.tables,
         },
     )
     if json_file != common.STDOUT:
@@ -207,11 +235,30 @@ def evaluate(checkpoint: Path, data: Path, part: str, save: bool, json_file: str
             )
         Console().print(table)
     if save:
-        record = {**loaded.record, "metrics": [m.model_dump() for m in metrics]}
+        pictures = []
+        for name, data_of_picture in evaluation.pictures.items():
+            file = checkpoint.with_name(f"{checkpoint.stem}.{name}.png")
+            write_bytes_atomically(file, data_of_picture)
+            pictures.append(file.name)
+        record = {
+            **loaded.record,
+            "metrics": [m.model_dump() for m in metrics],
+            "tables": evaluation.tables,
+            "pictures": pictures,
+        }
         named = Checkpoint(loaded.task, loaded.weights, record)
         save_checkpoint(checkpoint, named)
-        write_text_atomically(checkpoint.with_suffix(".md"), finder_card(named))
+        write_text_atomically(checkpoint.with_suffix(".md"), module.card(named))
     return EXIT_DONE
+
+
+def _measured_left_out(run: Checkpoint, task: str, data: Path, part: Part) -> list[Metric]:
+    """The metrics of a leave-one-source-out run, their source marked as never trained on."""
+    source = run.record.get("left_out")
+    if run.task != task or source is None:
+        raise UsageError(f"--left-out takes checkpoints of {task} trained with --leave-out")
+    found = BY_TASK[task].load().evaluate(run, data, part).metrics
+    return [m.model_copy(update={"source": f"{m.source}, left out of training"}) for m in found]
 
 
 @click.command()

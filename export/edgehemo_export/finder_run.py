@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from edgehemo.bundle import KindOperatingPoint, Metric
+from edgehemo.bundle import KindOperatingPoint
 from edgehemo.errors import UsageError
 from edgehemo.version import __version__
 from edgehemo_export.architectures import FINDER_MULTIPLE, CellFinderConfig, CellFinderNet
@@ -27,10 +25,15 @@ from edgehemo_export.finder_evaluation import (
     fit_operating_points,
     measure,
 )
-from edgehemo_export.finder_training import FinderTrainingConfig, train_finder
+from edgehemo_export.finder_training import FinderTrainingConfig, read_config, train_finder
+from edgehemo_export.model_card import finder_card
 from edgehemo_export.simulated_set import SOURCE as SIMULATED
 from edgehemo_export.simulated_set import simulated_examples
 from edgehemo_export.splits import SPLIT_NAME, Part, part_of
+from edgehemo_export.tasks import Evaluation
+from edgehemo_export.training_loop import Progress
+
+__all__ = ["card", "evaluate", "read_config", "run_training"]
 
 TASK = "cell_finder"
 LICENCES = {
@@ -51,10 +54,11 @@ def run_training(
     config: FinderTrainingConfig,
     work: Path,
     *,
-    resume: bool,
-    initial: Checkpoint | None,
-    progress: Callable[[int, dict[str, float]], None] | None,
-    show_progress: bool,
+    resume: bool = True,
+    initial: Checkpoint | None = None,
+    leave_out: str | None = None,
+    progress: Progress | None = None,
+    show_progress: bool = False,
 ) -> Checkpoint:
     """Read, train, set the operating points on the tune part; the test part is not looked at."""
     images = read_data_root(data)
@@ -65,7 +69,7 @@ def run_training(
         examples += simulated_examples(
             config.simulated.fields,
             side_px=config.simulated.side_px,
-            seed=config.seed,
+            seed=config.loop.seed,
             cache=cache,
             progress=show_progress,
         )
@@ -82,7 +86,7 @@ def run_training(
     points = fit_operating_points(examine(tune, finder), complete_in(tune))
     sources = sorted({example.source for example in examples})
     record: dict[str, Any] = {
-        "configuration": dataclasses.asdict(config),
+        "configuration": config.model_dump(),
         "initialised_from": None if initial is None else initial.record.get("run"),
         "split": SPLIT_NAME,
         "images": {
@@ -90,7 +94,7 @@ def run_training(
         },
         "training_data": [LICENCES.get(source, source) for source in sources],
         "operating_points": {kind: point.model_dump() for kind, point in points.items()},
-        "training_envelope": training_envelope(training, seed=config.seed).model_dump(),
+        "training_envelope": training_envelope(training, seed=config.loop.seed).model_dump(),
         "steps": state.step,
         "seconds": round(state.seconds, 1),
         "curve": state.curve[:: max(1, len(state.curve) // 40)],
@@ -124,13 +128,13 @@ def operating_points(checkpoint: Checkpoint) -> dict[str, KindOperatingPoint]:
     return {kind: KindOperatingPoint(**values) for kind, values in stored.items()}
 
 
-def evaluate_finder(
-    checkpoint: Checkpoint, data: Path, part: Part, *, limit: int | None = None
-) -> list[Metric]:
+def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     """Metrics on one part of the split, by source, the device's way."""
     images = images_of(read_data_root(data), part)
-    if limit is not None:
-        keep = np.random.default_rng(0).permutation(len(images))[:limit]
-        images = [images[int(i)] for i in sorted(keep)]
     finder = bare_finder(TorchRunner(finder_net(checkpoint)), FINDER_MULTIPLE)
-    return measure(examine(images, finder), operating_points(checkpoint))
+    return Evaluation(measure(examine(images, finder), operating_points(checkpoint)))
+
+
+def card(checkpoint: Checkpoint) -> str:
+    """The model card, from the checkpoint's record."""
+    return finder_card(checkpoint)

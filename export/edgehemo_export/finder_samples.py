@@ -16,6 +16,7 @@ from torch import Tensor
 from edgehemo.cells.maps import KINDS_IN_MAPS, STRIDE
 from edgehemo.field import CELL_DIAMETER_PX, CLEAR_FIELD_CODE, UINT8_PER_TRANSMITTANCE
 from edgehemo_export.canonical_set import MIN_VISIBLE_SHARE, CanonicalExample
+from edgehemo_export.configuration import Configuration
 
 # A place within this share of a box's size around its centre learns the box as well.
 CENTRE_SPREAD = 0.11
@@ -23,8 +24,7 @@ CENTRE_SPREAD = 0.11
 _LN10 = math.log(10.0)
 
 
-@dataclass(frozen=True)
-class SampleOptions:
+class SampleOptions(Configuration):
     """How crops are varied. Sizes in canonical px; zoom covers the error of an estimated scale."""
 
     side_px: int = 192
