@@ -34,7 +34,7 @@ Language = Literal["en"]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
 
 
 class InferenceSection(_Section):
@@ -60,11 +60,13 @@ class PathsSection(_Section):
 
 class CameraSection(_Section):
     """source: what `edgehemo screen` takes (``uvc:/dev/video0``); None on a device without one.
+    name: what its calibration profile calls it, where that is not what the camera calls itself.
 
     The settings are those of `CameraSettings`; None leaves the camera's own.
     """
 
     source: str | None = None
+    name: Annotated[str | None, Field(min_length=1, max_length=80)] = None
     exposure_us: float | None = None
     gain: float | None = None
     red_gain: float | None = None
@@ -108,11 +110,13 @@ class CameraSection(_Section):
 
 
 class ScreeningSection(_Section):
-    """fields_wanted: accepted fields of one sample. calibration_expires_days: after this many
-    days the profile counts as old and results say so."""
+    """fields_wanted: accepted fields of one sample. calibration_expires_days: older parts of
+    the profile have expired and results are withheld. control_expires_hours: likewise the last
+    check of a control slide, where the profile has one; a day and the morning after."""
 
     fields_wanted: Annotated[int, Field(ge=1, le=200)] = 12
     calibration_expires_days: Annotated[int, Field(ge=1, le=3650)] = 90
+    control_expires_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 30
 
 
 class KioskSection(_Section):
@@ -129,11 +133,11 @@ class DeviceConfiguration(_Section):
     schema_: Annotated[Literal["edgehemo.device/1"], Field(alias="schema")]
     name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w .-]*$")]
     board: Board
-    inference: InferenceSection = InferenceSection()
-    paths: PathsSection = PathsSection()
-    camera: CameraSection = CameraSection()
-    screening: ScreeningSection = ScreeningSection()
-    kiosk: KioskSection = KioskSection()
+    inference: Annotated[InferenceSection, Field(default_factory=InferenceSection)]
+    paths: Annotated[PathsSection, Field(default_factory=PathsSection)]
+    camera: Annotated[CameraSection, Field(default_factory=CameraSection)]
+    screening: Annotated[ScreeningSection, Field(default_factory=ScreeningSection)]
+    kiosk: Annotated[KioskSection, Field(default_factory=KioskSection)]
 
     @property
     def data_dir(self) -> Path:

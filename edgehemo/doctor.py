@@ -332,6 +332,7 @@ def _bundle(device: DeviceConfiguration | None) -> Finding:
 
 def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Finding:
     from edgehemo.profile import load_profile
+    from edgehemo.validity import why_blocked
 
     if device is None or device.paths.profile is None:
         detail = "none: results are indices, not concentrations"
@@ -351,6 +352,10 @@ def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Findin
             f"{detail}, valid for {device.screening.calibration_expires_days}",
             "Calibrate again with `edgehemo calibrate`.",
         )
+    blocked = why_blocked(profile, Path(device.paths.profile), device, now=machine.now)
+    if blocked is not None:
+        reason = f"{detail}: results are withheld: {blocked.reason}"
+        return Finding("calibration", "warn", reason, blocked.action)
     return Finding("calibration", "ok", detail)
 
 

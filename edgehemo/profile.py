@@ -9,8 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -46,29 +46,52 @@ Rgb = tuple[Finite, Finite, Finite]
 
 
 class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
-class ScaleCalibration(_Part):
-    """um_per_px of the camera's frame; relative_uncertainty is one standard deviation over it."""
+class _Measured(_Part):
+    """measured_at: when this part was measured; None in profiles that did not note it, where the
+    profile's own date stands for it."""
+
+    measured_at: AwareDatetime | None = None
+
+
+class ScaleCalibration(_Measured):
+    """um_per_px of the camera's frame; relative_uncertainty is one standard deviation over it.
+
+    lines: how many lines of a micrometer or grid it stands on, 0 where it was typed in.
+    """
 
     um_per_px: Annotated[float, Field(ge=0.02, le=2.0, allow_inf_nan=False)]
     relative_uncertainty: Annotated[float, Field(ge=0, lt=0.5, allow_inf_nan=False)]
     method: str = Field(min_length=1)
+    lines: Annotated[int, Field(ge=0)] = 0
 
 
-class IlluminationCalibration(_Part):
+class FixedSettings(_Part):
+    """What the camera was set to when the light was measured; None is what it cannot be set to."""
+
+    exposure_us: Positive | None = None
+    gain: NonNegative | None = None
+    red_gain: Positive | None = None
+    blue_gain: Positive | None = None
+    white_balance_k: Positive | None = None
+
+
+class IlluminationCalibration(_Measured):
     """The flat field of an empty bright field.
 
     flat_field: rows x columns x 3 (RGB) counts (0-255], smooth; at most 64 a side, at least 2.
     target_level: green counts its bright part should have when the lamp is set; dark_level: counts
-    with the lamp off (0 where it was not measured). frames: how many were averaged.
+    with the lamp off (0 where it was not measured). frames: how many were averaged. settings: the
+    camera's, where it was set to the target level; a screening sets them again.
     """
 
     flat_field: list[list[tuple[Counts, Counts, Counts]]]
     target_level: Counts
     dark_level: Annotated[float, Field(ge=0, lt=255, allow_inf_nan=False)] = 0.0
     frames: Annotated[int, Field(ge=1)] = 1
+    settings: FixedSettings | None = None
 
     @field_validator("flat_field")
     @classmethod
@@ -91,7 +114,7 @@ class IlluminationCalibration(_Part):
         return hashlib.sha256(self.array().tobytes()).hexdigest()
 
 
-class StainReference(_Part):
+class StainReference(_Measured):
     """What well-stained fields of this laboratory look like.
 
     background_rgb: counts of the gaps. cell_od: optical density (log10) of the red cells' bodies,
@@ -106,7 +129,7 @@ class StainReference(_Part):
     fields: Annotated[int, Field(ge=1)]
 
 
-class FocusReference(_Part):
+class FocusReference(_Measured):
     """sharp_reference: the focus measure of a sharp field on this microscope, in its own unit."""
 
     sharp_reference: Positive
@@ -149,6 +172,8 @@ class ComparisonLine(_Part):
     intercept: Finite
     slope_low: Finite | None = None
     slope_high: Finite | None = None
+    intercept_low: Finite | None = None
+    intercept_high: Finite | None = None
 
 
 class MeasurandCalibration(_Part):
@@ -165,6 +190,8 @@ class MeasurandCalibration(_Part):
         no calibration sample had two fields. fields_per_sample: median.
     nested_mae, nested_rmse, nested_pcc: with the choice of the estimator inside the loop: the
         honest figures. chosen_loo_mae: of the chosen one, flattered by the choice.
+    intervals_holding: how many samples' analyser values lay within the 95 % interval predicted
+        without them, None where it was not counted.
     """
 
     measurand: Measurand
@@ -189,6 +216,7 @@ class MeasurandCalibration(_Part):
     nested_rmse: NonNegative
     nested_pcc: Annotated[float, Field(ge=-1, le=1)] | None = None
     mean_only_mae: NonNegative
+    intervals_holding: Annotated[int, Field(ge=0)] | None = None
     agreement: Agreement
     deming: ComparisonLine | None = None
     passing_bablok: ComparisonLine | None = None
@@ -258,22 +286,82 @@ class AnalyserCalibration(_Part):
         return None
 
 
-class CalibrationProfile(_Part):
-    """One microscope, camera and objective, and what was measured of them."""
+class Spread(_Part):
+    """One quantity over repeated runs on one slide: mean, standard deviation, how many runs.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    sd_low, sd_high: 95 % interval of the standard deviation (chi-square).
+    """
+
+    quantity: str = Field(min_length=1)
+    mean: Finite
+    sd: NonNegative
+    sd_low: NonNegative
+    sd_high: NonNegative
+    runs: Annotated[int, Field(ge=3)]
+
+
+class Repeatability(_Part):
+    """The same slide measured again, runs close together."""
+
+    measured_at: AwareDatetime
+    fields: Annotated[int, Field(ge=3)]
+    spreads: tuple[Spread, ...] = Field(min_length=1)
+
+
+class ControlSlide(_Part):
+    """What a control slide must give on this microscope: targets from runs on several days.
+
+    name: the slide's, as written on it. grade: ``provisional`` below 20 runs, else
+    ``established``.
+    """
+
+    name: str = Field(min_length=1, max_length=64)
+    established_at: AwareDatetime
+    grade: Literal["provisional", "established"]
+    targets: tuple[Spread, ...] = Field(min_length=1)
+
+    @field_validator("targets")
+    @classmethod
+    def _each_varies_and_once(cls, targets: tuple[Spread, ...]) -> tuple[Spread, ...]:
+        names = [target.quantity for target in targets]
+        if len(set(names)) != len(names):
+            raise ValueError("a quantity occurs twice")
+        if any(target.sd <= 0 for target in targets):
+            raise ValueError("a target's sd must be above 0")
+        return targets
+
+
+class CalibrationProfile(_Part):
+    """One microscope, camera and objective, and what was measured of them.
+
+    revision: counts the times the profile was extended. controls: its control slides; with one, a
+    result needs a control check that passed and has not expired (`edgehemo.control`).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, populate_by_name=True)
 
     schema_id: Literal["edgehemo.profile/1"] = Field(default="edgehemo.profile/1", alias="schema")
     microscope: str = ""
     camera: str = ""
     objective: str = ""
     created_at: AwareDatetime
+    revision: Annotated[int, Field(ge=1)] = 1
     software_version: str = Field(min_length=1)
     scale: ScaleCalibration | None = None
     illumination: IlluminationCalibration | None = None
     stain: StainReference | None = None
     focus: FocusReference | None = None
     analyser: AnalyserCalibration | None = None
+    repeatability: Repeatability | None = None
+    controls: tuple[ControlSlide, ...] = ()
+
+    @field_validator("controls")
+    @classmethod
+    def _slides_once(cls, controls: tuple[ControlSlide, ...]) -> tuple[ControlSlide, ...]:
+        names = [slide.name for slide in controls]
+        if len(set(names)) != len(names):
+            raise ValueError("a control slide occurs twice")
+        return controls
 
     def flat_field_array(self) -> NDArray[np.float32] | None:
         """The measured flat field, float32 (rows, columns, 3) RGB counts, None without one."""
@@ -287,6 +375,29 @@ class CalibrationProfile(_Part):
         """SHA-256 of the profile's content, whatever the file's layout."""
         text = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+    def control(self, name: str) -> ControlSlide | None:
+        """The control slide of a name, None where there is none."""
+        return next((slide for slide in self.controls if slide.name == name), None)
+
+    def expired(self, now: datetime, days: int) -> tuple[str, ...]:
+        """The measured parts older than ``days`` at ``now`` (timezone-aware), by name."""
+        return tuple(name for name, at in self._measured() if now - at > timedelta(days=days))
+
+    def _measured(self) -> Iterator[tuple[str, datetime]]:
+        """Name and date of every part that ages; what was typed in does not."""
+        parts: dict[str, _Measured | None] = {
+            "illumination": self.illumination,
+            "stain": self.stain,
+            "focus": self.focus,
+        }
+        if self.scale is not None and self.scale.method != "given":
+            parts = {"scale": self.scale, **parts}
+        for name, part in parts.items():
+            if part is not None:
+                yield name, part.measured_at or self.created_at
+        if self.analyser is not None:
+            yield "analyser", self.analyser.made_at
 
     def analyser_mismatch(self) -> str:
         """Why the analyser calibration does not hold with the rest of the profile, else empty."""

@@ -269,6 +269,46 @@ def test_illumination_from_a_folder(tmp_path: Path, write_image: Callable[..., P
     assert isinstance(run("illumination", tmp_path / "no", "--out", out).exception, EdgeHemoError)
 
 
+def test_stain_and_focus_extend_the_profile_and_are_dated(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    from edgehemo.capture.protocol import CameraSettings
+    from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
+
+    out = tmp_path / "p.json"
+    options = SimulatedOptions(seed=4, fields=3, width_px=400, height_px=300, um_per_px=0.2)
+    with SimulatedMicroscope(options) as camera:
+        for number in range(5):
+            camera.apply(CameraSettings(focus_um=1.2 * (number - 2)))
+            write_image(tmp_path / "stack" / f"{number}.png", camera.frame(5.0).pixels)
+        camera.apply(CameraSettings(focus_um=0.0))
+        for number in range(3):
+            camera.move_to_field(number)
+            write_image(tmp_path / "stain" / f"{number}.png", camera.frame(5.0).pixels)
+    assert run("scale", "--um-per-px", 0.2, "--out", out, "--camera", "HQ").exit_code == 0
+    assert run("stain", tmp_path / "stain", "--out", out).exit_code == 0
+    assert run("focus", tmp_path / "stack", "--out", out).exit_code == 0
+    profile = load_profile(out)
+    assert profile.revision == 3
+    assert (profile.camera, profile.stain is None, profile.focus is None) == ("HQ", False, False)
+    for part in (profile.stain, profile.focus):
+        assert part is not None and part.measured_at is not None
+    other = run("stain", tmp_path / "stain", "--out", out, "--camera", "another")
+    assert isinstance(other.exception, EdgeHemoError)
+    assert "begin a new profile" in str(other.exception)
+    assert load_profile(out) == profile
+
+
+def test_a_profile_without_a_camera_says_so(tmp_path: Path) -> None:
+    done = run("scale", "--um-per-px", 0.2, "--out", tmp_path / "p.json")
+    assert "names no camera" in done.stderr
+    named = run(
+        "scale", "--um-per-px", 0.2, "--out", tmp_path / "q.json", "--camera", "picamera2:0"
+    )
+    assert "names no camera" not in named.stderr
+    assert load_profile(tmp_path / "q.json").camera == "picamera2:0"
+
+
 @pytest.mark.real
 def test_analyser_on_the_eight_pairs(data_root: Path, tmp_path: Path) -> None:
     out, report = tmp_path / "p.json", tmp_path / "r.json"

@@ -25,6 +25,8 @@ from edgehemo.simulation.field import (
 from edgehemo.simulation.optics import disc_kernel, illumination_surface, image_formed, sensed
 from edgehemo.simulation.panels import CBCPanel
 from edgehemo.simulation.parameters import (
+    FIELD_THICKNESS_SD,
+    SAMPLE_THICKNESS_SD,
     OpticsParameters,
     SensorParameters,
     SimulationParameters,
@@ -258,12 +260,12 @@ def test_boxes_enclose_what_is_drawn() -> None:
 def test_sample_factor_varies_little_and_field_factor_more() -> None:
     rng = np.random.default_rng(2)
     samples = [smear_of_sample(rng).film_thickness_um for _ in range(2000)]
-    assert np.std(samples) / np.mean(samples) == pytest.approx(0.05, rel=0.1)
+    assert np.std(samples) / np.mean(samples) == pytest.approx(SAMPLE_THICKNESS_SD, rel=0.1)
     assert np.mean(samples) == pytest.approx(1.8, rel=0.01)
     fields = [
         field(seed=seed, width_px=16, height_px=16).truth.film_thickness_um for seed in range(150)
     ]
-    assert np.std(fields) / np.mean(fields) == pytest.approx(0.20, rel=0.25)
+    assert np.std(fields) / np.mean(fields) == pytest.approx(FIELD_THICKNESS_SD, rel=0.25)
 
 
 # Determinism, optics, sensor

@@ -1,6 +1,7 @@
 """Fits HGB, HCT and RBC on samples measured by an analyser. Pure: no file, no clock.
 
-The candidates are the physical estimators of `edgehemo.estimate.estimators`. Each is an ordinary
+The candidates are those of `edgehemo.estimate.estimators`: physical indices, the field estimator
+(a network, where the bundle holds one) and their combinations. Each is an ordinary
 least-squares line; the one with the smallest leave-one-out error is taken. That error flatters the
 winner, so the figure reported is the nested one: with the choice made anew inside every fold.
 Samples with the very same CBC panel are one patient's and leave together.
@@ -24,6 +25,7 @@ from edgehemo.estimate.student import t95
 from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.profile import AnalyserCalibration, Candidate, MeasurandCalibration
 from edgehemo_calibration.comparison import bland_altman, correlation, deming, passing_bablok
+from edgehemo_calibration.prediction import left_out_reach
 
 MIN_SAMPLES = 8
 MIN_PANELS = 6
@@ -50,12 +52,18 @@ class AnalyserSample:
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One sample's estimate from a fit that had not seen it (nested leave-one-out)."""
+    """One sample's estimate from a fit that had not seen it (nested leave-one-out).
+
+    low, high: its 95 % prediction interval, made without it as well; None where the others did not
+    determine one.
+    """
 
     sample: str
     measurand: Measurand
     analyser: float
     estimate: float
+    low: float | None
+    high: float | None
     estimator: str
     outlier: bool
 
@@ -66,6 +74,8 @@ class Point:
             "measurand": self.measurand,
             "analyser": self.analyser,
             "estimate": round(self.estimate, decimals),
+            "low": None if self.low is None else round(self.low, decimals),
+            "high": None if self.high is None else round(self.high, decimals),
             "error": round(self.estimate - self.analyser, decimals),
             "estimator": self.estimator,
             "outlier": self.outlier,
@@ -238,6 +248,8 @@ def _unusable(
     missing = sum(1 for row in rows if row is None)
     if missing:
         part = "the cell finder" if estimator.needs_finder else "enough single cells"
+        if estimator.needs_network:
+            part = "a bundle with the field estimator, and fields inside its training envelope"
         return f"{missing} of {len(rows)} samples lack it: needs {part}"
     return ""
 
@@ -298,6 +310,7 @@ def _fit_measurand(
 
     n = len(table.reference)
     estimates, spread, mean_only = np.empty(n), np.ones(n), np.empty(n)
+    residual_sd, inner_freedom = np.zeros(n), np.zeros(n, dtype=np.int64)
     used = [""] * n
     for group in groups:
         out = table.groups == group
@@ -310,6 +323,8 @@ def _fit_measurand(
         else:
             estimates[out] = inner_line.at(table.features[inner][out])
             spread[out] = 1.0 + inner_line.leverage(table.features[inner][out])
+            residual_sd[out] = inner_line.residual_sd
+            inner_freedom[out] = len(groups) - 2 - table.features[inner].shape[1]
         for i in np.flatnonzero(out):
             used[i] = inner or "mean"
     errors = estimates - table.reference
@@ -322,6 +337,7 @@ def _fit_measurand(
         )
     # The choice and the leverage are in the nested errors: no interval may be narrower than they.
     prediction_sd = max(line.residual_sd, float(np.sqrt((errors**2 / spread).mean())))
+    reach = left_out_reach(errors, spread, residual_sd, inner_freedom, table.groups)
     between = _between_field_sd(samples, estimator, line)
     chosen = next(candidate for candidate in candidates if candidate.estimator == name)
     calibration = MeasurandCalibration(
@@ -347,6 +363,7 @@ def _fit_measurand(
         nested_rmse=float(np.sqrt((errors**2).mean())),
         nested_pcc=correlation(table.reference, estimates),
         mean_only_mae=mean_mae,
+        intervals_holding=int(np.count_nonzero(np.abs(errors) <= reach)),
         agreement=bland_altman(table.reference, estimates),
         deming=deming(table.reference, estimates),
         passing_bablok=passing_bablok(table.reference, estimates),
@@ -359,6 +376,8 @@ def _fit_measurand(
             measurand=measurand,
             analyser=float(table.reference[i]),
             estimate=float(estimates[i]),
+            low=float(max(0.0, estimates[i] - reach[i])) if np.isfinite(reach[i]) else None,
+            high=float(estimates[i] + reach[i]) if np.isfinite(reach[i]) else None,
             estimator=used[i],
             outlier=bool(outliers[i]),
         )

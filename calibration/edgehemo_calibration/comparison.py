@@ -41,7 +41,7 @@ def bland_altman(analyser: Array, estimate: Array) -> Agreement:
 
 
 def deming(analyser: Array, estimate: Array) -> ComparisonLine | None:
-    """Orthogonal (Deming, equal error variances) line, interval of the slope by jackknife.
+    """Orthogonal (Deming, equal error variances) line, intervals by jackknife (Linnet 1990).
 
     None where the two do not vary together.
     """
@@ -51,20 +51,26 @@ def deming(analyser: Array, estimate: Array) -> ComparisonLine | None:
     slope, intercept = line
     n = len(analyser)
     left_out = [_deming_line(np.delete(analyser, i), np.delete(estimate, i)) for i in range(n)]
-    slopes = np.array([line[0] for line in left_out if line is not None])
-    if len(slopes) < n or n < 4:
+    lines = np.array([line for line in left_out if line is not None])
+    if len(lines) < n or n < 4:
         return ComparisonLine(slope=slope, intercept=intercept)
-    pseudo = n * slope - (n - 1) * slopes
-    reach = t95(n - 1) * float(pseudo.std(ddof=1)) / math.sqrt(n)
+    pseudo = n * np.array(line) - (n - 1) * lines
+    reach = t95(n - 1) * pseudo.std(axis=0, ddof=1) / math.sqrt(n)
     return ComparisonLine(
-        slope=slope, intercept=intercept, slope_low=slope - reach, slope_high=slope + reach
+        slope=slope,
+        intercept=intercept,
+        slope_low=slope - float(reach[0]),
+        slope_high=slope + float(reach[0]),
+        intercept_low=intercept - float(reach[1]),
+        intercept_high=intercept + float(reach[1]),
     )
 
 
 def passing_bablok(analyser: Array, estimate: Array) -> ComparisonLine | None:
     """The shifted median of all pairwise slopes, with its interval (Passing and Bablok 1983).
 
-    None where fewer than three slopes exist.
+    The intercept's interval is that of the medians at the slope's two ends. None where fewer than
+    three slopes exist.
     """
     first, second = np.triu_indices(len(analyser), k=1)
     dx, dy = analyser[second] - analyser[first], estimate[second] - estimate[first]
@@ -92,11 +98,18 @@ def passing_bablok(analyser: Array, estimate: Array) -> ComparisonLine | None:
     n = len(analyser)
     reach = NORMAL95 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     low_rank = round((count - reach) / 2)
+    low, high = ranked(low_rank), ranked(count - low_rank + 1)
+
+    def intercept(at: float | None) -> float | None:
+        return None if at is None else float(np.median(estimate - at * analyser))
+
     return ComparisonLine(
         slope=slope,
         intercept=float(np.median(estimate - slope * analyser)),
-        slope_low=ranked(low_rank),
-        slope_high=ranked(count - low_rank + 1),
+        slope_low=low,
+        slope_high=high,
+        intercept_low=intercept(high),
+        intercept_high=intercept(low),
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from edgehemo.cells.records import FieldCells
 from edgehemo.errors import CalibrationError, FieldError, ImageError
 from edgehemo.estimate.indices import field_indices
+from edgehemo.estimate.network import FieldNetworks
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.records import FieldIndices
 from edgehemo.field import CanonicalField, canonical_field
@@ -30,13 +31,14 @@ MIN_STAIN_FIELDS = 3
 @dataclass(frozen=True, slots=True)
 class MeasuredImage:
     """One picture of a sample: its indices, None where it gives none; ``failed`` names the checks
-    it failed, ``error`` says why it could not be read."""
+    it failed, ``error`` says why it could not be read. background_rgb: counts of its light."""
 
     image: Path
     sample: str
     indices: FieldIndices | None
     failed: tuple[str, ...] = ()
     error: str = ""
+    background_rgb: tuple[float, float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {"image": str(self.image), "sample": self.sample}
@@ -58,11 +60,12 @@ def measure_image(
     find: Find | None,
     envelope: Mapping[str, Any] | None = None,
     keep_refused: bool = False,
+    networks: FieldNetworks | None = None,
 ) -> MeasuredImage:
     """Read, make canonical, judge and measure one picture; a fault is in the result, not raised.
 
     envelope: the bundle's, as a screening judges by. keep_refused: measure a field that quality
-    refuses as well.
+    refuses as well. networks: read it as a whole, as in a screening.
     """
     try:
         frame = read_frame(image)
@@ -74,7 +77,16 @@ def measure_image(
     failed = tuple(check.code or check.name for check in quality.failed)
     if failed and not keep_refused:
         return MeasuredImage(image, sample, None, failed=failed)
-    return MeasuredImage(image, sample, field_indices(field, cells), failed=failed)
+    indices = field_indices(field, cells)
+    if networks is not None:
+        indices = replace(indices, model=networks.measure(field))
+    return MeasuredImage(
+        image,
+        sample,
+        indices,
+        failed=failed,
+        background_rgb=field.illumination.background_rgb,
+    )
 
 
 def samples_of(

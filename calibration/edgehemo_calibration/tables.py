@@ -75,12 +75,17 @@ def _figures(calibration: MeasurandCalibration) -> list[str]:
         f"{number(agreement.lower_limit_high)}) and {number(agreement.upper_limit)} "
         f"({number(agreement.upper_limit_low)} to {number(agreement.upper_limit_high)})",
     ]
+    if calibration.intervals_holding is not None:
+        lines.append(
+            f"  95 % intervals made without the sample hold {calibration.intervals_holding} of "
+            f"{calibration.samples}"
+        )
     for title, line in (
         ("Deming", calibration.deming),
         ("Passing-Bablok", calibration.passing_bablok),
     ):
         if line is not None:
-            lines.append(f"  {title}: {_slope(line)}, intercept {number(line.intercept)}")
+            lines.append(f"  {title}: {_slope(line)}, {_intercept(line, calibration)}")
     return lines
 
 
@@ -89,6 +94,14 @@ def _slope(line: ComparisonLine) -> str:
     if line.slope_low is None or line.slope_high is None:
         return text
     return f"{text} ({line.slope_low:.2f} to {line.slope_high:.2f})"
+
+
+def _intercept(line: ComparisonLine, calibration: MeasurandCalibration) -> str:
+    text = f"intercept {_number(calibration, line.intercept)}"
+    if line.intercept_low is None or line.intercept_high is None:
+        return text
+    low, high = (_number(calibration, v) for v in (line.intercept_low, line.intercept_high))
+    return f"{text} ({low} to {high})"
 
 
 def _number(calibration: MeasurandCalibration, value: float | None) -> str:

@@ -4,7 +4,8 @@ The relation between panel and field is physical. A smear's wet film of thicknes
 RBC x t red cells per area, each with the panel's MCV and MCH on average, so the haemoglobin per
 area is HGB x t and, by Beer-Lambert, the field's mean optical density in focus is HGB x t times
 the stain's coefficient (white cells, platelets and the plasma film apart). What stands between
-the field and the panel is t: 5 % between samples and 20 % between fields by default.
+the field and the panel is t, which differs between samples and between fields (the parameters say
+by how much and why).
 
 Optical density is averaged within a pixel before it becomes transmittance, so that the truth
 conserves haemoglobin at any pixel size; the light is then blurred as light.
