@@ -27,6 +27,9 @@ from edgehemo.frame import Frame
 DARK_LEVEL = 25
 # Bit-identical frames after the first. Sensor noise makes even one unlikely; two are no accident.
 FROZEN_REPEATS = 2
+# A camera that sends nothing for so long is lost, however much longer the caller would wait: the
+# operator is to know within this time.
+FAULT_NOTICED_S = 3.0
 # How often a lost camera is reopened within one call, and how long is waited before.
 REOPEN_TRIES = 2
 REOPEN_WAIT_S = 0.5
@@ -115,6 +118,7 @@ class GuardedCamera(OpenedByContext):
                 if self._lost:
                     self._reopen()
                 share_s = max(0.0, ends - self._clock()) / (tries_left + 1)
+                share_s = min(FAULT_NOTICED_S, share_s)
                 return self._healthy_frame(share_s)
             except CaptureError as error:
                 if error.code not in _CURABLE:

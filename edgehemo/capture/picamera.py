@@ -43,6 +43,12 @@ SETTLE_FRAMES = 12
 SET_DEADLINE_S = 5.0
 # libcamera's draft NoiseReductionModeEnum.Off
 _NOISE_REDUCTION_OFF = 0
+# What changes a picture by itself is switched off wherever the camera has it.
+_AUTOMATICS_OFF: dict[str, Any] = {
+    "AeEnable": False,
+    "AwbEnable": False,
+    "NoiseReductionMode": _NOISE_REDUCTION_OFF,
+}
 # The setting's control in libcamera, for the three that are single numbers in metadata.
 _EXPOSURE, _GAIN, _COLOUR_GAINS = "ExposureTime", "AnalogueGain", "ColourGains"
 # Exposure is quantised to sensor lines (10 to 40 us), gain to the sensor's register.
@@ -122,11 +128,7 @@ class PiCamera(OpenedByContext):
                     main={"size": size, "format": ASKED_FORMAT},
                     buffer_count=2,
                     queue=False,
-                    controls={
-                        "AeEnable": False,
-                        "AwbEnable": False,
-                        "NoiseReductionMode": _NOISE_REDUCTION_OFF,
-                    },
+                    controls=_advertised(camera, _AUTOMATICS_OFF),
                 )
             )
             stream = dict(camera.camera_configuration()["main"])
@@ -168,7 +170,7 @@ class PiCamera(OpenedByContext):
     def apply(self, settings: CameraSettings) -> CameraSettings:
         """Set what is given and wait until the frames' own metadata shows it."""
         settings.validate()
-        controls: dict[str, Any] = {"AeEnable": False, "AwbEnable": False}
+        controls: dict[str, Any] = {}
         if settings.exposure_us is not None:
             controls[_EXPOSURE] = round(settings.exposure_us)
         if settings.gain is not None:
@@ -176,8 +178,13 @@ class PiCamera(OpenedByContext):
         if settings.red_gain is not None and settings.blue_gain is not None:
             controls[_COLOUR_GAINS] = (float(settings.red_gain), float(settings.blue_gain))
         camera = self._opened()
+        # picamera2 raises for the first control the camera has not; all of them are named here.
+        if missing := [name for name in controls if name not in camera.camera_controls]:
+            raise capture_error(
+                "setting_refused", f"{self.name}: this camera has no control {', '.join(missing)}"
+            )
         try:
-            camera.set_controls(controls)
+            camera.set_controls(_advertised(camera, _AUTOMATICS_OFF) | controls)
         except RuntimeError as error:
             raise capture_error("setting_refused", f"{self.name}: {error}") from None
         ends = self._clock() + SET_DEADLINE_S
@@ -226,6 +233,11 @@ class PiCamera(OpenedByContext):
             return buffer, request.get_metadata()
         finally:
             request.release()
+
+
+def _advertised(camera: Any, controls: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the controls that the camera has; libcamera refuses a list that holds another."""
+    return {name: value for name, value in controls.items() if name in camera.camera_controls}
 
 
 def settings_of(metadata: Mapping[str, Any]) -> CameraSettings:

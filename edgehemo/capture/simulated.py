@@ -188,7 +188,7 @@ class SimulatedMicroscope(OpenedByContext):
         self.options = options or SimulatedOptions()
         rng = self._stream(_STREAM_PANEL)
         self.panel = panel or _panel(self.options, rng)
-        base = parameters or _default_parameters()
+        base = parameters or default_parameters()
         self.parameters = replace(base, smear=smear_of_sample(rng, base.smear))
         self.parameters.check()
         self.truth: FieldTruth | None = None
@@ -399,7 +399,7 @@ class SimulatedMicroscope(OpenedByContext):
             self._faults[fault] = left - 1
 
 
-def _default_parameters() -> SimulationParameters:
+def default_parameters() -> SimulationParameters:
     return SimulationParameters(
         smear=SmearParameters(white_cell_factor=WHITE_CELL_FACTOR),
         optics=OpticsParameters(lamp_rgb=LAMP_RGB, vignette=0.10, tilt_x=0.03, tilt_y=-0.02),
