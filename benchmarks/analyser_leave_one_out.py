@@ -32,6 +32,7 @@ def main(root: Path, out: Path) -> None:
     """Print reference and estimate of every sample, and the mean absolute errors."""
     pairs = read_pairs(root / "pairs.csv", root / "images")
     equipment = open_equipment(None, None)
+    networks = equipment.open_networks()
     measured = {
         image: measure_image(
             image,
@@ -40,6 +41,7 @@ def main(root: Path, out: Path) -> None:
             um_per_px=None,
             find=equipment.finder.find,
             envelope=equipment.envelope,
+            networks=networks,
         )
         for pair in pairs
         for image in pair.images

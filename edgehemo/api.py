@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgehemo.capture import frames, is_camera
+from edgehemo.capture import CameraSettings, frames, is_camera
 from edgehemo.errors import UsageError
 from edgehemo.files import write_bytes_atomically, write_json_atomically, write_text_atomically
 from edgehemo.opening import Equipment, open_equipment
@@ -29,6 +29,7 @@ from edgehemo.screening import (
     UnreadableImage,
     screen_frames,
 )
+from edgehemo.validity import SIMULATED_CAMERA, refuse_another_camera
 
 if TYPE_CHECKING:
     from edgehemo.anaemia import Person
@@ -39,8 +40,6 @@ OnImage = Callable[[FieldReading | UnreadableImage], None]
 
 # A live sample of which so many frames were looked at stops, whatever was accepted of them.
 EXAMINED_PER_LIVE_SAMPLE = 60
-# What a profile of the simulated microscope calls its camera.
-SIMULATED_CAMERA = "simulated"
 RESULT_FILE = "result.json"
 REPORT_FILE = "report.html"
 FIELDS_FOLDER = "fields"
@@ -96,6 +95,7 @@ def screen(
     given = [str(s) for s in ([sources] if isinstance(sources, str | Path) else sources)]
     equipment = open_equipment(bundle, profile)
     _refuse_the_simulated_profile(given, equipment)
+    refuse_another_camera(equipment.profile, equipment.profile_name, given, equipment.device)
     live = any(is_camera(source) for source in given)
     wanted = equipment.device.screening.fields_wanted if live and fields is None else fields
     examined = EXAMINED_PER_LIVE_SAMPLE if live else None
@@ -107,6 +107,9 @@ def screen(
         bundle_sha256=equipment.bundle.digest,
         envelope=equipment.envelope,
         rule=StopRule(accepted_fields=wanted, examined_fields=examined),
+        blocked=equipment.blocked,
+        typer=equipment.open_typer(),
+        networks=equipment.open_networks(),
     )
     folder = _OutputFolder(Path(out)) if out is not None else None
 
@@ -120,7 +123,7 @@ def screen(
         if on_image is not None:
             on_image(result)
 
-    settings = equipment.device.camera.settings()
+    settings = _camera_settings(equipment)
     items = frames(given, limit=examined, settings=settings)
     reading = screen_frames(items, screening, keep)
     provenance = _provenance(equipment, um_per_px, simulated=simulated)
@@ -171,6 +174,15 @@ class _OutputFolder:
         for path in (self.path / FIELDS_FOLDER).iterdir():
             if _OURS.fullmatch(path.name) and path.name not in written:
                 path.unlink()
+
+
+def _camera_settings(equipment: Equipment) -> CameraSettings:
+    """The profile's settings, under which its light was measured, and the device's over them."""
+    own = equipment.device.camera.settings()
+    profile = equipment.profile
+    if profile is None or profile.illumination is None or profile.illumination.settings is None:
+        return own
+    return CameraSettings(**profile.illumination.settings.model_dump()).overlaid(own)
 
 
 def _refuse_the_simulated_profile(sources: Sequence[str], equipment: Equipment) -> None:

@@ -7,20 +7,40 @@ is opened, and no path may leave the bundle.
 from __future__ import annotations
 
 import hashlib
+import json
+import logging
+import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from edgehemo.errors import BundleError
-from edgehemo.files import sha256_of_file
+from edgehemo.files import sha256_of_file, write_text_atomically
+
+log = logging.getLogger(__name__)
 
 BUNDLE_SCHEMA = "edgehemo.bundle/1"
 MANIFEST_NAME = "manifest.json"
-# The bundle that comes with the package.
+SIGNATURE_NAME = "manifest.sig"
+# The bundle that comes with the package, and the package's own record of its manifest's digest: who
+# can change that record can change this program as well, so a signature would prove no more.
 SHIPPED_BUNDLE = Path(__file__).with_name("bundles") / "shipped"
+SHIPPED_RECORD = Path(__file__).with_name("bundles") / "shipped.json"
+SHIPPED_SCHEMA = "edgehemo.shipped/1"
+# Development only: set to 1, bundles without a signature are opened, with a warning each time.
+UNSIGNED_VARIABLE = "EDGEHEMO_ALLOW_UNSIGNED"
+# A manifest is some hundred kilobytes; more is not one.
+MAX_MANIFEST_BYTES = 16_000_000
 
 ModelTask = Literal["cell_finder", "nucleated", "morphology", "field_estimator", "anaemia_screen"]
 ArtefactFormat = Literal["onnx", "openvino", "tflite"]
@@ -30,7 +50,8 @@ PRECISION_PREFERENCE: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # Built when first used: a command that opens one bundle builds one tree of models, once.
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
 
 class InputSpec(_Strict):
@@ -123,30 +144,61 @@ class TrainingEnvelope(_Strict):
         return self
 
 
+def _stays_inside(value: str) -> str:
+    path = PurePosixPath(value)
+    if path.is_absolute() or ".." in path.parts or "\\" in value or not path.parts:
+        raise ValueError(f"{value!r} leaves the bundle")
+    return value
+
+
+BundlePath = Annotated[str, AfterValidator(_stays_inside)]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Companion(_Strict):
+    """A second file of an artefact, found by its runtime beside the first (OpenVINO's weights)."""
+
+    file: BundlePath
+    sha256: Sha256
+    bytes: Annotated[int, Field(gt=0)]
+
+
 class Artefact(_Strict):
-    """One file of one model in one format and precision, and how well it follows PyTorch."""
+    """One model in one format and precision, and how well it follows PyTorch.
+
+    parity: figures of the gate it passed. recipe: how it was made. height_px, width_px: where the
+    format fixes a size that the model leaves free. reproduction: largest difference from the
+    reference answers in ``samples``, as measured at the export; another machine should see about
+    the same. versions: of the tools and of the runtime it was verified in. fingerprint: of
+    checkpoint, recipe, data and versions, by which a later export knows that it is up to date.
+    """
 
     format: ArtefactFormat
     precision: Precision
-    file: str
-    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    file: BundlePath
+    sha256: Sha256
     bytes: Annotated[int, Field(gt=0)]
+    companion: Companion | None = None
+    height_px: Annotated[int, Field(gt=0)] | None = None
+    width_px: Annotated[int, Field(gt=0)] | None = None
     parity: dict[str, float]
     recipe: dict[str, str | int | float | list[str]] = Field(default_factory=dict)
+    reproduction: Annotated[float, Field(ge=0)] | None = None
+    versions: dict[str, str] = Field(default_factory=dict)
+    fingerprint: str | None = None
 
-    @field_validator("file")
-    @classmethod
-    def _stays_inside(cls, value: str) -> str:
-        path = PurePosixPath(value)
-        if path.is_absolute() or ".." in path.parts or "\\" in value or not path.parts:
-            raise ValueError(f"{value!r} leaves the bundle")
-        return value
+    @property
+    def total_bytes(self) -> int:
+        """Of all its files."""
+        return self.bytes + (self.companion.bytes if self.companion is not None else 0)
 
 
 class ModelEntry(_Strict):
     """One model: what it takes, what it answers, how good it is, and its artefacts.
 
-    classes: the graph's outputs, in order. rejects: those among them that mean "not what this
+    classes: the graph's outputs, in order. samples: an NPZ file of inputs that may be published
+    and PyTorch's answers to them, from which `edgehemo verify` tells whether the artefacts answer
+    here as they did where they were made. rejects: those among them that mean "not what this
     model names" and are no type of a cell.
     """
 
@@ -162,12 +214,25 @@ class ModelEntry(_Strict):
     metrics: list[Metric] = Field(default_factory=list)
     training_data: list[str]
     checkpoint_sha256: str
-    model_card: str | None = None
+    model_card: BundlePath | None = None
+    samples: BundlePath | None = None
     artefacts: list[Artefact]
+
+    def input_of(self, artefact: Artefact) -> InputSpec:
+        """What an artefact takes: the model's input, its size fixed where the format fixes it."""
+        if artefact.height_px is None and artefact.width_px is None:
+            return self.input
+        return self.input.model_copy(
+            update={"height_px": artefact.height_px, "width_px": artefact.width_px}
+        )
 
 
 class Manifest(_Strict):
-    """The bundle's manifest; ``bundle_schema`` is checked before anything else."""
+    """The bundle's manifest; ``bundle_schema`` is checked before anything else.
+
+    serial: rises with every export of a name, so that a device can refuse to go back. files:
+    digests of what the bundle holds beside artefacts (cards, reports, samples).
+    """
 
     bundle_schema: Literal["edgehemo.bundle/1"] = Field(alias="schema")
     name: str
@@ -178,17 +243,28 @@ class Manifest(_Strict):
     intended_use: str
     machine: str
     models: list[ModelEntry]
+    files: dict[BundlePath, Sha256] = Field(default_factory=dict)
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, populate_by_name=True)
+
+
+# How a bundle came to be trusted: it is the package's own; a trusted key signed it; or nobody
+# vouches for it.
+Trust = Literal["shipped", "signed", "unsigned"]
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A loaded bundle. digest: SHA-256 of the manifest, which holds the digest of every file."""
+    """A loaded bundle. digest: SHA-256 of the manifest, which holds the digest of every file.
+
+    signed_by: name and identifier of the trusted key that signed it, None without one.
+    """
 
     path: Path
     manifest: Manifest
     digest: str
+    trust: Trust = "unsigned"
+    signed_by: str | None = None
 
     def model(self, task: ModelTask) -> ModelEntry:
         """The entry of a task; BundleError where the bundle has none."""
@@ -221,28 +297,54 @@ class Bundle:
 
     def check_files(self) -> None:
         """Compare every file with its digest; BundleError names the first that differs."""
+        for name, digest in self.digests().items():
+            self.checked_file(name, digest)
+
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of every file the manifest names, by its path in the bundle."""
+        found = dict(self.manifest.files)
         for entry in self.manifest.models:
             for artefact in entry.artefacts:
-                self._checked(artefact)
+                found[artefact.file] = artefact.sha256
+                if artefact.companion is not None:
+                    found[artefact.companion.file] = artefact.companion.sha256
+        return found
 
-    def _checked(self, artefact: Artefact) -> Path:
-        path = self.path / artefact.file
+    def strangers(self) -> list[str]:
+        """Files in the folder that neither the manifest names nor the format knows."""
+        known = {MANIFEST_NAME, SIGNATURE_NAME, *self.digests()}
+        present = (path for path in self.path.rglob("*") if not path.is_dir() or path.is_symlink())
+        names = (path.relative_to(self.path).as_posix() for path in present)
+        return sorted(name for name in names if name not in known)
+
+    def checked_file(self, name: str, digest: str) -> Path:
+        """The path of a file of the bundle whose content has this SHA-256, else BundleError."""
+        path = self.path / name
         if not path.resolve().is_relative_to(self.path.resolve()):
-            raise BundleError(f"{artefact.file} leaves the bundle")
+            raise BundleError(f"{name} leaves the bundle")
         if not path.is_file():
-            raise BundleError(f"{artefact.file} is missing from the bundle; install it again")
-        if sha256_of_file(path) != artefact.sha256:
+            raise BundleError(f"{name} is missing from the bundle; install it again")
+        if sha256_of_file(path) != digest:
             raise BundleError(
-                f"{artefact.file} is not the file the manifest names (its digest differs); "
+                f"{name} is not the file the manifest names (its digest differs); "
                 "install the bundle again"
             )
         return path
 
+    def _checked(self, artefact: Artefact) -> Path:
+        if artefact.companion is not None:
+            self.checked_file(artefact.companion.file, artefact.companion.sha256)
+        return self.checked_file(artefact.file, artefact.sha256)
 
-def load_bundle(path: Path | None = None) -> Bundle:
+
+def load_bundle(
+    path: Path | None = None, *, trust: Literal["required", "files-only"] = "required"
+) -> Bundle:
     """Load and validate a bundle folder; None is the one that comes with the package.
 
-    Raises BundleError for a missing, damaged or unknown manifest. Files are checked when opened.
+    trust: ``files-only`` opens what nobody signed as well (to look at it, never to screen with).
+    Raises BundleError for a missing, damaged, unknown, unsigned or wrongly signed manifest. Files
+    are checked when opened.
     """
     folder = path if path is not None else SHIPPED_BUNDLE
     file = folder / MANIFEST_NAME
@@ -251,12 +353,22 @@ def load_bundle(path: Path | None = None) -> Bundle:
             f"{folder}: no such bundle; a bundle is the folder `edgehemo export` made"
         )
     try:
+        if file.stat().st_size > MAX_MANIFEST_BYTES:
+            raise BundleError(f"{folder}: its {MANIFEST_NAME} is too large to be one")
         raw = file.read_bytes()
     except OSError as error:
         raise BundleError(
             f"{folder}: holds no readable {MANIFEST_NAME} ({error.strerror})"
         ) from None
     _refuse_other_schema(raw, folder)
+    digest = hashlib.sha256(raw).hexdigest()
+    # The signature is checked before anything of the content is believed.
+    try:
+        trusted, signed_by = _trust(raw, digest, folder)
+    except BundleError:
+        if trust == "required":
+            raise
+        trusted, signed_by = "unsigned", None
     try:
         manifest = Manifest.model_validate_json(raw)
     except ValidationError as error:
@@ -265,12 +377,58 @@ def load_bundle(path: Path | None = None) -> Bundle:
             for item in error.errors()[:5]
         )
         raise BundleError(f"{folder.name}/{MANIFEST_NAME}: {problems}") from None
-    return Bundle(folder, manifest, hashlib.sha256(raw).hexdigest())
+    return Bundle(folder, manifest, digest, trusted, signed_by)
+
+
+def _trust(raw: bytes, digest: str, folder: Path) -> tuple[Trust, str | None]:
+    """How a manifest is vouched for; BundleError where it is not."""
+    if digest == shipped_digest():
+        return "shipped", None
+    if folder.resolve() == SHIPPED_BUNDLE.resolve():
+        raise BundleError(
+            "the bundle that comes with edgehemo was changed after it was made; "
+            "reinstall edgehemo (pip install --force-reinstall edgehemo)"
+        )
+    try:
+        signature = (folder / SIGNATURE_NAME).read_bytes()
+    except OSError:
+        if os.environ.get(UNSIGNED_VARIABLE) == "1":
+            log.warning(
+                "edgehemo: WARNING: %s is not signed and nobody vouches for it. It is opened only "
+                "because %s=1 is set, which is for development, never for patients.",
+                folder,
+                UNSIGNED_VARIABLE,
+            )
+            return "unsigned", None
+        raise BundleError(
+            f"{folder}: is not signed; export it with a key (`edgehemo keys new`), or for "
+            f"development set {UNSIGNED_VARIABLE}=1"
+        ) from None
+    from edgehemo.signatures import check_signature
+
+    key = check_signature(raw, signature, str(folder))
+    return "signed", f"{key.name} ({key.identifier})"
+
+
+def shipped_digest() -> str | None:
+    """SHA-256 of the shipped bundle's manifest as the package records it."""
+    try:
+        record = json.loads(SHIPPED_RECORD.read_bytes())
+    except (OSError, ValueError):
+        return None
+    if not isinstance(record, dict) or record.get("schema") != SHIPPED_SCHEMA:
+        return None
+    return str(record.get("manifest_sha256"))
+
+
+def record_shipped(folder: Path) -> None:
+    """Record the digest of the package's own bundle, after it was exported in its place."""
+    digest = sha256_of_file(folder / MANIFEST_NAME)
+    record = {"schema": SHIPPED_SCHEMA, "manifest_sha256": digest}
+    write_text_atomically(SHIPPED_RECORD, json.dumps(record, indent=2) + "\n")
 
 
 def _refuse_other_schema(raw: bytes, folder: Path) -> None:
-    import json
-
     try:
         value = json.loads(raw)
     except (ValueError, RecursionError):

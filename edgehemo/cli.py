@@ -31,8 +31,12 @@ BUILT_IN = {
     "screen": "Screen one sample: result.json, report.html, annotated fields.",
     "quality": "Check focus, light, stain and density of images.",
     "cells": "Find the red cells, white cells and platelets of images.",
+    "classify": "Name the one cell in the middle of each image.",
     "estimate": "Estimate HGB, HCT and RBC from the images of one sample.",
     "bench": "Time each stage of a screening on this machine.",
+    "verify": "Check a model bundle: signature, digests, answers.",
+    "bundle": "Install, list, roll back and pack model bundles.",
+    "keys": "Make and trust the keys that sign model bundles.",
     "doctor": "Say what is installed and plugged in, and what is wrong.",
 }
 
@@ -118,6 +122,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 def main() -> NoReturn:
     """The console script."""
+    # No plug-in of pydantic is wanted, and looking for them reads every package's metadata.
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")
     sys.exit(run())
 
 

@@ -316,18 +316,25 @@ def _import_problem(module: str) -> str:
 
 def _bundle(device: DeviceConfiguration | None) -> Finding:
     from edgehemo.bundle import load_bundle
+    from edgehemo.opening import open_bundle
 
-    path = Path(device.paths.bundle) if device is not None and device.paths.bundle else None
     try:
-        bundle = load_bundle(path)
+        bundle = load_bundle() if device is None else open_bundle(None, device)
         bundle.check_files()
     except BundleError as error:
         return Finding("bundle", "fail", str(error), "Install the model bundle again.")
     manifest = bundle.manifest
     models = ", ".join(entry.task for entry in manifest.models)
-    return Finding(
-        "bundle", "ok", f"{manifest.name} {manifest.serial} ({models}), {bundle.digest[:12]}"
-    )
+    detail = f"{manifest.name} {manifest.serial} ({models}), {bundle.digest[:12]}"
+    if bundle.trust == "unsigned":
+        return Finding(
+            "bundle",
+            "warn",
+            f"{detail}, nobody vouches for it",
+            "Install a bundle signed with a key of your laboratory.",
+        )
+    by = "comes with edgehemo" if bundle.signed_by is None else f"signed by {bundle.signed_by}"
+    return Finding("bundle", "ok", f"{detail}, {by}")
 
 
 def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Finding:

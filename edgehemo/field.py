@@ -143,7 +143,7 @@ def canonical_field(
     elif profile is not None and profile.scale is not None:
         scale, source = profile.scale.um_per_px, "profile"
     else:
-        estimate = _scale_from_cells(pixels, illumination)
+        estimate = scale_from_cells(pixels, illumination)
         if estimate is None:
             scale, source = ASSUMED_UM_PER_PX, "assumed"
         else:
@@ -184,16 +184,18 @@ def _divided(
     resized = cv2.resize(
         pixels, (width, height), interpolation=cv2.INTER_AREA if shrinking else cv2.INTER_CUBIC
     )
-    inverse = illumination.resampled(width, height)
-    np.reciprocal(np.maximum(inverse, 1.0, out=inverse), out=inverse)
-    out = cv2.multiply(resized, inverse, dtype=cv2.CV_32F)
-    return np.asarray(np.clip(out, 0.0, MAX_TRANSMITTANCE, out=out), dtype=np.float32)
+    # The surface is smooth: its inverse is made where it is coarse.
+    inverse = np.reciprocal(np.maximum(illumination.surface, np.float32(1.0)))
+    out = resized.astype(np.float32)
+    out *= cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.minimum(out, np.float32(MAX_TRANSMITTANCE), out=out)
 
 
-def _scale_from_cells(
-    pixels: NDArray[np.uint8], illumination: Illumination
-) -> ScaleEstimate | None:
-    """Measure the red cells, on as small a picture as shows them well."""
+def scale_from_cells(pixels: NDArray[np.uint8], illumination: Illumination) -> ScaleEstimate | None:
+    """The scale of a frame (uint8 RGB) from its red cells, None where none can be measured.
+
+    They are measured on as small a picture as shows them well.
+    """
     longest = max(pixels.shape[:2])
     for side in MEASURE_SIDES_PX:
         measured = _measured_at(pixels, illumination, min(1.0, side / longest))
@@ -212,12 +214,11 @@ def _measured_at(
     """The estimate for the frame, and the width of its cells in the reduced picture, px."""
     frame_height, frame_width = pixels.shape[:2]
     width, height = max(1, round(frame_width * factor)), max(1, round(frame_height * factor))
-    green = cv2.resize(
-        np.ascontiguousarray(pixels[..., 1]), (width, height), interpolation=cv2.INTER_AREA
-    )
-    surface = cv2.resize(np.ascontiguousarray(illumination.surface[..., 1]), (width, height))
-    divided = cv2.divide(green, np.maximum(surface, 1.0), dtype=cv2.CV_32F)
-    transmittance = np.asarray(divided, dtype=np.float32)
+    green = cv2.extractChannel(pixels, 1)
+    green = cv2.resize(green, (width, height), interpolation=cv2.INTER_AREA)
+    surface = np.maximum(illumination.surface[..., 1], np.float32(1.0))
+    transmittance = green.astype(np.float32)
+    transmittance /= cv2.resize(surface, (width, height))
     measured = estimate_scale(transmittance, illumination.valid_at(width, height))
     if measured is None:
         return None

@@ -13,6 +13,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.medians import median_of, quantiles_of
+
 ScaleSource = Literal["profile", "given", "red_cells", "assumed"]
 
 # Diameter of a normal red cell on a dried thin smear (7-8 um; Bain, Blood Cells).
@@ -30,6 +32,10 @@ MIN_CELLS = 4
 # With this many cells lying apart, touching ones need not be measured.
 ENOUGH_SEPARATE_CELLS = 20
 
+# Cells are told from background on 8-bit codes, lightly smoothed against noise.
+_CODE_OF_CLEAR = 200.0
+_SMOOTHING_PX = (5, 5)
+_SMOOTHING_SD_PX = 0.8
 _MIN_DIAMETER_PX = 7.0
 _MAX_PEAKS = 400
 _NUCLEUS_DENSITY_RATIO = 2.2
@@ -63,12 +69,12 @@ def estimate_scale(
     near = diameters[np.abs(np.log(diameters / typical)) < 0.35]
     if len(near) < MIN_CELLS:
         return None
-    diameter = float(np.median(near))
-    low, high = np.quantile(near, [0.25, 0.75])
+    diameter = median_of(near)
+    low, high = quantiles_of(near, (0.25, 0.75))
     return ScaleEstimate(
         um_per_px=RED_CELL_DIAMETER_UM / diameter,
         cells=len(near),
-        spread=float((high - low) / diameter),
+        spread=(high - low) / diameter,
     )
 
 
@@ -80,19 +86,35 @@ def cell_mask(
     The threshold is Otsu's between background and cells, kept within bounds that neither noise
     nor a dark nucleus can push it out of.
     """
-    clipped = np.clip(transmittance_green, 0.0, 1.1)
-    coded = np.asarray(cv2.GaussianBlur((clipped * 200.0).astype(np.uint8), (0, 0), 0.8))
-    sample = coded[valid]
-    if sample.size == 0:
+    coded = cv2.convertScaleAbs(transmittance_green, alpha=_CODE_OF_CLEAR, beta=-0.5)
+    coded = np.asarray(cv2.GaussianBlur(coded, _SMOOTHING_PX, _SMOOTHING_SD_PX))
+    whole = bool(valid.all())
+    inside = None if whole else valid.view(np.uint8)
+    counts = np.asarray(cv2.calcHist([coded], [0], inside, [256], [0, 256])).ravel()
+    if not counts.any():
         return np.zeros(coded.shape, dtype=np.uint8)
     # Nuclei would drag Otsu's threshold down: they are put at the level of a well-stained cell.
-    floor = int(0.55 * 200)
-    threshold, _ = cv2.threshold(
-        np.maximum(sample, floor).reshape(1, -1), 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU
-    )
-    level = float(np.clip(threshold, 0.70 * 200, 0.955 * 200))
-    mask = ((coded < level) & valid).astype(np.uint8) * 255
+    # Glare would pull it up, and is put a little above the background.
+    low, high = round(0.55 * _CODE_OF_CLEAR), round(1.1 * _CODE_OF_CLEAR)
+    levels = counts[low : high + 1].astype(np.float64)
+    levels[0] += counts[:low].sum()
+    levels[-1] += counts[high + 1 :].sum()
+    threshold = low + _otsu(levels)
+    level = float(np.clip(threshold, 0.70 * _CODE_OF_CLEAR, 0.955 * _CODE_OF_CLEAR))
+    below = int(np.ceil(level)) - 1
+    mask = np.asarray(cv2.threshold(coded, below, 255, cv2.THRESH_BINARY_INV)[1], dtype=np.uint8)
+    if not whole:
+        mask[~valid] = 0
     return _filled_without_large_holes(mask)
+
+
+def _otsu(counts: NDArray[np.float64]) -> int:
+    """Otsu's threshold of a histogram: the last bin of the darker class."""
+    weight = np.cumsum(counts)
+    first = np.cumsum(counts * np.arange(len(counts)))
+    apart = first[-1] * weight - weight[-1] * first
+    between = apart**2 / np.maximum(weight * (weight[-1] - weight), 1e-9)
+    return int(between.argmax())
 
 
 def _filled_without_large_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -111,9 +133,10 @@ def _filled_without_large_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     cells_area = float(np.count_nonzero(mask))
     pallor = closed & (roundness > 0.45) & (area < 0.02 * cells_area + 400)
     pallor[0] = False
-    filled = mask.copy()
-    filled[pallor[labels]] = 255
-    return filled
+    if not pallor.any():
+        return mask
+    level = np.where(pallor, 255, 0).astype(np.uint8)
+    return np.asarray(mask | level[labels], dtype=np.uint8)
 
 
 def _separate_cell_diameters(mask: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -149,17 +172,20 @@ def _inscribed_widths(
     points = np.stack([rows[order], columns[order]], axis=1).astype(np.float64)
     radii = radii[order].astype(np.float64)
     kept: list[int] = []
-    for i in range(len(radii)):
-        apart = np.hypot(*(points[kept] - points[i]).T) if kept else np.empty(0)
-        if (apart >= radii[kept]).all():
-            kept.append(i)
+    left = np.ones(len(radii), dtype=np.bool_)
+    while left.any():
+        largest = int(left.argmax())
+        kept.append(largest)
+        left &= np.hypot(*(points - points[largest]).T) >= radii[largest]
+        left[largest] = False
     if not kept:
         return np.empty(0)
     soft = cv2.GaussianBlur(transmittance_green, (0, 0), 3.0)
     at = soft[points[kept, 0].astype(int), points[kept, 1].astype(int)]
     density = -np.log(np.maximum(at, 0.01))
-    typical = float(np.median(-np.log(np.maximum(soft[mask > 0], 0.01))))
-    red = density < _NUCLEUS_DENSITY_RATIO * typical
+    # Every other row and column is enough for a median, whose logarithm is the logarithms'.
+    middle = median_of(soft[::2, ::2][mask[::2, ::2] > 0])
+    red = density < -_NUCLEUS_DENSITY_RATIO * np.log(max(middle, 0.01))
     return np.asarray(2.0 * radii[kept][red], dtype=np.float64)
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgehemo.anaemia import Person, grade
+from edgehemo.anaemia_screen import AnaemiaScreenResult, screen_sample
 from edgehemo.capture.protocol import FailedSource
 from edgehemo.cells.counting import Z_95, poisson_interval
 from edgehemo.cells.records import CELL_KINDS, CellKind, CountInterval, FieldCells
@@ -25,11 +26,14 @@ from edgehemo.estimate.sample import estimate_sample
 from edgehemo.field import CanonicalField, canonical_field
 from edgehemo.frame import Frame
 from edgehemo.quality import check_field
-from edgehemo.quality.check import QualityReport
+from edgehemo.quality.check import Check, QualityReport
 from edgehemo.scale import ScaleSource
 
 if TYPE_CHECKING:
     from edgehemo.anaemia import AnaemiaGrade
+    from edgehemo.cells.sample_types import SampleTypes
+    from edgehemo.cells.typing import CellTyper
+    from edgehemo.estimate.network import FieldNetworks
     from edgehemo.profile import CalibrationProfile
 
 StopReason = Literal["source_ended", "accepted_fields", "counting_error", "examined_fields"]
@@ -103,8 +107,10 @@ class SampleReading:
 
     counts: interior counts over the accepted fields. counting_error: relative half width of the
     red count's 95 % Poisson interval, None before any cell. stopped_by: why no further field was
-    read. indices, estimate: None where withheld. anaemia: None with its reason. Of the person
-    nothing is kept but what the grade says.
+    read. indices, estimate: None where withheld. anaemia: None with its reason. types: None where
+    withheld or where the bundle names no cells. anaemia_screen: None where withheld, where the
+    bundle holds no such model or where the fields are unlike those it was trained on. Of the
+    person nothing is kept but what the grade says.
     """
 
     images: tuple[FieldReading | UnreadableImage, ...]
@@ -116,6 +122,8 @@ class SampleReading:
     anaemia: AnaemiaGrade | None
     anaemia_reason: str
     withheld: Withheld | None
+    types: SampleTypes | None = None
+    anaemia_screen: AnaemiaScreenResult | None = None
 
     @property
     def fields(self) -> tuple[FieldReading, ...]:
@@ -136,7 +144,11 @@ class SampleReading:
 
 @dataclass(slots=True)
 class Screening:
-    """One sample being screened: `consider` takes a frame, `stop_reason` says when to stop."""
+    """One sample being screened: `consider` takes a frame, `stop_reason` says when to stop.
+
+    blocked: why no result may be given at all (an expired calibration, a failed control check):
+    fields are still judged, but all are refused for that reason and the sample is withheld.
+    """
 
     finder: Finder
     profile: CalibrationProfile | None = None
@@ -145,6 +157,9 @@ class Screening:
     bundle_sha256: str | None = None
     envelope: Mapping[str, Any] | None = None
     rule: StopRule = field(default_factory=StopRule)
+    blocked: Withheld | None = None
+    typer: CellTyper | None = None
+    networks: FieldNetworks | None = None
     _images: list[FieldReading | UnreadableImage] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
@@ -162,9 +177,14 @@ class Screening:
                     profile=self.profile,
                     um_per_px=self.um_per_px,
                     envelope=self.envelope,
+                    typer=self.typer,
+                    networks=self.networks,
                 )
             except FieldError as error:
                 result = UnreadableImage(item.source, str(error))
+            else:
+                if self.blocked is not None:
+                    result = _blocked(result, self.blocked)
         else:
             result = UnreadableImage(item.image, item.error)
         self._images.append(result)
@@ -216,8 +236,22 @@ class Screening:
             estimate=estimate,
             anaemia=anaemia,
             anaemia_reason=reason,
-            withheld=None if measured else why_withheld(self._images),
+            withheld=None if measured else self.blocked or why_withheld(self._images),
+            types=self._types() if measured else None,
+            anaemia_screen=self._anaemia_screen(measured),
         )
+
+    def _anaemia_screen(self, fields: Sequence[FieldIndices]) -> AnaemiaScreenResult | None:
+        if self.networks is None or self.networks.screen_point is None:
+            return None
+        return screen_sample(fields, self.networks.screen_point)
+
+    def _types(self) -> SampleTypes | None:
+        if self.typer is None:
+            return None
+        from edgehemo.cells.sample_types import sample_types
+
+        return sample_types(self._accepted(), self.typer)
 
     def _accepted(self) -> list[FieldReading]:
         return [r for r in self._images if isinstance(r, FieldReading) and r.accepted]
@@ -230,10 +264,13 @@ def read_field(
     profile: CalibrationProfile | None = None,
     um_per_px: float | None = None,
     envelope: Mapping[str, Any] | None = None,
+    typer: CellTyper | None = None,
+    networks: FieldNetworks | None = None,
 ) -> FieldReading:
     """Make a frame canonical, find its cells, judge it, and measure it where it was accepted.
 
-    envelope: the bundle's, see `edgehemo.quality.envelope`.
+    envelope: the bundle's, see `edgehemo.quality.envelope`. typer: names the cells of an accepted
+    field. networks: read it as a whole.
 
     Raises FieldError when no canonical field can be made of it.
     """
@@ -241,6 +278,11 @@ def read_field(
     cells = finder.find(canonical)
     quality = check_field(canonical, frame, cells=cells, profile=profile, envelope=envelope)
     accepted = quality.accepted
+    if accepted and typer is not None:
+        cells = typer.typed(canonical, cells)
+    indices = field_indices(canonical, cells) if accepted else None
+    if indices is not None and networks is not None:
+        indices = replace(indices, model=networks.measure(canonical))
     return FieldReading(
         image=frame.source,
         width=frame.width,
@@ -249,8 +291,15 @@ def read_field(
         scale_source=canonical.scale_source,
         quality=quality,
         cells=cells if accepted else None,
-        indices=field_indices(canonical, cells) if accepted else None,
+        indices=indices,
     )
+
+
+def _blocked(reading: FieldReading, why: Withheld) -> FieldReading:
+    """A field refused whatever it shows, its own checks kept behind the one that says why."""
+    check = Check("calibration", None, None, "fail", "RESULTS_WITHHELD", why.action)
+    quality = QualityReport((check, *reading.quality.checks))
+    return replace(reading, quality=quality, cells=None, indices=None)
 
 
 def screen_frames(

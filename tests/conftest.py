@@ -26,6 +26,13 @@ def data_root() -> Path:
     return root
 
 
+@pytest.fixture(autouse=True)
+def _own_keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the signing keys of whoever runs it."""
+    folder = tmp_path_factory.getbasetemp() / "keys"
+    monkeypatch.setenv("EDGEHEMO_KEYS", str(folder))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     """A generator with a fixed seed, fresh for each test."""

@@ -13,6 +13,7 @@ from edgehemo.capture import simulated
 from edgehemo.cells.counting import expected_count
 from edgehemo.cells.finder import interior_mask
 from edgehemo.cells.records import CELL_KINDS, Cell, FieldCells
+from edgehemo.cells.typing import CellTyper
 from edgehemo.device import DeviceConfiguration, load_device
 from edgehemo.field import CanonicalField
 from edgehemo.frame import Frame
@@ -112,6 +113,7 @@ def use_equipment(
     *,
     profile: CalibrationProfile | None = None,
     device: DeviceConfiguration | None = None,
+    typer: CellTyper | None = None,
 ) -> None:
     """Let the commands and `edgehemo.screen` run on this finder instead of a bundle's."""
     equipment = SimpleNamespace(
@@ -123,6 +125,9 @@ def use_equipment(
         finder=finder,
         profile=profile,
         profile_name="profile.json" if profile is not None else None,
+        blocked=None,
+        open_typer=lambda: typer or CellTyper({}),
+        open_networks=lambda: None,
     )
 
     def opened(bundle: object, profile_path: object) -> Any:

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from bundle_makers import sign_again, small_bundle
 
 from edgehemo.bundle import SHIPPED_BUNDLE, load_bundle
+from edgehemo.bundle_store import BundleStore
 from edgehemo.cells import open_cell_finder
+from edgehemo.device import PathsSection, load_device
 from edgehemo.errors import BundleError
+from edgehemo.opening import open_bundle
 
 
 @pytest.fixture
@@ -25,6 +29,7 @@ def change(bundle: Path, **values: Any) -> None:
     manifest = json.loads(path.read_text())
     manifest.update(values)
     path.write_text(json.dumps(manifest))
+    sign_again(bundle)
 
 
 def test_the_shipped_bundle_is_whole_and_opens() -> None:
@@ -71,6 +76,7 @@ def test_paths_that_leave_the_bundle_are_refused(bundle: Path, file: str) -> Non
     manifest = json.loads(path.read_text())
     manifest["models"][0]["artefacts"][0]["file"] = file
     path.write_text(json.dumps(manifest))
+    sign_again(bundle)
     with pytest.raises(BundleError, match="leaves the bundle"):
         load_bundle(bundle)
 
@@ -108,3 +114,33 @@ def test_missing_folder_and_model() -> None:
         load_bundle().model("nucleated")
     with pytest.raises(BundleError, match="no tflite artefact"):
         load_bundle().artefact("cell_finder", "tflite")
+
+
+def test_the_packages_own_bundle_is_known_by_its_digest(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert load_bundle().trust == load_bundle(bundle).trust == "shipped"
+    manifest = bundle / "manifest.json"
+    manifest.write_bytes(manifest.read_bytes() + b" ")
+    with pytest.raises(BundleError, match="is not signed"):
+        load_bundle(bundle)
+    assert load_bundle(bundle, trust="files-only").trust == "unsigned"
+    monkeypatch.setattr("edgehemo.bundle.SHIPPED_BUNDLE", bundle)
+    with pytest.raises(BundleError, match="was changed after it was made"):
+        load_bundle()
+
+
+def test_an_older_bundle_than_the_installed_one_is_not_screened_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = load_device(None).model_copy(
+        update={"paths": PathsSection(data=str(tmp_path / "data"))}
+    )
+    assert open_bundle(None, device).trust == "shipped"
+    store = BundleStore(device.data_dir)
+    older = small_bundle(tmp_path / "older", 1)
+    assert open_bundle(older, device).manifest.serial == 1
+    store.install(small_bundle(tmp_path / "newer", 2))
+    assert open_bundle(None, device).manifest.name == "small"
+    with pytest.raises(BundleError, match="an older bundle is not used"):
+        open_bundle(older, device)

@@ -77,13 +77,15 @@ def test_the_line_that_made_the_data_is_found() -> None:
 def test_every_candidate_is_on_record_with_its_error_or_its_reason() -> None:
     hgb = fit(made_samples(12)).calibration.of("hgb_g_per_l")
     assert hgb is not None
-    assert len(hgb.candidates) == 7
+    assert len(hgb.candidates) == 9
     for candidate in hgb.candidates:
         assert (candidate.loo_mae is None) == bool(candidate.reason)
     best = min(c.loo_mae for c in hgb.candidates if c.loo_mae is not None)
     assert hgb.chosen_loo_mae == best
     counted = next(c for c in hgb.candidates if c.estimator == "counted-absorbance")
     assert "cell finder" in counted.reason
+    network = next(c for c in hgb.candidates if c.estimator == "network-hgb")
+    assert "field estimator" in network.reason
 
 
 @pytest.mark.parametrize(("count", "grade"), [(8, "demonstration"), (19, "demonstration"),

@@ -246,14 +246,18 @@ def test_every_measurand_has_estimators_of_one_or_two_features() -> None:
     for estimator in ESTIMATORS:
         assert 1 <= len(estimator.features) <= 2
         assert all(feature.why for feature in estimator.features)
-        values = estimator.values(indices())
+        values = estimator.values(indices(model={"hgb": 90.0, "hct": 0.3, "rbc": 4.0}))
         assert values is not None and all(math.isfinite(value) for value in values)
 
 
 def test_estimators_give_nothing_where_a_part_is_missing() -> None:
     bare = indices(rbc_per_mm2=None, cell_area_um2=None)
     for estimator in ESTIMATORS:
-        stands_on_less = estimator.needs_finder or estimator.name == "cover-per-cell-area"
+        stands_on_less = (
+            estimator.needs_finder
+            or estimator.needs_network
+            or estimator.name == "cover-per-cell-area"
+        )
         assert (estimator.values(bare) is None) == stands_on_less
 
 

@@ -13,32 +13,44 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgehemo.cells.records import CELL_KINDS
-from edgehemo.errors import EdgeHemoError, UsageError, WithheldError
+from edgehemo.cells.records import CELL_KINDS, CellKind
+from edgehemo.errors import UsageError
+from edgehemo.frame import Frame
 
 pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 
-from edgehemo.bundle import load_bundle  # noqa: E402
-from edgehemo.cells import open_cell_finder  # noqa: E402
 from edgehemo.cells.maps import read_maps  # noqa: E402
-from edgehemo_export import exporting  # noqa: E402
 from edgehemo_export.architectures import (  # noqa: E402
-    FINDER_MULTIPLE,
     CellFinderConfig,
     CellFinderNet,
 )
-from edgehemo_export.calibration_set import read_calibration_set  # noqa: E402
-from edgehemo_export.canonical_set import CanonicalExample, prepare  # noqa: E402
+from edgehemo_export.canonical_set import (  # noqa: E402
+    CUT,
+    DOUBTFUL,
+    KNOWN,
+    UNKNOWN,
+    CanonicalExample,
+    prepare,
+)
 from edgehemo_export.checkpoints import (  # noqa: E402
     Checkpoint,
     load_checkpoint,
     save_checkpoint,
 )
-from edgehemo_export.commands import evaluate, export, train  # noqa: E402
-from edgehemo_export.datasets import read_data_root  # noqa: E402
+from edgehemo_export.commands import evaluate, train  # noqa: E402
+from edgehemo_export.configuration import configuration_from  # noqa: E402
+from edgehemo_export.datasets import (  # noqa: E402
+    LabelledImage,
+    read_data_root,
+    relabelled,
+)
 from edgehemo_export.finder_evaluation import average_precision, match  # noqa: E402
+from edgehemo_export.finder_export import problems  # noqa: E402
+from edgehemo_export.finder_lights import LIGHTS  # noqa: E402
+from edgehemo_export.finder_run import judged, without  # noqa: E402
 from edgehemo_export.finder_samples import (  # noqa: E402
+    CUT_WEIGHT,
     SampleOptions,
     crop,
     draw_batch,
@@ -46,16 +58,10 @@ from edgehemo_export.finder_samples import (  # noqa: E402
     vary_colour,
 )
 from edgehemo_export.finder_training import (  # noqa: E402
-    config_from_mapping,
+    FinderTrainingConfig,
     finder_loss,
     read_config,
     train_finder,
-)
-from edgehemo_export.formats import chosen_formats, chosen_precisions  # noqa: E402
-from edgehemo_export.onnx_export import (  # noqa: E402
-    export_fp32,
-    largest_difference,
-    quantise_int8,
 )
 from edgehemo_export.simulated_set import simulated_example  # noqa: E402
 from edgehemo_export.splits import part_of  # noqa: E402
@@ -82,6 +88,17 @@ def test_readers_find_every_box(data_root: Path) -> None:
         assert (image.boxes[:, 2:] > image.boxes[:, :2]).all()
     assert all("rbc" not in image.complete for image in by_source["bccd"])
     assert all("rbc" in image.complete for image in by_source["txl_pbc"])
+    # Every published point of a thin-smear field has a box of ours, or the field says otherwise.
+    whole = [image for image in by_source["chula_rbc12"] if image.complete]
+    assert len(whole) > 80 and len(by_source["chula_rbc12"]) > len(whole)
+    for image in whole:
+        label = data_root / "chula_rbc12" / "labels" / f"{image.path.stem}.txt"
+        points = np.array([line.split()[:2] for line in label.read_text().splitlines()], float)
+        inside = (
+            (points[:, None] > image.boxes[None, :, :2] - 1)
+            & (points[:, None] < image.boxes[None, :, 2:] + 1)
+        ).all(axis=2)
+        assert inside.any(axis=1).mean() > 0.97
 
 
 @pytest.mark.real
@@ -100,16 +117,31 @@ def test_the_split_keeps_groups_whole_and_is_shared_by_no_file(data_root: Path) 
 
 
 @pytest.mark.real
-def test_unlabelled_red_cells_are_unknown_not_background(data_root: Path) -> None:
+def test_unlabelled_red_cells_are_doubtful_not_background(data_root: Path) -> None:
     image = next(i for i in read_data_root(data_root) if i.source == "bccd" and len(i.boxes) > 8)
     example = prepare(image)
-    assert example.unknown.any()
+    doubtful = example.doubt == DOUBTFUL
+    assert doubtful.any() and example.complete == {"wbc", "platelet"}
     for x0, y0, x1, y1 in example.boxes:
         cx, cy = int((x0 + x1) / 2), int((y0 + y1) / 2)
-        if 0 <= cy < example.unknown.shape[0] and 0 <= cx < example.unknown.shape[1]:
-            assert not example.unknown[cy, cx]
+        if 0 <= cy < doubtful.shape[0] and 0 <= cx < doubtful.shape[1]:
+            assert example.doubt[cy, cx] == KNOWN
     clear = example.codes[..., 1] > 196
-    assert not (example.unknown & clear).sum() > 0.5 * example.unknown.sum()
+    assert not (doubtful & clear).sum() > 0.5 * doubtful.sum()
+
+
+def test_doubtful_stain_weighs_by_kind_and_configuration() -> None:
+    doubt = np.zeros((64, 64), np.uint8)
+    doubt[:, 16:32] = DOUBTFUL
+    doubt[:, 32:48] = CUT
+    doubt[:, 48:] = UNKNOWN
+    boxes, kinds = np.empty((0, 4), np.float32), np.empty(0, np.intp)
+    _, known, _, _ = targets(boxes, kinds, doubt, frozenset(("wbc",)), 0.25)
+    red, white = known[CELL_KINDS.index("rbc")], known[CELL_KINDS.index("wbc")]
+    assert (red[:, 4:8] == 0.25).all() and (white[:, 4:8] == 1).all()
+    assert (red[:, 8:12] == 0).all() and (white[:, 8:12] == CUT_WEIGHT).all()
+    for of_kind in (red, white):
+        assert (of_kind[:, :4] == 1).all() and (of_kind[:, 12:] == 0).all()
 
 
 def test_an_empty_data_root_is_one_line(tmp_path: Path) -> None:
@@ -130,11 +162,12 @@ def test_crops_carry_their_boxes_with_them(seed: int) -> None:
         codes=codes,
         boxes=np.array([[80, 60, 120, 90]], np.float32),
         kinds=np.array([0], np.intp),
-        unknown=np.zeros((160, 200), np.bool_),
+        doubt=np.zeros((160, 200), np.uint8),
+        complete=frozenset(CELL_KINDS),
     )
     options = SampleOptions(side_px=128)
-    out, boxes, kinds, unknown = crop(example, options, np.random.default_rng(seed))
-    assert out.shape == (128, 128, 3) and unknown.shape == (128, 128)
+    out, boxes, kinds, doubt = crop(example, options, np.random.default_rng(seed))
+    assert out.shape == (128, 128, 3) and doubt.shape == (128, 128)
     rows, columns = np.nonzero(out[..., 0] < 110)
     if len(boxes) == 0:
         assert len(rows) < 0.5 * 30 * 40 * options.zoom_high**2
@@ -150,7 +183,11 @@ def test_crops_carry_their_boxes_with_them(seed: int) -> None:
 def test_targets_are_what_the_device_reads(examples: list[CanonicalExample]) -> None:
     example = examples[0]
     heat, known, coded, weight = targets(
-        example.boxes, example.kinds, np.zeros(example.codes.shape[:2], np.uint8)
+        example.boxes,
+        example.kinds,
+        np.zeros(example.codes.shape[:2], np.uint8),
+        example.complete,
+        0.0,
     )
     maps = np.concatenate([heat, coded]).transpose(1, 2, 0)
     rows = read_maps(np.ascontiguousarray(maps), 0.999)
@@ -187,51 +224,48 @@ def test_unknown_places_teach_nothing(examples: list[CanonicalExample]) -> None:
     assert raw.grad is not None and raw.grad.abs().max() == 0
 
 
-def test_training_learns_and_resumes_to_the_same_weights(
-    examples: list[CanonicalExample], tmp_path: Path
-) -> None:
-    config = dataclasses.replace(
-        read_config(),
-        steps=12,
-        batch_size=4,
-        warmup_steps=2,
-        source_shares={"simulated": 1.0},
-        model=TINY,
-        crop=SampleOptions(side_px=96),
+def tiny_config(**loop: int) -> FinderTrainingConfig:
+    return read_config(
+        changes={
+            "loop": {"batch_size": 4, "warmup_steps": 2, **loop},
+            "source_shares": {
+                "bccd": 0.0,
+                "txl_pbc": 0.0,
+                "txl_raabin": 0.0,
+                "chula_rbc12": 0.0,
+                "simulated": 1.0,
+            },
+            "model": TINY.model_dump(),
+            "crop": {"side_px": 96},
+        }
     )
+
+
+def test_the_finder_learns(examples: list[CanonicalExample], tmp_path: Path) -> None:
     torch.set_num_threads(1)
     losses: list[float] = []
     _, state = train_finder(
         examples,
-        dataclasses.replace(config, steps=50),
+        tiny_config(steps=50),
         tmp_path / "learn",
         progress=lambda _, parts: losses.append(parts["heat"]),
     )
     assert state.step == 50 and losses[-1] < 4.0
-    straight, _ = train_finder(examples, config, tmp_path / "straight")
-    half = tmp_path / "half"
-    train_finder(examples, config, half, stop_after=5)
-    resumed, state = train_finder(examples, config, half)
-    assert state.step == 12
-    for ours, theirs in zip(straight.parameters(), resumed.parameters(), strict=True):
-        assert torch.allclose(ours, theirs, atol=1e-6)
-    with pytest.raises(UsageError, match="another configuration"):
-        train_finder(examples, dataclasses.replace(config, seed=1), half)
 
 
 def test_configuration_refuses_what_it_does_not_know(tmp_path: Path) -> None:
     own = tmp_path / "own.toml"
-    own.write_text("steps = 7\n[crop]\nside_px = 64\n")
+    own.write_text("[loop]\nsteps = 7\n[crop]\nside_px = 64\n")
     config = read_config(own)
-    assert config.steps == 7 and config.crop.side_px == 64 and config.crop.zoom_low == 0.75
-    own.write_text("stepz = 7\n[crop]\nzide_px = 64\n")
-    with pytest.raises(UsageError, match=r"unknown key stepz.*unknown key crop.zide_px"):
+    assert config.loop.steps == 7 and config.crop.side_px == 64 and config.crop.zoom_low == 0.75
+    own.write_text("[loop]\nstepz = 7\n[crop]\nzide_px = 64\n")
+    with pytest.raises(UsageError, match=r"loop.stepz.*crop.zide_px"):
         read_config(own)
     own.write_text("steps = [")
     with pytest.raises(UsageError, match="not a readable TOML"):
         read_config(own)
-    with pytest.raises(UsageError, match="missing key seed"):
-        config_from_mapping({})
+    with pytest.raises(UsageError, match="loop: field required"):
+        configuration_from(FinderTrainingConfig, {})
 
 
 def test_matching_is_one_to_one_and_by_kind() -> None:
@@ -245,6 +279,61 @@ def test_matching_is_one_to_one_and_by_kind() -> None:
         np.float32,
     )
     assert match(candidates, labels, np.array([0, 0])).tolist() == [True, False, False]
+
+
+def labelled(source: str, *complete: CellKind) -> LabelledImage:
+    return LabelledImage(
+        path=Path(f"{source}.png"),
+        source=source,
+        group=source,
+        boxes=np.array([[0, 0, 10, 10]], np.float32),
+        kinds=np.array([0], np.intp),
+        complete=frozenset(complete),
+    )
+
+
+def test_a_source_left_out_is_gone_and_must_exist() -> None:
+    images = [labelled("bccd", "wbc"), labelled("txl_pbc", "rbc"), labelled("chula_rbc12")]
+    assert [image.source for image in without(images, "bccd")] == ["txl_pbc", "chula_rbc12"]
+    assert without(images, None) == images
+    with pytest.raises(UsageError, match="no such source here; there are bccd, chula_rbc12"):
+        without(images, "bcd")
+    # A partly labelled field can teach, but not judge.
+    assert [image.source for image in judged(images)] == ["bccd", "txl_pbc"]
+
+
+@pytest.mark.real
+def test_relabelled_images_keep_the_published_boxes_and_add_ours(data_root: Path) -> None:
+    published = [image for image in read_data_root(data_root) if image.source == "bccd"]
+    ours = relabelled(published)
+    assert len(ours) == 82
+    by_name = {image.path: image for image in published}
+    for image in ours:
+        before = by_name[image.path]
+        assert part_of(image.group) != "train" and image.complete == set(CELL_KINDS)
+        assert (image.boxes[: len(before.boxes)] == before.boxes).all()
+        added = image.boxes[len(before.boxes) :]
+        assert (added >= 0).all() and (added[:, 2] <= 640).all() and (added[:, 3] <= 480).all()
+        assert (added[:, 2:] > added[:, :2]).all()
+    assert sum(len(i.boxes) for i in ours) > 1.3 * sum(len(by_name[i.path].boxes) for i in ours)
+
+
+def test_export_gates_catch_lost_cells_and_precision() -> None:
+    good = {"mAP50": 0.95, "interior_red_cells": 1000.0}
+    assert problems(good, good, "int8") == []
+    assert problems(good, {**good, "mAP50": 0.93}, "int8") == [
+        "int8: mAP50 falls by 0.0200, the gate is 0.01"
+    ]
+    fewer = problems(good, {**good, "interior_red_cells": 900.0}, "fp16")
+    assert fewer == ["fp16: red cells move by -10.00%, the gate is 1%"]
+
+
+@pytest.mark.parametrize("name", sorted(LIGHTS))
+def test_lights_only_darken_and_keep_the_frame(name: str) -> None:
+    frame = Frame(np.full((40, 60, 3), 200, np.uint8), "clear")
+    changed = LIGHTS[name](frame)
+    assert changed.pixels.shape == frame.pixels.shape
+    assert changed.pixels.max() <= 200 and changed.pixels.mean() < 195
 
 
 def test_average_precision_by_hand() -> None:
@@ -267,8 +356,8 @@ def tiny_checkpoint(path: Path) -> Path:
     }
     record = {
         "configuration": {
-            **dataclasses.asdict(read_config()),
-            "model": dataclasses.asdict(TINY),
+            **read_config().model_dump(),
+            "model": TINY.model_dump(),
         },
         "operating_points": dict.fromkeys(CELL_KINDS, point),
         "training_envelope": {
@@ -307,98 +396,20 @@ def test_checkpoints_come_back_and_strangers_are_refused(tmp_path: Path) -> None
         load_checkpoint(tmp_path / "none.safetensors")
 
 
-def test_onnx_follows_pytorch_at_sizes_it_was_not_exported_at() -> None:
-    torch.manual_seed(1)
-    net = CellFinderNet(TINY).eval()
-    rng = np.random.default_rng(0)
-    shapes = [(64, 96), (160, 48), (128, 128)]
-    inputs = [rng.integers(0, 256, (1, h, w, 3)).astype(np.uint8) for h, w in shapes]
-    model = export_fp32(net, inputs[0], multiple_of_px=FINDER_MULTIPLE)
-    assert largest_difference(net, model, inputs) < 1e-3
-    small = quantise_int8(model, inputs * 4)
-    assert len(small) < len(model)
-    assert largest_difference(net, small, inputs) < 0.5
-    with pytest.raises(UsageError, match="unknown calibrator"):
-        quantise_int8(model, inputs, calibrator="magic")
-
-
-def test_formats_suggest_the_nearest() -> None:
-    assert [item.name for item in chosen_formats([])] == ["onnx"]
-    with pytest.raises(UsageError, match="did you mean onnx"):
-        chosen_formats(["onx"])
-    assert chosen_precisions(int8=False, fp16=False, fp32=False) == ("int8",)
-    with pytest.raises(UsageError, match="no fp16"):
-        chosen_precisions(int8=True, fp16=True, fp32=False)
-
-
-@pytest.mark.real
-def test_a_whole_export_and_its_gate(
-    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(exporting, "PARITY_IMAGES", 4)
-    checkpoint = tiny_checkpoint(tmp_path / "cell_finder.safetensors")
-    out = tmp_path / "bundle"
-    arguments = [str(checkpoint), "--int8", "--fp32", "--calibration", str(data_root)]
-    report = tmp_path / "export.json"
-    done = CliRunner().invoke(
-        export, [*arguments, "--out", str(out), "--json", str(report)], standalone_mode=False
-    )
-    assert done.exception is None, done.output
-    record = json.loads(report.read_text())
-    assert record["schema"] == "edgehemo.export/1"
-    assert {item["precision"] for item in record["artefacts"]} == {"int8", "fp32"}
-    assert all(item["gate"] == "pass" for item in record["artefacts"])
-    bundle = load_bundle(out)
-    bundle.check_files()
-    assert bundle.manifest.serial == 1
-    recipe = bundle.artefact("cell_finder", "onnx", "int8")[0].recipe
-    assert len(str(recipe["calibration_digest"])) == 64
-    open_cell_finder(bundle, threads=1)
-    # A gate that cannot be passed leaves the good bundle as it was, and no half one.
-    monkeypatch.setattr(exporting, "FINDER_MAP_GATE", -2.0)
-    failed = CliRunner().invoke(export, [*arguments, "--out", str(out)], standalone_mode=False)
-    assert isinstance(failed.exception, WithheldError)
-    assert failed.exception.exit_code == 1
-    assert load_bundle(out).digest == bundle.digest
-    assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
-
-
-def test_int8_without_calibration_is_an_error(tmp_path: Path) -> None:
-    done = CliRunner().invoke(
-        export, ["x.safetensors", "--int8", "--out", str(tmp_path / "b")], standalone_mode=False
-    )
-    assert isinstance(done.exception, UsageError)
-    assert "--calibration" in str(done.exception)
-    empty = tmp_path / "empty"
-    empty.mkdir()
-    (empty / "note.txt").write_text("no image")
-    with pytest.raises(EdgeHemoError, match="holds no picture"):
-        read_calibration_set(empty)
-
-
-@pytest.mark.real
-def test_too_small_a_calibration_set_is_refused(data_root: Path, tmp_path: Path) -> None:
-    few = tmp_path / "few"
-    few.mkdir()
-    for path in sorted((data_root / "bccd" / "images").iterdir())[:5]:
-        (few / path.name).symlink_to(path)
-    with pytest.raises(UsageError, match="needs at least 100"):
-        read_calibration_set(few)
-
-
 @pytest.mark.real
 def test_train_and_evaluate_from_the_command_line(data_root: Path, tmp_path: Path) -> None:
     """A run of a few steps on a corner of the real boxes, resumed by calling it again."""
     corner = tmp_path / "data" / "bccd"
     (corner / "images").mkdir(parents=True)
     (corner / "boxes").mkdir()
-    for label in sorted((data_root / "bccd" / "boxes").iterdir())[::5]:
+    for label in sorted((data_root / "bccd" / "boxes").iterdir())[::8]:
         (corner / "boxes" / label.name).symlink_to(label)
         image = data_root / "bccd" / "images" / f"{label.stem}.jpg"
         (corner / "images" / image.name).symlink_to(image)
     config = tmp_path / "tiny.toml"
     config.write_text(
-        "steps = 3\nbatch_size = 2\nwarmup_steps = 1\n[source_shares]\nbccd = 1.0\n"
+        "[loop]\nsteps = 3\nbatch_size = 2\nwarmup_steps = 1\n[source_shares]\nbccd = 1.0\n"
+        "simulated = 0.0\n"
         "[crop]\nside_px = 64\n"
         "[model]\nstride4 = 16\nstride8 = 16\nstride16 = 16\nhead = 16\nblocks = 1\n"
     )

@@ -26,7 +26,7 @@ from edgehemo.field import (
     CLEAR_FIELD_CODE,
     CanonicalField,
 )
-from edgehemo.inference import Runner, open_runner
+from edgehemo.inference import Runner, open_model
 
 # Interior cells have their centre at least this many diameters of a normal red cell from the
 # border and the field stop.
@@ -167,15 +167,13 @@ class CellFinder:
         # Rounding must not put a border past the frame.
         np.clip(boxes, 0, np.tile((field.frame_width, field.frame_height), 2), out=boxes)
         cells = tuple(
-            Cell(
-                kind=CELL_KINDS[kind_index[i]],
-                x0=float(boxes[i, 0]),
-                y0=float(boxes[i, 1]),
-                x1=float(boxes[i, 2]),
-                y1=float(boxes[i, 3]),
-                score=float(probability[i]),
+            Cell(CELL_KINDS[kind], box[0], box[1], box[2], box[3], score)
+            for kind, box, score in zip(
+                kind_index[reported].tolist(),
+                boxes[reported].tolist(),
+                probability[reported].tolist(),
+                strict=True,
             )
-            for i in np.flatnonzero(reported)
         )
         pixel_mm2 = (CANONICAL_UM_PER_PX / 1000.0) ** 2
         return FieldCells(
@@ -215,17 +213,13 @@ def open_cell_finder(
     runtime: ArtefactFormat = "onnx",
     precision: Precision | None = None,
 ) -> CellFinder:
-    """Open the bundle's cell finder in a runtime and warm it up on one tile.
+    """Open the bundle's cell finder in a runtime.
 
     precision: what the device configuration prefers; another serves where the bundle lacks it.
     Raises BundleError where the bundle has nothing for the runtime.
     """
     entry = bundle.model("cell_finder")
-    held = {item.precision for item in entry.artefacts if item.format == runtime}
-    _, path = bundle.artefact("cell_finder", runtime, precision if precision in held else None)
-    finder = CellFinder(
-        open_runner(path, runtime, threads=threads), entry.input, dict(entry.operating_points)
+    artefact, runner = open_model(
+        bundle, "cell_finder", threads=threads, runtime=runtime, precision=precision
     )
-    side = 4 * entry.input.multiple_of_px
-    finder.candidates(np.full((side, side, 3), CLEAR_FIELD_CODE, np.uint8))
-    return finder
+    return CellFinder(runner, entry.input_of(artefact), dict(entry.operating_points))

@@ -60,35 +60,53 @@ def read_maps(maps: NDArray[np.float32], min_score: float = MIN_SCORE) -> NDArra
 def suppress(detections: NDArray[np.float32]) -> NDArray[np.float32]:
     """Greedy non-maximum suppression over rows as `read_maps` gives them, best score first.
 
-    Boxes are compared only with neighbours on a grid as wide as the largest box, so the work
-    grows with the number of cells, not with its square.
+    Boxes are compared only with those near enough to overlap that much, so the work grows with
+    the number of cells, not with its square.
     """
     if len(detections) == 0:
         return detections
-    order = np.argsort(-detections[:, 4], kind="stable")
-    rows = detections[order]
-    area = np.maximum(0, rows[:, 2] - rows[:, 0]) * np.maximum(0, rows[:, 3] - rows[:, 1])
-    pitch = 3.0 * CELL_DIAMETER_PX
-    cell_x = np.floor((rows[:, 0] + rows[:, 2]) / 2 / pitch).astype(int)
-    cell_y = np.floor((rows[:, 1] + rows[:, 3]) / 2 / pitch).astype(int)
-    kept_in: dict[tuple[int, int], list[int]] = {}
-    kept: list[int] = []
-    for i in range(len(rows)):
-        near = [
-            j
-            for dx in (-1, 0, 1)
-            for dy in (-1, 0, 1)
-            for j in kept_in.get((cell_x[i] + dx, cell_y[i] + dy), ())
-        ]
-        if near:
-            others = rows[near]
-            wide = np.minimum(rows[i, 2], others[:, 2]) - np.maximum(rows[i, 0], others[:, 0])
-            tall = np.minimum(rows[i, 3], others[:, 3]) - np.maximum(rows[i, 1], others[:, 1])
-            shared = np.maximum(0, wide) * np.maximum(0, tall)
-            overlap = shared / np.maximum(1e-6, area[near] + area[i] - shared)
-            same = others[:, 5] == rows[i, 5]
-            if (overlap > np.where(same, SAME_KIND_IOU, OTHER_KIND_IOU)).any():
-                continue
-        kept.append(i)
-        kept_in.setdefault((int(cell_x[i]), int(cell_y[i])), []).append(i)
+    rows = detections[np.argsort(-detections[:, 4], kind="stable")]
+    better, worse = _near_pairs(rows)
+    x0, y0, x1, y1, _, kind = rows.T
+    area = np.maximum(0, x1 - x0) * np.maximum(0, y1 - y0)
+    wide = np.minimum(x1[better], x1[worse]) - np.maximum(x0[better], x0[worse])
+    tall = np.minimum(y1[better], y1[worse]) - np.maximum(y0[better], y0[worse])
+    shared = np.maximum(0, wide) * np.maximum(0, tall)
+    overlap = shared / np.maximum(1e-6, area[better] + area[worse] - shared)
+    limit = np.where(kind[better] == kind[worse], SAME_KIND_IOU, OTHER_KIND_IOU)
+    kept = [True] * len(rows)
+    # The pairs come by their worse box, best first: whether the better one stays is known by then.
+    for i in np.flatnonzero(overlap > limit).tolist():
+        if kept[better[i]]:
+            kept[worse[i]] = False
     return np.asarray(rows[kept], dtype=np.float32)
+
+
+def _near_pairs(
+    rows: NDArray[np.float32],
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Pairs (smaller index, larger index) of boxes that may overlap by half, by the larger index.
+
+    Boxes that share half their union have centres less than half the larger side apart: they lie
+    in neighbouring places of a grid of that pitch.
+    """
+    pitch = max(1.0, 0.5 * float((rows[:, 2:4] - rows[:, :2]).max()))
+    across, down = (
+        np.floor((rows[:, side] + rows[:, side + 2]) / (2 * pitch)).astype(np.intp)
+        for side in (0, 1)
+    )
+    stride = int(across.max() - across.min()) + 3
+    place = (down - down.min()) * stride + across - across.min() + 1
+    order = np.argsort(place, kind="stable")
+    ordered = place[order]
+    # Three places side by side are one stretch of the ordered ones, in each of three rows.
+    middle = place[None, :] + stride * np.array([[-1], [0], [1]])
+    first = np.searchsorted(ordered, middle - 1, side="left").ravel()
+    count = np.searchsorted(ordered, middle + 1, side="right").ravel() - first
+    owner = np.repeat(np.tile(np.arange(len(rows)), 3), count)
+    within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
+    other = order[np.repeat(first, count) + within]
+    ahead = other < owner
+    better, worse = other[ahead], owner[ahead]
+    by_worse = np.argsort(worse, kind="stable")
+    return better[by_worse], worse[by_worse]

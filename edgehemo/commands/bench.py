@@ -1,13 +1,18 @@
-"""`edgehemo bench`: how long each stage takes here, and which share is the network's."""
+"""`edgehemo bench`: how long each stage and each artefact takes here, and which to use."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgehemo.commands import common
+
+if TYPE_CHECKING:
+    from edgehemo.bundle import Bundle
+    from edgehemo.runtime_benchmark import ArtefactTime, Recommendation
 
 DEFAULT_RUNS = 20
 
@@ -23,25 +28,44 @@ DEFAULT_RUNS = 20
     help="Time on these images instead of a simulated 640x480 field; may be repeated.",
 )
 @click.option("--runs", type=click.IntRange(min=1), default=DEFAULT_RUNS, show_default=True)
+@click.option(
+    "--threads",
+    "thread_counts",
+    multiple=True,
+    type=click.IntRange(1, 64),
+    help="Threads to time the artefacts with; may be repeated [default: 1 and the device's].",
+)
+@click.option(
+    "--write/--no-write",
+    default=True,
+    help="Write the choice into this device's configuration, where BUNDLE is not given.",
+)
 @common.scale_option
 @common.json_option
 def bench(
     bundle: Path | None,
     images: tuple[Path, ...],
     runs: int,
+    thread_counts: tuple[int, ...],
+    write: bool,
     um_per_px: float | None,
     json_file: str | None,
 ) -> int:
-    """Time each stage of a screening on this machine with BUNDLE (default: the device's)."""
+    """Time a screening on this machine with BUNDLE (default: the device's).
+
+    First each stage of one field, then every artefact of the bundle in each runtime that is
+    installed, in a process of its own; says which to use here.
+    """
     from edgehemo.benchmark import NETWORK_STAGE, machine, peak_memory_mb, stage_times
     from edgehemo.demo import sample_image
     from edgehemo.opening import open_equipment
 
     started_s = time.perf_counter()
     equipment = open_equipment(bundle, None)
+    typer = equipment.open_typer()
     opened_ms = 1e3 * (time.perf_counter() - started_s)
     data = [path.read_bytes() for path in images] or [sample_image()]
-    stages = stage_times(data, equipment.finder, runs=runs, um_per_px=um_per_px)
+    stages = stage_times(data, equipment.finder, runs=runs, typer=typer, um_per_px=um_per_px)
 
     runner = equipment.finder.runner
     whole_ms = sum(stage.median_ms for stage in stages)
@@ -60,6 +84,10 @@ def bench(
     common.say(
         f"{'one field':<18}{whole_ms:>10.2f}   of which the network {network_share:.0%}", json_file
     )
+    counts = sorted(set(thread_counts or (1, threads)))
+    rows, choice = _artefacts(equipment.bundle, counts, runs, json_file)
+    if choice is not None and write and bundle is None:
+        _write_choice(choice, json_file)
     common.write_json(
         json_file,
         "bench",
@@ -75,6 +103,67 @@ def bench(
             "stages": [stage.as_json() for stage in stages],
             "field_ms": round(whole_ms, 3),
             "network_share": round(network_share, 4),
+            "artefacts": [row.as_json() for row in rows],
+            "recommended": None if choice is None else choice.as_json(),
         },
     )
     return 0
+
+
+def _artefacts(
+    bundle: Bundle, threads: list[int], runs: int, json_file: str | None
+) -> tuple[list[ArtefactTime], Recommendation | None]:
+    """Time every artefact and say it; the choice for this board."""
+    from edgehemo.runtime_benchmark import recommended, time_artefacts
+
+    total = len(threads) * sum(len(entry.artefacts) for entry in bundle.manifest.models)
+    with common.Progress("artefacts", total) as bar:
+        rows = time_artefacts(bundle, threads=threads, runs=runs, tell=bar.advance)
+    common.say(
+        f"\n{'model':<16}{'runtime':<24}{'precision':<10}{'threads':>8}{'median ms':>11}"
+        f"{'p95 ms':>9}{'cold ms':>9}{'MB held':>9}",
+        json_file,
+    )
+    for row in rows:
+        if row.problem is not None:
+            common.say(
+                f"{row.model:<16}{row.format:<24}{row.precision:<10}{row.problem}", json_file
+            )
+            continue
+        common.say(
+            f"{row.model:<16}{row.runtime or '':<24}{row.precision:<10}{row.threads:>8}"
+            f"{row.median_ms:>11.2f}{row.p95_ms:>9.2f}{row.cold_start_ms:>9.0f}"
+            f"{row.peak_memory_mb:>9.0f}",
+            json_file,
+        )
+    choice = recommended(rows)
+    if choice is not None:
+        common.say(
+            f"use here: {choice.format} {choice.precision}, {choice.threads} thread(s)", json_file
+        )
+    warm = [row.celsius for row in rows if row.celsius is not None]
+    if warm:
+        common.say(f"processor at most {max(warm):.0f} °C", json_file)
+    if any(row.throttled for row in rows):
+        common.say("the board throttled while it was timed; see `edgehemo doctor`", json_file)
+    return rows, choice
+
+
+def _write_choice(choice: Recommendation, json_file: str | None) -> None:
+    """Into the file that configures this device; a device without one keeps its defaults."""
+    from edgehemo.device import DeviceConfiguration, configured_path
+    from edgehemo.files import write_text_atomically
+    from edgehemo.runtime_benchmark import with_inference
+
+    path = configured_path()
+    if path is None:
+        return
+    text = with_inference(
+        path.read_text(encoding="utf-8"),
+        runtime=choice.format,
+        precision=choice.precision,
+        threads=choice.threads,
+    )
+    DeviceConfiguration.parse(text, str(path))
+    write_text_atomically(path, text)
+    common.say(f"written to {path}", json_file)

@@ -28,7 +28,8 @@ def cells(
 ) -> int:
     """Find the red cells, white cells and platelets of each IMAGE (files or folders).
 
-    Boxes are in pixels of the image. A field that quality refuses is searched all the same and
+    Boxes are in pixels of the image; `type` is what the classifiers name a cell, `uncertain` where
+    they cannot. A field that quality refuses is searched all the same and
     says so: `accepted` is false and `failed` names the checks.
     """
     from edgehemo.field import canonical_field
@@ -37,6 +38,7 @@ def cells(
 
     equipment = open_equipment(bundle, profile)
     envelope = equipment.envelope
+    typer = equipment.open_typer()
 
     def found(frame: Frame) -> dict[str, Any]:
         canonical = canonical_field(frame, um_per_px=um_per_px, profile=equipment.profile)
@@ -48,6 +50,7 @@ def cells(
             profile=equipment.profile,
             envelope=envelope,
         )
+        in_field = typer.typed(canonical, in_field)
         return {
             "width": frame.width,
             "height": frame.height,

@@ -1,12 +1,15 @@
-"""The one table of estimators, from physics, that calibration chooses from and the device uses.
+"""The one table of estimators that calibration chooses from and the device uses.
 
-Each estimator is a straight line on one or two features of a pooled sample: analyser pairs are few,
-and every feature more costs more than it explains. Each feature names the direction in which
-physics makes it move, so that a line fitted the wrong way round is never chosen.
+Most stand on physics alone; some on the field estimator, a network whose outputs are contents per
+area and no concentrations; some on both. Each estimator is a straight line on one or two features
+of a pooled sample: analyser pairs are few, and every feature more costs more than it explains.
+Each feature names the direction in which physics makes it move, so that a line fitted the wrong
+way round is never chosen.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -20,7 +23,8 @@ class Feature:
 
     of: from (pooled) indices, None where a part of it is missing. needs_scale: meaningless where
     the scale was taken from the red cells themselves. needs_finder: stands on the cell finder.
-    why: the physics. The slope of every feature is expected to be positive.
+    needs_network: on the field estimator. why: the physics. The slope of every feature is expected
+    to be positive.
     """
 
     name: str
@@ -28,6 +32,7 @@ class Feature:
     why: str
     needs_scale: bool = False
     needs_finder: bool = False
+    needs_network: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,10 @@ class Estimator:
     @property
     def needs_finder(self) -> bool:
         return any(feature.needs_finder for feature in self.features)
+
+    @property
+    def needs_network(self) -> bool:
+        return any(feature.needs_network for feature in self.features)
 
     def values(self, indices: FieldIndices) -> tuple[float, ...] | None:
         """The features of (pooled) indices, None where one is missing."""
@@ -73,6 +82,21 @@ def _counted_cover(indices: FieldIndices) -> float | None:
 def _counted_absorbance(indices: FieldIndices) -> float | None:
     cover = _counted_cover(indices)
     return None if cover is None else cover * indices.cell_od_green
+
+
+def _joined(
+    output: str, physical: Callable[[FieldIndices], float | None]
+) -> Callable[[FieldIndices], float | None]:
+    """The geometric mean of a network's output and a physical index: what only one of them takes
+    for content counts half."""
+
+    def value(indices: FieldIndices) -> float | None:
+        nominal, index = indices.model.get(output), physical(indices)
+        if nominal is None or index is None:
+            return None
+        return math.sqrt(max(0.0, nominal) * max(0.0, index))
+
+    return value
 
 
 ABSORBANCE_GREEN = Feature(
@@ -126,6 +150,37 @@ COUNTED_ABSORBANCE = Feature(
     needs_finder=True,
 )
 
+NETWORK_HGB = Feature(
+    "network_hgb",
+    lambda indices: indices.model.get("hgb"),
+    "haemoglobin per area as the field estimator reads it, by light absorbed and by shape",
+    needs_network=True,
+)
+NETWORK_HCT = Feature(
+    "network_hct",
+    lambda indices: indices.model.get("hct"),
+    "volume of red cells per area as the field estimator reads it",
+    needs_network=True,
+)
+NETWORK_RBC = Feature(
+    "network_rbc",
+    lambda indices: indices.model.get("rbc"),
+    "red cells per area as the field estimator reads it, overlapping ones apart",
+    needs_network=True,
+)
+NETWORK_HGB_AND_DARK_SHARE = Feature(
+    "network_hgb_and_dark_share",
+    _joined("hgb", lambda indices: indices.dark_share),
+    "haemoglobin per area by the field estimator and by the share of dark smear, half each",
+    needs_network=True,
+)
+NETWORK_HCT_AND_COVER = Feature(
+    "network_hct_and_cover",
+    _joined("hct", lambda indices: indices.cell_cover),
+    "packed volume by the field estimator and by the cover, half each",
+    needs_network=True,
+)
+
 _ALL: tuple[Measurand, ...] = ("hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l")
 
 ESTIMATORS: tuple[Estimator, ...] = (
@@ -139,6 +194,11 @@ ESTIMATORS: tuple[Estimator, ...] = (
     Estimator("counted-cover", ("hct_l_per_l",), (COUNTED_COVER,)),
     Estimator("count", ("rbc_1e12_per_l", "hct_l_per_l"), (COUNT,)),
     Estimator("cover-per-cell-area", ("rbc_1e12_per_l",), (COVERED_CELLS,)),
+    Estimator("network-hgb", ("hgb_g_per_l",), (NETWORK_HGB,)),
+    Estimator("network-hct", ("hct_l_per_l",), (NETWORK_HCT,)),
+    Estimator("network-rbc", ("rbc_1e12_per_l",), (NETWORK_RBC,)),
+    Estimator("network-and-dark-share", ("hgb_g_per_l",), (NETWORK_HGB_AND_DARK_SHARE,)),
+    Estimator("network-and-cover", ("hct_l_per_l",), (NETWORK_HCT_AND_COVER,)),
 )
 BY_NAME: Mapping[str, Estimator] = {estimator.name: estimator for estimator in ESTIMATORS}
 

@@ -22,6 +22,8 @@ _BY_AREA = (
 # A density of cells belongs to the area of the cells, a cell's size to the number of cells.
 _BY_CELL_AREA = ("cell_od_red", "cell_od_green", "cell_od_blue")
 _BY_CELLS = ("cell_area_um2", "cell_area_cv")
+# A network that could read less of a sample's area than this has nothing to say of it.
+MIN_AREA_SHARE_OF_OUTPUTS = 0.5
 POOLED = (*_BY_AREA, *_BY_CELL_AREA, *_BY_CELLS)
 
 
@@ -85,13 +87,7 @@ def _mean_field(fields: tuple[FieldIndices, ...]) -> FieldIndices:
     sources = {field.scale_source for field in fields}
     # The weakest source speaks for the sample.
     source = next(s for s in ("assumed", "red_cells", "given", "profile") if s in sources)
-    in_all = set.intersection(*(set(field.model) for field in fields))
     area = sum(field.area_mm2 for field in fields)
-    model = {
-        name: sum(field.model[name] * field.area_mm2 for field in fields) / area
-        for name in sorted(in_all)
-        if area > 0
-    }
     return FieldIndices(
         cell_cover=certain("cell_cover"),
         cell_od_red=certain("cell_od_red"),
@@ -110,8 +106,21 @@ def _mean_field(fields: tuple[FieldIndices, ...]) -> FieldIndices:
             chain.from_iterable(field.single_cell_areas_um2 for field in fields)
         ),
         scale_source=source,
-        model=model,
+        model=_mean_outputs(fields),
     )
+
+
+def _mean_outputs(fields: tuple[FieldIndices, ...]) -> dict[str, float]:
+    """Means of a network's outputs by area, over the fields it could read; a minority of the area
+    does not speak for the sample."""
+    area = sum(field.area_mm2 for field in fields)
+    means: dict[str, float] = {}
+    for name in sorted(set().union(*(field.model for field in fields))):
+        known = [field for field in fields if name in field.model]
+        covered = sum(field.area_mm2 for field in known)
+        if covered > 0 and covered >= MIN_AREA_SHARE_OF_OUTPUTS * area:
+            means[name] = sum(field.model[name] * field.area_mm2 for field in known) / covered
+    return means
 
 
 def _weight(field: FieldIndices, name: str) -> float:

@@ -117,6 +117,11 @@ def _estimated(
         return reason
     features = estimator.values(pooled.mean)
     if features is None:
+        if estimator.needs_network and not pooled.mean.model:
+            return (
+                "the field estimator gave nothing: the fields lie outside what it was trained on, "
+                "or the bundle holds none"
+            )
         return f"the fields do not give {', '.join(calibration.features)}"
     if reason := _outside(calibration, features):
         return reason
@@ -142,7 +147,7 @@ def _unusable(
     if estimator.needs_scale and mean.scale_source not in ("profile", "given"):
         return "its estimator needs a measured scale: calibrate the scale or give --um-per-px"
     both = {bundle_sha256, analyser.bundle_sha256} - {None}
-    if estimator.needs_finder and len(both) == 2:
+    if (estimator.needs_finder or estimator.needs_network) and len(both) == 2:
         return "the model bundle changed since the analyser calibration: repeat it"
     return ""
 

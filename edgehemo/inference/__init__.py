@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import ArtefactFormat
-from edgehemo.errors import MissingDependencyError
+from edgehemo.errors import BundleError
+
+if TYPE_CHECKING:
+    from edgehemo.bundle import Artefact, ArtefactFormat, Bundle, ModelEntry, ModelTask, Precision
+
+Shape = tuple[int | None, ...]
 
 
 class Runner(Protocol):
@@ -23,7 +29,62 @@ class Runner(Protocol):
         ...
 
 
-def open_runner(path: Path, format: ArtefactFormat, *, threads: int) -> Runner:
+class DescribedRunner(Runner, Protocol):
+    """A runner that tells what its graph takes and gives; None stands for a free dimension."""
+
+    input_shape: Shape
+    input_type: str
+    output_shape: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeFacts:
+    """One artefact format and what runs it.
+
+    suffix: of its file. distributions: packages that run it with the module each imports, the
+    first one present is taken. extra: of `pip install edgehemo[...]`. boards: where it is known
+    to be packaged (wheels for 64-bit Raspberry Pi OS, Python 3.11 and 3.13, and for x86-64).
+    """
+
+    format: ArtefactFormat
+    suffix: str
+    distributions: tuple[tuple[str, str], ...]
+    extra: str
+    boards: tuple[str, ...]
+    note: str = ""
+
+
+RUNTIMES: Mapping[ArtefactFormat, RuntimeFacts] = {
+    facts.format: facts
+    for facts in (
+        RuntimeFacts(
+            "onnx",
+            ".onnx",
+            (("onnxruntime", "onnxruntime"),),
+            "onnx",
+            ("x86-64", "arm64"),
+        ),
+        RuntimeFacts(
+            "openvino",
+            ".xml",
+            (("openvino", "openvino"),),
+            "openvino",
+            ("x86-64", "arm64"),
+            "on ARM only some convolutions run in int8",
+        ),
+        RuntimeFacts(
+            "tflite",
+            ".tflite",
+            (("ai-edge-litert", "ai_edge_litert"), ("tflite-runtime", "tflite_runtime")),
+            "tflite",
+            ("x86-64", "arm64"),
+            "tflite-runtime only where ai-edge-litert has no wheel; it is several times slower",
+        ),
+    )
+}
+
+
+def open_runner(path: Path, format: ArtefactFormat, *, threads: int) -> DescribedRunner:
     """Open an artefact in its runtime, with a fixed number of threads.
 
     Raises MissingDependencyError where this installation has no such runtime, BundleError where
@@ -33,6 +94,63 @@ def open_runner(path: Path, format: ArtefactFormat, *, threads: int) -> Runner:
         from edgehemo.inference.onnx import OnnxRunner
 
         return OnnxRunner(path, threads=threads)
-    raise MissingDependencyError(
-        f"this version runs {format} artefacts nowhere yet; use the bundle's onnx artefact"
-    )
+    if format == "openvino":
+        from edgehemo.inference.openvino import OpenVinoRunner
+
+        return OpenVinoRunner(path, threads=threads)
+    from edgehemo.inference.tflite import TfliteRunner
+
+    return TfliteRunner(path, threads=threads)
+
+
+def open_model(
+    bundle: Bundle,
+    task: ModelTask,
+    *,
+    threads: int,
+    runtime: ArtefactFormat = "onnx",
+    precision: Precision | None = None,
+) -> tuple[Artefact, DescribedRunner]:
+    """Open a bundle's model for a task, its file's digest and its graph checked.
+
+    precision: what is preferred; another serves where the bundle lacks it. Raises BundleError
+    where the bundle has nothing for the runtime or the graph is not what the manifest says.
+    """
+    entry = bundle.model(task)
+    held = {item.precision for item in entry.artefacts if item.format == runtime}
+    artefact, path = bundle.artefact(task, runtime, precision if precision in held else None)
+    runner = open_runner(path, runtime, threads=threads)
+    check_graph(runner, entry, artefact)
+    return artefact, runner
+
+
+def check_graph(runner: DescribedRunner, entry: ModelEntry, artefact: Artefact) -> None:
+    """BundleError where a graph takes or gives something else than the manifest says."""
+    from edgehemo.cells.maps import MAP_CHANNELS  # which itself needs the finder, which needs us
+
+    spec = entry.input_of(artefact)
+    wanted = (None, spec.height_px, spec.width_px, spec.channels)
+    if runner.input_type != spec.dtype or not _fits(runner.input_shape, wanted):
+        raise BundleError(
+            f"{artefact.file}: takes {runner.input_type} {_shape_text(runner.input_shape)}, "
+            f"the manifest says {spec.dtype} {_shape_text(wanted)}; export the bundle again"
+        )
+    channels = MAP_CHANNELS if entry.task == "cell_finder" else len(entry.classes)
+    if not runner.output_shape or not _fits(runner.output_shape[-1:], (channels,)):
+        raise BundleError(
+            f"{artefact.file}: answers {_shape_text(runner.output_shape)}, the manifest says "
+            f"{channels} values in the last dimension; export the bundle again"
+        )
+
+
+def _fits(have: Shape, wanted: Shape) -> bool:
+    """Whether shapes agree where both are fixed; a wanted None must be free, batches aside."""
+    if len(have) != len(wanted):
+        return False
+    if len(wanted) == 4 and (have[1] is None) != (wanted[1] is None):
+        return False
+    return all(a is None or b is None or a == b for a, b in zip(have, wanted, strict=True))
+
+
+def _shape_text(shape: Shape) -> str:
+    return "(" + ", ".join("any" if side is None else str(side) for side in shape) + ")"

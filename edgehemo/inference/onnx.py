@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -9,9 +11,28 @@ from numpy.typing import NDArray
 
 from edgehemo.errors import BundleError, MissingDependencyError
 
+CPU_INFO = Path("/proc/cpuinfo")
+_X86 = frozenset({"x86_64", "amd64", "i686"})
+
+
+@lru_cache(maxsize=1)
+def saturates_products() -> bool:
+    """Whether this processor saturates products of unsigned and signed bytes: x86 without VNNI.
+
+    Where the system does not tell, an x86 processor is taken to.
+    """
+    if platform.machine().lower() not in _X86:
+        return False
+    try:
+        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return True
+    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
+    return not {"avx512_vnni", "avx_vnni"} & set(flags)
+
 
 class OnnxRunner:
-    """One session of ONNX Runtime; see `edgehemo.inference.Runner`."""
+    """One session of ONNX Runtime; see `edgehemo.inference.DescribedRunner`."""
 
     name = "onnxruntime"
 
@@ -27,6 +48,9 @@ class OnnxRunner:
         options.inter_op_num_threads = 1
         # Spinning threads would heat a fanless board between fields.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        if saturates_products():
+            # Unsigned weights instead: three times slower where VNNI would do, and right here.
+            options.add_session_config_entry("session.x64quantprecision", "1")
         options.log_severity_level = 3
         self.version: str = onnxruntime.__version__
         try:
@@ -36,7 +60,11 @@ class OnnxRunner:
         except Exception as error:  # onnxruntime raises its own unexported types
             first = str(error).splitlines()[0]
             raise BundleError(f"{path.name}: ONNX Runtime refuses it ({first})") from None
-        self._input = self._session.get_inputs()[0].name
+        taken, given = self._session.get_inputs()[0], self._session.get_outputs()[0]
+        self._input = taken.name
+        self.input_type = str(taken.type).removeprefix("tensor(").removesuffix(")")
+        self.input_shape = tuple(d if isinstance(d, int) else None for d in taken.shape)
+        self.output_shape = tuple(d if isinstance(d, int) else None for d in given.shape)
 
     def run(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         (out,) = self._session.run(None, {self._input: codes})

@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.medians import median_of
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import FieldRegions
@@ -144,7 +145,7 @@ def _sharpness_by_contrast(energy: float, regions: FieldRegions) -> float:
     """1 / blur per um that an energy (squared central differences, mean over the rim) speaks of."""
     if not len(regions.body_sample) or not len(regions.ground_sample):
         return 0.0
-    contrast = float(np.median(regions.ground_sample[:, 1]) - np.median(regions.body_sample[:, 1]))
+    contrast = median_of(regions.ground_sample[:, 1]) - median_of(regions.body_sample[:, 1])
     # A central difference over two pixels is twice the gradient.
     squared_gradient = energy / 4.0
     per_px = 2.0 * float(np.sqrt(np.pi)) * _RIM_WIDTH_PX * squared_gradient
@@ -168,15 +169,17 @@ def _gradient_energy(
     picture: NDArray[np.float32], along: NDArray[np.uint8], between: NDArray[np.uint8]
 ) -> tuple[float, float]:
     """Squared central differences in x and y: summed ``along``, and their median ``between``."""
-    across = cv2.Sobel(picture, cv2.CV_32F, 1, 0, ksize=1)
-    down = cv2.Sobel(picture, cv2.CV_32F, 0, 1, ksize=1)
-    total = cv2.norm(across, cv2.NORM_L2SQR, along) + cv2.norm(down, cv2.NORM_L2SQR, along)
-    step = (slice(None, None, _NOISE_STEP), slice(None, None, _NOISE_STEP))
-    quiet = between[step] > 0
+    # One slice minus another is a central difference, at a third of the cost of a filter.
+    across = cv2.subtract(picture[1:-1, 2:], picture[1:-1, :-2])
+    down = cv2.subtract(picture[2:, 1:-1], picture[:-2, 1:-1])
+    inner = along[1:-1, 1:-1]
+    total = cv2.norm(across, cv2.NORM_L2SQR, inner) + cv2.norm(down, cv2.NORM_L2SQR, inner)
+    quiet = between[1:-1:_NOISE_STEP, 1:-1:_NOISE_STEP] > 0
     if np.count_nonzero(quiet) < _MIN_QUIET_PX:
         return float(total), 0.0
-    energy = across[step][quiet] ** 2 + down[step][quiet] ** 2
-    return float(total), float(np.median(energy))
+    step = (slice(None, None, _NOISE_STEP), slice(None, None, _NOISE_STEP))
+    energy = np.asarray(across)[step][quiet] ** 2 + np.asarray(down)[step][quiet] ** 2
+    return float(total), median_of(energy)
 
 
 def _outlines(regions: FieldRegions) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.medians import median_of
 from edgehemo.quality.artefacts import artefacts_of
 from edgehemo.scale import RED_CELL_DIAMETER_UM, cell_mask
 
@@ -68,8 +69,8 @@ class FieldRegions:
         """
         if len(self.body_sample) < MIN_REGION_PX:
             return None
-        red, green, blue = np.median(self.body_sample, axis=0)
-        return _density(float(red)), _density(float(green)), _density(float(blue))
+        red, green, blue = (median_of(self.body_sample[:, channel]) for channel in range(3))
+        return _density(red), _density(green), _density(blue)
 
 
 def field_regions(field: CanonicalField) -> FieldRegions:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from edgehemo.medians import quantiles_of
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import ANALYSIS_UM_PER_PX, MIN_REGION_PX, FieldRegions, artefact_share
@@ -84,16 +85,16 @@ def specimen_features(regions: FieldRegions) -> SpecimenFeatures | None:
         return None
     density = -np.log10(np.maximum(bodies, 0.02))
     green = np.maximum(density[:, 1], 0.01)
-    low, middle, high = np.quantile(green, [0.25, 0.5, 0.75])
-    hue_low, hue, hue_high = np.quantile(density[:, 0] / green, [0.25, 0.5, 0.75])
-    ground_low, ground_high = np.quantile(ground, [0.25, 0.75])
+    low, middle, high = quantiles_of(green, (0.25, 0.5, 0.75))
+    hue_low, hue, hue_high = quantiles_of(density[:, 0] / green, (0.25, 0.5, 0.75))
+    ground_low, ground_high = quantiles_of(ground, (0.25, 0.75))
     return SpecimenFeatures(
         cell_sized=cell_sized_share(regions),
-        density=float(middle),
-        red_to_green=float(hue),
-        hue_variation=float(hue_high - hue_low),
-        body_variation=float((high - low) / middle),
-        background_variation=float(ground_high - ground_low),
+        density=middle,
+        red_to_green=hue,
+        hue_variation=hue_high - hue_low,
+        body_variation=(high - low) / middle,
+        background_variation=ground_high - ground_low,
         background=float(regions.background.mean()),
         artefacts=artefact_share(regions),
     )

@@ -80,6 +80,9 @@ def screen_record(
         "sample": sample_record(reading),
         "anaemia": reading.anaemia.as_json() if reading.anaemia is not None else None,
         "anaemia_reason": reading.anaemia_reason,
+        "anaemia_screen": (
+            reading.anaemia_screen.as_json() if reading.anaemia_screen is not None else None
+        ),
         "provenance": provenance.as_json(),
     }
 
@@ -132,6 +135,7 @@ def sample_record(reading: SampleReading) -> dict[str, Any]:
         "counts": {kind: count.as_json() for kind, count in reading.counts.items()},
         "counting_error": reading.counting_error,
         "indices": reading.indices.as_json() if reading.indices is not None else None,
+        "types": reading.types.as_json() if reading.types is not None else None,
         **estimate_record(reading),
     }
 

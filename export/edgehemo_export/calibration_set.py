@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,13 @@ from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.field import CLEAR_FIELD_CODE, canonical_field
 from edgehemo.images import images_in, read_frame
 from edgehemo_export.datasets import READERS, read_data_root
+from edgehemo_export.duplicates import (
+    CANDIDATE_BITS,
+    COPY_CORRELATION,
+    likeness,
+    perceptual_hash,
+    thumbnail,
+)
 from edgehemo_export.splits import part_of
 
 # Fewer samples give ranges that clip in the field; below the first number int8 is refused.
@@ -25,6 +33,10 @@ MAX_SAMPLES = 320
 # many small ones. A multiple of every model's step.
 TILE_PX = 128
 TILES_PER_FIELD = 4
+# A field whose codes span less than this holds no cell: it would teach ranges that clip.
+LEAST_CONTRAST = 20
+# A manifest of images is text: one path a line, relative to it; or CSV with a column `image`.
+MANIFEST_SUFFIXES = (".txt", ".csv")
 
 
 @dataclass(frozen=True)
@@ -63,6 +75,9 @@ def read_calibration_set(source: Path, *, seed: int = 0) -> CalibrationSet:
         except EdgeHemoError as error:
             skipped.append(str(error))
             continue
+        if np.ptp(codes) < LEAST_CONTRAST:
+            skipped.append(f"{path.name}: shows nothing but one even colour")
+            continue
         used.append(path)
         own = _tiles(codes)
         chosen = rng.permutation(len(own))[:TILES_PER_FIELD]
@@ -82,11 +97,38 @@ def read_calibration_set(source: Path, *, seed: int = 0) -> CalibrationSet:
 
 
 def _files_of(source: Path) -> list[Path]:
+    if source.is_file() and source.suffix.lower() in MANIFEST_SUFFIXES:
+        return manifest_files(source)
     if not source.is_dir():
-        raise UsageError(f"{source}: --calibration takes a folder of fields or a data root")
+        raise UsageError(
+            f"{source}: --calibration takes a folder of fields, a data root, or a manifest "
+            f"({' or '.join(MANIFEST_SUFFIXES)}) of image paths"
+        )
     if any((source / name).is_dir() for name in READERS):
         return [i.path for i in read_data_root(source) if part_of(i.group) == "train"]
     return images_in([source])
+
+
+def manifest_files(manifest: Path) -> list[Path]:
+    """The images that a manifest lists; UsageError where it lists none or a missing one."""
+    try:
+        text = manifest.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{manifest}: is no readable text ({error})") from None
+    if manifest.suffix.lower() == ".csv":
+        rows = list(csv.DictReader(text.splitlines()))
+        if rows and "image" not in rows[0]:
+            raise UsageError(f"{manifest}: has no column `image`")
+        names = [row["image"] for row in rows]
+    else:
+        names = [line.strip() for line in text.splitlines()]
+    files = [manifest.parent / name for name in names if name and not name.startswith("#")]
+    if not files:
+        raise UsageError(f"{manifest}: lists no image")
+    for path in files:
+        if not path.is_file():
+            raise UsageError(f"{manifest}: {path} does not exist")
+    return files
 
 
 def _tiles(codes: NDArray[np.uint8]) -> list[NDArray[np.uint8]]:
@@ -117,7 +159,33 @@ def _starts(length: int) -> list[int]:
     return starts
 
 
-def shared_contents(a: Sequence[Path], b: Sequence[Path]) -> list[Path]:
-    """Files of ``b`` whose content is also in ``a``, by SHA-256."""
-    ours = {hashlib.sha256(path.read_bytes()).digest() for path in a}
-    return [path for path in b if hashlib.sha256(path.read_bytes()).digest() in ours]
+def shared_pictures(a: Sequence[Path], b: Sequence[Path]) -> list[Path]:
+    """Files of ``b`` that show the same picture as one of ``a``.
+
+    By content (SHA-256), and by look: the same exposure stored anew in another format, quality or
+    size; see `edgehemo_export.duplicates`.
+    """
+    contents = {hashlib.sha256(path.read_bytes()).digest() for path in a}
+    ours = [look for path in a if (look := _look(path)) is not None]
+    hashes = np.array([found for found, _ in ours], np.uint64)
+    out = []
+    for path in b:
+        if hashlib.sha256(path.read_bytes()).digest() in contents:
+            out.append(path)
+            continue
+        look = _look(path)
+        if look is None or not ours:
+            continue
+        near = np.flatnonzero(np.bitwise_count(hashes ^ np.uint64(look[0])) <= CANDIDATE_BITS)
+        if any(likeness(ours[int(i)][1], look[1]) >= COPY_CORRELATION for i in near):
+            out.append(path)
+    return out
+
+
+def _look(path: Path) -> tuple[int, NDArray[np.uint8]] | None:
+    """Perceptual hash and thumbnail; None for what is no picture."""
+    try:
+        small = thumbnail(read_frame(path).pixels)
+    except EdgeHemoError:
+        return None
+    return perceptual_hash(small), small

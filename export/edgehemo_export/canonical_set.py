@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,15 +12,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import CELL_KINDS
+from edgehemo.cells.records import CELL_KINDS, CellKind
 from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.field import CELL_DIAMETER_PX, canonical_field
+from edgehemo.field import CELL_DIAMETER_PX, CanonicalField, canonical_field
 from edgehemo.images import read_frame
+from edgehemo.quality.artefacts import artefact_mask
 from edgehemo.scale import RED_CELL_DIAMETER_UM, cell_mask
 from edgehemo_export.datasets import LabelledImage
 
 # Raise when what is stored for an image changes, so that caches of the old kind are not read.
-CACHE_VERSION = 2
+CACHE_VERSION = 4
 # Cells whose centre lies nearer to the border than this share of a diameter may lack a box in
 # any set: unlabelled stain there is unknown, not background.
 BORDER_DIAMETERS = 0.6
@@ -27,13 +29,18 @@ BORDER_DIAMETERS = 0.6
 MIN_VISIBLE_SHARE = 0.35
 
 
+# Codes of `CanonicalExample.doubt`: the labels say what is there; there is stain without a box;
+# such stain cut by the border, or the sliver of a red cell; nothing is known.
+KNOWN, DOUBTFUL, CUT, UNKNOWN = 0, 1, 2, 3
+
+
 @dataclass(frozen=True)
 class CanonicalExample:
     """A canonical field with boxes.
 
     codes: uint8 (h, w, 3), see `CanonicalField.to_uint8`. boxes: float32 (n, 4), canonical px.
-    kinds: intp (n,). unknown: bool (h, w): stained, inside no box, and possibly an unlabelled
-    cell of a kind the set does not label completely.
+    kinds: intp (n,). doubt: uint8 (h, w), `KNOWN`, `DOUBTFUL`, `CUT` or `UNKNOWN`. complete: the
+    kinds of which doubtful stain is surely none.
     """
 
     name: str
@@ -42,18 +49,22 @@ class CanonicalExample:
     codes: NDArray[np.uint8]
     boxes: NDArray[np.float32]
     kinds: NDArray[np.intp]
-    unknown: NDArray[np.bool_]
+    doubt: NDArray[np.uint8]
+    complete: frozenset[CellKind]
 
 
 def prepare(image: LabelledImage, *, um_per_px: float | None = None) -> CanonicalExample:
     """Make a labelled image canonical, by the same function as on the device.
 
-    The scale comes from the labelled red cells where there are four or more, else from the image
-    as on the device (training adds scale jitter over it).
+    The scale is estimated from the image as on the device, since the finder will meet its errors
+    there; where the image shows none it comes from the labelled red cells.
     """
     frame = read_frame(image.path)
-    scale = um_per_px or scale_from_boxes(image.boxes, image.kinds)
-    field = canonical_field(frame, um_per_px=scale)
+    field = canonical_field(frame, um_per_px=um_per_px)
+    if field.scale_source == "assumed":
+        scale = scale_from_boxes(image.boxes, image.kinds)
+        if scale is not None:
+            field = canonical_field(frame, um_per_px=scale)
     across, down = field.frame_px_per_canonical_px
     boxes = (image.boxes / np.array([across, down, across, down])).astype(np.float32)
     return CanonicalExample(
@@ -63,7 +74,8 @@ def prepare(image: LabelledImage, *, um_per_px: float | None = None) -> Canonica
         codes=field.to_uint8(),
         boxes=boxes,
         kinds=image.kinds,
-        unknown=_unknown(field.transmittance, field.valid, boxes, "rbc" in image.complete),
+        doubt=_doubt(field, boxes, image.complete),
+        complete=image.complete,
     )
 
 
@@ -102,7 +114,7 @@ def _cached(image: LabelledImage, cache: Path | None) -> CanonicalExample:
         return prepare(image)
     stat = image.path.stat()
     seed = f"{CACHE_VERSION}/{image.name}/{stat.st_size}/{stat.st_mtime_ns}"
-    seed += f"/{hashlib.sha256(image.boxes.tobytes()).hexdigest()}"
+    seed += f"/{sorted(image.complete)}/{hashlib.sha256(image.boxes.tobytes()).hexdigest()}"
     path = cache / f"{hashlib.sha256(seed.encode()).hexdigest()[:24]}.npz"
     if path.is_file():
         with np.load(path) as stored:
@@ -113,30 +125,34 @@ def _cached(image: LabelledImage, cache: Path | None) -> CanonicalExample:
                 codes=stored["codes"],
                 boxes=stored["boxes"],
                 kinds=image.kinds,
-                unknown=stored["unknown"],
+                doubt=stored["doubt"],
+                complete=image.complete,
             )
     example = prepare(image)
     cache.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part.npz")
-    np.savez_compressed(
-        temporary, codes=example.codes, boxes=example.boxes, unknown=example.unknown
-    )
+    # Processes under torchrun may write the same example at once.
+    temporary = path.with_suffix(f".{os.getpid()}.part.npz")
+    np.savez_compressed(temporary, codes=example.codes, boxes=example.boxes, doubt=example.doubt)
     temporary.replace(path)
     return example
 
 
-def _unknown(
-    transmittance: NDArray[np.float32],
-    valid: NDArray[np.bool_],
-    boxes: NDArray[np.float32],
-    red_complete: bool,
-) -> NDArray[np.bool_]:
-    stained = cell_mask(np.ascontiguousarray(transmittance[..., 1]), valid) > 0
-    stained = cv2.dilate(stained.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+def _doubt(
+    field: CanonicalField, boxes: NDArray[np.float32], complete: frozenset[CellKind]
+) -> NDArray[np.uint8]:
+    green = np.ascontiguousarray(field.transmittance[..., 1])
+    mask = cv2.dilate(cell_mask(green, field.valid), np.ones((5, 5), np.uint8))
+    stained = np.asarray(mask > 0, dtype=np.bool_)
+    # Scale bars, pointers and dirt are surely no cells.
+    stained &= ~artefact_mask(field)
     height, width = stained.shape
     for x0, y0, x1, y1 in boxes:
         stained[max(0, int(y0)) : int(np.ceil(y1)), max(0, int(x0)) : int(np.ceil(x1))] = False
-    if red_complete:
+    doubt = np.where(stained, DOUBTFUL, KNOWN).astype(np.uint8)
+    if "rbc" in complete:
         band = round(BORDER_DIAMETERS * CELL_DIAMETER_PX)
-        stained[band : height - band, band : width - band] = False
-    return stained | ~valid
+        inner = np.zeros(stained.shape, np.bool_)
+        inner[band : height - band, band : width - band] = True
+        doubt[stained & ~inner] = CUT
+    doubt[~field.valid] = UNKNOWN
+    return doubt

@@ -19,6 +19,7 @@ from edgehemo_export.tasks import BY_NAME, BY_TASK
 if TYPE_CHECKING:
     from edgehemo.bundle import Metric
     from edgehemo_export.checkpoints import Checkpoint
+    from edgehemo_export.exporting import ExportRow
     from edgehemo_export.splits import Part
 
 
@@ -87,8 +88,8 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
 @click.option(
     "--init",
     "initial",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
-    help="Start from the weights of this checkpoint.",
+    metavar="CKPT|imagenet",
+    help="Start from the weights of this checkpoint, or from ImageNet's where they can be had.",
 )
 @click.option(
     "--leave-out",
@@ -105,7 +106,7 @@ def train(
     out: Path,
     config: Path | None,
     work: Path | None,
-    initial: Path | None,
+    initial: str | None,
     leave_out: str | None,
     steps: int | None,
     threads: int | None,
@@ -132,8 +133,15 @@ def train(
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out.name}: a checkpoint's name ends in .safetensors")
     module = BY_NAME[task].load()
-    settings = module.read_config(config, {} if steps is None else {"loop": {"steps": steps}})
-    start = None if initial is None else load_checkpoint(initial)
+    changes: dict[str, object] = {} if steps is None else {"loop": {"steps": steps}}
+    start = None
+    if initial == "imagenet":
+        if "init" not in type(module.read_config()).model_fields:
+            raise UsageError(f"--init imagenet: there are no such weights for {task}")
+        changes["init"] = initial
+    elif initial is not None:
+        start = load_checkpoint(Path(initial))
+    settings = module.read_config(config, changes)
     with _steps_bar(settings.loop.steps) as progress:
         checkpoint = module.run_training(
             data,
@@ -276,7 +284,7 @@ def _measured_left_out(run: Checkpoint, task: str, data: Path, part: Part) -> li
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
-    help="Folder of fields or data root to calibrate int8 on; int8 has no default.",
+    help="Data root, folder or list of images to calibrate int8 on; int8 has no default.",
 )
 @click.option(
     "--evaluation",
@@ -290,6 +298,18 @@ def _measured_left_out(run: Checkpoint, task: str, data: Path, part: Part) -> li
     help="Bundle folder to write.",
 )
 @click.option("--name", default="edgehemo", show_default=True, help="Name in the manifest.")
+@click.option(
+    "--accuracy-control",
+    is_flag=True,
+    help="Where int8 fails its gate, leave more and more layers in float until it holds.",
+)
+@click.option("--fresh", is_flag=True, help="Make again what is up to date in an older bundle.")
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Private key to sign with [default: this user's, made when there is none].",
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
 @common.json_option
 def export(
     checkpoints: tuple[Path, ...],
@@ -301,61 +321,104 @@ def export(
     evaluation: Path | None,
     out: Path,
     name: str,
+    accuracy_control: bool,
+    fresh: bool,
+    key: Path | None,
+    threads: int,
     json_file: str | None,
 ) -> int:
     """Export checkpoints to a bundle: quantise, reopen each artefact in its runtime, verify.
 
-    An artefact that fails its gate leaves no bundle, and the command exits with 1.
+    An artefact that fails its gate leaves no bundle, and the command exits with 1. What an older
+    bundle in the same place holds and is up to date is taken over.
     """
-    from edgehemo_export.formats import chosen_formats, chosen_precisions
+    from edgehemo.bundle import SHIPPED_BUNDLE
+    from edgehemo_export.formats import chosen_formats, chosen_precisions, refuse_unsupported
 
     chosen = chosen_formats(formats)
     precisions = chosen_precisions(int8=int8, fp16=fp16, fp32=fp32)
     if "int8" in precisions and calibration is None:
         raise UsageError("int8 needs --calibration DIR: real fields to measure activations on")
+    refuse_unsupported(chosen, precisions)
     _need_host()
+    import cv2
+    import torch
     from rich.console import Console
-    from rich.table import Table
 
-    from edgehemo_export.exporting import export_bundle
+    from edgehemo_export.exporting import ExportOptions, export_bundle
+    from edgehemo_export.signing import signer_for
 
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    options = ExportOptions(
+        formats=chosen,
+        precisions=precisions,
+        calibration=calibration,
+        evaluation=evaluation,
+        name=name,
+        accuracy_control=accuracy_control,
+        fresh=fresh,
+        threads=threads,
+    )
+    # The package's own bundle is vouched for by the package; see `edgehemo.bundle`.
+    shipped = out.resolve() == SHIPPED_BUNDLE.resolve()
+    signer = None if shipped and key is None else signer_for(key, out)
+    if signer is not None and signer.made is not None:
+        click.echo(
+            f"made a signing key for this user: {signer.made}; other devices trust its bundles "
+            f"once {signer.made.with_suffix('.pub').name} lies in their key folder",
+            err=True,
+        )
     console = Console(stderr=True)
     with console.status("exporting") as status:
-        rows = export_bundle(
-            checkpoints,
-            out,
-            formats=chosen,
-            precisions=precisions,
-            calibration=calibration,
-            evaluation=evaluation,
-            name=name,
-            say=lambda text: status.update(f"exporting: {text}"),
-        )
+
+        def say(text: str) -> None:
+            if console.is_terminal:
+                status.update(f"exporting: {text}")
+            else:
+                click.echo(text, err=True)
+
+        rows = export_bundle(checkpoints, out, options, signer=signer, say=say)
+    for warning in dict.fromkeys(text for row in rows for text in row.warnings):
+        click.echo(f"edgehemo: warning: {warning}", err=True)
     common.write_record(
         json_file,
         {
             "schema": "edgehemo.export/1",
             "bundle": str(out),
+            "signed_by": None if signer is None else signer.key.public.identifier,
             "artefacts": [
-                {"model": row.model, "gate": row.gate, **row.artefact.model_dump(exclude={"file"})}
+                {
+                    "model": row.model,
+                    "gate": row.gate,
+                    "seconds": row.seconds,
+                    **row.artefact.model_dump(exclude_none=True),
+                }
                 for row in rows
             ],
         },
     )
     if json_file != common.STDOUT:
-        table = Table(title=f"{out}")
-        for heading in ("model", "format", "precision", "MB", "mAP50", "drop", "gate"):
-            table.add_column(heading)
-        for row in rows:
-            made = row.artefact
-            table.add_row(
-                row.model,
-                made.format,
-                made.precision,
-                f"{made.bytes / 1e6:.2f}",
-                f"{made.parity['mAP50']:.4f}",
-                f"{made.parity['mAP50_drop']:+.4f}",
-                row.gate,
-            )
-        Console().print(table)
+        _print_export(out, rows)
     return EXIT_DONE if all(row.gate == "pass" for row in rows) else EXIT_WITHHELD
+
+
+def _print_export(out: Path, rows: list[ExportRow]) -> None:
+    """A line an artefact, below it the figures of its gate beside PyTorch's."""
+    from edgehemo_export.parity import DIFFERENCE, MEAN_DIFFERENCE
+
+    click.echo(str(out))
+    for row in rows:
+        made = row.artefact
+        took = f"{row.seconds:.0f} s" if row.seconds else "up to date"
+        click.echo(
+            f"{row.model:<16}{made.format:<10}{made.precision:<6}"
+            f"{made.total_bytes / 1e6:>8.2f} MB  {row.gate}  {took}"
+        )
+        apart = f"difference at most {made.parity[DIFFERENCE]:.1e}, mean "
+        figures = [apart + f"{made.parity[MEAN_DIFFERENCE]:.1e}"]
+        for name, value in made.parity.items():
+            reference = made.parity.get(f"{name}_pytorch")
+            if reference is not None:
+                figures.append(f"{name} {value:.5g} (PyTorch {reference:.5g})")
+        click.echo("    " + "; ".join(figures))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -12,7 +14,6 @@ from edgehemo.field import CanonicalField, canonical_field
 from edgehemo.images import read_frame
 from edgehemo.quality.envelope import envelope_features, fit_envelope
 from edgehemo.quality.regions import field_regions
-from edgehemo_export.datasets import LabelledImage
 from edgehemo_export.simulated_set import simulated_field
 
 # How many fields the envelope stands on: of the real training images, and of the simulated ones
@@ -22,7 +23,14 @@ SIMULATED_FIELDS = 60
 _SIMULATED_SIDE_PX = 256
 
 
-def training_envelope(images: Sequence[LabelledImage], *, seed: int) -> TrainingEnvelope:
+class Pictured(Protocol):
+    """Whatever has a picture in a file."""
+
+    @property
+    def path(self) -> Path: ...
+
+
+def training_envelope(images: Sequence[Pictured], *, seed: int) -> TrainingEnvelope:
     """The envelope of training images, evenly chosen, and of simulated fields.
 
     Raises UsageError when too few of them show a field that can be measured.
@@ -38,7 +46,7 @@ def training_envelope(images: Sequence[LabelledImage], *, seed: int) -> Training
     return TrainingEnvelope(**made, fields=len(rows))
 
 
-def _fields(images: Sequence[LabelledImage], seed: int) -> Iterator[CanonicalField]:
+def _fields(images: Sequence[Pictured], seed: int) -> Iterator[CanonicalField]:
     for image in images[:: max(1, len(images) // REAL_FIELDS)]:
         try:
             yield canonical_field(read_frame(image.path))

@@ -1,300 +1,577 @@
 """`edgehemo export`: checkpoints to verified artefacts in a bundle.
 
-Each artefact is reopened in its own runtime and must pass its gate before it enters the bundle;
-a bundle appears whole or not at all.
+Each artefact is reopened in its own runtime, in a fresh process, and must pass its gate before it
+enters the bundle; a bundle appears whole or not at all. What an earlier bundle at the same place
+holds already, made from the same weights, data, recipe and versions, is taken over.
 """
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import platform
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from edgehemo.bundle import (
     MANIFEST_NAME,
+    SHIPPED_BUNDLE,
     Artefact,
-    KindOperatingPoint,
+    Bundle,
+    Companion,
+    InputSpec,
     Manifest,
-    Metric,
     ModelEntry,
     Precision,
-    TrainingEnvelope,
     load_bundle,
+    record_shipped,
 )
-from edgehemo.cells.finder import CellFinder, calibrate
-from edgehemo.cells.records import CELL_KINDS
 from edgehemo.errors import BundleError, UsageError, WithheldError
 from edgehemo.files import sha256_of_file, write_bytes_atomically, write_text_atomically
-from edgehemo.inference import open_runner
+from edgehemo.inference.worker import WorkerRunner
 from edgehemo.version import __version__
-from edgehemo_export.architectures import FINDER_MULTIPLE
 from edgehemo_export.calibration_set import (
+    ADVISED_SAMPLES,
+    MIN_SAMPLES,
     CalibrationSet,
-    read_calibration_set,
-    shared_contents,
+    shared_pictures,
 )
 from edgehemo_export.checkpoints import Checkpoint, load_checkpoint
-from edgehemo_export.datasets import LabelledImage, read_data_root
-from edgehemo_export.finder_evaluation import (
-    Examined,
-    TorchRunner,
-    bare_finder,
-    examine,
-    finder_input,
-    measure,
-)
-from edgehemo_export.finder_run import TASK, finder_net, images_of, operating_points
+from edgehemo_export.export_report import ReportRow, write_report
+from edgehemo_export.export_subject import ExportSubject, HeldOut
+from edgehemo_export.finder_evaluation import TorchRunner
 from edgehemo_export.formats import ExportFormat
-from edgehemo_export.onnx_export import OPSET, export_fp32, quantise_int8
-from edgehemo_export.splits import Part
+from edgehemo_export.int8_recipes import (
+    RECIPE_VERSION,
+    Int8Recipe,
+    first_recipes,
+    further_recipes,
+)
+from edgehemo_export.parity import (
+    DIFFERENCE,
+    Reference,
+    Verification,
+    difference_on,
+    differences,
+    reference_of,
+    verify,
+)
+from edgehemo_export.signing import Signer
+from edgehemo_export.tasks import BY_TASK
+from edgehemo_export.tools import tool_versions
+from edgehemo_export.writers import FREE_SIZE_PX, ArtefactWriter, Files, Graph, writer_for
 
 LICENCE = "Apache-2.0"
 INTENDED_USE = (
     "Research and screening aid on stained blood smears; not a diagnosis, not a medical device."
 )
-# int8 may lose at most this much mAP50 against PyTorch on kept-out images.
-FINDER_MAP_GATE = 0.01
-# The parity is measured on at most this many kept-out images of each source.
-PARITY_IMAGES = 40
-# Calibrators in the order they are tried until one passes; what is kept in float with each.
-INT8_RECIPES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("minmax", ()),
-    ("percentile", ()),
-    ("entropy", ()),
-    ("minmax", ("output",)),
-)
+# Inputs that a bundle carries so that another machine can reproduce an artefact's answers; where
+# the model takes any size it is one, of the size that formats without that freedom fix.
+SAMPLES = 3
+
+# What `edgehemo evaluate --save` adds to a checkpoint's record: no artefact depends on it.
+EVALUATION_KEYS = frozenset(("metrics", "tables", "pictures"))
 
 Say = Callable[[str], None]
-Recipe = dict[str, str | int | float | list[str]]
 
 
 @dataclass(frozen=True)
 class ExportRow:
-    """One artefact's result, for the command's table and JSON."""
+    """One artefact's result, for the command's table and JSON. seconds: of making and verifying,
+    0 where it was taken over."""
 
     model: str
     gate: str
     artefact: Artefact
+    seconds: float
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the command line asks for.
+
+    evaluation: a data root with labels for the parity gates (the tune part of its split); by
+    default the calibration's. accuracy_control: where a gate fails, try recipes that leave more in
+    float. fresh: take nothing over from an earlier bundle.
+    """
+
+    formats: Sequence[ExportFormat]
+    precisions: Sequence[Precision]
+    calibration: Path | None
+    evaluation: Path | None
+    name: str = "edgehemo"
+    accuracy_control: bool = False
+    fresh: bool = False
+    threads: int = 1
+
+    @property
+    def evaluation_root(self) -> Path:
+        root = self.evaluation or self.calibration
+        if root is None:
+            raise UsageError("give --evaluation DIR: a data root with labels, to check parity on")
+        return root
 
 
 def export_bundle(
     checkpoints: Sequence[Path],
     out: Path,
+    options: ExportOptions,
     *,
-    formats: Sequence[ExportFormat],
-    precisions: Sequence[Precision],
-    calibration: Path | None,
-    evaluation: Path | None,
-    name: str,
+    signer: Signer | None,
     say: Say,
 ) -> list[ExportRow]:
     """Export checkpoints into a bundle folder, replacing an older one there whole.
 
-    evaluation: a data root with labels for the parity gates (the tune part of its split); by
-    default the calibration's, when that is a data root. Raises WithheldError when an artefact
-    fails its gate with every recipe; the bundle at ``out`` is then what it was.
+    Raises WithheldError when an artefact fails its gate with every recipe; the bundle at ``out``
+    is then what it was.
     """
-    if "int8" in precisions and calibration is None:
+    if "int8" in options.precisions and options.calibration is None:
         raise UsageError("int8 needs --calibration DIR: real fields to measure activations on")
-    serial = _next_serial(out)
     loaded = [(path, load_checkpoint(path)) for path in checkpoints]
-    for path, checkpoint in loaded:
-        if checkpoint.task != TASK:
-            raise UsageError(f"{path.name}: this version exports {TASK}, not {checkpoint.task}")
-    calibration_set = None
-    if calibration is not None:
-        say("calibration set")
-        calibration_set = read_calibration_set(calibration)
-    labelled = _labelled(evaluation or calibration)
-    if calibration_set is not None:
-        both = shared_contents(calibration_set.files, [image.path for image in labelled])
-        if both:
-            raise UsageError(
-                f"{both[0].name} is in the calibration and in the evaluation set; "
-                "keep them apart, or parity would flatter itself"
-            )
+    _refuse_twins(loaded)
+    former = _former_bundle(out)
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
         rows: list[ExportRow] = []
-        models = []
+        models: list[ModelEntry] = []
+        report: list[ReportRow] = []
+        data = _data_fingerprint(options)
         for path, checkpoint in loaded:
-            entry, made = _export_finder(
-                path, checkpoint, staging, formats, precisions, calibration_set, labelled, say
+            subject = BY_TASK[checkpoint.task].load().export_subject(checkpoint)
+            one = _ModelExport(
+                subject,
+                content_digest(checkpoint),
+                path,
+                staging,
+                options,
+                data,
+                None if options.fresh else former,
+                say,
             )
-            models.append(entry)
-            rows += made
+            models.append(one.export())
+            rows += one.rows
+            report += one.report
+        files = write_report(staging, report, options.name)
+        files |= {
+            name: sha256_of_file(staging / name)
+            for entry in models
+            for name in (entry.model_card, entry.samples)
+            if name is not None
+        }
         manifest = Manifest(
             bundle_schema="edgehemo.bundle/1",
-            name=name,
-            serial=serial,
+            name=options.name,
+            serial=1 if former is None else former.manifest.serial + 1,
             created_at=datetime.now(UTC).replace(microsecond=0),
             software_version=__version__,
             licence=LICENCE,
             intended_use=INTENDED_USE,
             machine=f"{platform.system()} {platform.machine()}",
             models=models,
+            files=files,
         )
         text = manifest.model_dump_json(by_alias=True, indent=2) + "\n"
         write_text_atomically(staging / MANIFEST_NAME, text)
-        load_bundle(staging).check_files()
+        if signer is not None:
+            signer.sign(staging)
+        load_bundle(staging, trust="files-only").check_files()
         _replace_folder(staging, out)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+    if out.resolve() == SHIPPED_BUNDLE.resolve():
+        record_shipped(out)
     return rows
 
 
-def _export_finder(
-    path: Path,
-    checkpoint: Checkpoint,
-    folder: Path,
-    formats: Sequence[ExportFormat],
-    precisions: Sequence[Precision],
-    calibration: CalibrationSet | None,
-    labelled: Sequence[LabelledImage],
-    say: Say,
-) -> tuple[ModelEntry, list[ExportRow]]:
-    net = finder_net(checkpoint)
-    points = operating_points(checkpoint)
-    say("PyTorch reference")
-    reference = examine(labelled, bare_finder(TorchRunner(net), FINDER_MULTIPLE))
-    example = np.full((1, 256, 320, 3), 200, np.uint8)
-    example[:, 64:160, 64:200] = np.random.default_rng(0).integers(60, 220, (96, 136, 3))
-    rows: list[ExportRow] = []
-    artefacts: list[Artefact] = []
-    for item in formats:
-        say(f"{item.name} fp32")
-        fp32 = export_fp32(net, example, multiple_of_px=FINDER_MULTIPLE)
-        for precision in precisions:
-            file = folder / f"cell_finder.{precision}{item.suffix}"
-            made = None
-            failures = []
-            for recipe, data in _candidates(fp32, precision, calibration, say):
-                write_bytes_atomically(file, data)
-                parity = _finder_parity(file, item, points, reference, labelled)
-                if parity["mAP50_drop"] <= FINDER_MAP_GATE:
-                    made = Artefact(
-                        format=item.name,
-                        precision=precision,
-                        file=file.name,
-                        sha256=sha256_of_file(file),
-                        bytes=len(data),
-                        parity=parity,
-                        recipe=recipe,
-                    )
-                    break
-                failures.append(f"{parity['mAP50_drop']:.4f}")
-            if made is None:
-                raise WithheldError(
-                    f"{TASK} {item.name} {precision}: mAP50 falls by {', '.join(failures)} with "
-                    f"the recipes tried, the gate is {FINDER_MAP_GATE}; nothing was written"
+class _ModelExport:
+    """One model's way into the bundle."""
+
+    def __init__(
+        self,
+        subject: ExportSubject,
+        content: str,
+        checkpoint: Path,
+        folder: Path,
+        options: ExportOptions,
+        data: str,
+        former: Bundle | None,
+        say: Say,
+    ) -> None:
+        self.rows: list[ExportRow] = []
+        self.report: list[ReportRow] = []
+        self._subject = subject
+        self._checkpoint = checkpoint
+        self._content = content
+        self._sha256 = sha256_of_file(checkpoint)
+        self._folder = folder
+        self._options = options
+        self._data = data
+        self._former = former
+        self._say = say
+        self._writers: dict[str, ArtefactWriter] = {}
+        self._references: dict[tuple[int | None, int | None], Reference] = {}
+        self._graph = Graph(subject.net, subject.example, subject.free_size_multiple)
+
+    def export(self) -> ModelEntry:
+        """Make every artefact asked for; the manifest's entry around them."""
+        entry = self._subject.entry([], self._sha256)
+        artefacts = [
+            self._artefact(item, precision)
+            for item in self._options.formats
+            for precision in self._options.precisions
+        ]
+        name = self._subject.name
+        stored: dict[str, Any] = {f"input_{i}": item for i, item in enumerate(self._samples)}
+        stored |= {f"answer_{i}": item for i, item in enumerate(self._sample_answers)}
+        np.savez_compressed(self._folder / f"{name}.samples.npz", **stored)
+        changes: dict[str, Any] = {
+            "artefacts": artefacts,
+            "checkpoint_sha256": self._sha256,
+            "samples": f"{name}.samples.npz",
+        }
+        card = self._checkpoint.with_suffix(".md")
+        if card.is_file():
+            shutil.copyfile(card, self._folder / f"{name}.md")
+            changes["model_card"] = f"{name}.md"
+        return ModelEntry.model_validate(entry.model_copy(update=changes).model_dump())
+
+    def _artefact(self, item: ExportFormat, precision: Precision) -> Artefact:
+        name = self._subject.name
+        fingerprint = self._fingerprint(item, precision)
+        kept = self._taken_over(item, precision, fingerprint)
+        if kept is not None:
+            self._say(f"{name} {item.name} {precision}: up to date")
+            self.rows.append(ExportRow(name, "pass", kept, 0.0))
+            self.report.append(ReportRow(name, kept, 0.0, None))
+            return kept
+        started = time.monotonic()
+        writer = self._writer(item)
+        reference = self._reference_at(writer)
+        failures: list[str] = []
+        for recipe, made in self._candidates(writer, item, precision, reference):
+            self._say(f"{name} {item.name} {precision}: verifying" + _with(recipe))
+            files = self._written(item, precision, made)
+            found = verify(
+                self._subject,
+                self._held_out,
+                reference,
+                self._folder / files[0],
+                item.name,
+                precision,
+                threads=self._options.threads,
+            )
+            if not found.problems:
+                seconds = round(time.monotonic() - started, 1)
+                artefact = self._described(
+                    item, precision, files, writer, recipe, found, fingerprint
                 )
-            artefacts.append(made)
-            rows.append(ExportRow(model=TASK, gate="pass", artefact=made))
-    record = checkpoint.record
-    card = path.with_suffix(".md")
-    if card.is_file():
-        shutil.copyfile(card, folder / "cell_finder.md")
-    entry = ModelEntry(
-        name=TASK,
-        task="cell_finder",
-        input=finder_input(FINDER_MULTIPLE),
-        classes=list(CELL_KINDS),
-        operating_points=points,
-        training_envelope=TrainingEnvelope(**record["training_envelope"]),
-        metrics=[Metric(**metric) for metric in record.get("metrics", [])],
-        training_data=record["training_data"],
-        checkpoint_sha256=sha256_of_file(path),
-        model_card="cell_finder.md" if card.is_file() else None,
-        artefacts=artefacts,
-    )
-    return entry, rows
-
-
-def _candidates(
-    fp32: bytes, precision: Precision, calibration: CalibrationSet | None, say: Say
-) -> Iterator[tuple[Recipe, bytes]]:
-    """The recipes of a precision in the order they are tried, each made when it is asked for."""
-    if precision == "fp32":
-        yield {"opset": OPSET}, fp32
-        return
-    assert calibration is not None, "int8 without a calibration set is refused before"
-    for calibrator, kept in INT8_RECIPES:
-        say(f"int8, {calibrator} calibration" + (f", {kept[0]} in float" if kept else ""))
-        data = quantise_int8(fp32, calibration.batches(), calibrator=calibrator, keep_float=kept)
-        yield (
-            {
-                "calibrator": calibrator,
-                "kept_in_float": list(kept),
-                "calibration_samples": len(calibration.tiles),
-                "calibration_digest": calibration.digest,
-            },
-            data,
+                self.rows.append(ExportRow(name, "pass", artefact, seconds, self._warnings))
+                self.report.append(
+                    ReportRow(name, artefact, seconds, (reference.answers, found.answers))
+                )
+                return artefact
+            failures.append("; ".join(found.problems) + _with(recipe))
+            for file in files:
+                (self._folder / file).unlink()
+        raise WithheldError(
+            f"{name} {item.name} {precision} fails its gate and nothing was written: "
+            + " | ".join(failures)
+            + ("" if self._options.accuracy_control else "; try --accuracy-control")
         )
 
+    def _candidates(
+        self,
+        writer: ArtefactWriter,
+        item: ExportFormat,
+        precision: Precision,
+        reference: Reference,
+    ) -> Iterator[tuple[Int8Recipe | None, Files]]:
+        """What is tried in turn, each made when it is asked for.
 
-def _finder_parity(
-    file: Path,
-    item: ExportFormat,
-    points: dict[str, KindOperatingPoint],
-    reference: Sequence[Examined],
-    labelled: Sequence[LabelledImage],
-) -> dict[str, float]:
-    """mAP50 and counts of an artefact, reopened in its runtime, beside PyTorch's."""
-    runner = open_runner(file, item.name, threads=2)
-    finder = CellFinder(runner, finder_input(FINDER_MULTIPLE), points)
-    ours = examine(labelled, finder)
-    theirs_map, ours_map = _mean_ap(reference, points), _mean_ap(ours, points)
-    counted = sum(_reported(item, points) for item in ours)
-    wanted = sum(_reported(item, points) for item in reference)
-    return {
-        "mAP50_pytorch": round(theirs_map, 5),
-        "mAP50": round(ours_map, 5),
-        "mAP50_drop": round(theirs_map - ours_map, 5),
-        "count_ratio": round(counted / max(1e-9, wanted), 5),
-        "images": float(len(labelled)),
-    }
+        Of the calibrators the one that differs least from PyTorch on kept-out inputs comes first;
+        accuracy control then goes on to the others and to layers in float.
+        """
+        label = f"{self._subject.name} {item.name} {precision}"
+        if not item.needs_calibration(precision):
+            self._say(label)
+            yield None, writer.plain(precision)
+            return
+        batches = [tile[None] for tile in self._calibration.tiles]
+        tried: list[tuple[float, Int8Recipe, Files]] = []
+        for recipe in first_recipes(item.calibrators, self._subject.float_layers):
+            self._say(f"{label}: {recipe}")
+            made = writer.int8(batches, recipe)
+            tried.append((self._apart(item, made, reference), recipe, made))
+        tried.sort(key=lambda candidate: candidate[0])
+        for _, recipe, made in tried if self._options.accuracy_control else tried[:1]:
+            yield recipe, made
+        if self._options.accuracy_control:
+            best = [recipe.calibrator for _, recipe, _ in tried][:2]
+            spare = first_recipes(item.spare_calibrators, self._subject.float_layers)
+            further = further_recipes(self._subject.net, best, self._subject.float_layers)
+            for recipe in (*spare, *further):
+                self._say(f"{label}: {recipe}")
+                yield recipe, writer.int8(batches, recipe)
+
+    def _apart(self, item: ExportFormat, made: Files, reference: Reference) -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            path = _write(Path(folder), "candidate", made)[0]
+            return difference_on(reference, Path(folder) / path, item.name)
+
+    def _written(self, item: ExportFormat, precision: Precision, made: Files) -> list[str]:
+        stem = f"{self._subject.name}.{precision}"
+        if item.name != "onnx":
+            stem += f".{item.name}"
+        return _write(self._folder, stem, made)
+
+    def _described(
+        self,
+        item: ExportFormat,
+        precision: Precision,
+        files: Sequence[str],
+        writer: ArtefactWriter,
+        recipe: Int8Recipe | None,
+        found: Verification,
+        fingerprint: str,
+    ) -> Artefact:
+        main, *others = (self._folder / name for name in files)
+        companion = None
+        if others:
+            companion = Companion(
+                file=others[0].name,
+                sha256=sha256_of_file(others[0]),
+                bytes=others[0].stat().st_size,
+            )
+        with WorkerRunner(main, item.name, threads=self._options.threads) as runner:
+            again = [runner.run(codes) for codes in self._samples]
+        record: dict[str, str | int | float | list[str]] = {"recipe_version": RECIPE_VERSION}
+        if recipe is not None:
+            record |= {
+                "calibrator": recipe.calibrator,
+                "kept_in_float": list(recipe.keep_float),
+                "calibration_samples": len(self._calibration.tiles),
+                "calibration_digest": self._calibration.digest,
+            }
+        return Artefact(
+            format=item.name,
+            precision=precision,
+            file=main.name,
+            sha256=sha256_of_file(main),
+            bytes=main.stat().st_size,
+            companion=companion,
+            height_px=writer.fixed_height_px,
+            width_px=writer.fixed_width_px,
+            parity=found.figures,
+            recipe=record,
+            reproduction=round(differences(self._sample_answers, again)[DIFFERENCE], 6),
+            versions={**tool_versions(item), found.runtime: found.version},
+            fingerprint=fingerprint,
+        )
+
+    def _fingerprint(self, item: ExportFormat, precision: Precision) -> str:
+        what = {
+            "checkpoint": self._content,
+            "format": item.name,
+            "precision": precision,
+            "recipe_version": RECIPE_VERSION,
+            "float_layers": list(self._subject.float_layers),
+            "calibrators": list(item.calibrators) if item.needs_calibration(precision) else [],
+            "data": self._data,
+            "versions": tool_versions(item),
+            "software": __version__,
+        }
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
+
+    def _taken_over(
+        self, item: ExportFormat, precision: Precision, fingerprint: str
+    ) -> Artefact | None:
+        """The former bundle's artefact where it was made of just the same, its files copied."""
+        if self._former is None or not self._former.has(self._subject.task):
+            return None
+        for artefact in self._former.model(self._subject.task).artefacts:
+            if (artefact.format, artefact.precision) != (item.name, precision):
+                continue
+            if artefact.fingerprint != fingerprint:
+                return None
+            files = [(artefact.file, artefact.sha256)]
+            if artefact.companion is not None:
+                files.append((artefact.companion.file, artefact.companion.sha256))
+            try:
+                for name, digest in files:
+                    source = self._former.checked_file(name, digest)
+                    shutil.copyfile(source, self._folder / name)
+            except BundleError:
+                return None  # damaged since: it is made again
+            return artefact
+        return None
+
+    @cached_property
+    def _held_out(self) -> HeldOut:
+        self._say(f"{self._subject.name}: kept-out samples")
+        return self._subject.held_out(self._options.evaluation_root)
+
+    def _reference_at(self, writer: ArtefactWriter) -> Reference:
+        """PyTorch's answers at the size the writer fixes, kept for its other precisions."""
+        key = (writer.fixed_height_px, writer.fixed_width_px)
+        if key not in self._references:
+            held_out = self._held_out
+            self._say(f"{self._subject.name}: PyTorch reference")
+            spec = self._fixed_spec(writer)
+            self._references[key] = reference_of(self._subject, held_out, spec)
+        return self._references[key]
+
+    def _writer(self, item: ExportFormat) -> ArtefactWriter:
+        """One a format: what it converts serves all its precisions."""
+        if item.name not in self._writers:
+            self._writers[item.name] = writer_for(item, self._graph)
+        return self._writers[item.name]
+
+    def _fixed_spec(self, writer: ArtefactWriter) -> InputSpec | None:
+        """What the artefact takes where it fixes a size, else None."""
+        if writer.fixed_height_px is None:
+            return None
+        fixed = {"height_px": writer.fixed_height_px, "width_px": writer.fixed_width_px}
+        return self._subject.entry([], self._sha256).input.model_copy(update=fixed)
+
+    @cached_property
+    def _calibration(self) -> CalibrationSet:
+        assert self._options.calibration is not None, "refused before"
+        self._say(f"{self._subject.name}: calibration samples")
+        found = self._subject.calibration(self._options.calibration)
+        if len(found.tiles) < MIN_SAMPLES:
+            raise UsageError(
+                f"{self._subject.name}: only {len(found.tiles)} calibration samples, int8 needs "
+                f"at least {MIN_SAMPLES} (better {ADVISED_SAMPLES})"
+            )
+        both = shared_pictures(found.files, self._held_out.files)
+        if both:
+            raise UsageError(
+                f"{both[0].name} is in the calibration and in the evaluation set of "
+                f"{self._subject.name}; keep them apart, or parity would flatter itself"
+            )
+        return found
+
+    @property
+    def _warnings(self) -> tuple[str, ...]:
+        if "int8" not in self._options.precisions:
+            return ()
+        found = self._calibration
+        out = []
+        if len(found.tiles) < ADVISED_SAMPLES:
+            out.append(f"only {len(found.tiles)} calibration samples; {ADVISED_SAMPLES} are better")
+        if found.skipped:
+            out.append(f"{len(found.skipped)} calibration images unreadable: {found.skipped[0]}")
+        return tuple(out)
+
+    @cached_property
+    def _samples(self) -> list[NDArray[np.uint8]]:
+        return published_samples(self._subject)
+
+    @cached_property
+    def _sample_answers(self) -> list[NDArray[np.float32]]:
+        runner = TorchRunner(self._subject.net)
+        return [runner.run(codes) for codes in self._samples]
 
 
-def _mean_ap(items: Sequence[Examined], points: dict[str, KindOperatingPoint]) -> float:
-    values = [m.value for m in measure(items, points, rounds=0) if m.name == "mAP50"]
-    return float(np.mean(values))
+def content_digest(checkpoint: Checkpoint) -> str:
+    """SHA-256 of what decides a checkpoint's artefacts: weights and record, evaluation aside."""
+    record = {key: value for key, value in checkpoint.record.items() if key not in EVALUATION_KEYS}
+    digest = hashlib.sha256(json.dumps([checkpoint.task, record], sort_keys=True).encode())
+    for name, tensor in sorted(checkpoint.weights.items()):
+        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
+        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
-def _reported(item: Examined, points: dict[str, KindOperatingPoint]) -> float:
-    red = item.candidates[item.candidates[:, 5] == 0, 4]
-    return float(calibrate(red, points["rbc"]).sum())
+def published_samples(subject: ExportSubject) -> list[NDArray[np.uint8]]:
+    """Inputs from the simulated microscope, which anybody may have, uint8 (1, h, w, 3)."""
+    from edgehemo.demo import sample_image
+    from edgehemo.field import canonical_field
+    from edgehemo.images import decode_frame
 
-
-def _labelled(root: Path | None, part: Part = "tune") -> list[LabelledImage]:
-    if root is None:
-        raise UsageError("give --evaluation DIR: a data root with labels, to check parity on")
-    try:
-        images = images_of(read_data_root(root), part)
-    except UsageError as error:
-        raise UsageError(f"--evaluation: {error}") from error
-    out: list[LabelledImage] = []
-    for source in sorted({image.source for image in images}):
-        out += [image for image in images if image.source == source][:PARITY_IMAGES]
+    codes = canonical_field(decode_frame(sample_image(), "sample")).to_uint8()
+    free = subject.free_size_multiple is not None
+    height, width = FREE_SIZE_PX if free else subject.example.shape[1:3]
+    if codes.shape[0] < height or codes.shape[1] < width:
+        below, right = max(0, height - codes.shape[0]), max(0, width - codes.shape[1])
+        codes = np.pad(codes, ((0, below), (0, right), (0, 0)), mode="reflect")
+    rng = np.random.default_rng(0)
+    out = []
+    for _ in range(1 if free else SAMPLES):
+        y = int(rng.integers(0, codes.shape[0] - height + 1))
+        x = int(rng.integers(0, codes.shape[1] - width + 1))
+        out.append(np.ascontiguousarray(codes[None, y : y + height, x : x + width]))
     return out
 
 
-def _next_serial(out: Path) -> int:
+def _write(folder: Path, stem: str, made: Files) -> list[str]:
+    names = []
+    for suffix, data in made:
+        write_bytes_atomically(folder / f"{stem}{suffix}", data)
+        names.append(f"{stem}{suffix}")
+    return names
+
+
+def _with(recipe: Int8Recipe | None) -> str:
+    return "" if recipe is None else f" ({recipe})"
+
+
+def _refuse_twins(loaded: Sequence[tuple[Path, Checkpoint]]) -> None:
+    first: dict[str, Path] = {}
+    for path, checkpoint in loaded:
+        if checkpoint.task not in BY_TASK:
+            raise UsageError(f"{path.name}: this version exports no {checkpoint.task}")
+        if checkpoint.task in first:
+            raise UsageError(
+                f"{first[checkpoint.task].name} and {path.name} are both {checkpoint.task}; "
+                "a bundle holds one model a task"
+            )
+        first[checkpoint.task] = path
+
+
+def _data_fingerprint(options: ExportOptions) -> str:
+    """Digest of what the data folders hold, by name, size and time: content is read later."""
+    digest = hashlib.sha256()
+    for root in (options.calibration, options.evaluation_root):
+        if root is None:
+            continue
+        for path in [root] if root.is_file() else _files_below(root):
+            stat = path.stat()
+            digest.update(f"{path.name}/{stat.st_size}/{stat.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _files_below(root: Path) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        folders.sort()
+        yield from (Path(folder) / name for name in sorted(names))
+
+
+def _former_bundle(out: Path) -> Bundle | None:
+    """The bundle that the export replaces; UsageError where something else stands there."""
     if not out.exists():
-        return 1
+        return None
     if not (out / MANIFEST_NAME).is_file():
         if any(out.iterdir()):
             raise UsageError(f"{out}: exists and is no bundle; give --out another folder")
-        return 1
+        return None
     try:
-        return load_bundle(out).manifest.serial + 1
+        return load_bundle(out, trust="files-only")
     except BundleError as error:
         raise UsageError(f"{out}: holds a bundle that cannot be read ({error})") from error
 
@@ -307,5 +584,9 @@ def _replace_folder(staging: Path, out: Path) -> None:
     old = out.with_name(f".{out.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     out.rename(old)
-    staging.rename(out)
+    try:
+        staging.rename(out)
+    except BaseException:
+        old.rename(out)
+        raise
     shutil.rmtree(old, ignore_errors=True)

@@ -22,9 +22,11 @@ from edgehemo.field import (
     CanonicalField,
     canonical_field,
 )
+from edgehemo.frame import Frame
 from edgehemo.images import read_frame
 from edgehemo.inference import Runner
 from edgehemo_export.datasets import LabelledImage
+from edgehemo_export.finder_lights import LIGHTS
 
 # A candidate is a cell when it overlaps a label at least this much (the VOC rule).
 MATCH_IOU = 0.5
@@ -94,13 +96,22 @@ def examine(
     finder: CellFinder,
     *,
     scale: Callable[[LabelledImage], float | None] = lambda _: None,
+    light: Callable[[Frame], Frame] = lambda frame: frame,
 ) -> list[Examined]:
-    """Run a finder over labelled images; ``scale`` may give um/px, by default it is estimated."""
-    return [_examined(image, finder, scale(image)) for image in images]
+    """Run a finder over labelled images.
+
+    scale: may give um/px, by default it is estimated. light: changes the frames before.
+    """
+    return [_examined(image, finder, scale(image), light) for image in images]
 
 
-def _examined(image: LabelledImage, finder: CellFinder, um_per_px: float | None) -> Examined:
-    field = canonical_field(read_frame(image.path), um_per_px=um_per_px)
+def _examined(
+    image: LabelledImage,
+    finder: CellFinder,
+    um_per_px: float | None,
+    light: Callable[[Frame], Frame],
+) -> Examined:
+    field = canonical_field(light(read_frame(image.path)), um_per_px=um_per_px)
     candidates = finder.candidates(field.to_uint8())
     candidates[:, [0, 2]] = np.clip(candidates[:, [0, 2]], 0, field.width)
     candidates[:, [1, 3]] = np.clip(candidates[:, [1, 3]], 0, field.height)
@@ -289,13 +300,10 @@ def _count_metrics(
     rng: np.random.Generator,
     rounds: int,
 ) -> list[Metric]:
-    point = points["rbc"]
-    expected, labelled = [], []
-    for item in items:
-        red = (item.candidates[:, 5] == 0) & item.interior_candidates
-        expected.append(float(calibrate(item.candidates[red, 4], point).sum()))
-        labelled.append(float(((item.label_kinds == 0) & item.interior_labels).sum()))
-    ours, theirs = np.array(expected), np.array(labelled)
+    ours = expected_red_cells(items, points)
+    theirs = np.array(
+        [float(((item.label_kinds == 0) & item.interior_labels).sum()) for item in items]
+    )
     enough = theirs >= 3
     total = float(ours.sum() / max(1.0, theirs.sum()) - 1)
     drawn = []
@@ -321,15 +329,72 @@ def _count_metrics(
         ),
     ]
     if enough.any():
+        low, high = _interval(
+            [
+                float(np.median(relative[rng.integers(0, len(relative), len(relative))]))
+                for _ in range(rounds)
+            ]
+        )
         made.append(
             Metric(
                 name="interior rbc count, median relative error of a field",
                 source=source,
                 value=float(np.median(relative)),
+                low=low,
+                high=high,
                 images=int(enough.sum()),
             )
         )
     return made
+
+
+def measure_lights(
+    images: Sequence[LabelledImage],
+    finder: CellFinder,
+    plain: Sequence[Examined],
+    points: dict[str, KindOperatingPoint],
+) -> list[Metric]:
+    """What other lights change, by source: mAP50, and the interior red count in total.
+
+    plain: the images examined as they are; images whose mAP50 or count changes for the better
+    count with their sign.
+    """
+    out: list[Metric] = []
+    sources = sorted({item.source for item in plain})
+    for name, light in LIGHTS.items():
+        changed = examine(images, finder, light=light)
+        for source in sources:
+            before = [item for item in plain if item.source == source]
+            after = [item for item in changed if item.source == source]
+            precision = _average_precisions(after)["mAP50"] - _average_precisions(before)["mAP50"]
+            ours, theirs = (
+                expected_red_cells(after, points).sum(),
+                expected_red_cells(before, points).sum(),
+            )
+            for what, value in (
+                ("change of mAP50", precision),
+                ("relative change of the interior rbc count", ours / max(1.0, theirs) - 1),
+            ):
+                out.append(
+                    Metric(
+                        name=f"{name}: {what}",
+                        source=source,
+                        value=float(value),
+                        images=len(before),
+                    )
+                )
+    return out
+
+
+def expected_red_cells(
+    items: Sequence[Examined], points: dict[str, KindOperatingPoint]
+) -> NDArray[np.float64]:
+    """Expected number of red cells in the interior of each field, float64 (n,)."""
+    out = []
+    for item in items:
+        red = (item.candidates[:, 5] == 0) & item.interior_candidates
+        out.append(float(calibrate(item.candidates[red, 4], points["rbc"]).sum()))
+    return np.array(out)
 
 
 def _interval(drawn: Sequence[float]) -> tuple[float | None, float | None]:

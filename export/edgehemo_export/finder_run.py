@@ -15,8 +15,9 @@ from edgehemo.version import __version__
 from edgehemo_export.architectures import FINDER_MULTIPLE, CellFinderConfig, CellFinderNet
 from edgehemo_export.canonical_set import prepare_all
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.datasets import LabelledImage, read_data_root
+from edgehemo_export.datasets import LabelledImage, read_data_root, relabelled
 from edgehemo_export.envelope import training_envelope
+from edgehemo_export.export_subject import ExportSubject
 from edgehemo_export.finder_evaluation import (
     Examined,
     TorchRunner,
@@ -24,7 +25,9 @@ from edgehemo_export.finder_evaluation import (
     examine,
     fit_operating_points,
     measure,
+    measure_lights,
 )
+from edgehemo_export.finder_export import finder_subject
 from edgehemo_export.finder_training import FinderTrainingConfig, read_config, train_finder
 from edgehemo_export.model_card import finder_card
 from edgehemo_export.simulated_set import SOURCE as SIMULATED
@@ -33,13 +36,15 @@ from edgehemo_export.splits import SPLIT_NAME, Part, part_of
 from edgehemo_export.tasks import Evaluation
 from edgehemo_export.training_loop import Progress
 
-__all__ = ["card", "evaluate", "read_config", "run_training"]
+__all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
 TASK = "cell_finder"
 LICENCES = {
     "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT",
     "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
     "txl_raabin": "TXL-PBC crops of Raabin-WBC, MIT",
+    "chula_rbc12": "Chula RBC-12 (Chula-PIC-Lab), MIT, boxes of this project at its points",
+    "anerbc": "AneRBC (Shahzad et al. 2024), CC BY 4.0, boxes of this project from its masks",
     SIMULATED: "the simulated microscope of this project, CBC panels after AneRBC (CC BY 4.0)",
 }
 
@@ -61,7 +66,7 @@ def run_training(
     show_progress: bool = False,
 ) -> Checkpoint:
     """Read, train, set the operating points on the tune part; the test part is not looked at."""
-    images = read_data_root(data)
+    images = without(read_data_root(data), leave_out)
     cache = work / "cache"
     training = images_of(images, "train")
     examples = prepare_all(training, cache, progress=show_progress)
@@ -81,13 +86,14 @@ def run_training(
         initial=None if initial is None else initial.weights,
         progress=progress,
     )
-    tune = images_of(images, "tune")
+    tune = judged(images_of(images, "tune"))
     finder = bare_finder(TorchRunner(net), FINDER_MULTIPLE)
     points = fit_operating_points(examine(tune, finder), complete_in(tune))
     sources = sorted({example.source for example in examples})
     record: dict[str, Any] = {
         "configuration": config.model_dump(),
-        "initialised_from": None if initial is None else initial.record.get("run"),
+        "initialised_from": None if initial is None else _origin(initial),
+        "left_out": leave_out,
         "split": SPLIT_NAME,
         "images": {
             source: sum(example.source == source for example in examples) for source in sources
@@ -105,6 +111,27 @@ def run_training(
         },
     }
     return Checkpoint(TASK, dict(net.state_dict()), record)
+
+
+def without(images: Sequence[LabelledImage], left_out: str | None) -> list[LabelledImage]:
+    """The images of all sources but one; UsageError where there is no such source."""
+    sources = sorted({image.source for image in images})
+    if left_out is not None and left_out not in sources:
+        raise UsageError(
+            f"--leave-out {left_out}: no such source here; there are {', '.join(sources)}"
+        )
+    return [image for image in images if image.source != left_out]
+
+
+def judged(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """Images that can say how good a finder is: all cells of a kind or more are labelled."""
+    return [image for image in images if image.complete]
+
+
+def _origin(initial: Checkpoint) -> dict[str, Any]:
+    """What a run's first weights were trained on."""
+    known = ("images", "left_out", "steps", "run", "initialised_from")
+    return {key: initial.record.get(key) for key in known}
 
 
 def complete_in(images: Sequence[LabelledImage]) -> Callable[[Examined, str], bool]:
@@ -129,10 +156,30 @@ def operating_points(checkpoint: Checkpoint) -> dict[str, KindOperatingPoint]:
 
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
-    """Metrics on one part of the split, by source, the device's way."""
-    images = images_of(read_data_root(data), part)
+    """Metrics on one part of the split, by source, the device's way, and under other lights.
+
+    A source that was left out of training is measured alone and whole: it has no parts.
+    """
+    images = judged(read_data_root(data))
+    left_out = checkpoint.record.get("left_out")
+    if left_out is None:
+        images = images_of(images, part)
+    else:
+        images = [image for image in images if image.source == left_out]
+    images += relabelled(images)
+    if not images:
+        raise UsageError(f"{data} holds no labelled image to evaluate on")
     finder = bare_finder(TorchRunner(finder_net(checkpoint)), FINDER_MULTIPLE)
-    return Evaluation(measure(examine(images, finder), operating_points(checkpoint)))
+    points = operating_points(checkpoint)
+    plain = examine(images, finder)
+    return Evaluation(
+        measure(plain, points) + measure_lights(images, finder, plain, points),
+    )
+
+
+def export_subject(checkpoint: Checkpoint) -> ExportSubject:
+    """What the exporter needs to know of a trained finder."""
+    return finder_subject(checkpoint, finder_net(checkpoint), operating_points(checkpoint))
 
 
 def card(checkpoint: Checkpoint) -> str:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from types import MappingProxyType
 
 import cv2
 import numpy as np
@@ -14,12 +15,22 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgehemo.cells.maps import KINDS_IN_MAPS, STRIDE
+from edgehemo.cells.records import CellKind
 from edgehemo.field import CELL_DIAMETER_PX, CLEAR_FIELD_CODE, UINT8_PER_TRANSMITTANCE
-from edgehemo_export.canonical_set import MIN_VISIBLE_SHARE, CanonicalExample
+from edgehemo_export.canonical_set import (
+    CUT,
+    KNOWN,
+    MIN_VISIBLE_SHARE,
+    UNKNOWN,
+    CanonicalExample,
+)
 from edgehemo_export.configuration import Configuration
 
 # A place within this share of a box's size around its centre learns the box as well.
 CENTRE_SPREAD = 0.11
+# How much the sliver of a red cell, or stain that the border cuts, weighs as "no white cell, no
+# platelet": not in full, since a platelet may lie there unlabelled.
+CUT_WEIGHT = 0.5
 
 _LN10 = math.log(10.0)
 
@@ -35,9 +46,12 @@ class SampleOptions(Configuration):
 
 @dataclass(frozen=True)
 class Batch:
-    """codes: uint8 (n, s, s, 3). heat: float32 (n, kinds, s/4, s/4). known: float32, same shape as
-    heat, 0 where the truth is unknown. box: float32 (n, 4, s/4, s/4) as coded in the maps; weight:
-    float32 (n, 1, s/4, s/4), how much each place learns its box."""
+    """A batch of crops with their target maps.
+
+    codes: uint8 (n, s, s, 3). heat: float32 (n, kinds, s/4, s/4). known: float32, same shape, how
+    much a place without a cell weighs: 0 where the truth is unknown. box: float32 (n, 4, s/4, s/4)
+    as coded in the maps. weight: float32 (n, 1, s/4, s/4), how much each place learns its box.
+    """
 
     codes: Tensor
     heat: Tensor
@@ -49,7 +63,7 @@ class Batch:
 def crop(
     example: CanonicalExample, options: SampleOptions, rng: np.random.Generator
 ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.intp], NDArray[np.uint8]]:
-    """A varied crop: codes (s, s, 3), boxes, kinds, unknown uint8 (s, s); padded with clear field.
+    """A varied crop: codes (s, s, 3), boxes, kinds, doubt uint8 (s, s); padded with clear field.
 
     The padding is unknown too: what lies beyond a picture's border is not background.
     """
@@ -78,12 +92,12 @@ def crop(
     flags = cv2.INTER_LINEAR
     pad = (CLEAR_FIELD_CODE,) * 3
     codes = cv2.warpAffine(example.codes, index_matrix, (side, side), flags=flags, borderValue=pad)
-    unknown = cv2.warpAffine(
-        example.unknown.astype(np.uint8),
+    doubt = cv2.warpAffine(
+        example.doubt,
         index_matrix,
         (side, side),
         flags=cv2.INTER_NEAREST,
-        borderValue=1,
+        borderValue=UNKNOWN,
     )
     boxes = example.boxes
     points = np.stack([boxes[:, [0, 1]], boxes[:, [2, 3]]], axis=1) @ linear.T + offset
@@ -96,22 +110,33 @@ def crop(
     area = np.prod(np.maximum(1e-3, moved[:, 2:] - moved[:, :2]), axis=1)
     seen = np.prod(np.maximum(0, clipped[:, 2:] - clipped[:, :2]), axis=1) / area
     keep = seen >= MIN_VISIBLE_SHARE
-    for x0, y0, x1, y1 in clipped[(seen > 0) & ~keep]:
+    for i in np.flatnonzero((seen > 0) & ~keep):
         # A sliver of a cell is neither asked for nor held against the finder.
-        unknown[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))] = 1
+        x0, y0, x1, y1 = clipped[i]
+        code = CUT if KINDS_IN_MAPS[example.kinds[i]] == "rbc" else UNKNOWN
+        sliver = doubt[int(y0) : int(np.ceil(y1)), int(x0) : int(np.ceil(x1))]
+        np.maximum(sliver, np.uint8(code), out=sliver)
     return (
         np.asarray(codes, dtype=np.uint8),
         clipped[keep],
         example.kinds[keep],
-        np.asarray(unknown, dtype=np.uint8),
+        np.asarray(doubt, dtype=np.uint8),
     )
 
 
 def targets(
-    boxes: NDArray[np.float32], kinds: NDArray[np.intp], unknown: NDArray[np.uint8]
+    boxes: NDArray[np.float32],
+    kinds: NDArray[np.intp],
+    doubt: NDArray[np.uint8],
+    complete: frozenset[CellKind],
+    doubt_weight: float,
 ) -> tuple[NDArray[np.float32], ...]:
-    """heat (kinds, r, c), known (kinds, r, c), box (4, r, c), weight (1, r, c), all float32."""
-    rows, columns = unknown.shape[0] // STRIDE, unknown.shape[1] // STRIDE
+    """heat (kinds, r, c), known (kinds, r, c), box (4, r, c), weight (1, r, c), all float32.
+
+    Doubtful stain counts as background in full for the kinds that are labelled completely, for
+    the others by ``doubt_weight``.
+    """
+    rows, columns = doubt.shape[0] // STRIDE, doubt.shape[1] // STRIDE
     heat = np.zeros((len(KINDS_IN_MAPS), rows, columns), np.float32)
     coded = np.zeros((4, rows, columns), np.float32)
     weight = np.zeros((1, rows, columns), np.float32)
@@ -142,12 +167,22 @@ def targets(
         coded[2][window][better] = np.log(wide * STRIDE / CELL_DIAMETER_PX)
         coded[3][window][better] = np.log(tall * STRIDE / CELL_DIAMETER_PX)
         weight[0][window][better] = bump[better]
-    free = 1.0 - cv2.resize(unknown, (columns, rows), interpolation=cv2.INTER_AREA).astype(
-        np.float32
-    ).clip(0, 1)
-    known = np.repeat(np.where(free > 0.5, 1.0, 0.0).astype(np.float32)[None], len(heat), axis=0)
+    seen = _mostly(doubt < UNKNOWN, columns, rows)
+    sure = _mostly(doubt == KNOWN, columns, rows)
+    cut = _mostly(doubt == CUT, columns, rows)
+    known = np.empty_like(heat)
+    for index, kind in enumerate(KINDS_IN_MAPS):
+        other = 1.0 if kind in complete else doubt_weight
+        of_cut = 0.0 if kind == "rbc" else CUT_WEIGHT
+        known[index] = np.select([~seen, sure, cut], [0.0, 1.0, of_cut], other)
     known[heat > 0.3] = 1.0
     return heat, known, coded, weight
+
+
+def _mostly(mask: NDArray[np.bool_], columns: int, rows: int) -> NDArray[np.bool_]:
+    """True for the places of the map of which over half is in the mask."""
+    share = cv2.resize(mask.astype(np.float32), (columns, rows), interpolation=cv2.INTER_AREA)
+    return np.asarray(share > 0.5, dtype=np.bool_)
 
 
 def draw_batch(
@@ -156,13 +191,19 @@ def draw_batch(
     size: int,
     options: SampleOptions,
     rng: np.random.Generator,
+    doubt_weights: Mapping[str, float] = MappingProxyType({}),
 ) -> Batch:
-    """A batch of crops; ``chances`` is the probability of each example."""
+    """A batch of crops; ``chances`` is the probability of each example.
+
+    doubt_weights: by source, how much doubtful stain weighs as background, 0 where not named.
+    """
     chosen = rng.choice(len(examples), size=size, p=chances)
     parts: list[tuple[NDArray[np.float32] | NDArray[np.uint8], ...]] = []
     for i in chosen:
-        codes, boxes, kinds, unknown = crop(examples[int(i)], options, rng)
-        parts.append((codes, *targets(boxes, kinds, unknown)))
+        example = examples[int(i)]
+        codes, boxes, kinds, doubt = crop(example, options, rng)
+        weight = doubt_weights.get(example.source, 0.0)
+        parts.append((codes, *targets(boxes, kinds, doubt, example.complete, weight)))
     tensors = [torch.from_numpy(np.stack(store)) for store in zip(*parts, strict=True)]
     return Batch(*tensors)
 

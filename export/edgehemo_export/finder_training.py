@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor, nn
 
 from edgehemo.cells.maps import KINDS_IN_MAPS, STRIDE
@@ -39,12 +40,15 @@ class SimulatedOptions(Configuration):
 class FinderTrainingConfig(TaskConfiguration):
     """Everything that decides a run; read from TOML, stored in the checkpoint.
 
-    source_shares: share of the samples drawn from each source. box_loss_weight: of the boxes
+    source_shares: share of the samples drawn from each source. doubt_weights: by source, how much
+    stain without a box weighs as background where not every cell has a box: a little ranks what
+    labellers leave out below the rest without suppressing it. box_loss_weight: of the boxes
     beside the score maps.
     """
 
     box_loss_weight: float
     source_shares: dict[str, float]
+    doubt_weights: dict[str, float] = Field(default_factory=dict)
     crop: SampleOptions = SampleOptions()
     model: CellFinderConfig = CellFinderConfig()
     simulated: SimulatedOptions = SimulatedOptions()
@@ -129,7 +133,10 @@ class FinderTask:
         self, size: int, rng: np.random.Generator, generator: torch.Generator
     ) -> tuple[Batch, Tensor]:
         """The crops' targets, and their recoloured pictures float32 (n, 3, h, w)."""
-        drawn = draw_batch(self._examples, self._chances, size, self._config.crop, rng)
+        config = self._config
+        drawn = draw_batch(
+            self._examples, self._chances, size, config.crop, rng, config.doubt_weights
+        )
         return drawn, vary_colour(drawn.codes, generator)
 
     def loss(

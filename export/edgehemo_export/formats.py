@@ -1,27 +1,75 @@
-"""The one table of artefact formats: it drives the command line, its help, and the tests."""
+"""The one table of artefact formats: it drives the command line, its help, the export, the tests.
+
+What runs a format on the device is in `edgehemo.inference.RUNTIMES`; this adds what writes it.
+Nothing here imports PyTorch: what is unsupported is refused before it is loaded.
+"""
 
 from __future__ import annotations
 
 import difflib
+import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgehemo.bundle import ArtefactFormat, Precision
-from edgehemo.errors import UsageError
+from edgehemo.errors import MissingDependencyError, UsageError
+from edgehemo.inference import RUNTIMES, RuntimeFacts
+
+ALL_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
 
 @dataclass(frozen=True)
 class ExportFormat:
-    """One format: its file suffix, the precisions this version writes, and what runs it."""
+    """One format as it is written.
+
+    precisions: those this version writes. calibrators: of int8; the one that follows PyTorch best
+    on kept-out inputs is taken. spare_calibrators: slower ones that accuracy control adds.
+    host_modules: what writing and verifying it imports. fixed_size: whether an artefact takes one
+    size only, where the model leaves it free.
+    """
 
     name: ArtefactFormat
-    suffix: str
     precisions: tuple[Precision, ...]
-    runtime_package: str
+    calibrators: tuple[str, ...]
+    host_modules: tuple[str, ...]
+    spare_calibrators: tuple[str, ...] = ()
+    fixed_size: bool = False
+
+    @property
+    def runtime(self) -> RuntimeFacts:
+        """What runs it on a device."""
+        return RUNTIMES[self.name]
+
+    @property
+    def suffix(self) -> str:
+        return self.runtime.suffix
+
+    def needs_calibration(self, precision: Precision) -> bool:
+        return precision == "int8"
 
 
 FORMATS: tuple[ExportFormat, ...] = (
-    ExportFormat("onnx", ".onnx", ("fp32", "int8"), "onnxruntime"),
+    ExportFormat(
+        "onnx",
+        ALL_PRECISIONS,
+        ("minmax", "percentile"),
+        ("onnx", "onnxscript", "onnxruntime"),
+        spare_calibrators=("entropy",),
+    ),
+    ExportFormat(
+        "openvino",
+        ALL_PRECISIONS,
+        ("minmax", "mean_minmax"),
+        ("onnx", "onnxscript", "openvino", "nncf"),
+        spare_calibrators=("quantile",),
+    ),
+    ExportFormat(
+        "tflite",
+        ALL_PRECISIONS,
+        ("minmax",),
+        ("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
+        fixed_size=True,
+    ),
 )
 
 
@@ -41,19 +89,23 @@ def chosen_formats(names: Sequence[str]) -> tuple[ExportFormat, ...]:
 
 
 def chosen_precisions(*, int8: bool, fp16: bool, fp32: bool) -> tuple[Precision, ...]:
-    """The precisions asked for; int8 where none is. UsageError for one that no format has."""
-    asked: list[Precision] = []
-    if int8 or not (fp16 or fp32):
-        asked.append("int8")
-    if fp16:
-        asked.append("fp16")
-    if fp32:
-        asked.append("fp32")
-    possible = {precision for item in FORMATS for precision in item.precisions}
-    for precision in asked:
-        if precision not in possible:
-            raise UsageError(
-                f"this version writes no {precision} artefacts; choose from "
-                + ", ".join(f"--{name}" for name in sorted(possible))
+    """The precisions asked for, fp32 first; int8 where none is."""
+    asked = {"fp32": fp32, "fp16": fp16, "int8": int8 or not (fp16 or fp32)}
+    return tuple(precision for precision in ALL_PRECISIONS if asked[precision])
+
+
+def refuse_unsupported(formats: Sequence[ExportFormat], precisions: Sequence[Precision]) -> None:
+    """UsageError for a precision that a format has not, MissingDependencyError for its tools."""
+    for item in formats:
+        for precision in precisions:
+            if precision not in item.precisions:
+                raise UsageError(
+                    f"{item.name} has no {precision} artefacts; choose from "
+                    + ", ".join(f"--{name}" for name in item.precisions)
+                )
+        missing = [name for name in item.host_modules if importlib.util.find_spec(name) is None]
+        if missing:
+            raise MissingDependencyError(
+                f"writing {item.name} needs {', '.join(missing)}: "
+                'pip install "edgehemo[host]", or choose another --format'
             )
-    return tuple(asked)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
+from typing import Any
+
 from edgehemo_export.checkpoints import Checkpoint
 
 
@@ -19,12 +23,18 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "",
         "## Made by",
         "",
-        "    edgehemo train cell-finder --data DATA --out cell_finder.safetensors",
-        "    edgehemo evaluate cell_finder.safetensors --data DATA --save",
+        "    edgehemo train cell-finder --data DATA --out cell_finder.safetensors --config FILE "
+        "[--init EARLIER]",
+        "    edgehemo evaluate cell_finder.safetensors --data DATA --save [--left-out RUN]",
+        "",
+        "FILE holds the configuration below; EARLIER is the checkpoint of the line above it.",
+        "",
+        *_lineage(record),
         "",
         f"edgehemo {record['run']['software_version']}, torch {record['run']['torch']}, "
-        f"{record['steps']} steps of {configuration['batch_size']} crops, "
-        f"{record['seconds'] / 60:.0f} minutes, seed {configuration['seed']}.",
+        f"seed {configuration['loop']['seed']}. Configuration:",
+        "",
+        "    " + json.dumps(configuration, sort_keys=True),
         "",
         "## Data",
         "",
@@ -41,7 +51,14 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "",
         "Scale estimated from the image as on the device; intervals are 95 % bootstrap over "
         "images. BCCD lacks boxes for many red cells in clumps and at borders, so its red-cell "
-        "figures understate precision and overstate counts.",
+        "figures as published understate precision and overstate counts; `bccd, relabelled` are "
+        "the same fields with the boxes that a model-assisted pass added. The proposals came from "
+        "an earlier checkpoint of this finder and were looked through picture by picture, so that "
+        "a cell which it and the labellers both missed is missing there too. A source marked as "
+        "left out was measured, all its images, with a finder that was never trained on it: an "
+        "earlier stage of this one, or one trained for that figure alone. The boxes of Chula "
+        "RBC-12 were drawn by the first stage of this finder at the published points: precision "
+        "there says that the right cells are found, not how well their boxes fit.",
         "",
         "| source | metric | value | 95 % interval | images |",
         "|---|---|---|---|---|",
@@ -62,3 +79,17 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _lineage(record: Mapping[str, Any]) -> list[str]:
+    """One line a run that these weights went through, the first one first."""
+    runs: list[Mapping[str, Any]] = []
+    run: Mapping[str, Any] | None = record
+    while run is not None and run.get("images") is not None:
+        runs.append(run)
+        run = run.get("initialised_from")
+    lines = []
+    for number, item in enumerate(reversed(runs), 1):
+        images = ", ".join(f"{source} {count}" for source, count in item["images"].items())
+        lines.append(f"{number}. {item['steps']} steps on {images}")
+    return lines

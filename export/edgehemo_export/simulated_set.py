@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +15,17 @@ from edgehemo.simulation.field import SimulatedField, simulate_field
 from edgehemo.simulation.panels import draw_panel
 from edgehemo.simulation.parameters import randomised_parameters
 from edgehemo.version import __version__
-from edgehemo_export.canonical_set import CanonicalExample
+from edgehemo_export.canonical_set import (
+    KNOWN,
+    MIN_VISIBLE_SHARE,
+    UNKNOWN,
+    CanonicalExample,
+)
 
 SOURCE = "simulated"
 # From 100x oil on a common camera to the low magnification of AneRBC.
 UM_PER_PX_RANGE = (0.12, 0.40)
-CACHE_VERSION = 1
+CACHE_VERSION = 3
 
 
 def simulated_examples(
@@ -47,7 +53,8 @@ def simulated_example(index: int, *, side_px: int, seed: int) -> CanonicalExampl
         codes=field.to_uint8(),
         boxes=(boxes / np.array([across, down, across, down])).astype(np.float32),
         kinds=kinds,
-        unknown=~field.valid,
+        doubt=np.where(field.valid, KNOWN, UNKNOWN).astype(np.uint8),
+        complete=frozenset(CELL_KINDS),
     )
 
 
@@ -73,8 +80,6 @@ def simulated_field(index: int, *, side_px: int, seed: int) -> tuple[SimulatedFi
 
 def labels_of(made: SimulatedField) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
     """Boxes clipped to the frame, px, and kinds, of every cell of which enough is inside."""
-    from edgehemo_export.canonical_set import MIN_VISIBLE_SHARE
-
     boxes, kinds = [], []
     width, height = made.frame.width, made.frame.height
     for cell in made.truth.cells:
@@ -102,13 +107,15 @@ def _cached(index: int, side_px: int, seed: int, cache: Path | None) -> Canonica
                 codes=stored["codes"],
                 boxes=stored["boxes"],
                 kinds=stored["kinds"],
-                unknown=stored["unknown"],
+                doubt=stored["doubt"],
+                complete=frozenset(CELL_KINDS),
             )
     made = simulated_example(index, side_px=side_px, seed=seed)
     cache.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".part.npz")
+    # Processes under torchrun may write the same example at once.
+    temporary = path.with_suffix(f".{os.getpid()}.part.npz")
     np.savez_compressed(
-        temporary, codes=made.codes, boxes=made.boxes, kinds=made.kinds, unknown=made.unknown
+        temporary, codes=made.codes, boxes=made.boxes, kinds=made.kinds, doubt=made.doubt
     )
     temporary.replace(path)
     return made

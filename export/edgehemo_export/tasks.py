@@ -90,6 +90,15 @@ class Task:
 
 TASKS: tuple[Task, ...] = (
     Task("cell-finder", "cell_finder", "finder_run", "finds red cells, white cells, platelets"),
+    Task("nucleated", "nucleated", "nucleated_run", "names nucleated cells and platelets"),
+    Task("morphology", "morphology", "morphology_run", "names the thirteen types of red cells"),
+    Task(
+        "field-estimator",
+        "field_estimator",
+        "estimator_run",
+        "reads what tiles hold of haemoglobin, volume and red cells",
+    ),
+    Task("anaemia-screen", "anaemia_screen", "screen_run", "calls fields anaemia-like or not"),
 )
 BY_NAME: Mapping[str, Task] = {task.name: task for task in TASKS}
 BY_TASK: Mapping[str, Task] = {task.task: task for task in TASKS}

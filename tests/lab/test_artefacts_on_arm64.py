@@ -17,7 +17,8 @@ import pytest
 from edgehemo.inference import RUNTIMES
 from tests.lab import guest
 
-pytestmark = [pytest.mark.lab, pytest.mark.host]
+# Building the root and booting an emulated processor take minutes.
+pytestmark = [pytest.mark.lab, pytest.mark.host, pytest.mark.timeout(3000)]
 torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 pytest.importorskip("litert_torch", reason='needs pip install "edgehemo[host]"')
 

@@ -1,0 +1,240 @@
+"""Types of the cells that the finder found, through the bundle's classifiers.
+
+A cell is named when exactly one class's probability reaches its conformal threshold, and that
+class is a type; every other cell is `uncertain`, for a person to name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.cells.crops import crops_at
+from edgehemo.cells.records import UNCERTAIN, Cell, CellKind, FieldCells
+from edgehemo.errors import BundleError
+from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.inference import Runner, open_model
+
+if TYPE_CHECKING:
+    from edgehemo.bundle import ArtefactFormat, Bundle, ModelEntry, ModelTask, Precision
+
+# Which model names which of the finder's kinds. Platelets are among the nucleated model's classes.
+TASK_OF_KIND: Mapping[CellKind, ModelTask] = {
+    "rbc": "morphology",
+    "wbc": "nucleated",
+    "platelet": "nucleated",
+}
+# Crops of one run where the graph leaves their number free: bounds memory, and keeps the layers'
+# maps of a batch in the processor's cache.
+MAX_BATCH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What classifiers say of n cells.
+
+    names: a type each or `uncertain`. scores: float32 (n,), the probability of that type, of the
+    likeliest type where uncertain.
+    """
+
+    names: tuple[str, ...]
+    scores: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a classifier says of one picture.
+
+    type: the likeliest class, None where that is none of the model's types. score: its
+    probability. certain: the conformal rule names it. candidates: every class that reaches its
+    threshold. probabilities: of the types; rejected: of being none of them.
+    """
+
+    type: str | None
+    score: float
+    certain: bool
+    candidates: tuple[str, ...]
+    probabilities: dict[str, float]
+    rejected: float
+
+
+class CellClassifier:
+    """One loaded classifier; make one with `open_classifier`."""
+
+    def __init__(self, runner: Runner, entry: ModelEntry, *, batch: int | None = None) -> None:
+        """batch: how many crops the graph takes at once, None where it is free."""
+        spec = entry.input
+        if spec.height_px is None or spec.width_px != spec.height_px or spec.um_per_px is None:
+            raise BundleError(
+                f"{entry.name}: a classifier needs square crops of a fixed size and scale; "
+                "export the bundle again"
+            )
+        self.runner = runner
+        self.entry = entry
+        self.side_px = spec.height_px
+        self.um_per_px = spec.um_per_px
+        self.types = tuple(name for name in entry.classes if name not in entry.rejects)
+        self._batch = batch
+        self._is_type = np.array([name not in entry.rejects for name in entry.classes])
+        rule = entry.conformal
+        # A class without a threshold of its own is never in the set.
+        self._thresholds = (
+            np.array([rule.thresholds.get(name, np.inf) for name in entry.classes])
+            if rule is not None
+            else None
+        )
+
+    def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 (n, classes) of crops uint8 (n, side, side, 3), canonical codes."""
+        found = [np.zeros((0, len(self.entry.classes)), np.float32)]
+        size = self._batch or MAX_BATCH
+        for start in range(0, len(crops), size):
+            part = crops[start : start + size]
+            held = len(part)
+            if self._batch is not None and held < size:
+                part = np.concatenate([part, np.repeat(part[-1:], size - held, axis=0)])
+            found.append(self.runner.run(np.ascontiguousarray(part))[:held])
+        return np.concatenate(found)
+
+    def named(self, probabilities: NDArray[np.float32]) -> Naming:
+        """Types by the conformal rule; the likeliest class where the bundle holds no rule."""
+        likeliest = probabilities.argmax(axis=1)
+        if self._thresholds is None:
+            chosen, sure = likeliest, self._is_type[likeliest]
+        else:
+            reached = probabilities >= self._thresholds
+            chosen = reached.argmax(axis=1)
+            sure = (reached.sum(axis=1) == 1) & self._is_type[chosen]
+        of_types = np.where(self._is_type, probabilities, -1.0)
+        scores = np.where(
+            sure, probabilities[np.arange(len(chosen)), chosen], of_types.max(axis=1, initial=0.0)
+        )
+        names = tuple(
+            self.entry.classes[index] if certain else UNCERTAIN
+            for index, certain in zip(chosen.tolist(), sure.tolist(), strict=True)
+        )
+        return Naming(names, scores.astype(np.float32))
+
+    def verdict(self, probabilities: NDArray[np.float32]) -> Verdict:
+        """All there is to say of one picture, from its float32 (classes,) probabilities."""
+        classes, rejects = self.entry.classes, self.entry.rejects
+        by_name = dict(zip(classes, probabilities.tolist(), strict=True))
+        rejected = sum(by_name[name] for name in rejects)
+        types = {name: by_name[name] for name in self.types}
+        best = max(types, key=types.__getitem__)
+        naming = self.named(probabilities[None])
+        is_type = types[best] >= rejected
+        candidates: tuple[str, ...] = (best,) if is_type else ()
+        if self._thresholds is not None:
+            reached = (probabilities >= self._thresholds).tolist()
+            candidates = tuple(name for name, into in zip(classes, reached, strict=True) if into)
+        return Verdict(
+            type=best if is_type else None,
+            score=types[best] if is_type else rejected,
+            certain=is_type and naming.names[0] == best,
+            candidates=candidates,
+            probabilities=types,
+            rejected=rejected,
+        )
+
+    def of_cells(
+        self, codes: NDArray[np.uint8], centres: NDArray[np.float32]
+    ) -> NDArray[np.float32]:
+        """float32 (n, classes) of the cells at ``centres`` (n, 2), x y in canonical px.
+
+        codes: uint8 (h, w, 3), `CanonicalField.to_uint8`. Crops are cut batch by batch.
+        """
+        found = [np.zeros((0, len(self.entry.classes)), np.float32)]
+        size = self._batch or MAX_BATCH
+        for start in range(0, len(centres), size):
+            crops = crops_at(
+                codes,
+                centres[start : start + size],
+                self.side_px,
+                field_px_per_crop_px=self.um_per_px / CANONICAL_UM_PER_PX,
+            )
+            found.append(self.probabilities(crops))
+        return np.concatenate(found)
+
+
+@dataclass(frozen=True, slots=True)
+class CellTyper:
+    """The classifiers of a bundle, by task; without one a kind's cells stay as they were found."""
+
+    classifiers: Mapping[ModelTask, CellClassifier]
+
+    def typed(self, field: CanonicalField, found: FieldCells) -> FieldCells:
+        """The cells of a field with their types."""
+        groups: dict[ModelTask, list[int]] = {}
+        for index, cell in enumerate(found.cells):
+            task = TASK_OF_KIND[cell.kind]
+            if task in self.classifiers:
+                groups.setdefault(task, []).append(index)
+        if not groups:
+            return found
+        codes = field.to_uint8()
+        cells = list(found.cells)
+        for task, indices in groups.items():
+            classifier = self.classifiers[task]
+            centres = _centres([cells[index] for index in indices], field)
+            naming = classifier.named(classifier.of_cells(codes, centres))
+            for index, name, score in zip(
+                indices, naming.names, naming.scores.tolist(), strict=True
+            ):
+                cell = cells[index]
+                cells[index] = Cell(
+                    cell.kind, cell.x0, cell.y0, cell.x1, cell.y1, cell.score, name, score
+                )
+        return replace(found, cells=tuple(cells))
+
+
+def _centres(cells: Sequence[Cell], field: CanonicalField) -> NDArray[np.float32]:
+    """Centres in canonical px, float32 (n, 2), x y."""
+    across, down = field.frame_px_per_canonical_px
+    centres = np.array([cell.centre for cell in cells], dtype=np.float32)
+    centres /= np.array([across, down], np.float32)
+    return centres
+
+
+def open_classifier(
+    bundle: Bundle,
+    task: ModelTask,
+    *,
+    threads: int,
+    runtime: ArtefactFormat = "onnx",
+    precision: Precision | None = None,
+) -> CellClassifier:
+    """Open the bundle's classifier for a task.
+
+    Raises BundleError where the bundle has none, or none for the runtime.
+    """
+    artefact, runner = open_model(
+        bundle, task, threads=threads, runtime=runtime, precision=precision
+    )
+    entry = bundle.model(task)
+    spec = entry.input_of(artefact)
+    batch = runner.input_shape[0]
+    return CellClassifier(runner, entry.model_copy(update={"input": spec}), batch=batch)
+
+
+def open_cell_typer(
+    bundle: Bundle,
+    *,
+    threads: int,
+    runtime: ArtefactFormat = "onnx",
+    precision: Precision | None = None,
+) -> CellTyper:
+    """Open what classifiers the bundle holds; it may hold none."""
+    tasks = dict.fromkeys(task for task in TASK_OF_KIND.values() if bundle.has(task))
+    return CellTyper(
+        {
+            task: open_classifier(
+                bundle, task, threads=threads, runtime=runtime, precision=precision
+            )
+            for task in tasks
+        }
+    )

@@ -1,0 +1,187 @@
+"""Whole samples of the simulated microscope, read as a screening reads them.
+
+The camera, the canonical field with its scale from the red cells, the quality checks and the
+physical indices are the device's own; what the networks see is kept, so that several can be
+compared on the very same fields.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
+from edgehemo.errors import FieldError
+from edgehemo.estimate.indices import field_indices
+from edgehemo.estimate.network import FieldNetworks
+from edgehemo.estimate.pooling import pool
+from edgehemo.estimate.records import FieldIndices, SampleIndices
+from edgehemo.field import CanonicalField, canonical_field
+from edgehemo.field_tiles import tiles_of_field
+from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.quality import check_field
+from edgehemo.quality.envelope import envelope_features
+from edgehemo.quality.regions import field_regions
+from edgehemo.simulation.panels import draw_panel
+from edgehemo.simulation.parameters import (
+    FIELD_THICKNESS_SD,
+    SAMPLE_THICKNESS_SD,
+    SimulationParameters,
+    randomised_parameters,
+)
+
+CACHE_VERSION = 1
+DEADLINE_S = 5.0
+# Fields of a sample are looked for among so many times as many places.
+SPARE_PLACES = 1.5
+
+
+@dataclass(frozen=True)
+class SampleField:
+    """One accepted field: tiles uint8 (n, 224, 224, 3) with the share of each that shows smear,
+    its physical indices, and its features for a training envelope."""
+
+    tiles: NDArray[np.uint8]
+    shares: tuple[float, ...]
+    indices: FieldIndices
+    envelope: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SimulatedSample:
+    """reference: what the analyser would say of the drawn blood. refused: fields by quality."""
+
+    reference: dict[Measurand, float]
+    fields: tuple[SampleField, ...]
+    refused: int
+
+    def pooled(self, networks: FieldNetworks | None) -> SampleIndices | None:
+        """The sample's indices with the networks' outputs; None without an accepted field."""
+        if not self.fields:
+            return None
+        return pool([with_outputs(field, networks) for field in self.fields])
+
+
+def with_outputs(field: SampleField, networks: FieldNetworks | None) -> FieldIndices:
+    """A field's indices with what the networks say of it."""
+    if networks is None:
+        return field.indices
+    tiles = [(field.tiles[i : i + 1], share) for i, share in enumerate(field.shares)]
+    return replace(field.indices, model=networks.of_tiles(tiles, np.array(field.envelope)))
+
+
+def simulated_sample(
+    seed: int, *, fields: int, microscope: int | None, cache: Path | None = None
+) -> SimulatedSample:
+    """The sample with this seed on the default simulated microscope, or on the randomised one
+    with this number (its stain, optics, sensor and hand stay, the blood changes)."""
+    path = None if cache is None else _path(cache, seed, fields, microscope)
+    if path is not None and path.is_file():
+        return _loaded(path)
+    options = SimulatedOptions(seed=seed, fields=round(fields * SPARE_PLACES))
+    parameters, panel = None, None
+    if microscope is not None:
+        parameters = microscope_parameters(microscope)
+        # A stream of its own: the slide's first number is the panel's.
+        panel = draw_panel(np.random.default_rng([seed, 77]))
+    read: list[SampleField] = []
+    refused = 0
+    with SimulatedMicroscope(options, parameters=parameters, panel=panel) as camera:
+        blood = camera.panel
+        for index in range(options.fields):
+            if len(read) == fields:
+                break
+            camera.move_to_field(index)
+            made = _field(camera)
+            if made is None:
+                refused += 1
+            else:
+                read.append(made)
+    reference: dict[Measurand, float] = {name: float(getattr(blood, name)) for name in MEASURANDS}
+    sample = SimulatedSample(reference, tuple(read), refused)
+    if path is not None:
+        _store(path, sample)
+    return sample
+
+
+def microscope_parameters(number: int) -> SimulationParameters:
+    """A randomised microscope whose fields vary as fields of one smear do."""
+    drawn = randomised_parameters(np.random.default_rng([20261122, 901, number]))
+    return replace(drawn, smear=replace(drawn.smear, field_thickness_sd=FIELD_THICKNESS_SD))
+
+
+def _field(camera: SimulatedMicroscope) -> SampleField | None:
+    frame = camera.frame(DEADLINE_S)
+    try:
+        field: CanonicalField = canonical_field(frame)
+    except FieldError:
+        return None
+    if not check_field(field, frame).accepted:
+        return None
+    tiles = list(tiles_of_field(field))
+    features = envelope_features(field_regions(field), field.illumination)
+    return SampleField(
+        np.concatenate([tile.codes for tile in tiles]),
+        tuple(tile.share for tile in tiles),
+        field_indices(field),
+        tuple(features.tolist()),
+    )
+
+
+def samples(
+    seeds: Sequence[int], *, fields: int, microscope: int | None, cache: Path | None
+) -> Iterator[SimulatedSample]:
+    """`simulated_sample` for each seed."""
+    for seed in seeds:
+        yield simulated_sample(seed, fields=fields, microscope=microscope, cache=cache)
+
+
+def _path(cache: Path, seed: int, fields: int, microscope: int | None) -> Path:
+    key = f"{CACHE_VERSION}/{seed}/{fields}/{microscope}"
+    key += f"/{SAMPLE_THICKNESS_SD}/{FIELD_THICKNESS_SD}"
+    return cache / f"sample-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
+
+
+def _store(path: Path, sample: SimulatedSample) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    about: dict[str, Any] = {
+        "reference": sample.reference,
+        "refused": sample.refused,
+        "fields": [
+            {
+                "shares": field.shares,
+                "envelope": field.envelope,
+                "indices": asdict(field.indices),
+            }
+            for field in sample.fields
+        ],
+    }
+    temporary = path.with_suffix(".part.npz")
+    arrays: dict[str, Any] = {f"tiles{i}": field.tiles for i, field in enumerate(sample.fields)}
+    np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
+    temporary.replace(path)
+
+
+def _loaded(path: Path) -> SimulatedSample:
+    with np.load(path) as stored:
+        about = json.loads(str(stored["about"]))
+        fields = []
+        for i, item in enumerate(about["fields"]):
+            values = dict(item["indices"])
+            values["single_cell_areas_um2"] = tuple(values["single_cell_areas_um2"])
+            fields.append(
+                SampleField(
+                    stored[f"tiles{i}"],
+                    tuple(item["shares"]),
+                    FieldIndices(**values),
+                    tuple(item["envelope"]),
+                )
+            )
+    return SimulatedSample(about["reference"], tuple(fields), about["refused"])

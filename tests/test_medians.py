@@ -1,0 +1,34 @@
+"""Medians and quantiles against numpy's own."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from numpy.typing import NDArray
+
+from edgehemo.medians import median_of, quantiles_of
+
+VALUES = hnp.arrays(
+    np.float32,
+    hnp.array_shapes(max_dims=2, max_side=40),
+    elements=st.floats(-1000, 1000, width=32),
+)
+
+
+@given(VALUES)
+def test_the_median_is_numpys(values: NDArray[np.float32]) -> None:
+    assert median_of(values) == pytest.approx(float(np.median(values)), rel=1e-5, abs=1e-4)
+
+
+@given(VALUES, st.floats(0, 1))
+def test_quantiles_are_numpys(values: NDArray[np.float32], share: float) -> None:
+    wanted = float(np.quantile(values.astype(np.float64), share))
+    assert quantiles_of(values, (share,))[0] == pytest.approx(wanted, rel=1e-5, abs=1e-3)
+
+
+def test_of_nothing_there_is_none() -> None:
+    nothing = np.zeros(0, np.float32)
+    assert np.isnan(median_of(nothing)) and np.isnan(quantiles_of(nothing, (0.5,))[0])
