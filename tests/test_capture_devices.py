@@ -200,6 +200,7 @@ class FakePicamera2:
     given_format = "RGB888"
     takes_gains = True
     dead = False
+    bare = False
 
     @staticmethod
     def global_camera_info() -> list[dict[str, object]]:
@@ -212,6 +213,16 @@ class FakePicamera2:
             "AnalogueGain": 1.0,
             "ColourGains": (2.0, 2.0),
         }
+        # Control name to its range, as libcamera advertises them.
+        self.camera_controls: dict[str, tuple[float, float, float]] = {
+            "AeEnable": (0, 1, 1),
+            "AwbEnable": (0, 1, 1),
+            "ExposureTime": (13, 112_015_096, 20_000),
+            "AnalogueGain": (1.0, 22.3, 1.0),
+            "ColourGains": (0.0, 32.0, 1.0),
+        }
+        if self.bare:
+            self.camera_controls = {}
         self.pending: list[dict[str, Any]] = []
         self.started = self.closed = self.flushed = False
 
@@ -219,6 +230,8 @@ class FakePicamera2:
         return options
 
     def configure(self, configuration: dict[str, Any]) -> None:
+        # libcamera refuses a list that holds a control the camera has not.
+        assert set(configuration["controls"]) <= set(self.camera_controls)
         self.configuration = configuration
 
     def camera_configuration(self) -> dict[str, Any]:
@@ -319,6 +332,16 @@ def test_a_pi_setting_that_did_not_take_is_named(pi: Callable[..., PiCamera]) ->
         assert caught.value.code == "setting_refused"
         with pytest.raises(CaptureError, match="white_balance_k cannot be set"):
             camera.apply(CameraSettings(white_balance_k=5000))
+
+
+def test_a_pi_camera_without_controls_opens_and_names_what_it_has_not(
+    pi: Callable[..., PiCamera],
+) -> None:
+    with pi(bare=True) as camera:
+        assert camera.frame(1).pixels.shape == (48, 64, 3)
+        with pytest.raises(CaptureError, match="no control ExposureTime, AnalogueGain") as caught:
+            camera.apply(CameraSettings(exposure_us=5000, gain=2))
+        assert caught.value.code == "setting_refused"
 
 
 def test_a_silent_pi_camera_keeps_the_deadline(pi: Callable[..., PiCamera]) -> None:

@@ -40,7 +40,7 @@ from edgehemo_export.commands import export  # noqa: E402
 from edgehemo_export.export_subject import ExportSubject, Figures  # noqa: E402
 from edgehemo_export.exporting import ExportOptions, ExportRow, export_bundle  # noqa: E402
 from edgehemo_export.formats import FORMATS, chosen_formats, chosen_precisions  # noqa: E402
-from edgehemo_export.int8_recipes import first_recipes, further_recipes  # noqa: E402
+from edgehemo_export.int8_recipes import first_recipes, float_layers_of, further_recipes  # noqa: E402
 from edgehemo_export.onnx_export import (  # noqa: E402
     export_fp32,
     fold_normalisation,
@@ -498,7 +498,7 @@ def test_accuracy_control_goes_on_until_the_gate_holds(
 
     def problems(pytorch: Figures, artefact: Figures, precision: Precision) -> list[str]:
         seen.append(artefact)
-        return ["not yet"] if len(seen) < 5 else []
+        return ["not yet"] if len(seen) < 6 else []
 
     subject_is(small_subject(problems=problems))
     out = tmp_path / "bundle"
@@ -506,6 +506,14 @@ def test_accuracy_control_goes_on_until_the_gate_holds(
     kept = row.artefact.recipe["kept_in_float"]
     assert isinstance(kept, list) and set(kept) > {"head"}
     assert len([path for path in out.iterdir() if path.suffix == ".onnx"]) == 1
+
+
+def test_a_small_head_stays_in_float_and_a_large_one_is_quantised() -> None:
+    net = SmallNet()
+    assert float_layers_of(net, ("body.0",)) == ("body.0", "head")
+    study = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Linear(400, 100))
+    assert float_layers_of(study, ()) == ()
+    assert float_layers_of(torch.nn.Conv2d(3, 4, 3), ("x",)) == ("x",)
 
 
 def test_further_recipes_leave_more_and_more_in_float() -> None:

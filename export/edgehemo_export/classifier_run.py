@@ -78,6 +78,10 @@ F1_GATE = 0.01
 AGREEMENT_GATE = 0.98
 
 
+# Training crops and their masks bool (n, s, s) to gains by source, see `ClassifierTask`.
+StainGains = Callable[[CellCrops, NDArray[np.bool_]], Mapping[str, NDArray[np.float64]]]
+
+
 @dataclass(frozen=True)
 class ClassifierSpec:
     """What tells one classifier from another.
@@ -85,8 +89,9 @@ class ClassifierSpec:
     task, title, says: of the bundle and the card. classes: the outputs, in order, ``rejects``
     among them. build: every crop of the sources a configuration reads, from a data root and a
     cache folder. masks: the middle cell of each crop, where surroundings are exchanged in
-    training, else None. licences: a line for each source. single_cells: whether a folder of
-    pictures given for int8 calibration holds one cell each. never_tested: more lines of the card.
+    training, else None. licences: a line for each source. never_tested: more lines of the card.
+    stain_gains: from training crops and their masks, see `ClassifierTask`. refinement: the shipped
+    configuration of a second run that starts from a first one's checkpoint.
     """
 
     task: ModelTask
@@ -98,6 +103,8 @@ class ClassifierSpec:
     masks: Callable[[CellCrops, Path | None], NDArray[np.bool_]] | None
     licences: Mapping[str, str]
     never_tested: tuple[str, ...] = ()
+    stain_gains: StainGains | None = None
+    refinement: str | None = None
 
     @property
     def command(self) -> str:
@@ -185,12 +192,16 @@ def _descended(
     masks = None
     if config.augment.exchange_share > 0 and spec.masks is not None:
         masks = spec.masks(training, cache)
+    stain_gains = None
+    if config.augment.stain_share > 0 and spec.stain_gains is not None and masks is not None:
+        stain_gains = spec.stain_gains(training, masks)
     return train_net(
         training,
         tune,
         config,
         work,
         masks=masks,
+        stain_gains=stain_gains,
         resume=resume,
         initial=_weights_to_start_from(config, initial),
         progress=progress,
@@ -283,9 +294,9 @@ def described(spec: ClassifierSpec, checkpoint: Checkpoint, predicted: Predicted
     pictures = {
         "reliability": reliability_picture({whole: reliability[whole]}),
         "confusion": confusion_picture(tables["confusion"][whole], spec.classes),
-        "predictions": predictions_picture(predicted, side),
     }
-    return Evaluation(metrics, tables, pictures)
+    sheets = {"predictions": predictions_picture(predicted, side)}
+    return Evaluation(metrics, tables, pictures, sheets)
 
 
 def classifier_card(
@@ -296,18 +307,28 @@ def classifier_card(
     config = stored_config(checkpoint)
     model, crop = config.model, config.crop
     rule = stored_rule(checkpoint)
+    before = record.get("initialised_from")
+    started = "an earlier checkpoint" if isinstance(before, dict) else before or "scratch"
     lines = [f"# {spec.title}", "", spec.says, ""]
     lines += [
         f"Takes {crop.side_px}x{crop.side_px} px canonical crops at {crop.um_per_px:g} um/px, the "
         f"cell in the middle; answers a probability for each of {len(spec.classes)} classes. "
         f"Architecture `{model.architecture}`, started from "
-        f"{record.get('initialised_from') or 'scratch'}.",
+        f"{started}.",
         "",
         card_parts.INTENDED_USE,
         "",
     ]
+    out = f"{spec.task}.safetensors"
+    trained = [f"edgehemo train {spec.command} --data DATA --out {out}"]
+    if spec.refinement is not None and isinstance(record.get("initialised_from"), dict):
+        trained = [
+            f"edgehemo train {spec.command} --data DATA --out first.safetensors",
+            f"edgehemo train {spec.command} --data DATA --out {out} --init first.safetensors "
+            f"--config {spec.refinement}",
+        ]
     lines += card_parts.made_by(
-        f"edgehemo train {spec.command} --data DATA --out {spec.task}.safetensors",
+        *trained,
         f"edgehemo evaluate {spec.task}.safetensors --data DATA --save",
     )
     lines += [

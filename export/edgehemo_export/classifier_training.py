@@ -40,7 +40,8 @@ class AugmentOptions(Configuration):
     factor of the background per channel, the error of its estimate. ramp: of uneven light.
     blur_share, blur_px: crops that are blurred, by at most this sigma. noise: largest sd of sensor
     noise, transmittance. exchange_share: crops whose cell is pasted on another crop's surroundings
-    (needs masks).
+    (needs masks). stain_share: crops that take
+    another source's stain, wholly or in part (needs stain gains).
     """
 
     zoom: float = 1.2
@@ -56,6 +57,7 @@ class AugmentOptions(Configuration):
     blur_px: float = 1.3
     noise: float = 0.02
     exchange_share: float = 0.0
+    stain_share: float = 0.0
     border_share: float = 0.08
 
 
@@ -224,6 +226,18 @@ def exchange_surroundings(
     return out
 
 
+def optical_density(codes: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """-log10 of transmittance of codes uint8 (..., 3), at most 2."""
+    light = np.maximum(codes.astype(np.float64), 2.0) / UINT8_PER_TRANSMITTANCE
+    return np.asarray(-np.log10(light), np.float64)
+
+
+def with_stain(codes: NDArray[np.uint8], gains: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Crops uint8 (..., 3) with their optical density multiplied per channel by ``gains`` (3,)."""
+    light = np.power(10.0, -optical_density(codes) * gains)
+    return np.clip(np.rint(light * UINT8_PER_TRANSMITTANCE), 0, 255).astype(np.uint8)
+
+
 def _clear_texture(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     """A field of this crop's own clear background, its noise drawn from its clear pixels."""
     flat = codes.reshape(-1, 3)
@@ -244,11 +258,17 @@ class ClassifierTask:
         tune: CellCrops,
         config: ClassifierConfig,
         masks: NDArray[np.bool_] | None = None,
+        stain_gains: Mapping[str, NDArray[np.float64]] | None = None,
     ) -> None:
         """masks: bool (n, s, s), the middle cell of each training crop; without them no
-        surroundings are exchanged."""
+        surroundings are exchanged. stain_gains: by source, float64 (3,), what
+        its optical density is multiplied by to look like another's; a source without keeps its
+        own."""
         if config.augment.exchange_share > 0 and masks is None:
             raise UsageError("exchange_share needs a set whose cells can be masked")
+        if config.augment.stain_share > 0 and not stain_gains:
+            raise UsageError("stain_share needs a set whose stains can be matched")
+        self._stain_gains = stain_gains or {}
         self._training, self._tune, self._config, self._masks = training, tune, config, masks
         self._chances = crop_chances(training, config.class_balance, config.source_weights)
         drawn = np.bincount(training.labels, self._chances, minlength=len(training.classes))
@@ -260,6 +280,10 @@ class ClassifierTask:
         config, crops = self._config, self._training
         chosen = rng.choice(len(crops), size=size, p=self._chances)
         codes = crops.codes[chosen]
+        for i in np.flatnonzero(rng.random(size) < config.augment.stain_share):
+            gains = self._stain_gains.get(str(crops.sources[chosen[i]]))
+            if gains is not None:
+                codes[i] = with_stain(codes[i], gains ** rng.uniform(0.2, 1.2))
         if self._masks is not None and self._exchangeable is not None and len(self._exchangeable):
             swapped = np.flatnonzero(rng.random(size) < config.augment.exchange_share)
             hosts = rng.choice(self._exchangeable, size=len(swapped))
@@ -344,6 +368,7 @@ def train_net(
     work: Path,
     *,
     masks: NDArray[np.bool_] | None = None,
+    stain_gains: Mapping[str, NDArray[np.float64]] | None = None,
     resume: bool = True,
     initial: Mapping[str, Tensor] | None = None,
     progress: Progress | None = None,
@@ -356,7 +381,7 @@ def train_net(
     `training_loop.Training`.
     """
     run = Training(
-        ClassifierTask(training, tune, config, masks),
+        ClassifierTask(training, tune, config, masks, stain_gains),
         lambda: ClassifierNet(config.model, len(training.classes)),
         config.loop,
         work,

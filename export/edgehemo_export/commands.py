@@ -199,6 +199,11 @@ def train(
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Checkpoint of a --leave-out run, measured on its own source; repeatable.",
 )
+@click.option(
+    "--sheets",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for drawn predictions, the worst ones too; they show the data itself.",
+)
 @common.json_option
 def evaluate(
     checkpoint: Path,
@@ -206,6 +211,7 @@ def evaluate(
     part: str,
     save: bool,
     left_out_runs: tuple[Path, ...],
+    sheets: Path | None,
     json_file: str | None,
 ) -> int:
     """Measure a checkpoint on kept-out images, the way the device reads them."""
@@ -242,6 +248,10 @@ def evaluate(
                 metric.source, metric.name, f"{metric.value:.4f}", bounds, str(metric.images)
             )
         Console().print(table)
+    if sheets is not None:
+        sheets.mkdir(parents=True, exist_ok=True)
+        for name, png in evaluation.sheets.items():
+            write_bytes_atomically(sheets / f"{checkpoint.stem}.{name}.png", png)
     if save:
         pictures = []
         for name, data_of_picture in evaluation.pictures.items():

@@ -11,18 +11,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.bundle import Metric
-from edgehemo.field import CLEAR_FIELD_CODE, UINT8_PER_TRANSMITTANCE
+from edgehemo.field import CLEAR_FIELD_CODE
 from edgehemo_export.cell_crops import CellCrops
 from edgehemo_export.classifier_evaluation import share_metric
-from edgehemo_export.classifier_training import exchange_surroundings
+from edgehemo_export.classifier_training import exchange_surroundings, optical_density
 
 # The class that both sets hold: its stain tells one scanner's from the other's.
 SHARED_CLASS = "neutrophil"
 Predict = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
+# Crops of a source, and its name, to the crops in the other source's stain.
+Restain = Callable[[NDArray[np.uint8], str], NDArray[np.uint8]]
 
 
 def stain_gains(
@@ -30,26 +33,26 @@ def stain_gains(
 ) -> NDArray[np.float64]:
     """Factors of optical density per channel that turn one set's stain into another's, (3,).
 
-    From the cells of the class that both hold, so that no class's own colour enters.
+    From the cells of the class that both hold, so that no class's own colour enters; nucleus and
+    cytoplasm on their own (Otsu's threshold in red), so that it does not matter how much of a mask
+    each of them fills. The gain is the geometric mean of the two ratios.
     """
     shared = crops.labels == crops.classes.index(SHARED_CLASS)
-    means = []
+    found = []
     for source in (own, other):
         chosen = np.flatnonzero(shared & (crops.sources == source) & masks.any(axis=(1, 2)))
-        density = [_density(crops.codes[i])[masks[i]].mean(axis=0) for i in chosen]
-        means.append(np.mean(density, axis=0))
-    return np.asarray(means[1] / np.maximum(means[0], 1e-3), np.float64)
+        found.append(np.mean([_two_densities(crops.codes[i][masks[i]]) for i in chosen], axis=0))
+    ratios = np.maximum(found[1], 1e-3) / np.maximum(found[0], 1e-3)
+    return np.asarray(np.sqrt(ratios[0] * ratios[1]), np.float64)
 
 
-def with_stain(codes: NDArray[np.uint8], gains: NDArray[np.float64]) -> NDArray[np.uint8]:
-    """Crops uint8 (n, s, s, 3) with their optical density multiplied per channel."""
-    light = np.power(10.0, -_density(codes) * gains)
-    return np.clip(np.rint(light * UINT8_PER_TRANSMITTANCE), 0, 255).astype(np.uint8)
-
-
-def _density(codes: NDArray[np.uint8]) -> NDArray[np.float64]:
-    light = np.maximum(codes.astype(np.float64), 2.0) / UINT8_PER_TRANSMITTANCE
-    return np.asarray(-np.log10(light), np.float64)
+def _two_densities(pixels: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Mean optical density of a cell's dark and light part, (2, 3); pixels: uint8 (n, 3)."""
+    density = optical_density(pixels)
+    threshold, _ = cv2.threshold(pixels[:, :1], 0, 255, cv2.THRESH_BINARY_INV + cv2.THRESH_OTSU)
+    dark = pixels[:, 0] <= threshold
+    whole = density.mean(axis=0)
+    return np.stack([density[part].mean(axis=0) if part.any() else whole for part in (dark, ~dark)])
 
 
 def exchanged(
@@ -57,12 +60,12 @@ def exchanged(
     masks: NDArray[np.bool_],
     pair: tuple[str, str],
     *,
-    gains: dict[str, NDArray[np.float64]] | None,
+    restain: Restain | None,
     seed: int,
 ) -> tuple[CellCrops, NDArray[np.bool_]]:
     """The maskable cells of two sets, each on surroundings of the other; and their masks.
 
-    gains: with them, each cell first takes the other set's stain (`stain_gains`, by source).
+    restain: with it, each cell first takes the other set's stain.
     """
     usable = masks.any(axis=(1, 2)) & np.isin(crops.sources, pair)
     crops, masks = crops.where(usable), masks[usable]
@@ -74,7 +77,7 @@ def exchanged(
         if not len(mine) or not len(theirs):
             continue
         hosts = rng.choice(theirs, size=len(mine))
-        cells = crops.codes[mine] if gains is None else with_stain(crops.codes[mine], gains[own])
+        cells = crops.codes[mine] if restain is None else restain(crops.codes[mine], own)
         codes[mine] = exchange_surroundings(cells, masks[mine], crops.codes[hosts], masks[hosts])
     return dataclasses.replace(crops, codes=codes), masks
 
@@ -91,7 +94,7 @@ def exchange_metrics(
     crops: CellCrops,
     masks: NDArray[np.bool_],
     pair: tuple[str, str],
-    gains: dict[str, NDArray[np.float64]],
+    restain: Restain,
     predict: Predict,
     side_px: int,
     *,
@@ -103,20 +106,22 @@ def exchange_metrics(
     exchanged surroundings, and with the stain harmonised both ways as well; and how often the
     surroundings without the cell are named ``target``.
 
-    predict: middle crops uint8 (n, side, side, 3) to probabilities.
+    restain: a source's crops, and its name, to the crops in the other's stain. predict: middle
+    crops uint8 (n, side, side, 3) to probabilities.
     """
     usable = masks.any(axis=(1, 2)) & np.isin(crops.sources, pair)
     plain, plain_masks = crops.where(usable), masks[usable]
-    swapped, _ = exchanged(crops, masks, pair, gains=None, seed=seed)
-    stained, _ = exchanged(crops, masks, pair, gains=gains, seed=seed)
+    swapped, _ = exchanged(crops, masks, pair, restain=None, seed=seed)
+    stained, _ = exchanged(crops, masks, pair, restain=restain, seed=seed)
     place = "pbc and lmu"
     wanted = crops.classes.index(target)
     out: list[Metric] = []
-    for said, shown in (
-        ("as they are", plain),
-        ("surroundings exchanged", swapped),
-        ("surroundings and stain exchanged", stained),
-    ):
+    shown_as = {
+        "as they are": plain,
+        "surroundings exchanged": swapped,
+        "surroundings and stain exchanged": stained,
+    }
+    for said, shown in shown_as.items():
         names = predict(shown.middle(side_px)).argmax(axis=1)
         source = f"{place}, {said}"
         out.append(share_metric("accuracy", source, names == shown.labels))

@@ -57,6 +57,7 @@ from edgehemo_export.int8_recipes import (
     RECIPE_VERSION,
     Int8Recipe,
     first_recipes,
+    float_layers_of,
     further_recipes,
 )
 from edgehemo_export.parity import (
@@ -217,6 +218,7 @@ class _ModelExport:
         self._subject = subject
         self._checkpoint = checkpoint
         self._content = content
+        self._float_layers = float_layers_of(subject.net, subject.float_layers)
         self._sha256 = sha256_of_file(checkpoint)
         self._folder = folder
         self._options = options
@@ -303,8 +305,8 @@ class _ModelExport:
     ) -> Iterator[tuple[Int8Recipe | None, Files]]:
         """What is tried in turn, each made when it is asked for.
 
-        Of the calibrators the one that differs least from PyTorch on kept-out inputs comes first;
-        accuracy control then goes on to the others and to layers in float.
+        Of the calibrators the one that differs least from PyTorch on kept-out inputs comes first,
+        then the others, the slow ones last; accuracy control goes on to layers in float.
         """
         label = f"{self._subject.name} {item.name} {precision}"
         if not item.needs_calibration(precision):
@@ -313,20 +315,20 @@ class _ModelExport:
             return
         batches = [tile[None] for tile in self._calibration.tiles]
         tried: list[tuple[float, Int8Recipe, Files]] = []
-        for recipe in first_recipes(item.calibrators, self._subject.float_layers):
+        for recipe in first_recipes(item.calibrators, self._float_layers):
             self._say(f"{label}: {recipe}")
             made = writer.int8(batches, recipe)
             tried.append((self._apart(item, made, reference), recipe, made))
         tried.sort(key=lambda candidate: candidate[0])
-        for _, recipe, made in tried if self._options.accuracy_control else tried[:1]:
+        for _, recipe, made in tried:
             yield recipe, made
+        others = first_recipes(item.spare_calibrators, self._float_layers)
         if self._options.accuracy_control:
             best = [recipe.calibrator for _, recipe, _ in tried][:2]
-            spare = first_recipes(item.spare_calibrators, self._subject.float_layers)
-            further = further_recipes(self._subject.net, best, self._subject.float_layers)
-            for recipe in (*spare, *further):
-                self._say(f"{label}: {recipe}")
-                yield recipe, writer.int8(batches, recipe)
+            others += further_recipes(self._subject.net, best, self._float_layers)
+        for recipe in others:
+            self._say(f"{label}: {recipe}")
+            yield recipe, writer.int8(batches, recipe)
 
     def _apart(self, item: ExportFormat, made: Files, reference: Reference) -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -389,7 +391,7 @@ class _ModelExport:
             "format": item.name,
             "precision": precision,
             "recipe_version": RECIPE_VERSION,
-            "float_layers": list(self._subject.float_layers),
+            "float_layers": list(self._float_layers),
             "calibrators": list(item.calibrators) if item.needs_calibration(precision) else [],
             "data": self._data,
             "versions": tool_versions(item),

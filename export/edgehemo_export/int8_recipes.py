@@ -11,6 +11,11 @@ from torch import nn
 RECIPE_VERSION = 5
 
 
+# A last linear layer that holds less than this share of the weights stays in float: that costs no
+# size, and a class is decided by small differences there.
+SMALL_HEAD_SHARE = 0.1
+
+
 @dataclass(frozen=True)
 class Int8Recipe:
     """calibrator: how ranges are drawn from the samples. keep_float: names of modules."""
@@ -27,6 +32,17 @@ class Int8Recipe:
 def first_recipes(calibrators: Sequence[str], float_layers: Sequence[str]) -> list[Int8Recipe]:
     """One recipe a calibrator; among these the measured difference decides."""
     return [Int8Recipe(name, tuple(float_layers)) for name in calibrators]
+
+
+def float_layers_of(net: nn.Module, named: Sequence[str]) -> tuple[str, ...]:
+    """The modules that stay in float from the first try on: those named and a small head."""
+    linear = [(name, item) for name, item in net.named_modules() if isinstance(item, nn.Linear)]
+    if not linear:
+        return tuple(named)
+    name, head = linear[-1]
+    whole = sum(parameter.numel() for parameter in net.parameters())
+    small = sum(parameter.numel() for parameter in head.parameters()) < SMALL_HEAD_SHARE * whole
+    return tuple(dict.fromkeys((*named, name))) if small else tuple(named)
 
 
 def further_recipes(

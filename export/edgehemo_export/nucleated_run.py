@@ -38,9 +38,13 @@ from edgehemo_export.classifier_run import (
     stored_rule,
     train_classifier,
 )
-from edgehemo_export.classifier_training import ClassifierConfig
+from edgehemo_export.classifier_training import ClassifierConfig, with_stain
 from edgehemo_export.configuration import CONFIGS, read_configuration
-from edgehemo_export.exchanged_backgrounds import SHARED_CLASS, exchange_metrics, stain_gains
+from edgehemo_export.exchanged_backgrounds import (
+    SHARED_CLASS,
+    exchange_metrics,
+    stain_gains,
+)
 from edgehemo_export.export_subject import ExportSubject
 from edgehemo_export.nucleated_set import (
     DEFAULT_SETS,
@@ -76,6 +80,20 @@ def masks_of(crops: CellCrops, cache: Path | None) -> NDArray[np.bool_]:
     return cached_codes(key, list(dict.fromkeys(crops.files)), make, cache).astype(np.bool_)
 
 
+def gains_between_scanners(
+    crops: CellCrops, masks: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """PBC's stain as LMU's and back, from training crops of the class they share; none where a
+    set is missing. Red cells beside PBC's white cells are PBC's too."""
+    shared = crops.labels == crops.classes.index(SHARED_CLASS)
+    if not all((crops.sources[shared] == scanner).any() for scanner in SCANNERS):
+        return {}
+    found = {
+        own: stain_gains(crops, masks, own, other) for own, other in (SCANNERS, SCANNERS[::-1])
+    }
+    return {**found, "txl_pbc": found["pbc"]}
+
+
 SPEC = ClassifierSpec(
     task="nucleated",
     title="Nucleated cells and platelets",
@@ -87,6 +105,8 @@ SPEC = ClassifierSpec(
     rejects=(OTHER,),
     build=build,
     masks=masks_of,
+    stain_gains=gains_between_scanners,
+    refinement=f"{CONFIGS.name}/nucleated_refine.toml",
     licences={
         "pbc": "PBC Barcelona (Acevedo et al. 2020), CC BY 4.0",
         "lmu": "AML-Cytomorphology LMU (Matek et al. 2019) as re-published, CC BY 4.0",
@@ -161,15 +181,12 @@ def _exchanged(net: ClassifierNet, every: CellCrops, crops: CellCrops, side: int
     known = every.part("train")
     shared = known.where(known.labels == NUCLEATED_CLASSES.index(SHARED_CLASS))
     shared_masks = masks_of(shared, None)
-    gains = {
-        own: stain_gains(shared, shared_masks, own, other)
-        for own, other in (SCANNERS, SCANNERS[::-1])
-    }
+    gains = gains_between_scanners(shared, shared_masks)
     return exchange_metrics(
         crops,
         masks_of(crops, None),
         SCANNERS,
-        gains,
+        lambda codes, own: with_stain(codes, gains[own]),
         lambda codes: predict_net(net, codes),
         side,
         target=CONFOUNDED,
