@@ -110,8 +110,8 @@ def test_a_manifest_that_is_none_is_one_line(bundle: Path, text: str) -> None:
 def test_missing_folder_and_model() -> None:
     with pytest.raises(BundleError, match="no such bundle"):
         load_bundle(Path("nowhere"))
-    with pytest.raises(BundleError, match="holds no model for nucleated"):
-        load_bundle().model("nucleated")
+    with pytest.raises(BundleError, match="holds no model for morphology"):
+        load_bundle().model("morphology")
     with pytest.raises(BundleError, match="no tflite artefact"):
         load_bundle().artefact("cell_finder", "tflite")
 
