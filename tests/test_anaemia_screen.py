@@ -153,14 +153,15 @@ class TestTraining:
     def test_a_step_runs_from_the_estimators_weights(self, tmp_path: Path) -> None:
         import torch
 
-        from edgehemo_export.resnet_fields import FieldEstimatorNet
-        from edgehemo_export.screen_training import ScreenTask, read_config, train_screen
+        from edgehemo_export.resnet_fields import AnaemiaScreenNet, FieldEstimatorNet
+        from edgehemo_export.screen_training import ScreenTask, read_config
+        from edgehemo_export.training_loop import train
 
         small = {"tile_side_px": 64, "loop": {"steps": 1, "batch_size": 2, "validate_every": 0}}
         config = read_config(None, small)
         task = ScreenTask(self.screen_fields(), [], config)  # type: ignore[arg-type]
         sibling = FieldEstimatorNet().state_dict()
-        net, state = train_screen(task, config, tmp_path, initial=sibling)
+        net, state = train(task, AnaemiaScreenNet, config, tmp_path, weights=sibling)
         assert state.step == 1
         answer = net(torch.full((2, 224, 224, 3), 180, dtype=torch.uint8))
         assert torch.allclose(answer.sum(dim=1), torch.ones(2))

@@ -62,17 +62,16 @@ from edgehemo_export.classifier_training import (
 )
 from edgehemo_export.commands import train
 from edgehemo_export.configuration import CONFIGS
+from edgehemo_export.data_readers.records import lmu_group, pbc_group
 from edgehemo_export.exchanged_backgrounds import stain_gains, without_cell
 from edgehemo_export.imagenet_weights import imagenet_weights, translated_lite0
 from edgehemo_export.nucleated_set import (
     NUCLEATED_CLASSES,
     grouped_with_duplicates,
-    lmu_group,
     nucleated_crops,
-    pbc_group,
 )
 from edgehemo_export.scattering_svm import ScatteringSvm
-from edgehemo_export.training_loop import LoopConfig
+from edgehemo_export.training_loop import LoopConfig, Run
 
 pytestmark = pytest.mark.host
 
@@ -489,8 +488,8 @@ def test_training_to_card_and_export(tmp_path: Path) -> None:
     """A tiny run end to end: it learns, its rule and temperature are inside, the card says it."""
     crops = discs(150)
     spec = spec_of(crops)
-    checkpoint = train_classifier(spec, tmp_path, small_config(), tmp_path / "work")
-    again = train_classifier(spec, tmp_path, small_config(), tmp_path / "work")
+    checkpoint = train_classifier(spec, tmp_path, small_config(), tmp_path / "work", Run())
+    again = train_classifier(spec, tmp_path, small_config(), tmp_path / "work", Run())
     assert all(torch.equal(v, again.weights[k]) for k, v in checkpoint.weights.items())
     net = classifier_net(spec, checkpoint)
     assert float(net.temperature) == pytest.approx(checkpoint.record["temperature"], rel=1e-5)
@@ -535,15 +534,15 @@ def test_a_source_left_out_is_neither_trained_nor_tuned_on(tmp_path: Path) -> No
     spec = spec_of(crops)
     short = {**small_config().model_dump()["loop"], "steps": 2, "validate_every": 0}
     config = small_config(loop=LoopConfig(**short))
-    run = train_classifier(spec, tmp_path, config, tmp_path / "w", leave_out="odd")
+    run = train_classifier(spec, tmp_path, config, tmp_path / "w", Run(leave_out="odd"))
     assert set(run.record["crops"]["train"]) == set(run.record["crops"]["tune"]) == {"even"}
     found = evaluate_classifier(spec, run, tmp_path, "test")
     assert {m.source for m in found.metrics} == {"odd"}
     with pytest.raises(UsageError, match="the data root holds even, odd"):
-        train_classifier(spec, tmp_path, config, tmp_path / "w", leave_out="mars")
+        train_classifier(spec, tmp_path, config, tmp_path / "w", Run(leave_out="mars"))
     study = small_config(model={"architecture": "study_cnn"})
     with pytest.raises(UsageError, match="takes crops of 400 px"):
-        train_classifier(spec, tmp_path, study, tmp_path / "w")
+        train_classifier(spec, tmp_path, study, tmp_path / "w", Run())
 
 
 # --- evaluation ----------------------------------------------------------------------------------

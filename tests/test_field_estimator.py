@@ -258,7 +258,9 @@ class TestTraining:
         assert torch.allclose(fitted, content, rtol=0.15)
 
     def test_a_few_steps_run_and_resume(self, tmp_path: Path) -> None:
-        from edgehemo_export.estimator_training import EstimatorTask, read_config, train_estimator
+        from edgehemo_export.estimator_training import EstimatorTask, read_config
+        from edgehemo_export.resnet_fields import FieldEstimatorNet
+        from edgehemo_export.training_loop import Run, train
 
         small = {
             "loop": {"steps": 2, "batch_size": 4, "validate_every": 2},
@@ -267,8 +269,8 @@ class TestTraining:
         config = read_config(None, small)
         fields = self.fields(4)
         task = EstimatorTask(fields, [], fields[:2], config)  # type: ignore[arg-type]
-        train_estimator(task, config, tmp_path, stop_after=1)
-        net, state = train_estimator(task, config, tmp_path)
+        train(task, FieldEstimatorNet, config, tmp_path, Run(stop_after=1))
+        net, state = train(task, FieldEstimatorNet, config, tmp_path)
         assert state.step == 2
         assert state.best_score is not None
         import torch

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 
 from edgehemo.cells.maps import read_maps  # noqa: E402
+from edgehemo_export import training_loop  # noqa: E402
 from edgehemo_export.architectures import (  # noqa: E402
     CellFinderConfig,
     CellFinderNet,
@@ -58,10 +59,10 @@ from edgehemo_export.finder_samples import (  # noqa: E402
     vary_colour,
 )
 from edgehemo_export.finder_training import (  # noqa: E402
+    FinderTask,
     FinderTrainingConfig,
     finder_loss,
     read_config,
-    train_finder,
 )
 from edgehemo_export.simulated_set import simulated_example  # noqa: E402
 from edgehemo_export.splits import part_of  # noqa: E402
@@ -244,11 +245,13 @@ def tiny_config(**loop: int) -> FinderTrainingConfig:
 def test_the_finder_learns(examples: list[CanonicalExample], tmp_path: Path) -> None:
     torch.set_num_threads(1)
     losses: list[float] = []
-    _, state = train_finder(
-        examples,
-        tiny_config(steps=50),
+    config = tiny_config(steps=50)
+    _, state = training_loop.train(
+        FinderTask(examples, config),
+        lambda: CellFinderNet(config.model),
+        config,
         tmp_path / "learn",
-        progress=lambda _, parts: losses.append(parts["heat"]),
+        training_loop.Run(progress=lambda _, parts: losses.append(parts["heat"])),
     )
     assert state.step == 50 and losses[-1] < 4.0
 

@@ -16,14 +16,13 @@ from edgehemo.errors import UsageError  # noqa: E402
 from edgehemo.field import CLEAR_FIELD_CODE  # noqa: E402
 from edgehemo_export.cell_crops import CellCrops, CropOptions  # noqa: E402
 from edgehemo_export.checkpoints import Checkpoint  # noqa: E402
-from edgehemo_export.classifier_evaluation import Predicted  # noqa: E402
+from edgehemo_export.classifier_evaluation import Predicted, marginal_rule  # noqa: E402
 from edgehemo_export.classifier_nets import ClassifierNet, ClassifierNetConfig  # noqa: E402
 from edgehemo_export.morphology_net import RedCellNet, weights_from_finder  # noqa: E402
 from edgehemo_export.morphology_run import (  # noqa: E402
     accuracy_by_block,
     kept_out_confusion,
     macro_metrics,
-    marginal_rule,
     misread_scale,
     read_config,
 )
@@ -196,9 +195,8 @@ def test_shares_are_corrected_by_all_kept_out_cells() -> None:
 def test_the_marginal_rule_covers_what_it_says() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, KINDS, 999)
-    drawn = predicted(labels.tolist(), labels.tolist(), ["a"] * 999)
     p = rng.dirichlet(np.ones(KINDS), 999).astype(np.float32)
-    rule = marginal_rule(Predicted(drawn.crops, p), 0.8)
+    rule = marginal_rule(p, labels, MORPHOLOGY_CLASSES, 0.8)
     reached = p[np.arange(999), labels] >= rule.thresholds["normal"]
     assert reached.mean() == pytest.approx(0.8, abs=0.002)
     assert len(set(rule.thresholds.values())) == 1 and set(rule.thresholds) == set(
@@ -208,5 +206,6 @@ def test_the_marginal_rule_covers_what_it_says() -> None:
 
 
 def test_too_few_tune_cells_keep_every_type_in_the_set() -> None:
-    rule = marginal_rule(predicted([0, 1], [0, 1], ["a", "a"]), 0.8)
+    p = np.full((2, KINDS), 1 / KINDS, np.float32)
+    rule = marginal_rule(p, np.array([0, 1], np.intp), MORPHOLOGY_CLASSES, 0.8)
     assert set(rule.thresholds.values()) == {0.0}

@@ -201,9 +201,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from edgehemo_export.architectures import CellFinderConfig
-from edgehemo_export.finder_training import read_config, train_finder
+from edgehemo_export.architectures import CellFinderNet
+from edgehemo_export.finder_training import FinderTask, read_config
 from edgehemo_export.simulated_set import simulated_examples
+from edgehemo_export.training_loop import Run, train
 
 out = Path(sys.argv[1])
 torch.set_num_threads(1)
@@ -215,8 +216,13 @@ changes = {
     "crop": {"side_px": 64},
     "model": {"stride4": 16, "stride8": 16, "stride16": 16, "head": 16, "blocks": 1},
 }
-net, state = train_finder(
-    examples, read_config(changes=changes), out / "work", resume=False, device="cpu"
+config = read_config(changes=changes)
+net, state = train(
+    FinderTask(examples, config),
+    lambda: CellFinderNet(config.model),
+    config,
+    out / "work",
+    Run(resume=False, device="cpu"),
 )
 assert state.step == 3
 parameters = {name: value.detach().contiguous() for name, value in net.named_parameters()}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from edgehemo.cells.maps import KINDS_IN_MAPS, MAP_CHANNELS, STRIDE
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.configuration import Configuration
+from edgehemo_export.logit_net import LogitNet
 
 
 class ConvBlock(nn.Sequential):
@@ -53,7 +54,7 @@ class CellFinderConfig(Configuration):
     blocks: int = 2
 
 
-class CellFinderNet(nn.Module):
+class CellFinderNet(LogitNet):
     """Fully convolutional centre-point detector with a feature pyramid, output stride 4.
 
     Input: uint8 (n, height, width, 3), RGB canonical field as `CanonicalField.to_uint8` codes it,
@@ -69,9 +70,9 @@ class CellFinderNet(nn.Module):
         # One overlapping patch convolution: full-resolution maps would cost more than all the rest
         # of the first stage, on the device and in training.
         self.stem = ConvBlock(3, c.stride4, kernel=7, stride=4)
-        self.stage4 = _stage(c.stride4, c.stride4, c.blocks, stride=1)
-        self.stage8 = _stage(c.stride4, c.stride8, c.blocks, stride=2)
-        self.stage16 = _stage(c.stride8, c.stride16, c.blocks, stride=2)
+        self.stage4 = stage(c.stride4, c.stride4, c.blocks, stride=1)
+        self.stage8 = stage(c.stride4, c.stride8, c.blocks, stride=2)
+        self.stage16 = stage(c.stride8, c.stride16, c.blocks, stride=2)
         self.lateral16 = ConvBlock(c.stride16, c.stride8, kernel=1)
         self.merge8 = ConvBlock(c.stride8, c.stride8)
         self.lateral8 = ConvBlock(c.stride8, c.head, kernel=1)
@@ -105,7 +106,8 @@ class CellFinderNet(nn.Module):
         return maps.permute(0, 2, 3, 1)
 
 
-def _stage(inputs: int, outputs: int, blocks: int, *, stride: int) -> nn.Sequential:
+def stage(inputs: int, outputs: int, blocks: int, *, stride: int) -> nn.Sequential:
+    """Residual blocks of one width; the first changes width and resolution."""
     first = ResidualBlock(inputs, outputs, stride=stride)
     return nn.Sequential(first, *(ResidualBlock(outputs, outputs) for _ in range(blocks - 1)))
 

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.field import CLEAR_FIELD_CODE, canonical_field
+from edgehemo.field import CLEAR_FIELD_CODE, CanonicalField, canonical_field
 from edgehemo.images import images_in, read_frame
 from edgehemo_export.datasets import READERS, read_data_root
 from edgehemo_export.duplicates import (
@@ -49,6 +50,24 @@ class CalibrationSet:
     digest: str
     skipped: tuple[str, ...]
 
+    @classmethod
+    def of(
+        cls,
+        files: Sequence[Path],
+        tiles: Sequence[NDArray[np.uint8]],
+        skipped: Sequence[str] = (),
+        *,
+        drawn: Sequence[str] = (),
+    ) -> Self:
+        """With the digest over the files' contents and over how ``drawn`` samples were made."""
+        digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+        return cls(
+            files=tuple(files),
+            tiles=tuple(np.ascontiguousarray(tile) for tile in tiles),
+            digest=hashlib.sha256("\n".join([*digests, *drawn]).encode()).hexdigest(),
+            skipped=tuple(skipped),
+        )
+
     def batches(self) -> Iterator[NDArray[np.uint8]]:
         """uint8 (1, h, w, 3) canonical codes."""
         for tile in self.tiles:
@@ -60,40 +79,57 @@ def read_calibration_set(source: Path, *, seed: int = 0) -> CalibrationSet:
 
     Raises UsageError when fewer than `MIN_SAMPLES` tiles can be had.
     """
-    files = _files_of(source)
+    return CalibrationSet.of(
+        *drawn_tiles(
+            source,
+            _files_of(source),
+            lambda field: _tiles(field.to_uint8()),
+            wanted=MAX_SAMPLES,
+            per_field=TILES_PER_FIELD,
+            seed=seed,
+        )
+    )
+
+
+def drawn_tiles(
+    source: Path,
+    files: Sequence[Path],
+    cut: Callable[[CanonicalField], list[NDArray[np.uint8]]],
+    *,
+    wanted: int,
+    per_field: int,
+    seed: int,
+) -> tuple[list[Path], list[NDArray[np.uint8]], list[str]]:
+    """Files used, tiles and reasons why others were not: about ``wanted`` tiles, in chance order.
+
+    Unreadable fields are skipped, and those that show nothing: they would teach ranges that clip.
+    Raises UsageError when fewer than `MIN_SAMPLES` tiles can be had.
+    """
     rng = np.random.default_rng(seed)
-    order = rng.permutation(len(files))
     tiles: list[NDArray[np.uint8]] = []
     used: list[Path] = []
     skipped: list[str] = []
-    for index in order:
-        if len(tiles) >= MAX_SAMPLES:
+    for index in rng.permutation(len(files)):
+        if len(tiles) >= wanted:
             break
         path = files[int(index)]
         try:
-            codes = canonical_field(read_frame(path)).to_uint8()
+            field = canonical_field(read_frame(path))
         except EdgeHemoError as error:
             skipped.append(str(error))
             continue
-        if np.ptp(codes) < LEAST_CONTRAST:
+        if np.ptp(field.to_uint8()) < LEAST_CONTRAST:
             skipped.append(f"{path.name}: shows nothing but one even colour")
             continue
         used.append(path)
-        own = _tiles(codes)
-        chosen = rng.permutation(len(own))[:TILES_PER_FIELD]
-        tiles.extend(own[int(i)] for i in chosen)
+        own = cut(field)
+        tiles += [own[int(i)] for i in rng.permutation(len(own))[:per_field]]
     if len(tiles) < MIN_SAMPLES:
         raise UsageError(
             f"{source}: only {len(tiles)} calibration samples could be drawn, int8 needs at least "
             f"{MIN_SAMPLES} (better {ADVISED_SAMPLES}); give --calibration a larger set of fields"
         )
-    digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in used)
-    return CalibrationSet(
-        files=tuple(used),
-        tiles=tuple(tiles),
-        digest=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
-        skipped=tuple(skipped),
-    )
+    return used, tiles, skipped
 
 
 def _files_of(source: Path) -> list[Path]:

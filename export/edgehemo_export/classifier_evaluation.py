@@ -113,6 +113,24 @@ def conformal_rule(
     return ConformalRule(coverage=coverage, thresholds=thresholds, cells=len(labels))
 
 
+def marginal_rule(
+    probabilities: NDArray[np.float32],
+    labels: NDArray[np.intp],
+    classes: Sequence[str],
+    coverage: float,
+) -> ConformalRule:
+    """One threshold for all classes by split conformal prediction (Vovk et al. 2005).
+
+    The k-th smallest probability that a calibration cell gave its true class, k as in
+    `conformal_rule`: at least ``coverage`` of exchangeable cells, over all classes, then reach it.
+    """
+    true = _kth(probabilities[np.arange(len(labels)), labels].astype(np.float64), 1.0 - coverage)
+    threshold = 0.0 if true is None else float(np.clip(true, 0.0, 1.0))
+    return ConformalRule(
+        coverage=coverage, thresholds=dict.fromkeys(classes, threshold), cells=len(labels)
+    )
+
+
 def _kth(values: NDArray[np.float64], alpha: float) -> float | None:
     k = int(np.floor(alpha * (len(values) + 1) + 1e-9))
     return float(np.sort(values)[k - 1]) if k >= 1 else None

@@ -10,6 +10,7 @@ from edgehemo.errors import UsageError
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.architecture_table import ARCHITECTURES, BY_NAME
 from edgehemo_export.configuration import Configuration
+from edgehemo_export.logit_net import LogitNet
 
 # Canonical transmittance of stained crops to about zero mean and unit spread: (x - mean) / sd.
 INPUT_MEAN = 0.8
@@ -42,7 +43,7 @@ class ClassifierNetConfig(Configuration):
         return value
 
 
-class ClassifierNet(nn.Module):
+class ClassifierNet(LogitNet):
     """Crops to probabilities.
 
     Input: uint8 (n, side, side, 3), canonical codes RGB (`edgehemo.cells.crops`). Output: float32

@@ -5,8 +5,6 @@ A classifier is told apart by its `ClassifierSpec`; everything else is shared.
 
 from __future__ import annotations
 
-import hashlib
-import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,7 +31,6 @@ from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
 from edgehemo.images import images_in, read_frame
 from edgehemo.inference import Runner
-from edgehemo.version import __version__
 from edgehemo_export import card_parts
 from edgehemo_export.architecture_table import BY_NAME
 from edgehemo_export.calibration_set import MIN_SAMPLES, CalibrationSet
@@ -59,13 +56,13 @@ from edgehemo_export.classifier_nets import (
     ClassifierNet,
     ClassifierNetConfig,
 )
-from edgehemo_export.classifier_training import ClassifierConfig, macro_f1, train_net
+from edgehemo_export.classifier_training import ClassifierConfig, ClassifierTask, macro_f1
 from edgehemo_export.export_subject import ExportSubject, Figures
 from edgehemo_export.imagenet_weights import imagenet_weights
 from edgehemo_export.scattering_svm import ScatteringSvm, features_of
-from edgehemo_export.splits import SPLIT_NAME, Part
+from edgehemo_export.splits import Part
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training_loop import Progress, TrainingState
+from edgehemo_export.training_loop import Run, TrainingState, run_record, train
 
 # Samples for int8 calibration, and kept-out crops that judge an artefact.
 CALIBRATION_CROPS = 320
@@ -82,6 +79,10 @@ AGREEMENT_GATE = 0.98
 StainGains = Callable[[CellCrops, NDArray[np.bool_]], Mapping[str, NDArray[np.float64]]]
 
 
+# Probabilities float32 (n, classes), labels (n,), classes and coverage to a rule.
+FitRule = Callable[[NDArray[np.float32], NDArray[np.intp], Sequence[str], float], ConformalRule]
+
+
 @dataclass(frozen=True)
 class ClassifierSpec:
     """What tells one classifier from another.
@@ -90,7 +91,8 @@ class ClassifierSpec:
     among them. build: every crop of the sources a configuration reads, from a data root and a
     cache folder. masks: the middle cell of each crop, where surroundings are exchanged in
     training, else None. licences: a line for each source. never_tested: more lines of the card.
-    stain_gains: from training crops and their masks, see `ClassifierTask`. refinement: the shipped
+    stain_gains: from training crops and their masks, see `ClassifierTask`. rule: fits the conformal
+    rule, in words ``rule_says``. refinement: the shipped
     configuration of a second run that starts from a first one's checkpoint.
     """
 
@@ -104,6 +106,8 @@ class ClassifierSpec:
     licences: Mapping[str, str]
     never_tested: tuple[str, ...] = ()
     stain_gains: StainGains | None = None
+    rule: FitRule = conformal_rule
+    rule_says: str = "class by class"
     refinement: str | None = None
 
     @property
@@ -116,15 +120,14 @@ def train_classifier(
     data: Path,
     config: ClassifierConfig,
     work: Path,
+    run: Run,
     *,
-    resume: bool = True,
-    initial: Checkpoint | None = None,
-    leave_out: str | None = None,
-    progress: Progress | None = None,
+    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Checkpoint:
     """Train on the training part; temperature and conformal rule on the tune part.
 
-    The test part is not looked at. ``leave_out``: a source kept out of both.
+    The test part is not looked at. ``weights``: to start from where they are not the initial
+    checkpoint's own.
     """
     architecture = BY_NAME[config.model.architecture]
     if architecture.side_px is not None and architecture.side_px != config.crop.side_px:
@@ -134,30 +137,34 @@ def train_classifier(
         )
     cache = work / "cache"
     crops = spec.build(data, config, cache)
-    if leave_out is not None and not (crops.sources == leave_out).any():
+    if run.leave_out is not None and not (crops.sources == run.leave_out).any():
         have = ", ".join(sorted(set(crops.sources.tolist())))
-        raise UsageError(f"--leave-out {leave_out}: the data root holds {have}")
-    crops = crops.without(leave_out)
+        raise UsageError(f"--leave-out {run.leave_out}: the data root holds {have}")
+    crops = crops.without(run.leave_out)
     training, tune = crops.part("train"), crops.part("tune")
     if not len(training) or not len(tune):
         raise UsageError("the split leaves no crop to train on or to tune with")
     if not architecture.sgd:
         net, state = _fitted(training, config)
     else:
-        net, state = _descended(
-            spec, training, tune, config, work, cache, resume, initial, progress
+        if weights is None:
+            weights = _weights_to_start_from(config, run.initial)
+        net, state = train(
+            _learning_task(spec, training, tune, config, cache),
+            lambda: ClassifierNet(config.model, len(training.classes)),
+            config,
+            work,
+            run,
+            weights=weights,
         )
     side = config.crop.side_px
     temperature = fit_temperature(net, tune.middle(side), tune.labels)
     probabilities = predict_net(net, tune.middle(side))
-    rule = conformal_rule(probabilities, tune.labels, spec.classes, config.coverage)
+    rule = spec.rule(probabilities, tune.labels, spec.classes, config.coverage)
     tuned = Predicted(tune, probabilities)
     record: dict[str, Any] = {
-        "configuration": config.model_dump(),
+        **run_record(config, state, run),
         "classes": list(spec.classes),
-        "initialised_from": config.init if initial is None else initial.record.get("run"),
-        "left_out": leave_out,
-        "split": SPLIT_NAME,
         "images": _totals(training),
         "crops": {"train": training.counts(), "tune": tune.counts()},
         "training_data": [spec.licences.get(source, source) for source in _totals(training)],
@@ -166,46 +173,25 @@ def train_classifier(
         "tune_confusion": stored_confusion(tuned, rule).model_dump(),
         "tune": [m.model_dump() for m in measure(tuned, rule, "tune", rounds=0)],
         "best": {"step": state.best_step, "score": state.best_score},
-        "steps": state.step,
-        "seconds": round(state.seconds, 1),
-        "curve": state.curve[:: max(1, len(state.curve) // 40)],
-        "run": {
-            "software_version": __version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-        },
     }
     return Checkpoint(spec.task, dict(net.state_dict()), record)
 
 
-def _descended(
+def _learning_task(
     spec: ClassifierSpec,
     training: CellCrops,
     tune: CellCrops,
     config: ClassifierConfig,
-    work: Path,
     cache: Path,
-    resume: bool,
-    initial: Checkpoint | None,
-    progress: Progress | None,
-) -> tuple[ClassifierNet, TrainingState]:
+) -> ClassifierTask:
+    """The task with masks and stain gains where the configuration exchanges by them."""
     masks = None
     if config.augment.exchange_share > 0 and spec.masks is not None:
         masks = spec.masks(training, cache)
     stain_gains = None
     if config.augment.stain_share > 0 and spec.stain_gains is not None and masks is not None:
         stain_gains = spec.stain_gains(training, masks)
-    return train_net(
-        training,
-        tune,
-        config,
-        work,
-        masks=masks,
-        stain_gains=stain_gains,
-        resume=resume,
-        initial=_weights_to_start_from(config, initial),
-        progress=progress,
-    )
+    return ClassifierTask(training, tune, config, masks, stain_gains)
 
 
 def _fitted(training: CellCrops, config: ClassifierConfig) -> tuple[ClassifierNet, TrainingState]:
@@ -307,8 +293,8 @@ def classifier_card(
     config = stored_config(checkpoint)
     model, crop = config.model, config.crop
     rule = stored_rule(checkpoint)
-    before = record.get("initialised_from")
-    started = "an earlier checkpoint" if isinstance(before, dict) else before or "scratch"
+    again = isinstance(record.get("initialised_from"), dict)
+    started = "an earlier checkpoint" if again else config.init
     lines = [f"# {spec.title}", "", spec.says, ""]
     lines += [
         f"Takes {crop.side_px}x{crop.side_px} px canonical crops at {crop.um_per_px:g} um/px, the "
@@ -321,7 +307,7 @@ def classifier_card(
     ]
     out = f"{spec.task}.safetensors"
     trained = [f"edgehemo train {spec.command} --data DATA --out {out}"]
-    if spec.refinement is not None and isinstance(record.get("initialised_from"), dict):
+    if spec.refinement is not None and again:
         trained = [
             f"edgehemo train {spec.command} --data DATA --out first.safetensors",
             f"edgehemo train {spec.command} --data DATA --out {out} --init first.safetensors "
@@ -341,7 +327,7 @@ def classifier_card(
     lines += card_parts.data_section(record)
     lines += card_parts.section(
         "When a cell is named",
-        f"Split conformal prediction, class by class, on {rule.cells} tune cells: a class is in "
+        f"Split conformal prediction, {spec.rule_says}, on {rule.cells} tune cells: a class is in "
         f"the set when its probability reaches its threshold, for {rule.coverage:.0%} coverage of "
         f"cells like those; a cell with exactly one class in its set is named, any other is "
         f"`{UNCERTAIN}`. Temperature {record['temperature']:.3f}.",
@@ -460,6 +446,8 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
         held_out=held_out,
         problems=problems,
         entry=entry,
+        precisions=BY_NAME[config.model.architecture].precisions,
+        why_not=BY_NAME[config.model.architecture].why_not,
     )
 
 
@@ -494,13 +482,7 @@ def calibration_crops(
             f"{source}: only {len(tiles)} crops for the int8 calibration of {spec.task}; give a "
             f"data root, or a folder of at least {MIN_SAMPLES} pictures of one cell each"
         )
-    digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
-    return CalibrationSet(
-        files=tuple(files),
-        tiles=tuple(tiles),
-        digest=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
-        skipped=tuple(skipped),
-    )
+    return CalibrationSet.of(files, tiles, skipped)
 
 
 def _spread(count: int, wanted: int) -> NDArray[np.bool_]:

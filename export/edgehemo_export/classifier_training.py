@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -18,10 +17,12 @@ from torchvision.transforms.v2 import functional as v2
 
 from edgehemo.errors import UsageError
 from edgehemo.field import CLEAR_FIELD_CODE, UINT8_PER_TRANSMITTANCE
+from edgehemo_export.arithmetic import mixed_precision
 from edgehemo_export.cell_crops import CellCrops, CropOptions
-from edgehemo_export.classifier_nets import ClassifierNet, ClassifierNetConfig
+from edgehemo_export.classifier_nets import ClassifierNetConfig
 from edgehemo_export.configuration import Configuration
-from edgehemo_export.training_loop import Progress, TaskConfiguration, Training, TrainingState
+from edgehemo_export.logit_net import LogitNet
+from edgehemo_export.training_loop import TaskConfiguration
 
 VALIDATION_BATCH = 128
 # Of a crop cut by a picture's border at most this share is missing: the cell's middle never is.
@@ -311,7 +312,7 @@ class ClassifierTask:
     ) -> tuple[Tensor, dict[str, float]]:
         light = batch.light.to(place, memory_format=torch.channels_last)
         target = batch.target.to(place)
-        with torch.autocast(place.type, torch.bfloat16):
+        with mixed_precision(place):
             raw = net(light)
         logits = raw.float()
         adjusted = logits + self._config.logit_adjustment * self._log_prior.to(place)
@@ -319,7 +320,7 @@ class ClassifierTask:
         right = (logits.argmax(1) == target.argmax(1)).float().mean()
         return loss, {"loss": loss.item(), "accuracy": right.item()}
 
-    def validate(self, net: nn.Module, place: torch.device) -> dict[str, float]:
+    def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """Accuracy, macro F1 (the score) and mean log loss on the tune part."""
         if not len(self._tune):
             return {}
@@ -335,7 +336,7 @@ class ClassifierTask:
         }
 
 
-def logits_of(net: nn.Module, codes: NDArray[np.uint8], place: torch.device) -> NDArray[np.float32]:
+def logits_of(net: LogitNet, codes: NDArray[np.uint8], place: torch.device) -> NDArray[np.float32]:
     """Logits of crops in evaluation mode, float32 (n, classes); bf16 like the training."""
     out: list[NDArray[np.float32]] = []
     with torch.inference_mode():
@@ -343,8 +344,8 @@ def logits_of(net: nn.Module, codes: NDArray[np.uint8], place: torch.device) -> 
             part = torch.from_numpy(codes[start : start + VALIDATION_BATCH]).to(place)
             light = part.permute(0, 3, 1, 2).to(torch.float32) / UINT8_PER_TRANSMITTANCE
             light = light.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(place.type, torch.bfloat16):
-                raw: Tensor = net.logits(light)  # type: ignore[operator]
+            with mixed_precision(place):
+                raw = net.logits(light)
             out.append(np.asarray(raw.float().cpu().numpy(), np.float32))
     return np.concatenate(out)
 
@@ -359,35 +360,3 @@ def macro_f1(labels: NDArray[np.intp], named: NDArray[np.intp], classes: int) ->
         if classes
         else 0.0
     )
-
-
-def train_net(
-    training: CellCrops,
-    tune: CellCrops,
-    config: ClassifierConfig,
-    work: Path,
-    *,
-    masks: NDArray[np.bool_] | None = None,
-    stain_gains: Mapping[str, NDArray[np.float64]] | None = None,
-    resume: bool = True,
-    initial: Mapping[str, Tensor] | None = None,
-    progress: Progress | None = None,
-    device: str | None = None,
-    stop_after: int | None = None,
-) -> tuple[ClassifierNet, TrainingState]:
-    """Train to the end of the configuration; the best weights on the tune part.
-
-    ``initial``: weights to start from, as far as names and shapes fit. The rest as in
-    `training_loop.Training`.
-    """
-    run = Training(
-        ClassifierTask(training, tune, config, masks, stain_gains),
-        lambda: ClassifierNet(config.model, len(training.classes)),
-        config.loop,
-        work,
-        fingerprint=config.model_dump(),
-        initial=initial,
-        strict_initial=False,
-        device=device,
-    )
-    return run.run(resume=resume, progress=progress, stop_after=stop_after)

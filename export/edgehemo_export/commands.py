@@ -33,6 +33,14 @@ def _need_host() -> None:
         ) from None
 
 
+data_option = click.option(
+    "--data",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    required=True,
+    help="Data root: the public sets side by side, each in a folder of its name.",
+)
+
+
 @contextmanager
 def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
     """A progress bar on a terminal, one line every 200 steps in a log."""
@@ -63,12 +71,7 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
 
 @click.command()
 @click.argument("task", type=click.Choice(list(BY_NAME)))
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="Data root: the public sets side by side, each in a folder of its name.",
-)
+@data_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -124,12 +127,11 @@ def train(
 
     from edgehemo.files import sha256_of_file
     from edgehemo_export.checkpoints import load_checkpoint, save_checkpoint
+    from edgehemo_export.training_loop import Run
 
     if threads is not None:
         torch.set_num_threads(threads)
         cv2.setNumThreads(threads)
-    # Weights near zero become denormal under weight decay, which slows a CPU a hundredfold.
-    torch.set_flush_denormal(True)
     if out.suffix != ".safetensors":
         raise UsageError(f"--out {out.name}: a checkpoint's name ends in .safetensors")
     module = BY_NAME[task].load()
@@ -147,11 +149,13 @@ def train(
             data,
             settings,
             work or out.with_name(out.stem + ".work"),
-            resume=resume,
-            initial=start,
-            leave_out=leave_out,
-            progress=progress,
-            show_progress=sys.stderr.isatty(),
+            Run(
+                resume=resume,
+                initial=start,
+                leave_out=leave_out,
+                progress=progress,
+                show_progress=sys.stderr.isatty(),
+            ),
         )
     if int(os.environ.get("RANK", "0")) != 0:
         return EXIT_DONE  # under torchrun the first process writes for all
@@ -303,9 +307,9 @@ def _measured_left_out(run: Checkpoint, task: str, data: Path, part: Part) -> li
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=click.Path(path_type=Path),
     required=True,
-    help="Bundle folder to write.",
+    help="Bundle to write: a folder, or one file where the name ends in .zip.",
 )
 @click.option("--name", default="edgehemo", show_default=True, help="Name in the manifest.")
 @click.option(
@@ -339,8 +343,9 @@ def export(
 ) -> int:
     """Export checkpoints to a bundle: quantise, reopen each artefact in its runtime, verify.
 
-    An artefact that fails its gate leaves no bundle, and the command exits with 1. What an older
-    bundle in the same place holds and is up to date is taken over.
+    An artefact that fails its gate is not in the bundle, and the command exits with 1; what an
+    older bundle in the same place holds is never lost to that. What is up to date there is taken
+    over.
     """
     from edgehemo.bundle import SHIPPED_BUNDLE
     from edgehemo_export.formats import chosen_formats, chosen_precisions, refuse_unsupported
@@ -397,20 +402,15 @@ def export(
             "schema": "edgehemo.export/1",
             "bundle": str(out),
             "signed_by": None if signer is None else signer.key.public.identifier,
-            "artefacts": [
-                {
-                    "model": row.model,
-                    "gate": row.gate,
-                    "seconds": row.seconds,
-                    **row.artefact.model_dump(exclude_none=True),
-                }
-                for row in rows
-            ],
+            "artefacts": [row.as_json() for row in rows],
         },
     )
     if json_file != common.STDOUT:
         _print_export(out, rows)
-    return EXIT_DONE if all(row.gate == "pass" for row in rows) else EXIT_WITHHELD
+    failed = [row for row in rows if row.artefact is None]
+    for row in failed:
+        common.complain(f"{row.model} {row.format} {row.precision} fails its gate: {row.problem}")
+    return EXIT_WITHHELD if failed else EXIT_DONE
 
 
 def _print_export(out: Path, rows: list[ExportRow]) -> None:
@@ -420,6 +420,9 @@ def _print_export(out: Path, rows: list[ExportRow]) -> None:
     click.echo(str(out))
     for row in rows:
         made = row.artefact
+        if made is None:
+            click.echo(f"{row.model:<16}{row.format:<10}{row.precision:<6}{'':>11}  {row.gate}")
+            continue
         took = f"{row.seconds:.0f} s" if row.seconds else "up to date"
         click.echo(
             f"{row.model:<16}{made.format:<10}{made.precision:<6}"

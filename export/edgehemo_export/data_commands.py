@@ -11,6 +11,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, UsageError
+from edgehemo_export.commands import data_option
 
 if TYPE_CHECKING:
     from edgehemo_export.manifest import DataManifest, RecordedSplits, SetSummary
@@ -22,12 +23,7 @@ def dataset() -> None:
 
 
 @dataset.command()
-@click.option(
-    "--data",
-    type=click.Path(path_type=Path, exists=True, file_okay=False),
-    required=True,
-    help="Data root: the public sets side by side, each in a folder of its name.",
-)
+@data_option
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

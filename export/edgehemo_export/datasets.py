@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.records import CELL_KINDS, CellKind
 from edgehemo.errors import UsageError
+from edgehemo_export.data_readers.records import first_folder, picture_named, trailing_number
 
 # Our own labels of public images, by image name: see the README beside them.
 RELABELS = Path(__file__).with_name("relabels")
@@ -55,16 +56,16 @@ def read_bccd(folder: Path) -> Iterator[LabelledImage]:
     Neighbouring numbers may come from one slide: groups are blocks of ten.
     """
     root = folder / "BCCD" if (folder / "BCCD").is_dir() else folder
-    images = _first_folder(root, "images", "JPEGImages")
-    boxes = _first_folder(root, "boxes", "Annotations")
+    images = first_folder(root, ("images", "JPEGImages"))
+    boxes = first_folder(root, ("boxes", "Annotations"))
     if images is None or boxes is None:
         return
     for label in sorted(boxes.glob("*.xml")):
-        image = _image_named(images, label.stem)
+        image = picture_named(images, label.stem)
         if image is None:
             continue
         found, kinds = _voc_boxes(label)
-        block = _trailing_number(label.stem) // 10
+        block = trailing_number(label.stem) // 10
         yield LabelledImage(
             path=image,
             source="bccd",
@@ -81,8 +82,8 @@ def read_txl_pbc(folder: Path) -> Iterator[LabelledImage]:
     Raabin names begin with the slide (date and number); PBC names with class and a running
     number, taken in blocks of 200.
     """
-    labels = _first_folder(folder, "labels")
-    images = _first_folder(folder, "images")
+    labels = first_folder(folder, ("labels",))
+    images = first_folder(folder, ("images",))
     table = folder / "sources.csv"
     if labels is None or images is None:
         return
@@ -93,7 +94,7 @@ def read_txl_pbc(folder: Path) -> Iterator[LabelledImage]:
                 origin[row["image"]] = (row["source"], row["original_name"])
     yolo_kinds: tuple[CellKind, ...] = ("wbc", "rbc", "platelet")
     for label in sorted(labels.rglob("*.txt")):
-        image = _image_named(images, label.stem) or _image_named(
+        image = picture_named(images, label.stem) or picture_named(
             images / label.parent.name, label.stem
         )
         if image is None:
@@ -104,7 +105,7 @@ def read_txl_pbc(folder: Path) -> Iterator[LabelledImage]:
             group = f"raabin-{slide.group(1) if slide else original}"
         else:
             prefix = original.split("_")[0].lower()
-            group = f"pbc-{prefix}-{_trailing_number(Path(original).stem) // 200}"
+            group = f"pbc-{prefix}-{trailing_number(Path(original).stem) // 200}"
         size = _image_size(image)
         found, kinds = _yolo_boxes(label, size, yolo_kinds)
         short = "raabin" if source.startswith("Raabin") else "pbc"
@@ -125,12 +126,12 @@ def read_chula(folder: Path) -> Iterator[LabelledImage]:
     fields every red cell has one. Takes ``images/`` as well as the published ``Dataset/``.
     Neighbouring numbers may come from one slide: groups are blocks of ten.
     """
-    images = _first_folder(folder, "images", "Dataset")
+    images = first_folder(folder, ("images", "Dataset"))
     if images is None:
         return
     known = json.loads((RELABELS / "chula_rbc12.json").read_text(encoding="utf-8"))
     for stem, label in known.items():
-        image = _image_named(images, stem)
+        image = picture_named(images, stem)
         if image is None:
             continue
         boxes = np.array(label["boxes"], np.float32).reshape(-1, 4)
@@ -248,20 +249,6 @@ def _without_twins(
         if not twin:
             keep.append(i)
     return boxes[keep], kinds[keep]
-
-
-def _first_folder(root: Path, *names: str) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)
-
-
-def _image_named(folder: Path, stem: str) -> Path | None:
-    candidates = (folder / f"{stem}{suffix}" for suffix in IMAGE_SUFFIXES)
-    return next((path for path in candidates if path.is_file()), None)
-
-
-def _trailing_number(text: str) -> int:
-    digits = re.findall(r"\d+", text)
-    return int(digits[-1]) if digits else 0
 
 
 def _image_size(path: Path) -> tuple[int, int]:

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from edgehemo.errors import UsageError
 from edgehemo.estimate.network import FieldNetwork, FieldNetworks
 from edgehemo.field_tiles import TILE_PX
 from edgehemo.opening import open_finder
-from edgehemo.version import __version__
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.envelope import training_envelope
 from edgehemo_export.estimator_card import estimator_card
@@ -29,7 +26,6 @@ from edgehemo_export.estimator_training import (
     EstimatorTask,
     EstimatorTrainingConfig,
     read_config,
-    train_estimator,
 )
 from edgehemo_export.explanations import explanation_picture
 from edgehemo_export.export_subject import ExportSubject
@@ -40,9 +36,9 @@ from edgehemo_export.finder_evaluation import TorchRunner
 from edgehemo_export.resnet_fields import FieldEstimatorNet
 from edgehemo_export.simulated_tiles import BLOCK_PX, simulated_fields, simulated_one
 from edgehemo_export.smear_sets import LICENCES, of_part, smear_images
-from edgehemo_export.splits import SPLIT_NAME, Part
+from edgehemo_export.splits import Part
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training_loop import Progress
+from edgehemo_export.training_loop import Run, run_record, train
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
@@ -56,57 +52,34 @@ def run_training(
     data: Path,
     config: EstimatorTrainingConfig,
     work: Path,
-    *,
-    resume: bool = True,
-    initial: Checkpoint | None = None,
-    leave_out: str | None = None,
-    progress: Progress | None = None,
-    show_progress: bool = False,
+    run: Run,
 ) -> Checkpoint:
     """Render, read unlabelled real fields, train. No picture with an analyser result is seen."""
     cache = work / "cache"
     simulated = simulated_fields(
-        config.simulated.fields, seed=config.loop.seed, cache=cache, progress=show_progress
+        config.simulated.fields, seed=config.loop.seed, cache=cache, progress=run.show_progress
     )
     held_out = simulated_fields(
         config.simulated.held_out_fields,
         seed=config.loop.seed + HELD_OUT_SEED_OFFSET,
         cache=cache,
-        progress=show_progress,
+        progress=run.show_progress,
     )
-    chosen = training_images(data, config.real.fields_per_source, leave_out)
+    chosen = training_images(data, config.real.fields_per_source, run.leave_out)
     _, _, finder = open_finder(None)
     real = real_fields(chosen, finder, cache, accepted_only=True)
     task = EstimatorTask(from_simulated(simulated), real, from_simulated(held_out), config)
-    net, state = train_estimator(
-        task,
-        config,
-        work,
-        resume=resume,
-        initial=None if initial is None else initial.weights,
-        progress=progress,
-    )
+    net, state = train(task, FieldEstimatorNet, config, work, run)
     sources = sorted({field.source for field in real})
     envelope = training_envelope(chosen, seed=config.loop.seed)
     record: dict[str, Any] = {
-        "configuration": config.model_dump(),
-        "initialised_from": None if initial is None else initial.record.get("run"),
-        "left_out": leave_out,
-        "split": SPLIT_NAME,
+        **run_record(config, state, run),
         "images": {source: sum(field.source == source for field in real) for source in sources}
         | {"simulated": len(simulated)},
         "training_data": [
             LICENCES[name] for name in ("simulated", *sorted({licence_of(s) for s in sources}))
         ],
         "training_envelope": envelope.model_dump(),
-        "steps": state.step,
-        "seconds": round(state.seconds, 1),
-        "curve": state.curve[:: max(1, len(state.curve) // 40)],
-        "run": {
-            "software_version": __version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-        },
     }
     return Checkpoint(TASK, half_precision(net.state_dict()), record)
 

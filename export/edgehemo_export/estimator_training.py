@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from edgehemo.errors import UsageError
+from edgehemo_export.arithmetic import mixed_precision
 from edgehemo_export.configuration import CONFIGS, Configuration, read_configuration
 from edgehemo_export.field_tiles import (
     TiledField,
@@ -27,12 +28,12 @@ from edgehemo_export.field_tiles import (
     sample_stain,
     varied,
 )
+from edgehemo_export.logit_net import LogitNet
 from edgehemo_export.resnet_fields import (
     LOG_VARIANCE_RANGE,
     NOMINAL_SCALE,
-    FieldEstimatorNet,
 )
-from edgehemo_export.training_loop import Progress, TaskConfiguration, Training, TrainingState
+from edgehemo_export.training_loop import TaskConfiguration
 
 DEFAULT_CONFIG = CONFIGS / "field_estimator.toml"
 # Cells of the second of these hold more haemoglobin per volume than those of the first.
@@ -190,11 +191,11 @@ class EstimatorTask:
         self, net: nn.Module, batch: EpisodeBatch, place: torch.device
     ) -> tuple[Tensor, dict[str, float]]:
         light = batch.light.to(place, memory_format=torch.channels_last)
-        with torch.autocast(place.type, torch.bfloat16):
+        with mixed_precision(place):
             raw = net(light)
         return estimator_loss(raw.float(), batch, self._config.episodes)
 
-    def validate(self, net: nn.Module, place: torch.device) -> dict[str, float]:
+    def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """Relative errors of tiles never trained on: by how much a fitted factor misses them."""
         return tile_scores(net, self._held_out, self._config, place)
 
@@ -281,7 +282,7 @@ def episode_factors(mean: Tensor, content: Tensor, episode: Tensor) -> Tensor:
 
 
 def tile_scores(
-    net: nn.Module,
+    net: LogitNet,
     fields: Sequence[TiledField],
     config: EstimatorTrainingConfig,
     place: torch.device,
@@ -296,8 +297,8 @@ def tile_scores(
     for start in range(0, len(fields), 25):
         cut = [cut_tile(field, side, rng) for field in fields[start : start + 25]]
         light = as_input([tile for tile, _ in cut]).to(place)
-        with torch.autocast(place.type, torch.bfloat16):
-            raw = net.logits(light)  # type: ignore[operator]
+        with mixed_precision(place):
+            raw = net.logits(light)
         predicted.append(raw.float().cpu().numpy()[:, :3])
         held += [content / np.array(NOMINAL_SCALE) for _, content in cut]
     mean, content = np.concatenate(predicted), np.array(held)
@@ -311,28 +312,3 @@ def tile_scores(
             out[f"{name}_{measurand}"] = float(error[i] / content[chosen][:, i].mean())
     out["score"] = -float(np.mean(list(out.values())))
     return out
-
-
-def train_estimator(
-    task: EstimatorTask,
-    config: EstimatorTrainingConfig,
-    work: Path,
-    *,
-    resume: bool = True,
-    initial: Mapping[str, Tensor] | None = None,
-    progress: Progress | None = None,
-    device: str | None = None,
-    stop_after: int | None = None,
-) -> tuple[FieldEstimatorNet, TrainingState]:
-    """Train to the end of the configuration; ``work`` keeps the state a run resumes from."""
-    training = Training(
-        task,
-        FieldEstimatorNet,
-        config.loop,
-        work,
-        fingerprint=config.model_dump(),
-        initial=initial,
-        strict_initial=False,
-        device=device,
-    )
-    return training.run(resume=resume, progress=progress, stop_after=stop_after)

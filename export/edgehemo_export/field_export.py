@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from edgehemo.bundle import (
     KindOperatingPoint,
     Metric,
     ModelEntry,
+    ModelTask,
     Precision,
     TrainingEnvelope,
 )
@@ -26,14 +26,14 @@ from edgehemo.field_tiles import TILE_PX, tiles_of_field
 from edgehemo.images import images_in, read_frame
 from edgehemo.inference import Runner
 from edgehemo_export.calibration_set import (
-    ADVISED_SAMPLES,
     MANIFEST_SUFFIXES,
-    MIN_SAMPLES,
     CalibrationSet,
+    drawn_tiles,
     manifest_files,
 )
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.export_subject import ExportSubject, Figures
+from edgehemo_export.export_subject import ExportSubject, Figures, HeldOut
+from edgehemo_export.logit_net import LogitNet
 from edgehemo_export.resnet_fields import (
     FLOAT_LAYERS,
     SCREEN_CLASSES,
@@ -76,38 +76,19 @@ def calibration_tiles(source: Path, *, seed: int = 0) -> CalibrationSet:
 
     Raises UsageError where too few can be had.
     """
-    rng = np.random.default_rng(seed)
-    tiles: list[NDArray[np.uint8]] = []
-    used: list[Path] = []
-    skipped: list[str] = []
-    files = _calibration_files(source)
-    for index in rng.permutation(len(files)):
-        if len(tiles) >= REAL_CALIBRATION_TILES:
-            break
-        path = files[int(index)]
-        try:
-            own = [tile.codes[0] for tile in tiles_of_field(canonical_field(read_frame(path)))]
-        except EdgeHemoError as error:
-            skipped.append(str(error))
-            continue
-        used.append(path)
-        tiles += [own[int(i)] for i in rng.permutation(len(own))[:TILES_PER_FIELD]]
-    if len(tiles) < MIN_SAMPLES:
-        raise UsageError(
-            f"{source}: only {len(tiles)} calibration tiles could be drawn, int8 needs at least "
-            f"{MIN_SAMPLES} (better {ADVISED_SAMPLES}); give --calibration a larger set of fields"
-        )
+    used, tiles, skipped = drawn_tiles(
+        source,
+        _calibration_files(source),
+        lambda field: [tile.codes[0] for tile in tiles_of_field(field)],
+        wanted=REAL_CALIBRATION_TILES,
+        per_field=TILES_PER_FIELD,
+        seed=seed,
+    )
     for index in range(SIMULATED_CALIBRATION_FIELDS):
         codes = simulated_one(index, seed=CALIBRATION_SEED).codes[0]
         tiles += [codes[y : y + TILE_PX, x : x + TILE_PX] for y, x in _corners()]
-    digests = sorted(hashlib.sha256(path.read_bytes()).hexdigest() for path in used)
-    digests.append(f"simulated {CALIBRATION_SEED} {SIMULATED_CALIBRATION_FIELDS}")
-    return CalibrationSet(
-        files=tuple(used),
-        tiles=tuple(np.ascontiguousarray(tile) for tile in tiles),
-        digest=hashlib.sha256("\n".join(digests).encode()).hexdigest(),
-        skipped=tuple(skipped),
-    )
+    drawn = [f"simulated {CALIBRATION_SEED} {SIMULATED_CALIBRATION_FIELDS}"]
+    return CalibrationSet.of(used, tiles, skipped, drawn=drawn)
 
 
 def _calibration_files(source: Path) -> list[Path]:
@@ -190,32 +171,13 @@ def estimator_problems(pytorch: Figures, artefact: Figures, precision: Precision
 
 def estimator_subject(checkpoint: Checkpoint, net: FieldEstimatorNet) -> ExportSubject:
     """The field estimator with its data, gates and manifest entry."""
-    record = checkpoint.record
-
-    def entry(artefacts: list[Artefact], checkpoint_sha256: str) -> ModelEntry:
-        return ModelEntry(
-            name="field_estimator",
-            task="field_estimator",
-            input=tile_input(),
-            classes=list(ESTIMATOR_OUTPUTS),
-            training_envelope=TrainingEnvelope(**record["training_envelope"]),
-            metrics=[Metric(**metric) for metric in record.get("metrics", [])],
-            training_data=record["training_data"],
-            checkpoint_sha256=checkpoint_sha256,
-            artefacts=artefacts,
-        )
-
-    return ExportSubject(
-        name="field_estimator",
-        task="field_estimator",
-        net=net,
-        example=_example(),
-        free_size_multiple=None,
-        float_layers=FLOAT_LAYERS,
-        calibration=calibration_tiles,
-        held_out=estimator_held_out,
-        problems=estimator_problems,
-        entry=entry,
+    return _subject(
+        checkpoint,
+        "field_estimator",
+        net,
+        ESTIMATOR_OUTPUTS,
+        estimator_held_out,
+        estimator_problems,
     )
 
 
@@ -277,15 +239,36 @@ def screen_subject(
     checkpoint: Checkpoint, net: AnaemiaScreenNet, point: KindOperatingPoint
 ) -> ExportSubject:
     """The anaemia screen with its data, gates and manifest entry."""
+    return _subject(
+        checkpoint,
+        "anaemia_screen",
+        net,
+        SCREEN_CLASSES,
+        lambda root: screen_held_out(root, net),
+        screen_problems,
+        {SCREEN_CLASSES[1]: point},
+    )
+
+
+def _subject(
+    checkpoint: Checkpoint,
+    task: ModelTask,
+    net: LogitNet,
+    classes: Sequence[str],
+    held_out: Callable[[Path], HeldOut],
+    problems: Callable[[Figures, Figures, Precision], list[str]],
+    points: dict[str, KindOperatingPoint] | None = None,
+) -> ExportSubject:
+    """What both have in common: tiles in, an envelope of their own, heads in float."""
     record = checkpoint.record
 
     def entry(artefacts: list[Artefact], checkpoint_sha256: str) -> ModelEntry:
         return ModelEntry(
-            name="anaemia_screen",
-            task="anaemia_screen",
+            name=task,
+            task=task,
             input=tile_input(),
-            classes=list(SCREEN_CLASSES),
-            operating_points={SCREEN_CLASSES[1]: point},
+            classes=list(classes),
+            operating_points=points or {},
             training_envelope=TrainingEnvelope(**record["training_envelope"]),
             metrics=[Metric(**metric) for metric in record.get("metrics", [])],
             training_data=record["training_data"],
@@ -294,15 +277,15 @@ def screen_subject(
         )
 
     return ExportSubject(
-        name="anaemia_screen",
-        task="anaemia_screen",
+        name=task,
+        task=task,
         net=net,
         example=_example(),
         free_size_multiple=None,
         float_layers=FLOAT_LAYERS,
         calibration=calibration_tiles,
-        held_out=lambda root: screen_held_out(root, net),
-        problems=screen_problems,
+        held_out=held_out,
+        problems=problems,
         entry=entry,
     )
 

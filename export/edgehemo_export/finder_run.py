@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from edgehemo.bundle import KindOperatingPoint
 from edgehemo.errors import UsageError
-from edgehemo.version import __version__
 from edgehemo_export.architectures import FINDER_MULTIPLE, CellFinderConfig, CellFinderNet
 from edgehemo_export.canonical_set import prepare_all
 from edgehemo_export.checkpoints import Checkpoint
@@ -28,13 +24,13 @@ from edgehemo_export.finder_evaluation import (
     measure_lights,
 )
 from edgehemo_export.finder_export import finder_subject
-from edgehemo_export.finder_training import FinderTrainingConfig, read_config, train_finder
+from edgehemo_export.finder_training import FinderTask, FinderTrainingConfig, read_config
 from edgehemo_export.model_card import finder_card
 from edgehemo_export.simulated_set import SOURCE as SIMULATED
 from edgehemo_export.simulated_set import simulated_examples
-from edgehemo_export.splits import SPLIT_NAME, Part, part_of
+from edgehemo_export.splits import Part, part_of
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training_loop import Progress
+from edgehemo_export.training_loop import Run, run_record, train
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
@@ -58,57 +54,41 @@ def run_training(
     data: Path,
     config: FinderTrainingConfig,
     work: Path,
-    *,
-    resume: bool = True,
-    initial: Checkpoint | None = None,
-    leave_out: str | None = None,
-    progress: Progress | None = None,
-    show_progress: bool = False,
+    run: Run,
 ) -> Checkpoint:
     """Read, train, set the operating points on the tune part; the test part is not looked at."""
-    images = without(read_data_root(data), leave_out)
+    images = without(read_data_root(data), run.leave_out)
     cache = work / "cache"
     training = images_of(images, "train")
-    examples = prepare_all(training, cache, progress=show_progress)
+    examples = prepare_all(training, cache, progress=run.show_progress)
     if config.source_shares.get(SIMULATED, 0.0) > 0 and config.simulated.fields > 0:
         examples += simulated_examples(
             config.simulated.fields,
             side_px=config.simulated.side_px,
             seed=config.loop.seed,
             cache=cache,
-            progress=show_progress,
+            progress=run.show_progress,
         )
-    net, state = train_finder(
-        examples,
+    net, state = train(
+        FinderTask(examples, config),
+        lambda: CellFinderNet(config.model),
         config,
         work,
-        resume=resume,
-        initial=None if initial is None else initial.weights,
-        progress=progress,
+        run,
+        strict=True,
     )
     tune = judged(images_of(images, "tune"))
     finder = bare_finder(TorchRunner(net), FINDER_MULTIPLE)
     points = fit_operating_points(examine(tune, finder), complete_in(tune))
     sources = sorted({example.source for example in examples})
     record: dict[str, Any] = {
-        "configuration": config.model_dump(),
-        "initialised_from": None if initial is None else _origin(initial),
-        "left_out": leave_out,
-        "split": SPLIT_NAME,
+        **run_record(config, state, run),
         "images": {
             source: sum(example.source == source for example in examples) for source in sources
         },
         "training_data": [LICENCES.get(source, source) for source in sources],
         "operating_points": {kind: point.model_dump() for kind, point in points.items()},
         "training_envelope": training_envelope(training, seed=config.loop.seed).model_dump(),
-        "steps": state.step,
-        "seconds": round(state.seconds, 1),
-        "curve": state.curve[:: max(1, len(state.curve) // 40)],
-        "run": {
-            "software_version": __version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-        },
     }
     return Checkpoint(TASK, dict(net.state_dict()), record)
 
@@ -126,12 +106,6 @@ def without(images: Sequence[LabelledImage], left_out: str | None) -> list[Label
 def judged(images: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Images that can say how good a finder is: all cells of a kind or more are labelled."""
     return [image for image in images if image.complete]
-
-
-def _origin(initial: Checkpoint) -> dict[str, Any]:
-    """What a run's first weights were trained on."""
-    known = ("images", "left_out", "steps", "run", "initialised_from")
-    return {key: initial.record.get(key) for key in known}
 
 
 def complete_in(images: Sequence[LabelledImage]) -> Callable[[Examined, str], bool]:

@@ -16,16 +16,13 @@ from torch import Tensor, nn
 from edgehemo.cells.maps import KINDS_IN_MAPS, STRIDE
 from edgehemo.errors import UsageError
 from edgehemo.field import CELL_DIAMETER_PX
-from edgehemo_export.architectures import CellFinderConfig, CellFinderNet
+from edgehemo_export.architectures import CellFinderConfig
+from edgehemo_export.arithmetic import mixed_precision
 from edgehemo_export.canonical_set import CanonicalExample
 from edgehemo_export.configuration import CONFIGS, Configuration, read_configuration
 from edgehemo_export.finder_samples import Batch, SampleOptions, draw_batch, vary_colour
-from edgehemo_export.training_loop import (
-    Progress,
-    TaskConfiguration,
-    Training,
-    TrainingState,
-)
+from edgehemo_export.logit_net import LogitNet
+from edgehemo_export.training_loop import TaskConfiguration
 
 DEFAULT_CONFIG = CONFIGS / "cell_finder.toml"
 
@@ -144,42 +141,13 @@ class FinderTask:
     ) -> tuple[Tensor, dict[str, float]]:
         drawn, varied = batch
         light = varied.to(place, memory_format=torch.channels_last)
-        with torch.autocast(place.type, torch.bfloat16):
+        with mixed_precision(place):
             raw = net(light)
         return finder_loss(raw.float(), _moved(drawn, place), self._config.box_loss_weight)
 
-    def validate(self, net: nn.Module, place: torch.device) -> dict[str, float]:
+    def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """None: the operating points need the tune part untouched by a choice of weights."""
         return {}
-
-
-def train_finder(
-    examples: Sequence[CanonicalExample],
-    config: FinderTrainingConfig,
-    work: Path,
-    *,
-    resume: bool = True,
-    initial: Mapping[str, Tensor] | None = None,
-    progress: Progress | None = None,
-    device: str | None = None,
-    stop_after: int | None = None,
-) -> tuple[CellFinderNet, TrainingState]:
-    """Train to the end of the configuration; ``work`` keeps the state a run resumes from.
-
-    Runs in bf16 with channels_last, on a GPU where one is present. ``initial`` are weights to start
-    from in a fresh run; ``stop_after`` ends early at that step, its state stored, so that a long
-    run can be spread over several. Returns the averaged weights.
-    """
-    training = Training(
-        FinderTask(examples, config),
-        lambda: CellFinderNet(config.model),
-        config.loop,
-        work,
-        fingerprint=config.model_dump(),
-        initial=initial,
-        device=device,
-    )
-    return training.run(resume=resume, progress=progress, stop_after=stop_after)
 
 
 def _moved(batch: Batch, place: torch.device) -> Batch:

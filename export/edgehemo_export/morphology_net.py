@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from edgehemo_export.architectures import ConvBlock, ResidualBlock
+from edgehemo_export.architectures import ConvBlock, stage
 
 # The trunk is laid out as the cell finder's, so that it can start from the finder's weights.
 _FINDER_STAGES: Mapping[str, str] = {
@@ -39,9 +39,9 @@ class RedCellNet(nn.Module):
         super().__init__()
         self.stem = ConvBlock(3, widths[0], kernel=7, stride=4)
         self.place = nn.Parameter(torch.zeros(1, widths[0], self.SIDE_PX // 4, self.SIDE_PX // 4))
-        self.stage4 = _stage(widths[0], widths[0], blocks[0], stride=1)
-        self.stage8 = _stage(widths[0], widths[1], blocks[1], stride=2)
-        self.stage16 = _stage(widths[1], widths[2], blocks[2], stride=2)
+        self.stage4 = stage(widths[0], widths[0], blocks[0], stride=1)
+        self.stage8 = stage(widths[0], widths[1], blocks[1], stride=2)
+        self.stage16 = stage(widths[1], widths[2], blocks[2], stride=2)
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(widths[2], classes)
@@ -61,8 +61,3 @@ def weights_from_finder(finder: Mapping[str, Tensor]) -> dict[str, Tensor]:
         for old, new in _FINDER_STAGES.items()
         if name.startswith(old)
     }
-
-
-def _stage(inputs: int, outputs: int, blocks: int, *, stride: int) -> nn.Sequential:
-    first = ResidualBlock(inputs, outputs, stride=stride)
-    return nn.Sequential(first, *(ResidualBlock(outputs, outputs) for _ in range(blocks - 1)))

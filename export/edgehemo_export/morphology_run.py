@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle import (
     Artefact,
-    ConformalRule,
     Confusion,
     Metric,
     ModelEntry,
@@ -32,10 +31,10 @@ from edgehemo_export.cell_crops import CellCrops
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.classifier_evaluation import (
     Predicted,
+    marginal_rule,
     measure,
     named,
     predict_net,
-    stored_confusion,
 )
 from edgehemo_export.classifier_nets import ClassifierNet
 from edgehemo_export.classifier_run import (
@@ -63,7 +62,7 @@ from edgehemo_export.morphology_set import (
 )
 from edgehemo_export.splits import Part, part_of
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training_loop import Progress
+from edgehemo_export.training_loop import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
@@ -95,6 +94,10 @@ SPEC = ClassifierSpec(
     build=build,
     masks=None,
     licences={SOURCE: LICENCE},
+    # With thresholds type by type the types that are often mistaken for one another would be in
+    # nearly every cell's set, and nine cells in ten `uncertain` (measured on the tune part).
+    rule=marginal_rule,
+    rule_says="all types together",
     never_tested=(
         "any microscope, camera or laboratory but the one of Chula RBC-12: there is one labelled "
         "source, so leaving a source out is not possible; what is kept out are whole blocks of "
@@ -116,71 +119,13 @@ def run_training(
     data: Path,
     config: ClassifierConfig,
     work: Path,
-    *,
-    resume: bool = True,
-    initial: Checkpoint | None = None,
-    leave_out: str | None = None,
-    progress: Progress | None = None,
-    show_progress: bool = False,
+    run: Run,
 ) -> Checkpoint:
-    """See `tasks.TaskModule`. ``initial`` may be a cell finder: the trunk starts from its own."""
-    if initial is not None:
-        finder = initial.task == "cell_finder"
-        initial = dataclasses.replace(
-            initial,
-            weights=weights_from_finder(initial.weights) if finder else initial.weights,
-            record={"run": "the cell finder's trunk" if finder else "an earlier run"},
-        )
-    checkpoint = train_classifier(
-        SPEC,
-        data,
-        config,
-        work,
-        resume=resume,
-        initial=initial,
-        leave_out=leave_out,
-        progress=progress,
-    )
-    crops = build(data, config, work / "cache").without(leave_out).part("tune")
-    return with_marginal_rule(checkpoint, crops, config.coverage)
-
-
-def with_marginal_rule(checkpoint: Checkpoint, tune: CellCrops, coverage: float) -> Checkpoint:
-    """The checkpoint with its conformal rule and tune figures over all types together.
-
-    With thresholds type by type the types that are often mistaken for one another would be in
-    nearly every cell's set, and nine cells in ten `uncertain` (measured on the tune part).
-    """
-    net = classifier_net(SPEC, checkpoint)
-    side = stored_config(checkpoint).crop.side_px
-    predicted = Predicted(tune, predict_net(net, tune.middle(side)))
-    rule = marginal_rule(predicted, coverage)
-    configuration = {**checkpoint.record["configuration"], "coverage": coverage}
-    record = {
-        **checkpoint.record,
-        "configuration": configuration,
-        "conformal": rule.model_dump(),
-        "tune_confusion": stored_confusion(predicted, rule).model_dump(),
-        "tune": [m.model_dump() for m in measure(predicted, rule, "tune", rounds=0)],
-    }
-    return dataclasses.replace(checkpoint, record=record)
-
-
-def marginal_rule(predicted: Predicted, coverage: float) -> ConformalRule:
-    """One threshold for all types by split conformal prediction (Vovk et al. 2005).
-
-    The k-th smallest probability that a tune cell gave its true type, k = floor((1 - coverage)
-    (n + 1)): at least ``coverage`` of exchangeable cells, over all types, then reach it.
-    """
-    labels = predicted.labels
-    true = np.sort(predicted.probabilities[np.arange(len(labels)), labels].astype(np.float64))
-    k = int(np.floor((1.0 - coverage) * (len(true) + 1) + 1e-9))
-    threshold = float(np.clip(true[k - 1], 0.0, 1.0)) if k >= 1 else 0.0
-    return ConformalRule(
-        coverage=coverage,
-        thresholds=dict.fromkeys(MORPHOLOGY_CLASSES, threshold),
-        cells=len(labels),
-    )
+    """See `tasks.TaskModule`. The run may start from a cell finder: from its trunk."""
+    weights = None
+    if run.initial is not None and run.initial.task == "cell_finder":
+        weights = weights_from_finder(run.initial.weights)
+    return train_classifier(SPEC, data, config, work, run, weights=weights)
 
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
@@ -365,9 +310,7 @@ def card(checkpoint: Checkpoint) -> str:
             "measurement; the scale is 0.10 um/px at full size.",
             _diagnosis_table(tables["diagnoses"]),
         )
-    text = classifier_card(SPEC, checkpoint, more=more)
-    # This model's rule is `marginal_rule`'s.
-    return text.replace("prediction, class by class, on", "prediction, all types together, on")
+    return classifier_card(SPEC, checkpoint, more=more)
 
 
 def _diagnosis_table(rows: Sequence[Mapping[str, Any]], largest: int = 5) -> list[str]:

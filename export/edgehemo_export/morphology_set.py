@@ -14,33 +14,19 @@ from edgehemo.errors import UsageError
 from edgehemo.field import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.images import read_frame
 from edgehemo_export.cell_crops import CellCrops, CropOptions, cached_codes
+from edgehemo_export.data_readers import chula_rbc12
+from edgehemo_export.data_readers.records import FIELDS_PER_BLOCK, first_folder
 
-SOURCE = "chula_rbc12"
+SOURCE = chula_rbc12.SOURCE
 LICENCE = "Chula RBC-12 (Chula-PIC-Lab), MIT"
 # The published order of the label files' numbers.
-MORPHOLOGY_CLASSES: tuple[str, ...] = (
-    "normal",
-    "macrocyte",
-    "microcyte",
-    "spherocyte",
-    "target_cell",
-    "stomatocyte",
-    "ovalocyte",
-    "teardrop",
-    "burr_cell",
-    "schistocyte",
-    "uncategorised",
-    "hypochromia",
-    "elliptocyte",
-)
+MORPHOLOGY_CLASSES: tuple[str, ...] = chula_rbc12.TYPES
 # One microscope and camera took every field (Nikon DS-Fi2, 1000x), stored at 640x480: one scale,
 # from the width of the normal red cells. Estimating it field by field would make every slide's
 # median cell 7.5 um wide and macrocytosis invisible.
 CHULA_UM_PER_PX = 0.20
-# Neighbouring numbers often come from one slide. In blocks of ten every type has cells on all
-# sides of the split (few: uncategorised 4 in test, 3 in tune); in blocks of 15, 20 and 25 some
-# have none. Chosen by these counts, before any training.
-FIELDS_PER_BLOCK = 10
+# In blocks of ten neighbouring fields (`FIELDS_PER_BLOCK`) every type has cells on all sides of the
+# split (few: uncategorised 4 in test, 3 in tune); in blocks of 15, 20 and 25 some have none.
 
 
 @dataclass(frozen=True)
@@ -63,8 +49,8 @@ def read_labelled_fields(folder: Path) -> list[MorphologyField]:
     Takes ``images/ labels/`` as well as the published ``Dataset/ Label/``. Raises UsageError
     where the folder holds neither, or a label file holds something else.
     """
-    images = _first_folder(folder, "images", "Dataset")
-    labels = _first_folder(folder, "labels", "Label")
+    images = first_folder(folder, ("images", "Dataset"))
+    labels = first_folder(folder, ("labels", "Label"))
     if images is None or labels is None:
         raise UsageError(f"{folder} holds no Chula RBC-12 (the folders images and labels)")
     numbered = sorted((int(p.stem), p) for p in labels.glob("*.txt") if p.stem.isdigit())
@@ -159,7 +145,3 @@ def _label_table(label: Path) -> NDArray[np.float64]:
     if table.ndim != 2 or table.shape[1] != 3 or not np.isin(table[:, 2], known).all():
         raise UsageError(f"{label}: a line is not `x y type` with a type of 0 to {known[-1]}")
     return table
-
-
-def _first_folder(root: Path, *names: str) -> Path | None:
-    return next((root / name for name in names if (root / name).is_dir()), None)

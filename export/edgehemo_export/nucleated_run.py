@@ -55,7 +55,7 @@ from edgehemo_export.nucleated_set import (
 )
 from edgehemo_export.splits import Part
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training_loop import Progress
+from edgehemo_export.training_loop import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
@@ -133,24 +133,10 @@ def run_training(
     data: Path,
     config: ClassifierConfig,
     work: Path,
-    *,
-    resume: bool = True,
-    initial: Checkpoint | None = None,
-    leave_out: str | None = None,
-    progress: Progress | None = None,
-    show_progress: bool = False,
+    run: Run,
 ) -> Checkpoint:
     """See `tasks.TaskModule`."""
-    return train_classifier(
-        SPEC,
-        data,
-        config,
-        work,
-        resume=resume,
-        initial=initial,
-        leave_out=leave_out,
-        progress=progress,
-    )
+    return train_classifier(SPEC, data, config, work, run)
 
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:

@@ -10,9 +10,7 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +22,16 @@ from edgehemo.field import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE, canonic
 from edgehemo.images import read_frame
 from edgehemo_export.canonical_set import scale_from_boxes
 from edgehemo_export.cell_crops import CellCrops, CropOptions, cached_codes, joined
-from edgehemo_export.datasets import IMAGE_SUFFIXES, LabelledImage, read_bccd, read_txl_pbc
+from edgehemo_export.data_readers import lmu, pbc, three_class
+from edgehemo_export.data_readers.records import (
+    FIELDS_PER_BLOCK,
+    LMU_WIDTH_UM,
+    PBC_WIDTH_UM,
+    FoundPicture,
+    pbc_group,
+    trailing_number,
+)
+from edgehemo_export.datasets import LabelledImage, read_bccd, read_txl_pbc
 from edgehemo_export.duplicates import duplicate_pairs, perceptual_hash, thumbnail, united
 
 # The contract's order, then the answer that means "no nucleated cell and no platelet".
@@ -42,28 +49,7 @@ NUCLEATED_TYPES: tuple[str, ...] = (
 OTHER = "other"
 NUCLEATED_CLASSES: tuple[str, ...] = (*NUCLEATED_TYPES, OTHER)
 
-# Facts of the sets, from the width of their normal red cells: um across the published picture.
-PBC_WIDTH_UM = 36.8
-LMU_WIDTH_UM = 30.0
-# Neighbouring numbers may come from one smear. PBC's run to a million over its pictures, so that
-# a block holds some five of a class; LMU's run on.
-PBC_NUMBERS_PER_BLOCK = 5000
-LMU_NUMBERS_PER_BLOCK = 50
-CHULA_NUMBERS_PER_BLOCK = 10
 CHULA_UM_PER_PX = 0.20
-
-_PBC_FOLDERS = {
-    "basophil": "basophil",
-    "eosinophil": "eosinophil",
-    "erythroblast": "erythroblast",
-    "ig": "immature_granulocyte",
-    "lymphocyte": "lymphocyte",
-    "monocyte": "monocyte",
-    "neutrophil": "neutrophil",
-    "platelet": "platelet",
-}
-_LMU_FOLDERS = {"myeloblast": "myeloblast", "seg_neutrophil": "neutrophil"}
-_THREE_CLASS_FOLDERS = ("basophil", "erythroblast", "myeloblast")
 # Red cells and empty places taken of each field.
 _RED_CELLS_A_FIELD = 3
 _EMPTY_PLACES_A_FIELD = 1
@@ -73,62 +59,9 @@ _AZURE_RED_BELOW = 0.72
 _MAX_AZURE_SHARE = 0.004
 
 
-@dataclass(frozen=True)
-class CellPicture:
-    """One picture of one cell. group: before duplicates are joined. width_um: of the picture."""
-
-    path: Path
-    source: str
-    label: str
-    group: str
-    width_um: float
-
-
-def read_pbc(folder: Path) -> Iterator[CellPicture]:
-    """PBC Barcelona (Acevedo et al. 2020, CC BY 4.0): one folder a class, any picture size."""
-    for name, label in _PBC_FOLDERS.items():
-        for path in _pictures(folder / name):
-            yield CellPicture(path, "pbc", label, pbc_group(path.stem), PBC_WIDTH_UM)
-
-
-def read_lmu(folder: Path) -> Iterator[CellPicture]:
-    """Myeloblasts and segmented neutrophils of AML-Cytomorphology LMU (Matek et al. 2019)."""
-    for name, label in _LMU_FOLDERS.items():
-        for path in _pictures(folder / name):
-            yield CellPicture(path, "lmu", label, lmu_group(path.stem), LMU_WIDTH_UM)
-
-
-def read_three_class(folder: Path) -> Iterator[CellPicture]:
-    """Basophil, erythroblast, myeloblast as in Lateef et al. 2025.
-
-    Class and scanner are confounded, and every picture is also in PBC or LMU: a set for the
-    comparison with that study, never beside the other two.
-    """
-    for name in _THREE_CLASS_FOLDERS:
-        lmu = name == "myeloblast"
-        for path in _pictures(folder / name):
-            group = lmu_group(path.stem) if lmu else pbc_group(path.stem)
-            width = LMU_WIDTH_UM if lmu else PBC_WIDTH_UM
-            yield CellPicture(path, "three_class", name, group, width)
-
-
-def pbc_group(stem: str) -> str:
-    """Block of a PBC name such as ``MMY_115214``: the same in every set that republishes it."""
-    prefix, number = _named_number(stem)
-    return f"pbc-{prefix}-{number // PBC_NUMBERS_PER_BLOCK:03d}"
-
-
-def lmu_group(stem: str) -> str:
-    """Block of an LMU name such as ``NGS_0064``."""
-    prefix, number = _named_number(stem)
-    return f"lmu-{prefix}-{number // LMU_NUMBERS_PER_BLOCK:03d}"
-
-
-PICTURE_READERS: dict[str, Callable[[Path], Iterator[CellPicture]]] = {
-    "pbc": read_pbc,
-    "lmu": read_lmu,
-    "three_class": read_three_class,
-}
+# Sets of one cell a picture. The third holds pictures of the other two again, class and scanner
+# confounded: for the comparison with Lateef et al. 2025, never beside them.
+PICTURE_READERS = {reader.SOURCE: reader for reader in (pbc, lmu, three_class)}
 # Sources of `other`, by the folder they are read from.
 FIELD_SOURCES = ("chula_rbc12", "bccd", "txl_pbc")
 # What is read where a configuration names no sets.
@@ -152,7 +85,8 @@ def nucleated_crops(
         if not folder.is_dir():
             continue
         if name in PICTURE_READERS:
-            pictures = list(PICTURE_READERS[name](folder))
+            read = PICTURE_READERS[name].read(root, folder)
+            pictures = [p for p in read if p.labels.class_name in NUCLEATED_TYPES]
             if pictures:
                 found.append(_picture_crops(name, pictures, options, cache))
         else:
@@ -180,7 +114,7 @@ def unseen_white_cells(root: Path, options: CropOptions, cache: Path | None) -> 
 
 
 def _picture_crops(
-    name: str, pictures: Sequence[CellPicture], options: CropOptions, cache: Path | None
+    name: str, pictures: Sequence[FoundPicture], options: CropOptions, cache: Path | None
 ) -> CellCrops:
     files = [picture.path for picture in pictures]
 
@@ -192,17 +126,23 @@ def _picture_crops(
     return CellCrops(
         classes=NUCLEATED_CLASSES,
         codes=codes,
-        labels=np.array([NUCLEATED_CLASSES.index(p.label) for p in pictures], np.intp),
-        sources=np.array([p.source for p in pictures]),
+        labels=np.array([NUCLEATED_CLASSES.index(_label(p)) for p in pictures], np.intp),
+        sources=np.full(len(pictures), name),
         groups=np.array([p.group for p in pictures]),
-        names=np.array([f"{p.source}/{p.path.name}" for p in pictures]),
+        names=np.array([f"{name}/{p.path.name}" for p in pictures]),
         um_per_px=options.um_per_px,
         files=tuple(files),
     )
 
 
-def _picture_codes(picture: CellPicture, options: CropOptions) -> NDArray[np.uint8]:
+def _label(picture: FoundPicture) -> str:
+    assert picture.labels.class_name is not None, "pictures without a class are left out"
+    return picture.labels.class_name
+
+
+def _picture_codes(picture: FoundPicture, options: CropOptions) -> NDArray[np.uint8]:
     pixels = read_frame(picture.path).pixels
+    assert picture.width_um is not None, "the readers of single cells know the picture's width"
     scale = picture.width_um / max(pixels.shape[:2])
     return canonical_crop(pixels, scale, options.stored_px, crop_um_per_px=options.um_per_px)
 
@@ -238,7 +178,7 @@ def _chula_red_cells(folder: Path) -> Iterator[LabelledImage]:
             points = np.array([[float(v) for v in row] for row in rows if len(row) == 2])
             if not path.is_file() or not len(points):
                 continue
-            block = _last_number(label.stem) // CHULA_NUMBERS_PER_BLOCK
+            block = trailing_number(label.stem) // FIELDS_PER_BLOCK
             yield LabelledImage(
                 path=path,
                 source="chula_rbc12",
@@ -371,20 +311,3 @@ def grouped_with_duplicates(crops: CellCrops) -> CellCrops:
         ],
     )
     return dataclasses.replace(crops, groups=np.array([root[group] for group in groups]))
-
-
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
-
-
-def _named_number(stem: str) -> tuple[str, int]:
-    prefix, _, rest = stem.partition("_")
-    digits = re.findall(r"\d+", rest)
-    return prefix.lower(), int(digits[0]) if digits else 0
-
-
-def _last_number(stem: str) -> int:
-    digits = re.findall(r"\d+", stem)
-    return int(digits[-1]) if digits else 0

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torchvision.models import resnet18
 
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
 from edgehemo.measurands import MEASURANDS
+from edgehemo_export.logit_net import LogitNet
 
 # What a tile's nominal contents are of the order of (g/L, L/L, 10^12/L): the network works in
 # units of these.
@@ -25,14 +26,15 @@ def scaled_codes(codes: Tensor) -> Tensor:
     return codes.permute(0, 3, 1, 2).to(torch.float32) / UINT8_PER_TRANSMITTANCE
 
 
-class _FieldResNet(nn.Module):
+class _FieldResNet(LogitNet):
     """ResNet18 (He et al. 2016; torchvision) over transmittance."""
 
     def __init__(self, outputs: int) -> None:
         super().__init__()
         self.backbone = resnet18(weights=None, num_classes=outputs)
 
-    def features(self, x: Tensor) -> Tensor:
+    def logits(self, x: Tensor) -> Tensor:
+        """float (n, 3, h, w), transmittance, to (n, outputs)."""
         out: Tensor = self.backbone((x - 0.8) * 4.0)
         return out
 
@@ -51,11 +53,8 @@ class FieldEstimatorNet(_FieldResNet):
         self.scale: Tensor
         self.register_buffer("scale", torch.tensor(NOMINAL_SCALE), persistent=False)
 
-    def logits(self, x: Tensor) -> Tensor:
-        """float (n, 3, h, w), transmittance, to (n, 6): means over the scale, log variances."""
-        return self.features(x)
-
     def forward(self, codes: Tensor) -> Tensor:
+        # Means over the scale, then log variances.
         raw = self.logits(scaled_codes(codes))
         count = len(MEASURANDS)
         low, high = LOG_VARIANCE_RANGE
@@ -73,10 +72,6 @@ class AnaemiaScreenNet(_FieldResNet):
     def __init__(self, temperature: float = 1.0) -> None:
         super().__init__(len(SCREEN_CLASSES))
         self.temperature = temperature
-
-    def logits(self, x: Tensor) -> Tensor:
-        """float (n, 3, h, w), transmittance, to (n, 2) before the softmax."""
-        return self.features(x)
 
     def forward(self, codes: Tensor) -> Tensor:
         return torch.softmax(self.logits(scaled_codes(codes)) / self.temperature, dim=1)

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgehemo.anaemia_screen import class_of, sigmoid
 from edgehemo.bundle import KindOperatingPoint, Metric, ScoreCalibration
 from edgehemo.errors import UsageError
 from edgehemo.field_tiles import TILE_PX
-from edgehemo.version import __version__
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.envelope import training_envelope
 from edgehemo_export.explanations import explanation_picture
@@ -39,14 +36,13 @@ from edgehemo_export.screen_training import (
     ScreenTrainingConfig,
     field_log_odds,
     read_config,
-    train_screen,
 )
 from edgehemo_export.simulated_tiles import simulated_fields, simulated_one
 from edgehemo_export.smear_sets import ANAEMIA, LICENCES
-from edgehemo_export.splits import SPLIT_NAME, Part
+from edgehemo_export.splits import Part
 from edgehemo_export.statistics import bootstrap_by_group, clopper_pearson
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training_loop import Progress
+from edgehemo_export.training_loop import Run, run_record, train
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
@@ -94,58 +90,36 @@ def run_training(
     data: Path,
     config: ScreenTrainingConfig,
     work: Path,
-    *,
-    resume: bool = True,
-    initial: Checkpoint | None = None,
-    leave_out: str | None = None,
-    progress: Progress | None = None,
-    show_progress: bool = False,
+    run: Run,
 ) -> Checkpoint:
     """Read, train, calibrate the probability of a sample on the tune part."""
-    if leave_out is not None and leave_out not in SOURCES:
-        raise UsageError(f"--leave-out {leave_out}: no such source; known are {', '.join(SOURCES)}")
+    if run.leave_out is not None and run.leave_out not in SOURCES:
+        raise UsageError(
+            f"--leave-out {run.leave_out}: no such source; known are {', '.join(SOURCES)}"
+        )
     cache = work / "cache"
     images = screen_images(data)
-    training = part_images(images, "train", leave_out)
+    training = part_images(images, "train", run.leave_out)
     fields = screen_fields(training, cache)
-    tune = screen_fields(part_images(images, "tune", leave_out), cache)
-    if leave_out != SIMULATED:
+    tune = screen_fields(part_images(images, "tune", run.leave_out), cache)
+    if run.leave_out != SIMULATED:
         drawn = simulated_fields(
-            config.simulated.fields, seed=config.loop.seed, cache=cache, progress=show_progress
+            config.simulated.fields, seed=config.loop.seed, cache=cache, progress=run.show_progress
         )
         fields += simulated_screen_fields(drawn, "train")
         tune += held_out_simulated("tune", config, cache)
-    net, state = train_screen(
-        ScreenTask(fields, tune, config),
-        config,
-        work,
-        resume=resume,
-        initial=None if initial is None else initial.weights,
-        progress=progress,
-    )
+    task = ScreenTask(fields, tune, config)
+    net, state = train(task, AnaemiaScreenNet, config, work, run)
     # What is kept is what is measured: the weights as they are stored.
     net.load_state_dict(half_precision(net.state_dict()))
     point = operating_point(judged(net, tune, config))
     sources = sorted({field.source for field in fields})
     record: dict[str, Any] = {
-        "configuration": config.model_dump(),
-        "initialised_from": None
-        if initial is None
-        else {key: initial.record.get(key) for key in ("images", "left_out", "steps", "run")},
-        "left_out": leave_out,
-        "split": SPLIT_NAME,
+        **run_record(config, state, run),
         "images": {source: sum(field.source == source for field in fields) for source in sources},
         "training_data": [LICENCES[source] for source in sources],
         "training_envelope": training_envelope(training, seed=config.loop.seed).model_dump(),
         "operating_point": point.model_dump(),
-        "steps": state.step,
-        "seconds": round(state.seconds, 1),
-        "curve": state.curve[:: max(1, len(state.curve) // 40)],
-        "run": {
-            "software_version": __version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-        },
     }
     return Checkpoint(TASK, half_precision(net.state_dict()), record)
 

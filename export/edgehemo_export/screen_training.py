@@ -17,12 +17,14 @@ from edgehemo.errors import UsageError
 from edgehemo.estimate.network import log_odds
 from edgehemo.field import CLEAR_FIELD_CODE
 from edgehemo.field_tiles import starts
+from edgehemo_export.arithmetic import mixed_precision
 from edgehemo_export.configuration import CONFIGS, Configuration, read_configuration
 from edgehemo_export.field_tiles import TileVariation, as_input, sample_stain, varied
+from edgehemo_export.logit_net import LogitNet
 from edgehemo_export.resnet_fields import AnaemiaScreenNet
 from edgehemo_export.screen_set import ScreenField
 from edgehemo_export.smear_sets import ANAEMIA, CONTROL
-from edgehemo_export.training_loop import Progress, TaskConfiguration, Training, TrainingState
+from edgehemo_export.training_loop import TaskConfiguration
 
 DEFAULT_CONFIG = CONFIGS / "anaemia_screen.toml"
 LABEL_SMOOTHING = 0.05
@@ -105,13 +107,13 @@ class ScreenTask:
     ) -> tuple[Tensor, dict[str, float]]:
         light = batch.light.to(place, memory_format=torch.channels_last)
         labels = batch.labels.to(place)
-        with torch.autocast(place.type, torch.bfloat16):
+        with mixed_precision(place):
             raw = net(light)
         loss = nn.functional.cross_entropy(raw.float(), labels, label_smoothing=LABEL_SMOOTHING)
         right = (raw.argmax(dim=1) == labels).float().mean()
         return loss, {"loss": loss.item(), "accuracy": right.item()}
 
-    def validate(self, net: nn.Module, place: torch.device) -> dict[str, float]:
+    def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """Loss and accuracy of one middle tile of some tune fields; no score: every run ends with
         its averaged weights, since the tune part is too small to choose by."""
         chosen: list[ScreenField] = []
@@ -123,8 +125,8 @@ class ScreenTask:
             return {}
         tiles = [whole_tiles(field.codes, self._config.tile_side_px)[0] for field in chosen]
         labels = torch.tensor([field.label for field in chosen])
-        with torch.autocast(place.type, torch.bfloat16):
-            raw = net.logits(as_input(tiles).to(place)).float().cpu()  # type: ignore[operator]
+        with mixed_precision(place):
+            raw = net.logits(as_input(tiles).to(place)).float().cpu()
         return {
             "loss": float(nn.functional.cross_entropy(raw, labels)),
             "accuracy": float((raw.argmax(dim=1) == labels).float().mean()),
@@ -177,28 +179,3 @@ def field_log_odds(
     with torch.inference_mode():
         answers = net(torch.from_numpy(np.stack([tiles[int(i)] for i in chosen])))
     return float(np.mean([log_odds(float(value)) for value in answers[:, 1]]))
-
-
-def train_screen(
-    task: ScreenTask,
-    config: ScreenTrainingConfig,
-    work: Path,
-    *,
-    resume: bool = True,
-    initial: Mapping[str, Tensor] | None = None,
-    progress: Progress | None = None,
-    device: str | None = None,
-    stop_after: int | None = None,
-) -> tuple[AnaemiaScreenNet, TrainingState]:
-    """Train to the end of the configuration; ``work`` keeps the state a run resumes from."""
-    training = Training(
-        task,
-        AnaemiaScreenNet,
-        config.loop,
-        work,
-        fingerprint=config.model_dump(),
-        initial=initial,
-        strict_initial=False,
-        device=device,
-    )
-    return training.run(resume=resume, progress=progress, stop_after=stop_after)

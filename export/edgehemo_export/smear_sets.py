@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from edgehemo.errors import UsageError
-from edgehemo_export.datasets import IMAGE_SUFFIXES, read_txl_pbc
+from edgehemo_export.data_readers.records import (
+    DISEASE_FIELDS_PER_BLOCK,
+    FIELDS_PER_BLOCK,
+    pictures_in,
+    trailing_number,
+)
+from edgehemo_export.datasets import read_txl_pbc
 from edgehemo_export.field_tiles import FieldImage
 from edgehemo_export.splits import Part, part_of
 
 # Labels of the anaemia screen.
 CONTROL, ANAEMIA = 0, 1
-# Neighbouring numbers often come from one slide.
-FIELDS_PER_BLOCK = 10
-DISEASE_FIELDS_PER_BLOCK = 5
 CHULA_DISEASES = (
     "hereditary_elliptocytosis",
     "hereditary_spherocytosis",
@@ -62,24 +64,10 @@ def of_part(images: list[FieldImage], part: Part) -> list[FieldImage]:
     return [image for image in images if part_of(image.group) == part]
 
 
-def _pictures(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(
-        (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES),
-        key=lambda path: (_number(path.stem), path.name),
-    )
-
-
-def _number(text: str) -> int:
-    digits = re.findall(r"\d+", text)
-    return int(digits[-1]) if digits else 0
-
-
 def _numbered(folder: Path, source: str, *names: str) -> Iterator[FieldImage]:
     for name in names:
-        for path in _pictures(folder / name):
-            block = _number(path.stem) // FIELDS_PER_BLOCK
+        for path in pictures_in(folder / name):
+            block = trailing_number(path.stem) // FIELDS_PER_BLOCK
             yield FieldImage(path, source, f"{source}-{block:03d}")
 
 
@@ -90,16 +78,16 @@ def _txl(folder: Path) -> Iterator[FieldImage]:
 
 def _diseases(folder: Path) -> Iterator[FieldImage]:
     for disease in CHULA_DISEASES:
-        for path in _pictures(folder / disease):
-            block = _number(path.stem) // DISEASE_FIELDS_PER_BLOCK
+        for path in pictures_in(folder / disease):
+            block = trailing_number(path.stem) // DISEASE_FIELDS_PER_BLOCK
             group = f"chula_disease-{disease}-{block:02d}"
             yield FieldImage(path, f"chula_disease/{disease}", group, ANAEMIA)
 
 
 def _uganda(folder: Path) -> Iterator[FieldImage]:
     for name, label in (("clear", CONTROL), ("sickle", ANAEMIA)):
-        for path in _pictures(folder / name):
-            block = _number(path.stem) // FIELDS_PER_BLOCK
+        for path in pictures_in(folder / name):
+            block = trailing_number(path.stem) // FIELDS_PER_BLOCK
             yield FieldImage(path, "uganda_phone", f"uganda_phone-{name}-{block:02d}", label)
 
 

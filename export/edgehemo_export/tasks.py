@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgehemo_export.checkpoints import Checkpoint
     from edgehemo_export.export_subject import ExportSubject
     from edgehemo_export.splits import Part
-    from edgehemo_export.training_loop import Progress, TaskConfiguration
+    from edgehemo_export.training_loop import Run, TaskConfiguration
 
 
 @dataclass(frozen=True)
@@ -51,17 +51,12 @@ class TaskModule(Protocol):
         data: Path,
         config: Any,
         work: Path,
-        *,
-        resume: bool = True,
-        initial: Checkpoint | None = None,
-        leave_out: str | None = None,
-        progress: Progress | None = None,
-        show_progress: bool = False,
+        run: Run,
     ) -> Checkpoint:
         """Train on the training part, set what is to be set on the tune part.
 
-        leave_out: a source that is kept out whole, of training and tuning; the record's
-        ``left_out`` names it, and `evaluate` then measures on that source alone, all of it.
+        Where the run leaves a source out, the record's ``left_out`` names it, and `evaluate` then
+        measures on that source alone, all of it.
         """
         ...
 

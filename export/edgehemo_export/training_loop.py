@@ -12,6 +12,7 @@ import json
 import logging
 import math
 import os
+import platform
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -29,17 +30,24 @@ from torch import Tensor, nn
 
 from edgehemo.errors import UsageError
 from edgehemo.files import write_text_atomically
+from edgehemo.version import __version__
+from edgehemo_export.arithmetic import flushed_denormals
+from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.configuration import Configuration
+from edgehemo_export.logit_net import LogitNet
+from edgehemo_export.splits import SPLIT_NAME
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 240.0
 CURVE_EVERY_STEPS = 50
+# Rows of the curve that a checkpoint keeps.
+CURVE_ROWS = 40
 # Batches drawn ahead of the network.
 QUEUE_LENGTH = 6
 
 BatchT = TypeVar("BatchT")
-NetT = TypeVar("NetT", bound=nn.Module)
+NetT = TypeVar("NetT", bound=LogitNet)
 Progress = Callable[[int, dict[str, float]], None]
 
 
@@ -82,7 +90,7 @@ class LearningTask(Protocol[BatchT]):
         """The loss and its named parts. ``net`` answers logits (see `LogitsOf`)."""
         ...
 
-    def validate(self, net: nn.Module, place: torch.device) -> dict[str, float]:
+    def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """Scores of the averaged weights on the tune part; ``score`` decides, higher is better.
 
         ``net`` is the plain network in evaluation mode. Empty where the task has no such score.
@@ -103,16 +111,34 @@ class TrainingState:
     stopped_early: bool = False
 
 
+@dataclass(frozen=True)
+class Run:
+    """How a run goes; what is learned is the configuration's business.
+
+    resume: from the state in the work folder. initial: a checkpoint to start from. leave_out: a
+    source kept out whole, of training and tuning. progress: called with step and figures.
+    stop_after: ends at that step, its state stored, so that a long run can be spread over several.
+    device: a name of PyTorch's; the GPU where there is one, else the CPU.
+    """
+
+    resume: bool = True
+    initial: Checkpoint | None = None
+    leave_out: str | None = None
+    progress: Progress | None = None
+    show_progress: bool = False
+    stop_after: int | None = None
+    device: str | None = None
+
+
 class LogitsOf(nn.Module):
     """Makes `net.logits` the forward pass, which is what DistributedDataParallel wraps."""
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: LogitNet) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, *inputs: Tensor) -> Tensor:
-        out: Tensor = self.net.logits(*inputs)  # type: ignore[operator]
-        return out
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net.logits(x)
 
 
 @dataclass(frozen=True)
@@ -207,10 +233,11 @@ class Training(Generic[BatchT, NetT]):
     ) -> tuple[NetT, TrainingState]:
         """Train to the end of the configuration; the averaged (if validated, best) weights.
 
-        Runs in bf16 with channels_last. ``stop_after`` ends at that step, its state stored, so
-        that a long run can be spread over several.
+        Runs with channels_last, in bf16 where the processor has it (`mixed_precision`).
+        ``stop_after`` ends at that step, its state stored, so that a long run can be spread over
+        several.
         """
-        with joined_processes() as processes:
+        with flushed_denormals(), joined_processes() as processes:
             return self._run(processes, resume, progress, stop_after)
 
     def _run(
@@ -358,6 +385,60 @@ class Training(Generic[BatchT, NetT]):
         whole["state"] = moments
         self.optimiser.load_state_dict(whole)
         self.state = TrainingState(**json.loads(metadata["state"]))
+
+
+def train(
+    task: LearningTask[BatchT],
+    make: Callable[[], NetT],
+    config: TaskConfiguration,
+    work: Path,
+    run: Run | None = None,
+    *,
+    weights: Mapping[str, Tensor] | None = None,
+    strict: bool = False,
+) -> tuple[NetT, TrainingState]:
+    """Train to the end of the configuration; ``work`` keeps the state a run resumes from.
+
+    weights: to start from, those of ``run.initial`` by default; ``strict`` as in `Training`.
+    """
+    run = run or Run()
+    if weights is None and run.initial is not None:
+        weights = run.initial.weights
+    training = Training(
+        task,
+        make,
+        config.loop,
+        work,
+        fingerprint=config.model_dump(),
+        initial=weights,
+        strict_initial=strict,
+        device=run.device,
+    )
+    return training.run(resume=run.resume, progress=run.progress, stop_after=run.stop_after)
+
+
+def run_record(config: TaskConfiguration, state: TrainingState, run: Run) -> dict[str, Any]:
+    """What every checkpoint tells of its run: settings, origin, split, course, software."""
+    return {
+        "configuration": config.model_dump(),
+        "initialised_from": None if run.initial is None else origin(run.initial),
+        "left_out": run.leave_out,
+        "split": SPLIT_NAME,
+        "steps": state.step,
+        "seconds": round(state.seconds, 1),
+        "curve": state.curve[:: max(1, len(state.curve) // CURVE_ROWS)],
+        "run": {
+            "software_version": __version__,
+            "torch": torch.__version__,
+            "machine": platform.machine(),
+        },
+    }
+
+
+def origin(initial: Checkpoint) -> dict[str, Any]:
+    """What a run's first weights were trained for and on."""
+    known = ("images", "left_out", "steps", "run", "initialised_from")
+    return {"task": initial.task, **{key: initial.record.get(key) for key in known}}
 
 
 def schedule(step: int, config: LoopConfig) -> float:
