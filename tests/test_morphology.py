@@ -17,8 +17,7 @@ from edgehemo.field import CLEAR_FIELD_CODE  # noqa: E402
 from edgehemo_export.cell_crops import CellCrops, CropOptions  # noqa: E402
 from edgehemo_export.checkpoints import Checkpoint  # noqa: E402
 from edgehemo_export.classifier_evaluation import Predicted, marginal_rule  # noqa: E402
-from edgehemo_export.classifier_nets import ClassifierNet, ClassifierNetConfig  # noqa: E402
-from edgehemo_export.morphology_net import RedCellNet, weights_from_finder  # noqa: E402
+from edgehemo_export.morphology_net import RedCellNet  # noqa: E402
 from edgehemo_export.morphology_run import (  # noqa: E402
     accuracy_by_block,
     kept_out_confusion,
@@ -104,23 +103,10 @@ def test_the_published_cells_are_read_and_every_type_is_on_each_side(data_root: 
         assert present == set(range(KINDS)), part
 
 
-def test_the_network_starts_from_the_finders_trunk() -> None:
-    from edgehemo_export.architectures import CellFinderNet
-
-    finder = CellFinderNet().state_dict()
-    net = ClassifierNet(ClassifierNetConfig(architecture="red_cell"), KINDS)
-    own = net.state_dict()
-    taken = weights_from_finder(finder)
-    fitting = {name for name, value in taken.items() if own[name].shape == value.shape}
-    assert fitting == set(taken)
-    fresh = {name for name in own if name not in taken}
-    assert fresh == {"temperature", "net.place", "net.head.weight", "net.head.bias"}
-
-
 def test_the_place_map_tells_the_middle_from_the_rest() -> None:
     torch.manual_seed(0)
     net = RedCellNet(KINDS).eval()
-    light = torch.rand(1, 3, 64, 64)
+    light = torch.rand(1, 3, net.SIDE_PX, net.SIDE_PX)
     before = net(light)
     with torch.no_grad():
         net.place[:, :, 6:10, 6:10] += 1.0
@@ -132,7 +118,7 @@ def test_the_shipped_configuration_reads_and_fits_the_network() -> None:
     assert config.model.architecture == "red_cell"
     assert config.crop.side_px == RedCellNet.SIDE_PX
     # A crop turned by 45 degrees and zoomed must find picture in its corners, not padding.
-    assert config.crop.stored_px >= 64 * 2**0.5 * config.augment.zoom
+    assert config.crop.stored_px >= config.crop.side_px * 2**0.5 * config.augment.zoom
     with pytest.raises(UsageError, match="no_such_key"):
         read_config(None, {"no_such_key": 1})
 

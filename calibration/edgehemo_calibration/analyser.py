@@ -2,8 +2,10 @@
 
 The candidates are those of `edgehemo.estimate.estimators`: physical indices, the field estimator
 (a network, where the bundle holds one) and their combinations. Each is an ordinary
-least-squares line; the one with the smallest leave-one-out error is taken. That error flatters the
-winner, so the figure reported is the nested one: with the choice made anew inside every fold.
+least-squares line. Among those whose leave-one-out error is within one standard error of the
+smallest, which chance alone may have made the smallest, the first in the table's order of
+preference is taken (the one-standard-error rule, Breiman et al. 1984). Its error flatters it all
+the same, so the figure reported is the nested one: with the choice made anew inside every fold.
 Samples with the very same CBC panel are one patient's and leave together.
 """
 
@@ -272,8 +274,8 @@ def _left_out_errors(table: _Table, name: str) -> Array | str:
 
 
 def _chosen(table: _Table) -> tuple[str | None, tuple[Candidate, ...]]:
-    """The estimator with the smallest leave-one-out error (the first of equals), and all tried."""
-    best: tuple[float, str] | None = None
+    """The preferred estimator of those about as good as the best, and all that were tried."""
+    absolute: dict[str, Array] = {}
     tried: list[Candidate] = []
     for estimator in table.estimators:
         names = tuple(feature.name for feature in estimator.features)
@@ -287,9 +289,15 @@ def _chosen(table: _Table) -> tuple[str | None, tuple[Candidate, ...]]:
         tried.append(
             Candidate(estimator=estimator.name, features=names, loo_mae=mae, loo_rmse=rmse)
         )
-        if best is None or mae < best[0]:
-            best = (mae, estimator.name)
-    return (best[1] if best else None), tuple(tried)
+        absolute[estimator.name] = np.abs(errors)
+    if not absolute:
+        return None, tuple(tried)
+    best = min(absolute.values(), key=lambda found: float(found.mean()))
+    # Robust: one outlier would make every estimator as good as the best.
+    standard_error = _robust_sd(best) / math.sqrt(len(np.unique(table.groups)))
+    enough = float(best.mean()) + standard_error
+    chosen = next(name for name, found in absolute.items() if float(found.mean()) <= enough)
+    return chosen, tuple(tried)
 
 
 def _fit_measurand(
@@ -387,10 +395,13 @@ def _fit_measurand(
 
 
 def _outliers(errors: Array) -> NDArray[np.bool_]:
-    """By the median absolute deviation, which the outliers themselves cannot inflate."""
     off = np.abs(errors - np.median(errors))
-    robust_sd = 1.4826 * float(np.median(off))
-    return np.asarray(off > OUTLIER_DEVIATIONS * max(robust_sd, 1e-12), dtype=np.bool_)
+    return np.asarray(off > OUTLIER_DEVIATIONS * max(_robust_sd(errors), 1e-12), dtype=np.bool_)
+
+
+def _robust_sd(values: Array) -> float:
+    """From the median absolute deviation, which outliers cannot inflate."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
 
 
 def _between_field_sd(

@@ -4,7 +4,8 @@ Most stand on physics alone; some on the field estimator, a network whose output
 area and no concentrations; some on both. Each estimator is a straight line on one or two features
 of a pooled sample: analyser pairs are few, and every feature more costs more than it explains.
 Each feature names the direction in which physics makes it move, so that a line fitted the wrong
-way round is never chosen.
+way round is never chosen. The order is one of preference, the physically most plausible first:
+calibration leaves it only for a choice that is clearly better.
 """
 
 from __future__ import annotations
@@ -84,19 +85,18 @@ def _counted_absorbance(indices: FieldIndices) -> float | None:
     return None if cover is None else cover * indices.cell_od_green
 
 
+def _half_each(one: float | None, other: float | None) -> float | None:
+    """The geometric mean of two indices: what only one of them takes for content counts half."""
+    if one is None or other is None:
+        return None
+    return math.sqrt(max(0.0, one) * max(0.0, other))
+
+
 def _joined(
     output: str, physical: Callable[[FieldIndices], float | None]
 ) -> Callable[[FieldIndices], float | None]:
-    """The geometric mean of a network's output and a physical index: what only one of them takes
-    for content counts half."""
-
-    def value(indices: FieldIndices) -> float | None:
-        nominal, index = indices.model.get(output), physical(indices)
-        if nominal is None or index is None:
-            return None
-        return math.sqrt(max(0.0, nominal) * max(0.0, index))
-
-    return value
+    """A network's output and a physical index, half each."""
+    return lambda indices: _half_each(indices.model.get(output), physical(indices))
 
 
 ABSORBANCE_GREEN = Feature(
@@ -113,6 +113,12 @@ DARK_SHARE = Feature(
     "dark_share",
     lambda indices: indices.dark_share,
     "share of the smear with appreciable absorbance: cover without the thin parts of pale cells",
+)
+ABSORBANCE_AND_DARK_SHARE = Feature(
+    "field_od_green_and_dark_share",
+    lambda indices: _half_each(indices.field_od_green, indices.dark_share),
+    "haemoglobin per area twice: by the light absorbed, which the stain's depth moves, and by the "
+    "share of dark smear, which it hardly moves; half each",
 )
 COVER = Feature(
     "cell_cover",
@@ -184,9 +190,11 @@ NETWORK_HCT_AND_COVER = Feature(
 _ALL: tuple[Measurand, ...] = ("hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l")
 
 ESTIMATORS: tuple[Estimator, ...] = (
-    Estimator("absorbance", _ALL, (ABSORBANCE_GREEN,)),
-    Estimator("dark-share", _ALL, (DARK_SHARE,)),
+    Estimator("absorbance-and-dark-share", ("hgb_g_per_l",), (ABSORBANCE_AND_DARK_SHARE,)),
+    # Not for RBC: a pale cell counts as much as a deep one.
+    Estimator("dark-share", ("hgb_g_per_l", "hct_l_per_l"), (DARK_SHARE,)),
     Estimator("cover", _ALL, (COVER,)),
+    Estimator("absorbance", _ALL, (ABSORBANCE_GREEN,)),
     Estimator("blue-absorbance", ("hgb_g_per_l",), (ABSORBANCE_BLUE,)),
     Estimator("cell-absorbance", ("hgb_g_per_l",), (CELL_DENSITY,)),
     Estimator("cover-and-cell-absorbance", ("hgb_g_per_l",), (COVER, CELL_DENSITY)),
@@ -204,5 +212,5 @@ BY_NAME: Mapping[str, Estimator] = {estimator.name: estimator for estimator in E
 
 
 def estimators_of(measurand: Measurand) -> tuple[Estimator, ...]:
-    """The candidates for one measurand, simplest first."""
+    """The candidates for one measurand, the preferred first."""
     return tuple(estimator for estimator in ESTIMATORS if measurand in estimator.measurands)

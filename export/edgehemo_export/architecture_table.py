@@ -14,7 +14,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
+from edgehemo.bundle import Precision
 from edgehemo_export.architectures import ConvBlock, ResidualBlock
+from edgehemo_export.formats import ALL_PRECISIONS
 from edgehemo_export.morphology_net import RedCellNet
 from edgehemo_export.scattering_svm import ScatteringSvm
 
@@ -184,7 +186,8 @@ class Architecture:
     (float (n, 3, h, w) normalised to about zero mean and unit spread, to float logits). side_px:
     the input it needs, None for any. sgd: trained by gradient descent, else fitted on features
     (see `scattering_svm`). imagenet: a key of `imagenet_weights.SOURCES`, None where there are
-    no such weights. says: one line for the documentation.
+    no such weights. says: one line for the documentation. precisions: those it exports to;
+    why_not: why no others.
     """
 
     name: str
@@ -193,6 +196,8 @@ class Architecture:
     sgd: bool
     imagenet: ImageNetSource | None
     says: str
+    precisions: tuple[Precision, ...] = ALL_PRECISIONS
+    why_not: str = ""
 
 
 def _resnet18(classes: int) -> nn.Module:
@@ -218,7 +223,7 @@ def _shufflenet_v2(classes: int) -> nn.Module:
 ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("compact", CompactNet, None, True, None, "residual CNN of this project, 2.8 M"),
     Architecture(
-        "red_cell", RedCellNet, RedCellNet.SIDE_PX, True, None, "stride-4 residual CNN, 0.7 M"
+        "red_cell", RedCellNet, RedCellNet.SIDE_PX, True, None, "small residual CNN, 1.6 M"
     ),
     Architecture(
         "efficientnet_lite0",
@@ -249,6 +254,8 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         False,
         None,
         "wavelet scattering and a cubic SVM (Lateef et al. 2025), fitted, not descended",
+        ("fp32",),
+        "the cube of its kernel needs all digits of single precision",
     ),
 )
 BY_NAME: Mapping[str, Architecture] = {item.name: item for item in ARCHITECTURES}

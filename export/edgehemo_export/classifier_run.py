@@ -29,11 +29,11 @@ from edgehemo.cells.crops import canonical_crop
 from edgehemo.cells.records import UNCERTAIN
 from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
-from edgehemo.images import images_in, read_frame
+from edgehemo.images import read_frame
 from edgehemo.inference import Runner
 from edgehemo_export import card_parts
 from edgehemo_export.architecture_table import BY_NAME
-from edgehemo_export.calibration_set import MIN_SAMPLES, CalibrationSet
+from edgehemo_export.calibration_set import MIN_SAMPLES, CalibrationSet, listed_images
 from edgehemo_export.cell_crops import CellCrops
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.classifier_evaluation import (
@@ -121,13 +121,10 @@ def train_classifier(
     config: ClassifierConfig,
     work: Path,
     run: Run,
-    *,
-    weights: Mapping[str, torch.Tensor] | None = None,
 ) -> Checkpoint:
     """Train on the training part; temperature and conformal rule on the tune part.
 
-    The test part is not looked at. ``weights``: to start from where they are not the initial
-    checkpoint's own.
+    The test part is not looked at.
     """
     architecture = BY_NAME[config.model.architecture]
     if architecture.side_px is not None and architecture.side_px != config.crop.side_px:
@@ -147,15 +144,13 @@ def train_classifier(
     if not architecture.sgd:
         net, state = _fitted(training, config)
     else:
-        if weights is None:
-            weights = _weights_to_start_from(config, run.initial)
         net, state = train(
             _learning_task(spec, training, tune, config, cache),
             lambda: ClassifierNet(config.model, len(training.classes)),
             config,
             work,
             run,
-            weights=weights,
+            weights=_weights_to_start_from(config, run.initial),
         )
     side = config.crop.side_px
     temperature = fit_temperature(net, tune.middle(side), tune.labels)
@@ -468,7 +463,7 @@ def calibration_crops(
         tiles = list(crops.middle(side))
     except UsageError:
         files, tiles = [], []
-        for path in images_in([source])[:CALIBRATION_CROPS]:
+        for path in listed_images(source)[:CALIBRATION_CROPS]:
             try:
                 pixels = read_frame(path).pixels
                 tiles.append(

@@ -69,7 +69,9 @@ class ClassifierConfig(TaskConfiguration):
     occur, 1 every class equally often. source_weights: by source, how much more often than others
     its crops are drawn (1 where not named). label_smoothing, mixup_alpha (0: none), mixup_share:
     of the batches. logit_adjustment: share of the log prior of the drawn classes that is added to
-    the logits in training (Menon et al. 2021). coverage: of the conformal rule.
+    the logits in training (Menon et al. 2021): 1 answers as if all classes were equally frequent,
+    -class_balance / (1 - class_balance) as if they were as frequent as in the training part.
+    coverage: of the conformal rule.
     init: where a fresh run's weights come from, unless a checkpoint is given.
     """
 

@@ -51,7 +51,6 @@ from edgehemo_export.classifier_run import (
 from edgehemo_export.classifier_training import ClassifierConfig, macro_f1
 from edgehemo_export.configuration import CONFIGS, read_configuration
 from edgehemo_export.export_subject import ExportSubject
-from edgehemo_export.morphology_net import weights_from_finder
 from edgehemo_export.morphology_set import (
     LICENCE,
     MORPHOLOGY_CLASSES,
@@ -121,11 +120,8 @@ def run_training(
     work: Path,
     run: Run,
 ) -> Checkpoint:
-    """See `tasks.TaskModule`. The run may start from a cell finder: from its trunk."""
-    weights = None
-    if run.initial is not None and run.initial.task == "cell_finder":
-        weights = weights_from_finder(run.initial.weights)
-    return train_classifier(SPEC, data, config, work, run, weights=weights)
+    """See `tasks.TaskModule`."""
+    return train_classifier(SPEC, data, config, work, run)
 
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:

@@ -16,6 +16,7 @@ from edgehemo.images import read_frame
 from edgehemo_export.cell_crops import CellCrops, CropOptions, cached_codes
 from edgehemo_export.data_readers import chula_rbc12
 from edgehemo_export.data_readers.records import FIELDS_PER_BLOCK, first_folder
+from edgehemo_export.manifest import united_group
 
 SOURCE = chula_rbc12.SOURCE
 LICENCE = "Chula RBC-12 (Chula-PIC-Lab), MIT"
@@ -33,7 +34,8 @@ CHULA_UM_PER_PX = 0.20
 class MorphologyField:
     """One field with labelled cells; cells that bear no label are not in it.
 
-    group: the block of neighbouring numbers. centres: float32 (n, 2), x y, px of the image.
+    group: the block of neighbouring numbers; blocks that share a picture are one.
+    centres: float32 (n, 2), x y, px of the image.
     types: intp (n,), index into MORPHOLOGY_CLASSES.
     """
 
@@ -63,7 +65,7 @@ def read_labelled_fields(folder: Path) -> list[MorphologyField]:
         fields.append(
             MorphologyField(
                 path=image,
-                group=f"{SOURCE}-{number // FIELDS_PER_BLOCK:03d}",
+                group=united_group(f"{SOURCE}-{number // FIELDS_PER_BLOCK:03d}"),
                 centres=table[:, :2].astype(np.float32),
                 types=table[:, 2].astype(np.intp),
             )
