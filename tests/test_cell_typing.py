@@ -27,6 +27,7 @@ from edgehemo.bundle import (
     ModelEntry,
     ModelTask,
 )
+from edgehemo.cells.crops import crop_scale
 from edgehemo.cells.records import UNCERTAIN, Cell, FieldCells
 from edgehemo.cells.sample_types import sample_types
 from edgehemo.cells.typing import CellClassifier, CellTyper
@@ -37,6 +38,7 @@ from edgehemo.files import sha256_of_file
 from edgehemo.frame import Frame
 from edgehemo.inference.onnx import saturates_products
 from edgehemo.report.record import screen_json_schema
+from edgehemo.scale import RED_CELL_DIAMETER_UM
 from edgehemo.screening import Screening, screen_frames
 
 SIDE = 16
@@ -435,3 +437,40 @@ def test_only_x86_without_vnni_needs_unsigned_weights(
     monkeypatch.setattr("edgehemo.inference.onnx.CPU_INFO", info)
     monkeypatch.setattr("edgehemo.inference.onnx.platform.machine", lambda: machine)
     assert saturates_products.__wrapped__() is saturates
+
+
+# --- the scale of a picture of one cell -----------------------------------------------------------
+
+
+def red_cell_picture(diameter_px: int, *, pallor: float = 0.0, neighbour: bool = False) -> Any:
+    """A picture with a red cell in the middle, uint8 RGB, 80 px wide."""
+    picture = np.full((80, 80, 3), 225, np.uint8)
+    cell = (190, 120, 130)
+    cv2.circle(picture, (40, 40), diameter_px // 2, cell, -1, cv2.LINE_AA)
+    if neighbour:
+        cv2.circle(picture, (40 + diameter_px - 2, 40), diameter_px // 2, cell, -1, cv2.LINE_AA)
+    if pallor:
+        pale = round(pallor * diameter_px / 2)
+        cv2.circle(picture, (40, 40), pale, (222, 215, 216), -1, cv2.LINE_AA)
+        # A ring that is open to one side, as pale cells show.
+        cv2.line(picture, (40, 40), (40, 40 - diameter_px), (225, 225, 225), 2)
+    return cv2.GaussianBlur(picture, (0, 0), 0.8)
+
+
+@pytest.mark.parametrize("diameter_px", [26, 38, 52])
+@pytest.mark.parametrize("look", [{}, {"pallor": 0.7}, {"neighbour": True}])
+def test_a_red_cell_that_fills_its_picture_gives_the_scale(
+    diameter_px: int, look: dict[str, Any]
+) -> None:
+    found = crop_scale(red_cell_picture(diameter_px, **look), of_red_cell=True)
+    assert found.source == "red_cells"
+    assert found.um_per_px * diameter_px == pytest.approx(RED_CELL_DIAMETER_UM, rel=0.08)
+
+
+def test_without_a_red_cell_in_the_middle_the_scale_is_assumed() -> None:
+    blank = np.full((80, 80, 3), 225, np.uint8)
+    aside = blank.copy()
+    cv2.circle(aside, (10, 10), 8, (190, 120, 130), -1)
+    for picture in (blank, aside):
+        assert crop_scale(picture, of_red_cell=True).source == "assumed"
+    assert crop_scale(red_cell_picture(38), 0.31, of_red_cell=True).um_per_px == 0.31

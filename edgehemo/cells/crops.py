@@ -20,6 +20,7 @@ from edgehemo.scale import (
     MIN_UM_PER_PX,
     RED_CELL_DIAMETER_UM,
     ScaleSource,
+    cell_mask,
     estimate_scale,
 )
 
@@ -28,6 +29,16 @@ ASSUMED_PICTURE_WIDTH_UM = 33.0
 # A measured scale that makes the picture narrower or wider than this is not believed.
 MIN_PICTURE_WIDTH_UM = 12.0
 MAX_PICTURE_WIDTH_UM = 120.0
+# A picture of one red cell is measured at this many px on its longer side.
+_ONE_CELL_PICTURE_PX = 96
+# The middle cell covers a point this close to the picture's middle, as a share of its longer side.
+_MIDDLE_SHARE = 1 / 6
+# Pale cells are broken rings: gaps up to this wide are closed before the cell is filled.
+_RING_GAP_PX = 7
+# A smaller middle cell, as a share of the longer side, has whole neighbours that tell more.
+_MIN_CELL_SHARE = 0.25
+# A red cell fills the ellipse in its box at least this well; less is a clump.
+_CELL_FILL = 0.88
 # Red cells are measured on the picture at this many px per assumed cell, whatever its size.
 _MEASURE_CELL_PX = 33.0
 MIN_SIDE_PX = 16
@@ -67,10 +78,14 @@ def background_level(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.asarray(np.maximum(np.median(chosen, axis=0), 1.0), dtype=np.float32)
 
 
-def crop_scale(pixels: NDArray[np.uint8], um_per_px: float | None = None) -> CropScale:
+def crop_scale(
+    pixels: NDArray[np.uint8], um_per_px: float | None = None, *, of_red_cell: bool = False
+) -> CropScale:
     """The scale of a picture of one cell: given, else from its red cells, else assumed by custom.
 
-    pixels: uint8 RGB (h, w, 3). Raises FieldError where a given scale is out of bounds.
+    pixels: uint8 RGB (h, w, 3). of_red_cell: the cell in the middle is a red cell, and is itself
+    measured where it fills the picture: then its own size can tell nothing any more. Raises
+    FieldError where a given scale is out of bounds.
     """
     if um_per_px is not None:
         if not MIN_UM_PER_PX <= um_per_px <= MAX_UM_PER_PX:
@@ -79,6 +94,8 @@ def crop_scale(pixels: NDArray[np.uint8], um_per_px: float | None = None) -> Cro
                 f"{MAX_UM_PER_PX:g}; check --um-per-px"
             )
         return CropScale(um_per_px, "given")
+    if of_red_cell and (own := _scale_of_middle_cell(pixels)) is not None:
+        return CropScale(own, "red_cells")
     longest = max(pixels.shape[:2])
     assumed = ASSUMED_PICTURE_WIDTH_UM / longest
     factor = min(1.0, _MEASURE_CELL_PX * assumed / RED_CELL_DIAMETER_UM)
@@ -96,6 +113,47 @@ def crop_scale(pixels: NDArray[np.uint8], um_per_px: float | None = None) -> Cro
         if MIN_PICTURE_WIDTH_UM <= scale * longest <= MAX_PICTURE_WIDTH_UM:
             return CropScale(scale, "red_cells")
     return CropScale(assumed, "assumed")
+
+
+def _scale_of_middle_cell(pixels: NDArray[np.uint8]) -> float | None:
+    """um/px were the red cell in the middle `RED_CELL_DIAMETER_UM` wide; None where it is none.
+
+    The width is that of the circle of the cell's area, of a cell that is cut or touches others
+    that of the largest circle inside it.
+    """
+    factor = _ONE_CELL_PICTURE_PX / max(pixels.shape[:2])
+    green = cv2.resize(
+        np.ascontiguousarray(pixels[..., 1]),
+        None,
+        fx=factor,
+        fy=factor,
+        interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR,
+    )
+    transmittance = np.asarray(green, np.float32) / np.float32(background_level(pixels)[1])
+    mask = cell_mask(transmittance, np.ones(green.shape, np.bool_))
+    gap = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (_RING_GAP_PX, _RING_GAP_PX))
+    mask = np.asarray(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, gap), np.uint8)
+    outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    filled = np.asarray(cv2.drawContours(np.zeros_like(mask), outlines, -1, 255, cv2.FILLED))
+    height, width = filled.shape
+    rows, columns = np.mgrid[:height, :width]
+    off = np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(filled, connectivity=4)
+    near = labels[(off < _MIDDLE_SHARE * _ONE_CELL_PICTURE_PX) & (filled > 0)]
+    if not near.size:
+        return None
+    cell = int(np.bincount(near).argmax())
+    left, top, wide, tall, area = (int(value) for value in stats[cell])
+    whole = left > 0 and top > 0 and left + wide < width and top + tall < height
+    if whole and area > _CELL_FILL * np.pi / 4 * wide * tall:
+        diameter = float(np.sqrt(4 * area / np.pi))
+    else:
+        inside = np.asarray(cv2.distanceTransform(filled, cv2.DIST_L2, 5))
+        diameter = 2.0 * float(inside[labels == cell].max())
+    if diameter < _MIN_CELL_SHARE * _ONE_CELL_PICTURE_PX:
+        return None
+    scale = RED_CELL_DIAMETER_UM / diameter * factor
+    return scale if MIN_UM_PER_PX <= scale <= MAX_UM_PER_PX else None
 
 
 def canonical_crop(

@@ -50,7 +50,8 @@ def classify(
     and `candidates` are those that do. `probabilities` are over the model's classes; what it takes
     for none of them is `type` not_nucleated_cell or not_red_cell, its probability apart under
     not_nucleated_probability or not_red_cell_probability. Without --um-per-px the scale is
-    measured on the red cells around, else assumed.
+    measured on the red cells, else assumed. Give it for morphology: a red cell measured on itself
+    cannot be called large or small.
     """
     from edgehemo.cells.crops import canonical_crop, crop_scale
     from edgehemo.errors import FieldError
@@ -60,7 +61,7 @@ def classify(
 
     def classified(frame: Frame) -> dict[str, Any]:
         try:
-            scale = crop_scale(frame.pixels, um_per_px)
+            scale = crop_scale(frame.pixels, um_per_px, of_red_cell=task == "morphology")
             crop = canonical_crop(
                 frame.pixels,
                 scale.um_per_px,
