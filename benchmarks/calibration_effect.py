@@ -167,6 +167,7 @@ def calibrated(change: Change, seed: int) -> CalibrationProfile:
         um_per_px=reading.um_per_px,
         relative_uncertainty=reading.relative_uncertainty,
         method="stage micrometer, found",
+        frame_px=reading.frame_px,
     )
     profile = new_profile(datetime.now(UTC), software_version="benchmark", camera="simulated")
     return profile.model_copy(update={"scale": scale, "illumination": light})

@@ -137,6 +137,7 @@ def calibrated_optics(folder: Path, seed: int) -> tuple[CalibrationProfile, Came
         relative_uncertainty=scale.relative_uncertainty,
         method="stage micrometer, found",
         lines=scale.lines,
+        frame_px=scale.frame_px,
         measured_at=datetime.now(UTC),
     )
     profile = profile.model_copy(update={"scale": part, "illumination": light})

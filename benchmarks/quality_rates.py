@@ -2,9 +2,15 @@
 
     python benchmarks/quality_rates.py [--fields 30] [--part held-out|limits] [--skip-not-smears]
 
-Each share has its 95 % interval (Wilson). ``own scale``: nothing known of the microscope; all other
-rows have the scale given, as with a profile. ``faded``: optical density x 0.3. ``+ref``: with a
-stain reference made from the other part of the same set, as a profile would hold.
+Each share has its 95 % interval (Wilson). ``own scale``: nothing known of the microscope; all
+other rows have the scale given, as with a profile. ``faded``: optical density x 0.3. ``warm lamp``:
+the light's colour changed, which calibration takes out again: to be accepted. ``red and green
+swapped``: the cells' densities in the two channels exchanged, blue-green cells: to be refused.
+``+ref``: with a stain reference made from the other part of the same set, as a profile would hold.
+All but ``no envelope`` use the shipped bundle's envelope, as a screening does.
+
+The last tables sum over the sets: false refusals of ordinary fields, false acceptances of spoilt
+ones.
 """
 
 from __future__ import annotations
@@ -15,6 +21,7 @@ import time
 from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -27,11 +34,26 @@ from focus_measures import scale_of
 from edgehemo.errors import FieldError
 from edgehemo.field import canonical_field
 from edgehemo.frame import Frame
+from edgehemo.opening import open_finder
 from edgehemo.profile import CalibrationProfile, StainReference
 from edgehemo.quality import QualityReport, check_field
 from edgehemo.quality.regions import field_regions
 
 REFERENCE_FIELDS = 20
+WARM_LAMP = (1.10, 0.92, 0.60)
+# What must be accepted and what refused, summed over the ordinary sets.
+GOOD = ("own scale", "as it is", "warm lamp", "as it is +ref")
+SPOILT = (
+    "blurred 1 um",
+    "blurred 1.5 um",
+    "blurred 2 um",
+    "exposure / 4",
+    "exposure x 2",
+    "faded",
+    "faded +ref",
+    "red and green swapped",
+    "empty",
+)
 
 
 def main() -> None:
@@ -43,6 +65,9 @@ def main() -> None:
     cv2.setNumThreads(1)
 
     rng = np.random.default_rng(7)
+    envelope = open_finder(None)[1].envelope("cell_finder")
+    sums: Counter[str] = Counter()
+    totals: Counter[str] = Counter()
     for name in real_fields.NOMINAL_UM_PER_PX:
         other = "held-out" if options.part == "limits" else "limits"
         profile = _profile(name, other)
@@ -53,7 +78,8 @@ def main() -> None:
             scale = scale_of(pixels, name)
             field = canonical_field(Frame(pixels, path.name), um_per_px=scale)
             light = field.illumination.resampled(pixels.shape[1], pixels.shape[0])
-            reports["own scale"].append(_judge(pixels, None))
+            reports["own scale"].append(_judge(pixels, None, envelope))
+            reports["no envelope"].append(_judge(pixels, scale, None))
             start = time.process_time()
             check_field(field, Frame(pixels, path.name))
             seconds.append(time.process_time() - start)
@@ -66,23 +92,60 @@ def main() -> None:
                 "exposure / 4": real_fields.exposed(pixels, 0.25, rng),
                 "exposure x 2": real_fields.exposed(pixels, 2.0, rng),
                 "faded": real_fields.faded(pixels, light, 0.3, rng),
+                "warm lamp": _relit(pixels, rng),
+                "red and green swapped": _swapped(pixels, light, rng),
                 "empty": real_fields.empty(light, rng),
             }
             for condition, picture in spoilt.items():
-                reports[condition].append(_judge(picture, scale))
+                reports[condition].append(_judge(picture, scale, envelope))
             for condition in ("as it is", "exposure / 2", "faded"):
-                reports[condition + " +ref"].append(_judge(spoilt[condition], scale, profile))
+                reports[condition + " +ref"].append(
+                    _judge(spoilt[condition], scale, envelope, profile)
+                )
         for condition, found in reports.items():
             _print(name, condition, found)
+            if name in real_fields.ORDINARY:
+                sums[condition] += sum(report.accepted for report in found)
+                totals[condition] += len(found)
         print(f"{name:15}check_field: median {1e3 * float(np.median(seconds)):.1f} ms CPU")
     if not options.skip_not_smears:
         kinds: dict[str, list[QualityReport]] = defaultdict(list)
         seed = 1 if options.part == "limits" else 2
         for kind, picture in real_fields.not_smears(seed, 5):
             for scale in (None, 0.1, 0.2, 0.36):
-                kinds[kind].append(_judge(picture, scale))
+                kinds[kind].append(_judge(picture, scale, envelope))
         for kind, found in kinds.items():
             _print("not a smear", kind, found)
+    print(f"over {', '.join(real_fields.ORDINARY)}:")
+    for condition in GOOD:
+        _print_rate("false refusals", condition, totals[condition] - sums[condition], totals)
+    for condition in SPOILT:
+        _print_rate("false acceptances", condition, sums[condition], totals)
+
+
+def _print_rate(what: str, condition: str, hits: int, totals: Counter[str]) -> None:
+    low, high = real_fields.wilson(hits, totals[condition])
+    share = hits / max(1, totals[condition])
+    print(
+        f"  {what:18}{condition:24}{hits:3d}/{totals[condition]:3d} = {share:5.3f} "
+        f"({low:.3f}-{high:.3f})"
+    )
+
+
+def _relit(pixels: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Under a warm lamp, dimmed so that no channel clips that did not before."""
+    gains = np.asarray(WARM_LAMP, np.float32) / max(WARM_LAMP)
+    noisy = pixels * gains + rng.normal(0, 1.0, pixels.shape)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
+
+
+def _swapped(
+    pixels: NDArray[np.uint8], light: NDArray[np.float32], rng: np.random.Generator
+) -> NDArray[np.uint8]:
+    """The cells' transmittance in red and in green exchanged, the light as it was."""
+    transmittance = np.clip(pixels / np.maximum(light, 1.0), 0.0, 1.3)[..., (1, 0, 2)]
+    noisy = light * transmittance + rng.normal(0, 1.0, pixels.shape)
+    return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
 
 def _profile(name: str, part: real_fields.Part) -> CalibrationProfile:
@@ -113,14 +176,17 @@ def _three(values: NDArray[np.floating]) -> tuple[float, float, float]:
 
 
 def _judge(
-    pixels: NDArray[np.uint8], scale: float | None, profile: CalibrationProfile | None = None
+    pixels: NDArray[np.uint8],
+    scale: float | None,
+    envelope: dict[str, Any] | None,
+    profile: CalibrationProfile | None = None,
 ) -> QualityReport:
     frame = Frame(pixels, "benchmark")
     try:
         field = canonical_field(frame, um_per_px=scale)
     except FieldError as error:
         raise SystemExit(str(error)) from error
-    return check_field(field, frame, profile=profile)
+    return check_field(field, frame, profile=profile, envelope=envelope)
 
 
 def _print(name: str, condition: str, reports: list[QualityReport]) -> None:
@@ -132,7 +198,7 @@ def _print(name: str, condition: str, reports: list[QualityReport]) -> None:
         check.code for report in reports for check in report.checks if check.verdict == "warn"
     )
     print(
-        f"{name:15}{condition:20}accepted {accepted:3d}/{len(reports):3d} = "
+        f"{name:15}{condition:24}accepted {accepted:3d}/{len(reports):3d} = "
         f"{accepted / len(reports):5.3f} ({low:.2f}-{high:.2f})  without warning {quiet:3d}  "
         f"fail {dict(failed.most_common(4))}  warn {dict(warned.most_common(3))}"
     )

@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgehemo.capture import CameraSettings, frames, is_camera
+from edgehemo.capture import CameraSettings, LiveCapture, frames, is_camera
 from edgehemo.errors import UsageError
 from edgehemo.files import write_bytes_atomically, write_json_atomically, write_text_atomically
 from edgehemo.opening import Equipment, open_equipment
+from edgehemo.quality.focus import frame_sharpness
 from edgehemo.report.histogram import histogram
 from edgehemo.report.page import render
 from edgehemo.report.pictures import annotated, data_uri, png
@@ -40,6 +41,8 @@ OnImage = Callable[[FieldReading | UnreadableImage], None]
 
 # A live sample of which so many frames were looked at stops, whatever was accepted of them.
 EXAMINED_PER_LIVE_SAMPLE = 60
+# Where a counting error is asked for: +-4 % needs 2,400 cells, 120 fields of 20.
+EXAMINED_FOR_COUNTING_ERROR = 240
 RESULT_FILE = "result.json"
 REPORT_FILE = "report.html"
 FIELDS_FOLDER = "fields"
@@ -78,6 +81,8 @@ def screen(
     um_per_px: float | None = None,
     person: Person | None = None,
     fields: int | None = None,
+    counting_error: float | None = None,
+    live: LiveCapture | None = None,
     on_image: OnImage | None = None,
 ) -> ScreeningResult:
     """Screen the images of one sample.
@@ -87,7 +92,10 @@ def screen(
     the device's. profile: this microscope's calibration profile instead of the device's; without
     any there are indices and no concentrations. um_per_px: the scale, where no profile says it.
     person: for the WHO grade. fields: stop after so many accepted fields (a camera without it:
-    as the device configuration says; files: all). on_image: called with each result.
+    as the device configuration says; files: all). counting_error: stop once the red count's
+    relative 95 % error has fallen to this. live: how fields are taken from a camera without a
+    stage; focus is judged as quality does unless it brings a judge of its own. on_image: called
+    with each result.
 
     An unreadable image is recorded and the rest goes on. Raises BundleError, ProfileError,
     DeviceError or UsageError before anything is read, OSError where ``out`` cannot be written.
@@ -96,9 +104,15 @@ def screen(
     equipment = open_equipment(bundle, profile)
     _refuse_the_simulated_profile(given, equipment)
     refuse_another_camera(equipment.profile, equipment.profile_name, given, equipment.device)
-    live = any(is_camera(source) for source in given)
-    wanted = equipment.device.screening.fields_wanted if live and fields is None else fields
-    examined = EXAMINED_PER_LIVE_SAMPLE if live else None
+    camera = any(is_camera(source) for source in given)
+    if camera and fields is None and counting_error is None:
+        counting_error = equipment.device.screening.counting_error
+    wanted, examined = fields, None
+    if camera and counting_error is not None:
+        examined = EXAMINED_FOR_COUNTING_ERROR
+    elif camera:
+        examined = EXAMINED_PER_LIVE_SAMPLE
+        wanted = equipment.device.screening.fields_wanted if fields is None else fields
     screening = Screening(
         finder=equipment.finder,
         profile=equipment.profile,
@@ -106,7 +120,7 @@ def screen(
         um_per_px=um_per_px,
         bundle_sha256=equipment.bundle.digest,
         envelope=equipment.envelope,
-        rule=StopRule(accepted_fields=wanted, examined_fields=examined),
+        rule=StopRule(wanted, counting_error=counting_error, examined_fields=examined),
         blocked=equipment.blocked,
         typer=equipment.open_typer(),
         networks=equipment.open_networks(),
@@ -124,7 +138,10 @@ def screen(
             on_image(result)
 
     settings = _camera_settings(equipment)
-    items = frames(given, limit=examined, settings=settings)
+    judge = partial(frame_sharpness, profile=equipment.profile, um_per_px=um_per_px)
+    live = live or LiveCapture()
+    live = replace(live, judge=live.judge or judge)
+    items = frames(given, limit=examined, settings=settings, live=live)
     reading = screen_frames(items, screening, keep)
     provenance = _provenance(equipment, um_per_px, simulated=simulated)
     if folder is None:

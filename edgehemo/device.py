@@ -110,11 +110,14 @@ class CameraSection(_Section):
 
 
 class ScreeningSection(_Section):
-    """fields_wanted: accepted fields of one sample. calibration_expires_days: older parts of
-    the profile have expired and results are withheld. control_expires_hours: likewise the last
-    check of a control slide, where the profile has one; a day and the morning after."""
+    """fields_wanted: accepted fields of one sample. counting_error: instead of them, go on until
+    the red count's relative 95 % error has fallen to this; None goes by the fields.
+    calibration_expires_days: older parts of the profile have expired and results are withheld.
+    control_expires_hours: likewise the last check of a control slide, where the profile has one; a
+    day and the morning after."""
 
     fields_wanted: Annotated[int, Field(ge=1, le=200)] = 12
+    counting_error: Annotated[float | None, Field(gt=0, lt=1)] = None
     calibration_expires_days: Annotated[int, Field(ge=1, le=3650)] = 90
     control_expires_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 30
 

@@ -59,13 +59,16 @@ class _Measured(_Part):
 class ScaleCalibration(_Measured):
     """um_per_px of the camera's frame; relative_uncertainty is one standard deviation over it.
 
-    lines: how many lines of a micrometer or grid it stands on, 0 where it was typed in.
+    lines: how many lines of a micrometer or grid it stands on, 0 where it was typed in. frame_px:
+    width and height of the pictures it was measured on, None where it was typed in; pictures of
+    another size come from another mode of the camera, where it does not hold.
     """
 
     um_per_px: Annotated[float, Field(ge=0.02, le=2.0, allow_inf_nan=False)]
     relative_uncertainty: Annotated[float, Field(ge=0, lt=0.5, allow_inf_nan=False)]
     method: str = Field(min_length=1)
     lines: Annotated[int, Field(ge=0)] = 0
+    frame_px: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] | None = None
 
 
 class FixedSettings(_Part):

@@ -161,6 +161,8 @@ class Screening:
     typer: CellTyper | None = None
     networks: FieldNetworks | None = None
     _images: list[FieldReading | UnreadableImage] = field(default_factory=list, init=False)
+    # Of the fields accepted so far: what later ones are held against.
+    _sharpest: float | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         if self.person is not None and (problems := self.person.problems()):
@@ -179,10 +181,12 @@ class Screening:
                     envelope=self.envelope,
                     typer=self.typer,
                     networks=self.networks,
+                    sharpest=self._sharpest,
                 )
             except FieldError as error:
                 result = UnreadableImage(item.source, str(error))
             else:
+                self._note_sharpness(result)
                 if self.blocked is not None:
                     result = _blocked(result, self.blocked)
         else:
@@ -241,6 +245,11 @@ class Screening:
             anaemia_screen=self._anaemia_screen(measured),
         )
 
+    def _note_sharpness(self, reading: FieldReading) -> None:
+        for check in reading.quality.checks:
+            if check.name == "focus" and check.value is not None and reading.accepted:
+                self._sharpest = max(check.value, self._sharpest or 0.0)
+
     def _anaemia_screen(self, fields: Sequence[FieldIndices]) -> AnaemiaScreenResult | None:
         if self.networks is None or self.networks.screen_point is None:
             return None
@@ -266,17 +275,20 @@ def read_field(
     envelope: Mapping[str, Any] | None = None,
     typer: CellTyper | None = None,
     networks: FieldNetworks | None = None,
+    sharpest: float | None = None,
 ) -> FieldReading:
     """Make a frame canonical, find its cells, judge it, and measure it where it was accepted.
 
     envelope: the bundle's, see `edgehemo.quality.envelope`. typer: names the cells of an accepted
-    field. networks: read it as a whole.
+    field. networks: read it as a whole. sharpest: the slide's best focus value so far, per um.
 
     Raises FieldError when no canonical field can be made of it.
     """
     canonical = canonical_field(frame, um_per_px=um_per_px, profile=profile)
     cells = finder.find(canonical)
-    quality = check_field(canonical, frame, cells=cells, profile=profile, envelope=envelope)
+    quality = check_field(
+        canonical, frame, cells=cells, profile=profile, envelope=envelope, sharpest=sharpest
+    )
     accepted = quality.accepted
     if accepted and typer is not None:
         cells = typer.typed(canonical, cells)

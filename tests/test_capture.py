@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -10,14 +10,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgehemo.capture import FailedSource, distinct_frames, frames, is_camera, open_source
-from edgehemo.capture.guard import GuardedCamera
+from edgehemo.capture import FailedSource, frames, is_camera, open_source
 from edgehemo.capture.overlap import correlation, place_of, same_place
-from edgehemo.capture.protocol import CameraSettings, OpenedByContext
+from edgehemo.capture.protocol import CameraSettings
 from edgehemo.capture.replay import video_frames
 from edgehemo.capture.sources import camera_spec, size_option, split_options
 from edgehemo.capture.uvc import UvcCamera
-from edgehemo.errors import CaptureError, UsageError
+from edgehemo.errors import UsageError
 from edgehemo.frame import Frame
 from edgehemo.images import read_frame
 
@@ -248,54 +247,3 @@ def test_what_is_no_video_says_so(tmp_path: Path, capfd: pytest.CaptureFixture[s
         assert isinstance(found[0], FailedSource)
         assert "\n" not in found[0].error
     assert capfd.readouterr().err == ""
-
-
-class HandMovedCamera(OpenedByContext):
-    """Shows the places of a slide in a given order, a fresh frame each time."""
-
-    def __init__(self, pictures: Iterator[NDArray[np.uint8]]) -> None:
-        self.pictures = pictures
-
-    @property
-    def name(self) -> str:
-        return "hand-moved"
-
-    def open(self) -> None:
-        pass
-
-    def close(self) -> None:
-        pass
-
-    def apply(self, settings: CameraSettings) -> CameraSettings:
-        return settings
-
-    def frame(self, deadline_s: float) -> Frame:
-        return Frame(next(self.pictures), "hand-moved")
-
-
-def test_a_live_camera_gives_each_place_once(
-    strip: NDArray[np.uint8], rng: np.random.Generator
-) -> None:
-    order = [0, 0, 0, 50, 400, 400, 20, 800]
-    camera = HandMovedCamera(relit(field(strip, x), rng, 1.0) for x in order)
-    waits: list[float] = []
-    with GuardedCamera(camera) as guard:
-        found = list(distinct_frames(guard, 3, sleep=waits.append))
-    for frame, x in zip(found, (0, 400, 800), strict=True):
-        assert np.abs(frame.pixels.astype(int) - field(strip, x)).mean() < 8
-    assert len(waits) == 4
-
-
-def test_a_slide_nobody_moves_ends_the_waiting(
-    strip: NDArray[np.uint8], rng: np.random.Generator
-) -> None:
-    def same_for_ever() -> Iterator[NDArray[np.uint8]]:
-        while True:
-            yield relit(field(strip, 0), rng, 1.0)
-
-    times = iter(range(0, 10_000, 11))
-    with GuardedCamera(HandMovedCamera(same_for_ever())) as guard:
-        taken = distinct_frames(guard, 3, clock=lambda: float(next(times)), sleep=lambda _: None)
-        next(taken)
-        with pytest.raises(CaptureError, match="was not moved for 30 s"):
-            next(taken)

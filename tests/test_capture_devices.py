@@ -129,6 +129,26 @@ def test_a_usb_setting_that_did_not_take_is_named() -> None:
             camera.apply(CameraSettings(exposure_us=1))
 
 
+@pytest.mark.parametrize(
+    ("control", "stuck_at", "named"),
+    [
+        (cv2.CAP_PROP_AUTO_EXPOSURE, 3.0, "automatic exposure"),
+        (cv2.CAP_PROP_AUTO_WB, 1.0, "automatic white balance"),
+        (cv2.CAP_PROP_AUTOFOCUS, 1.0, "automatic focus"),
+    ],
+)
+def test_an_automatic_that_stays_on_is_named(control: int, stuck_at: float, named: str) -> None:
+    video = FakeVideo()
+    with usb(video) as camera:
+        camera.apply(CameraSettings())  # nothing asked for: the automatics go off all the same
+        assert video.controls[cv2.CAP_PROP_AUTO_EXPOSURE] == 1
+        video.controls[control] = stuck_at
+        video.fixed.add(control)
+        with pytest.raises(CaptureError, match=f"{named} cannot be switched off") as caught:
+            camera.apply(CameraSettings())
+        assert caught.value.code == "setting_refused"
+
+
 def test_a_wedged_usb_camera_keeps_the_deadline() -> None:
     video = FakeVideo()
     with usb(video) as camera:
@@ -349,6 +369,27 @@ def test_a_silent_pi_camera_keeps_the_deadline(pi: Callable[..., PiCamera]) -> N
         with pytest.raises(CaptureError) as caught:
             camera.frame(0.05)
         assert caught.value.code == "timeout"
+
+
+def test_a_pi_camera_that_hangs_while_opening_is_let_go_when_it_wakes() -> None:
+    wake, opened = threading.Event(), threading.Event()
+
+    class Hanging(FakePicamera2):
+        def start(self) -> None:
+            wake.wait(10)
+            super().start()
+
+        def close(self) -> None:
+            super().close()
+            opened.set()
+
+    camera = PiCamera(0, library=lambda: SimpleNamespace(Picamera2=Hanging), open_deadline_s=0.1)
+    with pytest.raises(CaptureError) as caught:
+        camera.open()
+    assert caught.value.code == "timeout"
+    assert not opened.is_set()
+    wake.set()
+    assert opened.wait(5)
 
 
 def test_pi_cameras_that_are_not_there(pi: Callable[..., PiCamera]) -> None:

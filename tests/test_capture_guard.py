@@ -5,7 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edgehemo.capture.guard import DARK_LEVEL, GuardedCamera, is_dark, is_repeat
+from edgehemo.capture.guard import (
+    DARK_LEVEL,
+    FAULT_NOTICED_S,
+    GuardedCamera,
+    is_dark,
+    is_repeat,
+)
 from edgehemo.capture.protocol import (
     Camera,
     CameraSettings,
@@ -152,6 +158,18 @@ def test_the_deadline_bounds_all_tries_together() -> None:
     assert clock.now <= 6 + 1e-9
     assert camera.deadlines[0] == pytest.approx(2)
     assert camera.opened == 3
+
+
+def test_a_fault_is_told_within_three_seconds_and_before_reopening() -> None:
+    guard, camera, clock = guarded(100, 101, "timeout", 102, 103)
+    told: list[tuple[str, float, int]] = []
+    guard.on_fault = lambda error: told.append((error.code, clock.now, camera.opened))
+    guard.frame(10)
+    assert told == []
+    guard.frame(10)
+    assert told == [("timeout", FAULT_NOTICED_S, 1)]
+    assert FAULT_NOTICED_S <= 3.0
+    assert camera.opened == 2
 
 
 def test_after_giving_up_the_next_call_starts_by_reopening() -> None:

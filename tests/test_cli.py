@@ -16,10 +16,13 @@ import numpy as np
 import pytest
 from screening_fakes import TruthFinder, simulated_frames, use_equipment
 
+import edgehemo
 from edgehemo import cli
+from edgehemo.api import EXAMINED_FOR_COUNTING_ERROR, EXAMINED_PER_LIVE_SAMPLE
 from edgehemo.capture import FailedSource
 from edgehemo.cli import BUILT_IN, run
 from edgehemo.commands import common
+from edgehemo.device import DeviceConfiguration
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, BundleError
 from edgehemo.frame import Frame
 from edgehemo.report.record import screen_json_schema
@@ -206,6 +209,16 @@ def test_fields_stops_after_so_many_accepted_ones(smears: Path, tmp_path: Path) 
     assert record["sample"]["stopped_by"] == "accepted_fields"
 
 
+def test_a_sample_stops_where_the_counting_error_is_met(smears: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    arguments = ["screen", str(smears), "--out", str(out), "--um-per-px", "0.2"]
+    assert run([*arguments, "--counting-error", "0.9"]) == EXIT_DONE
+    record = json.loads((out / "result.json").read_text())
+    assert record["sample"]["stopped_by"] == "counting_error"
+    assert 0 < record["sample"]["counting_error"] <= 0.9
+    assert run([*arguments, "--counting-error", "0"]) == EXIT_BAD_INPUT
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -241,7 +254,6 @@ def test_the_simulated_profile_is_refused_for_anything_else(
 
 
 def test_the_python_call_does_what_the_command_does(smears: Path, tmp_path: Path) -> None:
-    import edgehemo
 
     result = edgehemo.screen([smears / "1.png"], tmp_path / "out", um_per_px=0.2)
     assert result.report == tmp_path / "out" / "report.html"
@@ -514,6 +526,26 @@ def test_a_camera_that_fails_is_an_entry_too(
     record = json.loads((tmp_path / "o" / "result.json").read_text())
     assert record["sample"]["accepted"] == 1
     assert record["simulated"] is True
+
+
+def test_a_camera_goes_on_until_the_configured_counting_error(
+    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = 'schema = "edgehemo.device/1"\nname = "d"\nboard = "workstation"\n[screening]\n'
+    device = DeviceConfiguration.parse(text + "counting_error = 0.9\n", "d")
+    use_equipment(monkeypatch, finder, device=device)
+    limits: list[object] = []
+
+    def shown(specs: list[str], *, limit: int | None, **_: object) -> Iterator[Frame]:
+        limits.append(limit)
+        yield from frames
+
+    monkeypatch.setattr("edgehemo.api.frames", shown)
+    by_device = edgehemo.screen("uvc:/dev/video0", um_per_px=0.2)
+    assert by_device.reading.stopped_by == "counting_error"
+    by_fields = edgehemo.screen("uvc:/dev/video0", um_per_px=0.2, fields=1)
+    assert by_fields.reading.stopped_by == "accepted_fields"
+    assert limits == [EXAMINED_FOR_COUNTING_ERROR, EXAMINED_PER_LIVE_SAMPLE]
 
 
 def _fields(value: object) -> dict[str, Any]:

@@ -97,6 +97,7 @@ def test_every_problem_is_named_at_once() -> None:
         (LEAST + '[camera]\nsource = "smear.png"\n', "is no camera"),
         (LEAST + "[camera]\ngain = nan\n", "camera.gain: "),
         (LEAST + "[inference]\nthreads = true\n", "inference.threads: "),
+        (LEAST + "[screening]\ncounting_error = 1.0\n", "screening.counting_error: "),
     ],
 )
 def test_what_is_refused(text: str, said: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -128,6 +129,9 @@ def test_pictures_must_agree() -> None:
     third = read_micrometer(picture(0.43), 10.0)
     with pytest.raises(CalibrationError, match=r"c 0\.4"):
         combined([first, second, third], ["a", "b", "c"])
+    smaller = replace(first, frame_px=(180, 135))
+    with pytest.raises(CalibrationError, match=r"different sizes \(180x135, 360x270 px\)"):
+        combined([first, smaller], ["a", "b"])
 
 
 @pytest.mark.real

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import itertools
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -15,10 +17,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import CountInterval, FieldCells
+from edgehemo.capture.protocol import ACTIONS
+from edgehemo.cells.records import Cell, CountInterval, FieldCells
+from edgehemo.cli import run
+from edgehemo.errors import EXIT_DONE
 from edgehemo.field import canonical_field
 from edgehemo.frame import Frame
-from edgehemo.profile import CalibrationProfile, FocusReference, StainReference, new_profile
+from edgehemo.profile import (
+    CalibrationProfile,
+    FocusReference,
+    ScaleCalibration,
+    StainReference,
+    new_profile,
+)
 from edgehemo.quality import Check, QualityReport, artefact_mask, check_field
 from edgehemo.quality.envelope import ENVELOPE_FEATURES, envelope_features, fit_envelope
 from edgehemo.quality.focus import FOCUS_MEASURE, blur_um, edge_sharpness
@@ -138,6 +149,12 @@ def profile_with(**parts: object) -> CalibrationProfile:
     return empty.model_copy(update=parts)
 
 
+def scale_of(um_per_px: float, frame_px: tuple[int, int] | None) -> ScaleCalibration:
+    return ScaleCalibration(
+        um_per_px=um_per_px, relative_uncertainty=0.002, method="test", frame_px=frame_px
+    )
+
+
 def test_focus_is_judged_against_the_profile_where_it_has_a_reference(good: Frame) -> None:
     value = named(judge(good), "focus").value
     assert value is not None
@@ -246,6 +263,94 @@ def test_a_wrong_scale_is_noticed(good: Frame) -> None:
     assert named(judge(good), "scale_agreement").value == pytest.approx(1.0, abs=0.2)
 
 
+def test_a_picture_of_another_size_than_the_calibrated_is_refused(good: Frame) -> None:
+    """Another mode of the camera bins or crops its pixels: the scale does not hold there."""
+    profile = profile_with(scale=scale_of(SCALE, (good.width, good.height)))
+    field = canonical_field(good, profile=profile)
+    report = check_field(field, good, profile=profile)
+    assert report.accepted and named(report, "frame_size").verdict == "pass"
+    other = profile_with(scale=scale_of(SCALE, (2 * good.width, 2 * good.height)))
+    report = check_field(canonical_field(good, profile=other), good, profile=other)
+    refused = named(report, "frame_size")
+    assert (refused.verdict, refused.code) == ("fail", "SCALE_MISMATCH")
+    assert refused.value == pytest.approx(0.5)
+    # A scale that was typed in knows no size.
+    typed = profile_with(scale=scale_of(SCALE, None))
+    report = check_field(canonical_field(good, profile=typed), good, profile=typed)
+    assert "frame_size" not in {check.name for check in report.checks}
+
+
+def drawn_field(
+    cells: list[tuple[float, float]],
+    nuclei: bool = False,
+    rgb: tuple[int, int, int] = (210, 150, 160),
+) -> Frame:
+    """Red cells of 7.5 um at the places given (um), at 0.25 um/px, with nuclei of 3 um or not."""
+    picture = np.full((360, 480, 3), 225.0, np.float32)
+    for x, y in cells:
+        cv2.circle(picture, (round(4 * x), round(4 * y)), 15, rgb, cv2.FILLED, cv2.LINE_AA)
+        if nuclei:
+            place = (round(4 * x), round(4 * y))
+            cv2.circle(picture, place, 6, (90, 60, 140), cv2.FILLED, cv2.LINE_AA)
+    picture = cv2.GaussianBlur(picture, (0, 0), 1.0)
+    picture += np.random.default_rng(1).normal(0, 1.5, picture.shape)
+    return Frame(np.clip(picture, 0, 255).astype(np.uint8), "drawn")
+
+
+GRID = [(8.0 + 13.0 * column, 8.0 + 13.0 * row) for row in range(6) for column in range(9)]
+
+
+def test_red_cells_with_nuclei_are_no_human_blood() -> None:
+    bird = named(judge(drawn_field(GRID, nuclei=True), 0.25), "nucleated_red_cells")
+    assert (bird.verdict, bird.code) == ("fail", "NUCLEATED_RED_CELLS")
+    assert bird.value is not None and bird.value > 0.9
+    human = named(judge(drawn_field(GRID), 0.25), "nucleated_red_cells")
+    assert (human.verdict, human.value) == ("pass", 0.0)
+    few = named(judge(drawn_field(GRID[:5], nuclei=True), 0.25), "nucleated_red_cells")
+    assert (few.verdict, few.value) == ("pass", None)
+
+
+def test_stacks_of_coins_are_told_from_clumps() -> None:
+    stacks = [(10.0 + 3.0 * i, 10.0 + 14.0 * row) for row in range(5) for i in range(12)]
+    rouleaux = named(judge(drawn_field(stacks), 0.25), "rouleaux")
+    assert (rouleaux.verdict, rouleaux.code) == ("warn", "ROULEAUX")
+    assert rouleaux.value is not None and rouleaux.value > 0.9
+    clump = [(20.0 + 5.0 * i, 20.0 + 5.0 * j) for i in range(6) for j in range(6)]
+    for others in (GRID, clump + GRID[-6:]):
+        assert named(judge(drawn_field(others), 0.25), "rouleaux").verdict == "pass"
+
+
+def white_cell_at(x_um: float, y_um: float) -> FieldCells:
+    x, y = 4 * x_um, 4 * y_um
+    return FieldCells(
+        cells=(Cell("wbc", x - 18, y - 18, x + 18, y + 18, 0.99),),
+        counts={"rbc": 54, "wbc": 1, "platelet": 0},
+        interior_counts={"rbc": CountInterval(50.0, 37.0, 65.0)},
+        interior_area_mm2=0.01,
+    )
+
+
+def test_nuclei_stand_out_by_density_and_by_hue() -> None:
+    x, y = GRID[22]
+
+    def with_nucleus(rgb: tuple[int, int, int]) -> QualityReport:
+        picture = drawn_field(GRID).pixels.astype(np.float32)
+        cv2.circle(picture, (round(4 * x), round(4 * y)), 17, rgb, cv2.FILLED, cv2.LINE_AA)
+        return judge(changed(drawn_field(GRID), picture), 0.25, cells=white_cell_at(x, y))
+
+    stained = with_nucleus((100, 60, 150))
+    assert named(stained, "nucleus_contrast").verdict == "pass"
+    assert named(stained, "stain_separation").verdict == "pass"
+    # A red cell taken for a white one, and a nucleus in eosin alone.
+    pale = with_nucleus((210, 150, 160))
+    assert named(pale, "nucleus_contrast").code == "NUCLEI_PALE"
+    assert named(pale, "stain_separation").code == "STAINS_ALIKE"
+    assert pale.accepted == stained.accepted  # a matter of white cells, not of haemoglobin
+    without = judge(drawn_field(GRID), 0.25)
+    assert named(without, "nucleus_contrast").value is None
+    assert named(without, "stain_separation").verdict == "pass"
+
+
 def test_the_finders_count_is_used_where_there_is_one(good: Frame) -> None:
     few = FieldCells(
         cells=(),
@@ -341,6 +446,23 @@ def test_every_limit_has_evidence_and_every_code_has_help() -> None:
         assert entry.title and entry.meaning
         assert entry.action.endswith(".") and entry.action.count(". ") == 0
     assert all(code in help_text() for code in all_help())
+
+
+def test_the_help_page_holds_every_code_and_needs_no_network(tmp_path: Path) -> None:
+    path = tmp_path / "help.html"
+    assert run(["quality", "--help-page", str(path)]) == EXIT_DONE
+    page = path.read_text(encoding="utf-8")
+    for code, entry in all_help().items():
+        assert f'id="{code}"' in page
+        assert html.escape(entry.action) in page
+    for fault in ACTIONS:
+        assert f'id="{fault}"' in page
+    assert "://" not in page and "<script" not in page and "<link" not in page
+
+
+def test_the_codes_are_printed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["quality", "--codes"]) == EXIT_DONE
+    assert capsys.readouterr().out.strip() == help_text()
 
 
 def test_what_does_not_pass_says_what_to_do(good: Frame) -> None:

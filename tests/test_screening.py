@@ -6,6 +6,8 @@ import ast
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,7 @@ from edgehemo.errors import UsageError
 from edgehemo.estimate.records import Interval
 from edgehemo.frame import Frame
 from edgehemo.quality.check import Check, QualityReport
+from edgehemo.quality.limits import LIMITS
 from edgehemo.screening import (
     FieldReading,
     Screening,
@@ -124,6 +127,26 @@ def test_nothing_to_read_is_withheld(finder: TruthFinder, items: list[FailedSour
     reading = screen_frames(items, Screening(finder))
     assert reading.withheld is not None
     assert reading.withheld.action
+
+
+def test_a_field_is_held_against_the_sharpest_of_its_slide(finder: TruthFinder) -> None:
+    """A field that its own limit lets pass is refused after a much sharper one."""
+    sharp, soft = simulated_frames(finder, count=2)
+    blurred_pixels = cv2.GaussianBlur(soft.pixels, (0, 0), 1.6)
+    soft = replace(soft, pixels=np.asarray(blurred_pixels, dtype=np.uint8))
+
+    def focus(frames: list[Frame]) -> Check:
+        reading = screen_frames(frames, Screening(finder, um_per_px=0.25))
+        checks = reading.fields[-1].quality.checks
+        return next(check for check in checks if check.name == "focus")
+
+    alone, after = focus([soft]), focus([sharp, soft])
+    assert alone.verdict == "pass"
+    assert (after.verdict, after.code) == ("fail", "OUT_OF_FOCUS")
+    assert after.value == alone.value
+    best = focus([sharp]).value
+    assert best is not None
+    assert after.limit == pytest.approx(LIMITS["focus.fail_below_share_of_best"].value * best)
 
 
 @pytest.mark.parametrize(

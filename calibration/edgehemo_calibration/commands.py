@@ -117,10 +117,11 @@ def scale(
             "together with --micrometer-px"
         )
     content: dict[str, Any] = {}
-    lines = 0
+    lines, frame_px = 0, None
     if pitch_um is not None:
         reading, content, names = _ruled_scale(images, pitch_um, names)
         value, default, lines = reading.um_per_px, reading.relative_uncertainty, reading.lines
+        frame_px = reading.frame_px
         method = "grid, found" if reading.is_grid else "stage micrometer, found"
     elif micrometer_um is not None and micrometer_px is not None:
         value, method = micrometer_um / micrometer_px, "stage micrometer"
@@ -137,6 +138,7 @@ def scale(
         relative_uncertainty=default if uncertainty is None else uncertainty,
         method=method,
         lines=lines,
+        frame_px=frame_px,
         measured_at=None if method == "given" else now(),
     )
     profile = start(base, out, names).model_copy(update={"scale": part})

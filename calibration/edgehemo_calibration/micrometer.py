@@ -77,12 +77,14 @@ class Ruling:
 @dataclass(frozen=True, slots=True)
 class MicrometerReading:
     """The scale: um per px, its relative standard deviation, what it stands on; ``is_grid``: two
-    families of lines at right angles were found in one picture."""
+    families of lines at right angles were found in one picture; frame_px: the pictures' width and
+    height."""
 
     um_per_px: float
     relative_uncertainty: float
     rulings: tuple[Ruling, ...]
     is_grid: bool
+    frame_px: tuple[int, int]
 
     @property
     def lines(self) -> int:
@@ -121,7 +123,7 @@ def read_micrometer(frame: Frame, pitch_um: float) -> MicrometerReading:
                     "square grid or the pixels are not square"
                 )
             rulings.append(second)
-    reading = _reading(rulings, pitch_um)
+    reading = _reading(rulings, pitch_um, (frame.width, frame.height))
     if not MIN_UM_PER_PX <= reading.um_per_px <= MAX_UM_PER_PX:
         raise CalibrationError(
             f"{frame.source}: lines {first.spacing_px:.1f} px apart would make "
@@ -135,8 +137,15 @@ def combined(readings: Sequence[MicrometerReading], names: Sequence[str]) -> Mic
     """One scale from several pictures: the mean, with whichever uncertainty is larger, that of
     the pictures themselves or their scatter.
 
-    Raises CalibrationError, naming them, where two differ by more than 1 %.
+    Raises CalibrationError, naming them, where two differ by more than 1 % or in their size.
     """
+    sizes = {reading.frame_px for reading in readings}
+    if len(sizes) > 1:
+        told = ", ".join(f"{width}x{height}" for width, height in sorted(sizes))
+        raise CalibrationError(
+            f"the pictures are of different sizes ({told} px); take all with the camera set as for "
+            "screening"
+        )
     values = np.array([reading.um_per_px for reading in readings])
     middle = float(np.median(values))
     off = [
@@ -154,11 +163,17 @@ def combined(readings: Sequence[MicrometerReading], names: Sequence[str]) -> Mic
     own = max(reading.relative_uncertainty for reading in readings)
     rulings = tuple(ruling for reading in readings for ruling in reading.rulings)
     return MicrometerReading(
-        mean, max(own, scatter), rulings, any(reading.is_grid for reading in readings)
+        mean,
+        max(own, scatter),
+        rulings,
+        any(reading.is_grid for reading in readings),
+        sizes.pop(),
     )
 
 
-def _reading(rulings: Sequence[Ruling], pitch_um: float) -> MicrometerReading:
+def _reading(
+    rulings: Sequence[Ruling], pitch_um: float, frame_px: tuple[int, int]
+) -> MicrometerReading:
     spacings = np.array([ruling.spacing_px for ruling in rulings])
     errors = np.array([ruling.spacing_sd_px for ruling in rulings])
     weights = 1.0 / np.maximum(errors, 1e-6) ** 2
@@ -166,7 +181,8 @@ def _reading(rulings: Sequence[Ruling], pitch_um: float) -> MicrometerReading:
     own = float(1.0 / math.sqrt(weights.sum())) / spacing
     between = float(np.ptp(spacings)) / 2 / spacing if len(rulings) > 1 else 0.0
     relative = math.hypot(SLIDE_TOLERANCE, max(own, between))
-    return MicrometerReading(pitch_um / spacing, relative, tuple(rulings), len(rulings) > 1)
+    is_grid = len(rulings) > 1
+    return MicrometerReading(pitch_um / spacing, relative, tuple(rulings), is_grid, frame_px)
 
 
 def _line_signal(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

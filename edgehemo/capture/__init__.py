@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from edgehemo.capture.sources import CAMERA_SCHEMES, CameraSpec, camera_spec
 from edgehemo.errors import CaptureError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
+    from edgehemo.capture.autocapture import AutoCapture, Judge, View
     from edgehemo.capture.guard import GuardedCamera
     from edgehemo.frame import Frame
 
@@ -29,6 +31,7 @@ __all__ = [
     "Camera",
     "CameraSettings",
     "FailedSource",
+    "LiveCapture",
     "StagedCamera",
     "frames",
     "is_camera",
@@ -39,10 +42,26 @@ __all__ = [
 LIVE_FIELDS = 12
 # How long one frame may take, reopening included.
 FRAME_DEADLINE_S = 10.0
-# How long the operator has to move the slide to a place not seen yet.
-NEXT_FIELD_WAIT_S = 30.0
-# Pause between looks at an unmoved slide.
-_LOOK_AGAIN_S = 0.2
+# How long the operator has to bring the next field: found, sharp and held still.
+NEXT_FIELD_WAIT_S = 60.0
+# How long for the pass through focus that comes before the first.
+FOCUS_PASS_WAIT_S = 120.0
+
+
+@dataclass(frozen=True)
+class LiveCapture:
+    """How fields are taken from a live camera whose slide the operator moves.
+
+    judge: a frame's focus as quality measures it (`edgehemo.quality.focus.frame_sharpness`); None
+    goes by the focus bar alone. focus_pass: first ask for a pass through focus. on_view: called
+    with every live frame and what the operator is to do. on_fault: called with a fault of the
+    camera as soon as it is noticed, before reopening is tried.
+    """
+
+    judge: Judge | None = None
+    focus_pass: bool = False
+    on_view: Callable[[View, Frame], None] | None = None
+    on_fault: Callable[[CaptureError], None] | None = None
 
 
 def is_camera(spec: str) -> bool:
@@ -71,22 +90,27 @@ def frames(
     *,
     limit: int | None = None,
     settings: CameraSettings | None = None,
+    live: LiveCapture | None = None,
 ) -> Iterator[Frame | FailedSource]:
     """The frames of all sources, in the order given.
 
     A file gives one frame, a folder its pictures, a video and a camera the different places of
     the slide that they show, at most ``limit`` of each (files are never limited). ``settings`` are
-    applied to cameras. What cannot be read is a FailedSource in its place and the rest goes on.
+    applied to cameras, whose automatics are switched off in any case; ``live`` says how fields are
+    taken from them. What cannot be read is a FailedSource in its place and the rest goes on.
     Raises UsageError, before anything is read, for a mistyped camera.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"the number of fields must be at least 1, not {limit}")
     sources = [open_source(spec) if is_camera(spec) else Path(spec) for spec in specs]
-    return _all_frames(sources, limit, settings)
+    return _all_frames(sources, limit, settings or CameraSettings(), live or LiveCapture())
 
 
 def _all_frames(
-    sources: Sequence[GuardedCamera | Path], limit: int | None, settings: CameraSettings | None
+    sources: Sequence[GuardedCamera | Path],
+    limit: int | None,
+    settings: CameraSettings,
+    live: LiveCapture,
 ) -> Iterator[Frame | FailedSource]:
     from edgehemo.capture.replay import path_frames
 
@@ -94,17 +118,17 @@ def _all_frames(
         if isinstance(source, Path):
             yield from path_frames(source, limit=limit)
         else:
-            yield from _live_frames(source, LIVE_FIELDS if limit is None else limit, settings)
+            yield from _live_frames(source, LIVE_FIELDS if limit is None else limit, settings, live)
 
 
 def _live_frames(
-    camera: GuardedCamera, limit: int, settings: CameraSettings | None
+    camera: GuardedCamera, limit: int, settings: CameraSettings, live: LiveCapture
 ) -> Iterator[Frame | FailedSource]:
+    camera.on_fault = live.on_fault
     try:
         with camera:
-            if settings is not None and settings.given():
-                camera.apply(settings)
-            yield from distinct_frames(camera, limit)
+            camera.apply(settings)
+            yield from distinct_frames(camera, limit, live=live)
     except (CaptureError, MissingDependencyError) as error:
         yield FailedSource(camera.name, str(error))
 
@@ -113,39 +137,57 @@ def distinct_frames(
     camera: GuardedCamera,
     limit: int,
     *,
+    live: LiveCapture | None = None,
     clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Frame]:
     """At most ``limit`` frames of different places of the slide from an open camera.
 
-    A camera with a stage moves itself, and ends where its slide does; else the operator moves the
-    slide and has `NEXT_FIELD_WAIT_S` for each field. Raises CaptureError (timeout) where the
-    picture does not change within that.
+    A camera with a stage moves itself, and ends where its slide does; else the operator focuses
+    and moves the slide, and each frame that is sharp, still and new is taken. Raises CaptureError
+    (timeout) where none comes within `NEXT_FIELD_WAIT_S`, or the pass through focus within
+    `FOCUS_PASS_WAIT_S`.
     """
-    from edgehemo.capture.overlap import Place, place_of, same_place
-
-    places: list[Place] = []
-    for taken in range(limit):
-        if camera.has_stage:
+    if camera.has_stage:
+        for taken in range(limit):
             if taken and not camera.move_to_next_field():
                 return
             yield camera.frame(FRAME_DEADLINE_S)
-            continue
-        ends = clock() + NEXT_FIELD_WAIT_S
-        while True:
-            frame = camera.frame(FRAME_DEADLINE_S)
-            place = place_of(frame.pixels)
-            if not any(same_place(place, known) for known in places):
-                break
-            if clock() >= ends:
-                raise capture_error(
-                    "timeout",
-                    f"{camera.name}: the slide was not moved for {NEXT_FIELD_WAIT_S:g} s",
-                    action="Move to the next field after each picture.",
-                )
-            sleep(_LOOK_AGAIN_S)
-        places.append(place)
-        yield frame
+        return
+    yield from _operated(camera, limit, live or LiveCapture(), clock)
+
+
+def _operated(
+    camera: GuardedCamera, limit: int, live: LiveCapture, clock: Callable[[], float]
+) -> Iterator[Frame]:
+    from edgehemo.capture.autocapture import ADVICE
+
+    capture = _auto_capture(live)
+    ends = clock() + (FOCUS_PASS_WAIT_S if capture.focusing else NEXT_FIELD_WAIT_S)
+    while capture.taken < limit:
+        frame = camera.frame(FRAME_DEADLINE_S)
+        focusing = capture.focusing
+        view = capture.consider(frame.pixels)
+        if live.on_view is not None:
+            live.on_view(view, frame)
+        if view.take:
+            yield frame
+        if view.take or focusing != capture.focusing:
+            ends = clock() + NEXT_FIELD_WAIT_S
+        elif clock() >= ends:
+            wanted = "the pass through focus" if capture.focusing else "a sharp, still, new field"
+            raise capture_error(
+                "timeout",
+                f"{camera.name}: {wanted} did not come in time",
+                action=ADVICE[view.advice],
+            )
+
+
+def _auto_capture(live: LiveCapture) -> AutoCapture:
+    from edgehemo.capture.autocapture import AutoCapture, focus_bar
+    from edgehemo.quality.focus import Sharpness
+
+    judge = live.judge or (lambda pixels: Sharpness(focus_bar(pixels), 0.0))
+    return AutoCapture(judge, focus_pass=live.focus_pass)
 
 
 def _camera(parsed: CameraSpec, spec: str) -> Camera:

@@ -42,7 +42,8 @@ class GuardedCamera(OpenedByContext):
 
     camera: the one watched. settings: what the camera reported after `apply`, None before. After
     a reopening the settings asked for are applied again, so that a result never stands on a
-    camera that fell back to its automatic mode.
+    camera that fell back to its automatic mode. on_fault: told of a fault as soon as it is
+    noticed, before a reopening is tried, so that the operator need not wait for its outcome.
     """
 
     def __init__(
@@ -51,12 +52,14 @@ class GuardedCamera(OpenedByContext):
         *,
         reopen_tries: int = REOPEN_TRIES,
         reopen_wait_s: float = REOPEN_WAIT_S,
+        on_fault: Callable[[CaptureError], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.camera = camera
         self.settings: CameraSettings | None = None
         self.reopened = 0
+        self.on_fault = on_fault
         self._asked: CameraSettings | None = None
         self._previous: NDArray[np.uint8] | None = None
         self._lost = False
@@ -128,6 +131,8 @@ class GuardedCamera(OpenedByContext):
                 remaining_s = ends - self._clock()
                 if tries_left == 0 or remaining_s <= 0:
                     raise first from None
+                if self.on_fault is not None:
+                    self.on_fault(error)
                 tries_left -= 1
                 self._sleep(min(self._wait_s, remaining_s))
 

@@ -58,8 +58,32 @@ def correlation(one: Place, other: Place) -> float:
 
     1 for the same place, near 0 for different ones; 0 for frames of different shape.
     """
+    found = _correlations(one, other)
+    return 0.0 if found is None else float(np.max(found))
+
+
+def displacement(one: Place, other: Place) -> float | None:
+    """How far the slide moved between two frames, px of the compared picture.
+
+    None where the two do not show the same place, or nothing that could be followed.
+    """
+    found = _correlations(one, other)
+    if found is None:
+        return None
+    row, column = np.unravel_index(int(np.argmax(found)), found.shape)
+    if found[row, column] < SAME_PLACE_CORRELATION:
+        return None
+    # Shifts beyond half of the padded picture are negative ones.
+    down = row - found.shape[0] if row > found.shape[0] // 2 else row
+    across = column - found.shape[1] if column > found.shape[1] // 2 else column
+    return float(np.hypot(down, across))
+
+
+def _correlations(one: Place, other: Place) -> NDArray[np.float64] | None:
+    """Normalised correlation at every cyclic shift of the padded pictures, -1 where too little is
+    shared; None where nothing can be compared."""
     if one.shape != other.shape:
-        return 0.0
+        return None
     rows, columns = one.shape
     full, shared = _full_window(rows, columns)
     padded = (2 * rows, 2 * columns)
@@ -69,8 +93,10 @@ def correlation(one: Place, other: Place) -> float:
     energies = np.maximum(energy_one, 0) * np.maximum(energy_other, 0)
     usable = (shared >= MIN_SHARED * rows * columns) & (energies > 1e-6 * energies.max() + 1e-9)
     if not usable.any():
-        return 0.0
-    return float(np.max(product[usable] / np.sqrt(energies[usable])))
+        return None
+    found = np.full(padded, -1.0)
+    found[usable] = product[usable] / np.sqrt(energies[usable])
+    return found
 
 
 def same_place(one: Place, other: Place) -> bool:

@@ -6,6 +6,7 @@ opened. Its format names follow DRM, little-endian: an array of "RGB888" holds b
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import time
 from collections.abc import Callable, Mapping
@@ -17,6 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.capture.deadline import within
 from edgehemo.capture.protocol import (
     CameraSettings,
     OpenedByContext,
@@ -41,13 +43,20 @@ _BYTES_PER_PX = {"RGB888": 3, "BGR888": 3, "XRGB8888": 4, "XBGR8888": 4}
 # two to three); this many are looked at before one is called refused.
 SETTLE_FRAMES = 12
 SET_DEADLINE_S = 5.0
+# How long opening and closing may take once picamera2 is imported: a driver that hangs is to be
+# known within three seconds (`edgehemo.capture.guard.FAULT_NOTICED_S`).
+OPEN_DEADLINE_S = 3.0
+CLOSE_DEADLINE_S = 3.0
 # libcamera's draft NoiseReductionModeEnum.Off
 _NOISE_REDUCTION_OFF = 0
+# libcamera's AfModeEnum.Manual: the lens of a camera that has one stays where it is.
+_AF_MANUAL = 0
 # What changes a picture by itself is switched off wherever the camera has it.
 _AUTOMATICS_OFF: dict[str, Any] = {
     "AeEnable": False,
     "AwbEnable": False,
     "NoiseReductionMode": _NOISE_REDUCTION_OFF,
+    "AfMode": _AF_MANUAL,
 }
 # The setting's control in libcamera, for the three that are single numbers in metadata.
 _EXPOSURE, _GAIN, _COLOUR_GAINS = "ExposureTime", "AnalogueGain", "ColourGains"
@@ -84,11 +93,13 @@ class PiCamera(OpenedByContext):
         size: tuple[int, int] | None = None,
         library: Callable[[], Any] = import_picamera2,
         clock: Callable[[], float] = time.monotonic,
+        open_deadline_s: float = OPEN_DEADLINE_S,
     ) -> None:
         self.number = number
         self.size = size
         self._library = library
         self._clock = clock
+        self._open_deadline_s = open_deadline_s
         self._camera: Any = None
         self._stream: Mapping[str, Any] = {}
 
@@ -108,6 +119,25 @@ class PiCamera(OpenedByContext):
         if self._camera is not None:
             return
         library = self._library()
+        try:
+            self._camera, self._stream = within(
+                self._open_deadline_s,
+                lambda: self._started(library),
+                too_late=lambda started: _let_go(started[0]),
+            )
+        except TimeoutError:
+            raise capture_error("timeout", f"{self.name}: the camera does not open") from None
+
+    def close(self) -> None:
+        camera, self._camera = self._camera, None
+        if camera is None:
+            return
+        # A camera whose driver hangs is let go when it wakes up.
+        with contextlib.suppress(TimeoutError):
+            within(CLOSE_DEADLINE_S, lambda: _let_go(camera))
+
+    def _started(self, library: Any) -> tuple[Any, Mapping[str, Any]]:
+        """The camera, configured and running, and its stream as it really is."""
         present = len(library.Picamera2.global_camera_info())
         if self.number >= present:
             raise capture_error(
@@ -132,19 +162,7 @@ class PiCamera(OpenedByContext):
                 )
             )
             stream = dict(camera.camera_configuration()["main"])
-            got = (int(stream["size"][0]), int(stream["size"][1]))
-            if self.size is not None and got != self.size:
-                raise capture_error(
-                    "setting_refused",
-                    f"{self.name}: a size of {self.size[0]}x{self.size[1]} px was asked for and "
-                    f"the camera gives {got[0]}x{got[1]}",
-                )
-            if stream["format"] not in RGB_ORDERS and stream["format"] != "NV12":
-                raise capture_error(
-                    "setting_refused",
-                    f"{self.name}: the camera gives the format {stream['format']}, "
-                    f"which is not read here",
-                )
+            self._refuse(stream)
             camera.start()
         except RuntimeError as error:
             camera.close()
@@ -154,18 +172,23 @@ class PiCamera(OpenedByContext):
         except BaseException:
             camera.close()
             raise
-        self._camera, self._stream = camera, stream
+        return camera, stream
 
-    def close(self) -> None:
-        camera, self._camera = self._camera, None
-        if camera is None:
-            return
-        # A camera that was pulled off cannot be stopped in order; it is let go either way.
-        for step in (camera.stop, camera.close):
-            try:
-                step()
-            except Exception:
-                continue
+    def _refuse(self, stream: Mapping[str, Any]) -> None:
+        """Raise CaptureError for a stream of another size or format than can be used."""
+        got = (int(stream["size"][0]), int(stream["size"][1]))
+        if self.size is not None and got != self.size:
+            raise capture_error(
+                "setting_refused",
+                f"{self.name}: a size of {self.size[0]}x{self.size[1]} px was asked for and "
+                f"the camera gives {got[0]}x{got[1]}",
+            )
+        if stream["format"] not in RGB_ORDERS and stream["format"] != "NV12":
+            raise capture_error(
+                "setting_refused",
+                f"{self.name}: the camera gives the format {stream['format']}, "
+                f"which is not read here",
+            )
 
     def apply(self, settings: CameraSettings) -> CameraSettings:
         """Set what is given and wait until the frames' own metadata shows it."""
@@ -233,6 +256,15 @@ class PiCamera(OpenedByContext):
             return buffer, request.get_metadata()
         finally:
             request.release()
+
+
+def _let_go(camera: Any) -> None:
+    """Stop and close; a camera that was pulled off cannot be stopped in order."""
+    for step in (camera.stop, camera.close):
+        try:
+            step()
+        except Exception:
+            continue
 
 
 def _advertised(camera: Any, controls: Mapping[str, Any]) -> dict[str, Any]:

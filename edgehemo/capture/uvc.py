@@ -31,9 +31,10 @@ from edgehemo.errors import CaptureError, UsageError
 from edgehemo.frame import Frame
 
 DEFAULT_DEVICE = "/dev/video0"
-# How long opening and setting may take; a wedged driver blocks for ten seconds and more.
-OPEN_DEADLINE_S = 5.0
-SET_DEADLINE_S = 5.0
+# How long opening and setting may take; a wedged driver blocks for ten seconds and more, and the
+# operator is to know within three (`edgehemo.capture.guard.FAULT_NOTICED_S`).
+OPEN_DEADLINE_S = 3.0
+SET_DEADLINE_S = 3.0
 # How long closing waits for the thread; a wedged one releases the device when it wakes up.
 CLOSE_WAIT_S = 1.0
 # After a change of settings this many frames may still have been exposed with the old ones: the
@@ -42,6 +43,14 @@ SETTLE_FRAMES = 4
 # V4L2_CID_EXPOSURE_ABSOLUTE counts in 100 us; V4L2_EXPOSURE_MANUAL is 1, aperture priority 3.
 US_PER_EXPOSURE_STEP = 100.0
 _EXPOSURE_MANUAL = 1.0
+# What changes a picture by itself: what it is called, its control, what switches it off, and the
+# read-backs that say it is still on (V4L2_EXPOSURE_AUTO 0 and APERTURE_PRIORITY 3 both move the
+# shutter). A camera without the control has nothing to switch off.
+_AUTOMATICS: tuple[tuple[str, int, float, tuple[float, ...]], ...] = (
+    ("exposure", cv2.CAP_PROP_AUTO_EXPOSURE, _EXPOSURE_MANUAL, (0.0, 3.0)),
+    ("white balance", cv2.CAP_PROP_AUTO_WB, 0.0, (1.0,)),
+    ("focus", cv2.CAP_PROP_AUTOFOCUS, 0.0, (1.0,)),
+)
 # Read-back within this share of what was asked, or one step of the control, counts as taken.
 _TOLERANCE = 0.05
 _STEP = {"exposure_us": US_PER_EXPOSURE_STEP, "gain": 1.0, "white_balance_k": 100.0}
@@ -87,6 +96,7 @@ class UvcCamera(OpenedByContext):
         opener: Callable[[str], VideoDevice] = open_v4l2,
         exists: Callable[[str], bool] = lambda device: Path(device).exists(),
         open_deadline_s: float = OPEN_DEADLINE_S,
+        set_deadline_s: float = SET_DEADLINE_S,
     ) -> None:
         self.device = device
         self.size = size
@@ -94,6 +104,7 @@ class UvcCamera(OpenedByContext):
         self._opener = opener
         self._exists = exists
         self._open_deadline_s = open_deadline_s
+        self._set_deadline_s = set_deadline_s
         self._reader: _Reader | None = None
         self._metadata: dict[str, str | int | float | bool] = {}
 
@@ -140,12 +151,14 @@ class UvcCamera(OpenedByContext):
         settings.validate()
         reader = self._opened_reader()
         try:
-            taken = reader.call(lambda device: _set_all(device, settings)).result(SET_DEADLINE_S)
+            done = reader.call(lambda device: _set_all(device, settings))
+            taken, automatic = done.result(self._set_deadline_s)
         except FutureTimeoutError:
             raise capture_error(
                 "timeout", f"{self.name}: the camera does not answer while it is set"
             ) from None
-        refused = refused_settings(settings, taken, _agrees)
+        refused = [f"automatic {name} cannot be switched off" for name in automatic]
+        refused += refused_settings(settings, taken, _agrees)
         if refused:
             raise capture_error("setting_refused", f"{self.name}: {'; '.join(refused)}")
         reader.skip(SETTLE_FRAMES)
@@ -191,14 +204,17 @@ class UvcCamera(OpenedByContext):
                 )
 
 
-def _set_all(device: VideoDevice, settings: CameraSettings) -> CameraSettings:
-    """Set what is given and return what the controls read afterwards.
+def _set_all(device: VideoDevice, settings: CameraSettings) -> tuple[CameraSettings, list[str]]:
+    """Set what is given; what the controls read afterwards, and the automatics that stayed on.
 
     A control that refuses is missing from what is returned. OpenCV returns -1 for a control that
     a camera has not.
     """
-    device.set(cv2.CAP_PROP_AUTO_EXPOSURE, _EXPOSURE_MANUAL)
-    device.set(cv2.CAP_PROP_AUTO_WB, 0.0)
+    automatic = []
+    for name, control, off, still_on in _AUTOMATICS:
+        device.set(control, off)
+        if device.get(control) in still_on:
+            automatic.append(name)
     controls = {
         "exposure_us": (cv2.CAP_PROP_EXPOSURE, US_PER_EXPOSURE_STEP),
         "gain": (cv2.CAP_PROP_GAIN, 1.0),
@@ -212,7 +228,7 @@ def _set_all(device: VideoDevice, settings: CameraSettings) -> CameraSettings:
         value = device.get(control)
         if value >= 0 and not (name == "white_balance_k" and value == 0):
             taken[name] = value * unit
-    return CameraSettings(**taken)
+    return CameraSettings(**taken), automatic
 
 
 def _agrees(name: str, asked: float, got: float) -> bool:

@@ -13,7 +13,42 @@ if TYPE_CHECKING:
     from edgehemo.frame import Frame
 
 
+def _print_codes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from edgehemo.quality.help import help_text
+
+        click.echo(help_text())
+        context.exit()
+
+
+def _write_help_page(context: click.Context, _: click.Parameter, path: Path | None) -> None:
+    if path is not None:
+        from edgehemo.files import write_text_atomically
+        from edgehemo.quality.help import help_page
+
+        write_text_atomically(path, help_page())
+        click.echo(f"help page: {path}")
+        context.exit()
+
+
 @click.command()
+@click.option(
+    "--codes",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_codes,
+    help="Print what every code means and what to do, and end.",
+)
+@click.option(
+    "--help-page",
+    metavar="FILE",
+    type=click.Path(dir_okay=False, path_type=Path),
+    is_eager=True,
+    expose_value=False,
+    callback=_write_help_page,
+    help="Write the same as an HTML page for a device without a network, and end.",
+)
 @common.images_argument
 @common.bundle_option
 @common.profile_option

@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from edgehemo.commands import common
+
+if TYPE_CHECKING:
+    from edgehemo.capture.autocapture import View
+    from edgehemo.frame import Frame
+
+# Width of the focus bar on a terminal.
+_BAR_CELLS = 20
 
 
 @click.command()
@@ -22,6 +31,18 @@ from edgehemo.commands import common
 @common.profile_option
 @common.scale_option
 @click.option("--fields", type=click.IntRange(min=1), help="Stop after so many accepted fields.")
+@click.option(
+    "--counting-error",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    metavar="SHARE",
+    help="Stop once the red count's 95 % error has fallen to this, such as 0.05.",
+)
+@click.option(
+    "--focus-pass/--no-focus-pass",
+    default=None,
+    help="First ask for a pass through focus and hold every field against its best. "
+    "Default: with a camera on a terminal.",
+)
 @click.option("--age", type=float, metavar="YEARS", help="For the WHO grade.")
 @click.option("--sex", type=click.Choice(["female", "male"]), help="For the WHO grade.")
 @click.option(
@@ -38,6 +59,8 @@ def screen(
     profile: Path | None,
     um_per_px: float | None,
     fields: int | None,
+    counting_error: float | None,
+    focus_pass: bool | None,
     age: float | None,
     sex: str | None,
     pregnant: int | None,
@@ -49,10 +72,12 @@ def screen(
     """Screen one sample.
 
     SOURCE is files, a folder, a video, or a camera (picamera2:0, uvc:/dev/video0, simulated:).
+    A camera whose slide is moved by hand takes a field by itself once it is sharp, still and new.
     Exit code 1 when the result is withheld, 2 when an input cannot be read.
     """
     from edgehemo.anaemia import Person
     from edgehemo.api import screen as screen_sample
+    from edgehemo.capture import LiveCapture
     from edgehemo.commands.estimate import sample_lines
     from edgehemo.errors import UsageError
 
@@ -75,6 +100,13 @@ def screen(
             smoker=True if smoking or cigarettes else None,
             cigarettes_per_day=cigarettes,
         )
+    interactive = sys.stderr.isatty()
+    live_line = _LiveLine()
+    live = LiveCapture(
+        focus_pass=interactive if focus_pass is None else focus_pass,
+        on_view=live_line if interactive else None,
+        on_fault=lambda error: common.complain(f"{error} Trying again."),
+    )
     with common.Progress("screening") as progress:
         result = screen_sample(
             sources,
@@ -84,7 +116,9 @@ def screen(
             um_per_px=um_per_px,
             person=person,
             fields=fields,
-            on_image=lambda _: progress.advance(),
+            counting_error=counting_error,
+            live=live,
+            on_image=lambda _: None if live_line.shown else progress.advance(),
         )
     record = result.record
     for entry in record["images"]:
@@ -102,6 +136,22 @@ def screen(
     common.say(f"report: {result.report}", json_file)
     common.write_record(json_file, record)
     return common.exit_code(record["images"], withheld=record["withheld"] is not None)
+
+
+class _LiveLine:
+    """The focus bar and what to do, in one line of the terminal that is written over."""
+
+    shown = False
+
+    def __call__(self, view: View, frame: Frame) -> None:
+        from edgehemo.capture.autocapture import ADVICE
+
+        self.shown = True
+        filled = round(view.bar * _BAR_CELLS)
+        bar = "#" * filled + "." * (_BAR_CELLS - filled)
+        click.echo(f"\r\x1b[Kfocus {bar} {ADVICE[view.advice]}", nl=False, err=True)
+        if view.take:
+            click.echo(err=True)
 
 
 def _grade_line(anaemia: dict[str, object]) -> str:

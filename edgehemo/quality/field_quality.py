@@ -14,6 +14,7 @@ from edgehemo.quality.density import density_checks
 from edgehemo.quality.envelope import envelope_check, envelope_features
 from edgehemo.quality.focus import focus_check
 from edgehemo.quality.illumination import illumination_checks
+from edgehemo.quality.nuclei import nuclei_checks
 from edgehemo.quality.regions import artefact_share, field_regions
 from edgehemo.quality.scale import scale_checks
 from edgehemo.quality.specimen import specimen_check
@@ -30,13 +31,14 @@ def check_field(
     cells: FieldCells | None = None,
     profile: CalibrationProfile | None = None,
     envelope: Mapping[str, Any] | None = None,
+    sharpest: float | None = None,
 ) -> QualityReport:
     """Judge one field.
 
     field: `canonical_field` of ``frame``; frame: as captured (clipping is judged on it). cells:
     what the finder found, else counts are estimated from the covered area. profile: its sharp
     reference and stain reference are used where it has them. envelope: the bundle's, see
-    `edgehemo.quality.envelope`.
+    `edgehemo.quality.envelope`. sharpest: see `edgehemo.quality.focus.focus_check`.
 
     Pure, and defined for every valid frame: what cannot be measured fails with value None. Raises
     ValueError only for an envelope of another version.
@@ -44,13 +46,15 @@ def check_field(
     regions = field_regions(field)
     stain_reference = profile.stain if profile is not None else None
     focus_reference = profile.focus if profile is not None else None
+    scale = profile.scale if profile is not None else None
     checks: list[Check] = [
         specimen_check(regions),
         *illumination_checks(frame, field.illumination),
-        *scale_checks(field, regions),
-        focus_check(field, regions, focus_reference),
+        *scale_checks(field, regions, scale.frame_px if scale is not None else None),
+        focus_check(field, regions, focus_reference, sharpest),
         *density_checks(regions, cells),
         *stain_checks(regions, field.illumination, stain_reference),
+        *nuclei_checks(field, regions, cells),
         artefact_check(artefact_share(regions)),
     ]
     if envelope is not None:

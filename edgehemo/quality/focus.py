@@ -18,21 +18,24 @@ C^2 / (2 sqrt(pi) w).
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.errors import FieldError
+from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
+from edgehemo.frame import Frame
 from edgehemo.medians import median_of
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
-from edgehemo.quality.regions import FieldRegions
+from edgehemo.quality.regions import FieldRegions, field_regions
 from edgehemo.quality.verdicts import flagged
 
 if TYPE_CHECKING:
-    from edgehemo.profile import FocusReference
+    from edgehemo.profile import CalibrationProfile, FocusReference
 
 # What a profile names the measure by; a reference in another measure is not used.
 FOCUS_MEASURE = "edge_sharpness_per_um"
@@ -69,20 +72,58 @@ _MIN_CONTRAST = 0.005
 _MEDIAN_OF_UNIT_EXPONENTIAL = float(np.log(2.0))
 
 
+@dataclass(frozen=True, slots=True)
+class Sharpness:
+    """How sharp a frame is. value: per um, None where there is nothing to judge it by. lowest: the
+    least that is accepted."""
+
+    value: float | None
+    lowest: float
+
+
+def frame_sharpness(
+    pixels: NDArray[np.uint8],
+    *,
+    profile: CalibrationProfile | None = None,
+    um_per_px: float | None = None,
+) -> Sharpness:
+    """What `focus_check` would measure and ask of a frame, uint8 RGB, before it is captured."""
+    reference = profile.focus if profile is not None else None
+    try:
+        field = canonical_field(Frame(pixels, "live"), um_per_px=um_per_px, profile=profile)
+    except FieldError:
+        return Sharpness(None, limit("focus.fail_below"))
+    value = edge_sharpness(field, field_regions(field))
+    return Sharpness(value, lowest_accepted(field.frame_um_per_px, reference))
+
+
 def focus_check(
-    field: CanonicalField, regions: FieldRegions, reference: FocusReference | None = None
+    field: CanonicalField,
+    regions: FieldRegions,
+    reference: FocusReference | None = None,
+    sharpest: float | None = None,
 ) -> Check:
-    """Verdict on sharpness, against the profile's sharp reference where there is one."""
+    """Verdict on sharpness, against the profile's sharp reference where there is one.
+
+    sharpest: the best value (per um) among the slide's fields so far; a field clearly below it was
+    taken out of focus, whatever its microscope could do at best.
+    """
     value = edge_sharpness(field, regions)
     if value is None:
         return flagged("focus", None, limit("focus.fail_below"), "FOCUS_UNKNOWN", "fail")
-    if reference is None or reference.measure != FOCUS_MEASURE:
-        lowest = lowest_sharpness(field.frame_um_per_px)
-    else:
-        lowest = limit("focus.fail_below_share_of_reference") * reference.sharp_reference
+    lowest = lowest_accepted(field.frame_um_per_px, reference)
+    if sharpest is not None:
+        lowest = max(lowest, limit("focus.fail_below_share_of_best") * sharpest)
     if value < lowest:
         return flagged("focus", value, lowest, "OUT_OF_FOCUS", "fail")
     return Check("focus", value, lowest, "pass")
+
+
+def lowest_accepted(frame_um_per_px: float, reference: FocusReference | None) -> float:
+    """The least sharpness (per um) that is accepted: the profile's where it has one."""
+    if reference is None or reference.measure != FOCUS_MEASURE:
+        return lowest_sharpness(frame_um_per_px)
+    return limit("focus.fail_below_share_of_reference") * reference.sharp_reference
 
 
 def lowest_sharpness(frame_um_per_px: float) -> float:

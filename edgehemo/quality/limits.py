@@ -62,6 +62,11 @@ LIMITS: dict[str, Limit] = {
         "share of the profile's reference",
         "measured: sharp fields of one microscope keep 0.76, a 1 um disc leaves 0.66 or less",
     ),
+    "focus.fail_below_share_of_best": Limit(
+        0.60,
+        "share of the sharpest field of the slide so far",
+        "measured: 98.5 % of neighbouring sharp fields keep it, a 1 um disc leaves 0.55",
+    ),
     "cell_count.fail_below": Limit(5.0, "cells", "a counting error of 45 % or more (Poisson)"),
     "cell_count.warn_below": Limit(15.0, "cells", "a counting error of 26 % or more (Poisson)"),
     "crowding.fail_above": Limit(
@@ -69,6 +74,22 @@ LIMITS: dict[str, Limit] = {
     ),
     "crowding.warn_above": Limit(0.65, "share", "measured: real fields under 0.62"),
     "clumping.warn_above": Limit(0.80, "share", "measured: nine of ten real fields are below"),
+    "rouleaux.warn_above": Limit(0.20, "share", "measured: real fields under 0.17"),
+    "nucleus_contrast.warn_below": Limit(
+        0.03,
+        "optical density",
+        "measured: white cells of BCCD over 0.05, of TXL-PBC 98 % over 0.02",
+    ),
+    "stain_separation.warn_below": Limit(
+        5.0,
+        "degrees",
+        "measured: white cells of BCCD over 14, of TXL-PBC over 5.6; red cells taken for white "
+        "ones under 4",
+    ),
+    "nucleated_red_cells.warn_above": Limit(0.25, "share", "measured: human fields under 0.21"),
+    "nucleated_red_cells.fail_above": Limit(
+        0.60, "share", "most of the red cells; no human blood has so many"
+    ),
     "spread.warn_above": Limit(75.0, "um", "ten red cells wide; measured: real fields under 73"),
     "stain_density.fail_below": Limit(
         0.045, "optical density", "measured: palest real fields 0.049"

@@ -21,8 +21,13 @@ _MIN_CELLS_TO_CONTRADICT = 8
 _MIN_PART_PX = 7
 
 
-def scale_checks(field: CanonicalField, regions: FieldRegions) -> Sequence[Check]:
-    """Where the scale is from, and how well it is known or agrees with the cells."""
+def scale_checks(
+    field: CanonicalField, regions: FieldRegions, calibrated_px: tuple[int, int] | None = None
+) -> Sequence[Check]:
+    """Where the scale is from, and how well it is known or agrees with the cells.
+
+    calibrated_px: width and height of the pictures the profile's scale was measured on.
+    """
     if field.scale_source == "assumed":
         return (flagged("scale", None, limit("scale_cells.fail_below"), "SCALE_UNKNOWN", "fail"),)
     estimate = field.scale_estimate
@@ -31,7 +36,21 @@ def scale_checks(field: CanonicalField, regions: FieldRegions) -> Sequence[Check
             judged("scale_cells", float(estimate.cells), low="SCALE_UNCERTAIN"),
             judged("scale_spread", estimate.spread, high="SCALE_UNCERTAIN"),
         )
-    return (scale_agreement_check(regions),)
+    agreement = scale_agreement_check(regions)
+    if field.scale_source == "profile" and calibrated_px is not None:
+        return (frame_size_check(field.frame_width, field.frame_height, calibrated_px), agreement)
+    return (agreement,)
+
+
+def frame_size_check(width: int, height: int, calibrated_px: tuple[int, int]) -> Check:
+    """The frame's diagonal over that of the calibrated size; anything but 1 is another mode.
+
+    A camera's other modes bin or crop its pixels: the scale holds for the calibrated one alone.
+    """
+    ratio = math.hypot(width, height) / math.hypot(*calibrated_px)
+    if (width, height) != calibrated_px:
+        return flagged("frame_size", ratio, 1.0, "SCALE_MISMATCH", "fail")
+    return Check("frame_size", ratio, 1.0, "pass")
 
 
 def scale_agreement_check(regions: FieldRegions) -> Check:

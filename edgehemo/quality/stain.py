@@ -77,7 +77,10 @@ def background_tint(background_rgb: tuple[float, float, float]) -> float:
 
 
 def stain_drift(density: tuple[float, float, float], reference: StainReference) -> float:
-    """Largest distance of a channel's density from the reference's, in its standard deviations."""
+    """Largest distance of a channel's density from the reference's, in its standard deviations.
+
+    Wide on purpose: pale red cells are what anaemia looks like, and must not be refused for it.
+    """
     return max(
         abs(value - mean) / max(sd, _MIN_DENSITY_SD)
         for value, mean, sd in zip(density, reference.cell_od, reference.cell_od_sd, strict=True)

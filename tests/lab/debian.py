@@ -10,12 +10,16 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 SUITE = "trixie"
+# Wheels for 64-bit ARM, newest manylinux first.
+ARM64_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
+GUEST_PYTHON = "313"
 BUILD_TIMEOUT_S = 900
 
 
@@ -101,6 +105,18 @@ def in_root(
         timeout=timeout_s,
         env={**plain, **environment},
     )
+
+
+def arm64_wheels(target: Path, *requirements: str) -> None:
+    """Wheels for the guest's Python and processor; skips where they cannot be had."""
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-compile", "--no-deps"]
+    for platform in ARM64_PLATFORMS:
+        command += ["--platform", platform]
+    command += ["--python-version", GUEST_PYTHON, "--implementation", "cp"]
+    command += ["--only-binary=:all:", "--target", str(target), *requirements]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=BUILD_TIMEOUT_S)
+    if made.returncode:
+        pytest.skip(f"wheels for ARM could not be had: {_last_line(made.stderr)}")
 
 
 def _found(program: str) -> bool:
