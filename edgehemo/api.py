@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgehemo.capture import CameraSettings, LiveCapture, frames, is_camera
 from edgehemo.errors import UsageError
+from edgehemo.field_reading import FieldReading
 from edgehemo.files import write_bytes_atomically, write_json_atomically, write_text_atomically
 from edgehemo.opening import Equipment, open_equipment
 from edgehemo.quality.focus import frame_sharpness
@@ -23,7 +24,6 @@ from edgehemo.report.page import render
 from edgehemo.report.pictures import annotated, data_uri, png
 from edgehemo.report.record import Provenance, name_of, screen_record
 from edgehemo.screening import (
-    FieldReading,
     SampleReading,
     Screening,
     StopRule,

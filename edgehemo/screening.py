@@ -24,10 +24,10 @@ from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.records import FieldIndices, SampleEstimate, SampleIndices
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.field import CanonicalField, canonical_field
+from edgehemo.field_reading import FieldReading
 from edgehemo.frame import Frame
 from edgehemo.quality import check_field
 from edgehemo.quality.check import Check, QualityReport
-from edgehemo.scale import ScaleSource
 
 if TYPE_CHECKING:
     from edgehemo.anaemia import AnaemiaGrade
@@ -73,24 +73,6 @@ class UnreadableImage:
 
     image: str
     error: str
-
-
-@dataclass(frozen=True, slots=True)
-class FieldReading:
-    """One field and what was read of it; cells and indices are None where quality refused it."""
-
-    image: str
-    width: int
-    height: int
-    um_per_px: float
-    scale_source: ScaleSource
-    quality: QualityReport
-    cells: FieldCells | None
-    indices: FieldIndices | None
-
-    @property
-    def accepted(self) -> bool:
-        return self.quality.accepted
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,11 +20,11 @@ from edgehemo.cells.counting import poisson_interval
 from edgehemo.cells.records import CELL_KINDS, CountInterval, FieldCells
 from edgehemo.errors import UsageError
 from edgehemo.estimate.records import Interval
+from edgehemo.field_reading import FieldReading
 from edgehemo.frame import Frame
 from edgehemo.quality.check import Check, QualityReport
 from edgehemo.quality.limits import LIMITS
 from edgehemo.screening import (
-    FieldReading,
     Screening,
     StopRule,
     UnreadableImage,

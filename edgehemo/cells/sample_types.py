@@ -20,7 +20,7 @@ from edgehemo.scale import RED_CELL_DIAMETER_UM
 
 if TYPE_CHECKING:
     from edgehemo.bundle import ModelTask
-    from edgehemo.screening import FieldReading
+    from edgehemo.field_reading import FieldReading
 
 
 @dataclass(frozen=True, slots=True)

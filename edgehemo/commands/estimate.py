@@ -10,7 +10,7 @@ import click
 from edgehemo.commands import common
 
 if TYPE_CHECKING:
-    from edgehemo.screening import FieldReading
+    from edgehemo.field_reading import FieldReading
 
 
 @click.command()

@@ -15,8 +15,9 @@ from typing import Any
 
 from edgehemo.capture.sources import camera_spec
 from edgehemo.estimate.records import DERIVED_INDICES
+from edgehemo.field_reading import FieldReading
 from edgehemo.measurands import MEASURANDS
-from edgehemo.screening import FieldReading, SampleReading, UnreadableImage
+from edgehemo.screening import SampleReading, UnreadableImage
 from edgehemo.version import __version__
 
 SCREEN_SCHEMA = "edgehemo.screen/1"
