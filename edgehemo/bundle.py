@@ -60,6 +60,7 @@ class InputSpec(_Strict):
     height_px: int | None
     width_px: int | None
     multiple_of_px: int = 1
+    value_range: tuple[Literal[0], Literal[255]] = (0, 255)
     channels: Literal[3] = 3
     dtype: Literal["uint8"] = "uint8"
     layout: Literal["NHWC"] = "NHWC"
@@ -257,7 +258,8 @@ Trust = Literal["shipped", "signed", "unsigned"]
 class Bundle:
     """A loaded bundle. digest: SHA-256 of the manifest, which holds the digest of every file.
 
-    signed_by: name and identifier of the trusted key that signed it, None without one.
+    signed_by: name and identifier of the trusted key that signed it, None without one. origin: what
+    it was copied or unpacked from, as messages name it.
     """
 
     path: Path
@@ -265,6 +267,12 @@ class Bundle:
     digest: str
     trust: Trust = "unsigned"
     signed_by: str | None = None
+    origin: Path | None = None
+
+    @property
+    def shown(self) -> Path:
+        """How messages name it."""
+        return self.origin if self.origin is not None else self.path
 
     def model(self, task: ModelTask) -> ModelEntry:
         """The entry of a task; BundleError where the bundle has none."""
@@ -338,33 +346,40 @@ class Bundle:
 
 
 def load_bundle(
-    path: Path | None = None, *, trust: Literal["required", "files-only"] = "required"
+    path: Path | None = None,
+    *,
+    trust: Literal["required", "files-only"] = "required",
+    origin: Path | None = None,
 ) -> Bundle:
-    """Load and validate a bundle folder; None is the one that comes with the package.
+    """Load and validate a bundle, a folder or one file; None is the one that comes with edgehemo.
 
     trust: ``files-only`` opens what nobody signed as well (to look at it, never to screen with).
+    origin: how messages name it, where it was copied from there.
     Raises BundleError for a missing, damaged, unknown, unsigned or wrongly signed manifest. Files
     are checked when opened.
     """
     folder = path if path is not None else SHIPPED_BUNDLE
+    shown = origin if origin is not None else folder
+    if folder.is_file():
+        from edgehemo.bundle_file import unpacked
+
+        folder = unpacked(folder)
     file = folder / MANIFEST_NAME
     if not folder.is_dir():
-        raise BundleError(
-            f"{folder}: no such bundle; a bundle is the folder `edgehemo export` made"
-        )
+        raise BundleError(f"{shown}: no such bundle; a bundle is what `edgehemo export` made")
     try:
         if file.stat().st_size > MAX_MANIFEST_BYTES:
-            raise BundleError(f"{folder}: its {MANIFEST_NAME} is too large to be one")
+            raise BundleError(f"{shown}: its {MANIFEST_NAME} is too large to be one")
         raw = file.read_bytes()
     except OSError as error:
         raise BundleError(
-            f"{folder}: holds no readable {MANIFEST_NAME} ({error.strerror})"
+            f"{shown}: holds no readable {MANIFEST_NAME} ({error.strerror})"
         ) from None
-    _refuse_other_schema(raw, folder)
+    _refuse_other_schema(raw, shown)
     digest = hashlib.sha256(raw).hexdigest()
     # The signature is checked before anything of the content is believed.
     try:
-        trusted, signed_by = _trust(raw, digest, folder)
+        trusted, signed_by = _trust(raw, digest, folder, shown)
     except BundleError:
         if trust == "required":
             raise
@@ -376,11 +391,11 @@ def load_bundle(
             f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
             for item in error.errors()[:5]
         )
-        raise BundleError(f"{folder.name}/{MANIFEST_NAME}: {problems}") from None
-    return Bundle(folder, manifest, digest, trusted, signed_by)
+        raise BundleError(f"{shown.name}/{MANIFEST_NAME}: {problems}") from None
+    return Bundle(folder, manifest, digest, trusted, signed_by, shown)
 
 
-def _trust(raw: bytes, digest: str, folder: Path) -> tuple[Trust, str | None]:
+def _trust(raw: bytes, digest: str, folder: Path, shown: Path) -> tuple[Trust, str | None]:
     """How a manifest is vouched for; BundleError where it is not."""
     if digest == shipped_digest():
         return "shipped", None
@@ -396,17 +411,17 @@ def _trust(raw: bytes, digest: str, folder: Path) -> tuple[Trust, str | None]:
             log.warning(
                 "edgehemo: WARNING: %s is not signed and nobody vouches for it. It is opened only "
                 "because %s=1 is set, which is for development, never for patients.",
-                folder,
+                shown,
                 UNSIGNED_VARIABLE,
             )
             return "unsigned", None
         raise BundleError(
-            f"{folder}: is not signed; export it with a key (`edgehemo keys new`), or for "
+            f"{shown}: is not signed; export it with a key (`edgehemo keys new`), or for "
             f"development set {UNSIGNED_VARIABLE}=1"
         ) from None
     from edgehemo.signatures import check_signature
 
-    key = check_signature(raw, signature, str(folder))
+    key = check_signature(raw, signature, str(shown))
     return "signed", f"{key.name} ({key.identifier})"
 
 

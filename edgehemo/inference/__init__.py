@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.errors import BundleError
+from edgehemo.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
     from edgehemo.bundle import Artefact, ArtefactFormat, Bundle, ModelEntry, ModelTask, Precision
@@ -82,6 +83,16 @@ RUNTIMES: Mapping[ArtefactFormat, RuntimeFacts] = {
         ),
     )
 }
+
+
+def format_named(name: str) -> ArtefactFormat:
+    """The format of that name; UsageError suggests the nearest."""
+    for known in RUNTIMES:
+        if known == name:
+            return known
+    near = difflib.get_close_matches(name, RUNTIMES, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"this version knows {', '.join(RUNTIMES)}"
+    raise UsageError(f"unknown artefact format {name!r}; {hint}")
 
 
 def open_runner(path: Path, format: ArtefactFormat, *, threads: int) -> DescribedRunner:

@@ -9,6 +9,7 @@ workstation has) is not there; cold start and peak memory are the artefact's own
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import resource
@@ -23,19 +24,22 @@ from typing import IO, TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.errors import BundleError, EdgeHemoError
+from edgehemo.errors import BundleError, EdgeHemoError, MissingDependencyError
 
 if TYPE_CHECKING:
     from edgehemo.bundle import ArtefactFormat
 
-_REASON = "edgehemo-worker: "
+PROCESS_STATUS = Path("/proc/self/status")
+# Before the child's last words: why it cannot go on, and what is not installed.
+_REASON, _MISSING = "edgehemo-worker: ", "edgehemo-worker-needs: "
 
 
 class WorkerRunner:
     """A runner whose artefact lives in a fresh process; see `edgehemo.inference.DescribedRunner`.
 
     cold_start_s: from starting the process to the first answer's readiness (library imported,
-    model opened). Raises BundleError with the runtime's own line where it cannot be opened.
+    model opened). Raises BundleError with the runtime's own line where it cannot be opened,
+    MissingDependencyError where there is no such runtime.
     """
 
     def __init__(self, path: Path, format: ArtefactFormat, *, threads: int) -> None:
@@ -74,11 +78,12 @@ class WorkerRunner:
             self._timing = self._told()
             return np.asarray(read_record(self._process.stdout), dtype=np.float32)
         except (BrokenPipeError, EOFError) as error:
-            raise BundleError(f"the runtime's process ended: {self._last_words()}") from error
+            raise self._failure() from error
 
     def close(self) -> None:
         if self._process.stdin is not None and not self._process.stdin.closed:
-            self._process.stdin.close()
+            with contextlib.suppress(BrokenPipeError):  # what an ended process did not take
+                self._process.stdin.close()
         try:
             self._process.wait(timeout=10)
         except subprocess.TimeoutExpired:
@@ -103,16 +108,23 @@ class WorkerRunner:
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
-            raise BundleError(self._last_words())
+            raise self._failure()
         told: dict[str, Any] = json.loads(line)
         return told
 
-    def _last_words(self) -> str:
+    def _failure(self) -> EdgeHemoError:
+        """What the ended process said last."""
         code = self._process.wait()
         self._said.seek(0)
         lines = self._said.read().decode("utf-8", "replace").splitlines()
-        ours = [line.removeprefix(_REASON) for line in lines if line.startswith(_REASON)]
-        return ours[-1] if ours else f"the runtime's process ended with {code}"
+        self.close()
+        for line in reversed(lines):
+            if line.startswith(_MISSING):
+                return MissingDependencyError(line.removeprefix(_MISSING))
+            if line.startswith(_REASON):
+                return BundleError(line.removeprefix(_REASON))
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "it said nothing")
+        return BundleError(f"the runtime's process ended with {code} ({last})")
 
 
 def write_record(pipe: IO[bytes], array: NDArray[Any]) -> None:
@@ -137,6 +149,19 @@ def read_record(pipe: IO[bytes]) -> NDArray[Any]:
     return np.frombuffer(data, dtype).reshape(shape)
 
 
+def peak_memory_mb() -> float:
+    """Largest resident set of this program so far, MB.
+
+    The kernel's own record of it: what getrusage says begins with that of the process that started
+    this one.
+    """
+    with contextlib.suppress(OSError):
+        for line in PROCESS_STATUS.read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
 def serve(format: ArtefactFormat, path: Path, threads: int) -> None:
     """Open the artefact, then answer records until the input ends."""
     from edgehemo.inference import open_runner
@@ -155,8 +180,7 @@ def serve(format: ArtefactFormat, path: Path, threads: int) -> None:
     run_s = 0.0
     out: NDArray[np.float32] | None = None
     while True:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
-        record = {**tell, "peak_memory_mb": peak, "run_s": run_s}
+        record = {**tell, "peak_memory_mb": peak_memory_mb(), "run_s": run_s}
         answers.write(json.dumps(record).encode() + b"\n")
         if out is not None:
             write_record(answers, out)
@@ -171,11 +195,14 @@ def serve(format: ArtefactFormat, path: Path, threads: int) -> None:
 
 
 def main() -> None:
+    from edgehemo.inference import format_named
+
     format, path, threads = sys.argv[1:4]
     try:
-        serve(format, Path(path), int(threads))  # type: ignore[arg-type]
+        serve(format_named(format), Path(path), int(threads))
     except EdgeHemoError as error:
-        sys.stderr.write(f"{_REASON}{error}\n")
+        mark = _MISSING if isinstance(error, MissingDependencyError) else _REASON
+        sys.stderr.write(f"{mark}{error}\n")
         sys.exit(error.exit_code)
 
 

@@ -82,7 +82,7 @@ def read_calibration_set(source: Path, *, seed: int = 0) -> CalibrationSet:
     return CalibrationSet.of(
         *drawn_tiles(
             source,
-            _files_of(source),
+            calibration_files(source),
             lambda field: _tiles(field.to_uint8()),
             wanted=MAX_SAMPLES,
             per_field=TILES_PER_FIELD,
@@ -118,7 +118,7 @@ def drawn_tiles(
         except EdgeHemoError as error:
             skipped.append(str(error))
             continue
-        if np.ptp(field.to_uint8()) < LEAST_CONTRAST:
+        if shows_nothing(field.to_uint8()):
             skipped.append(f"{path.name}: shows nothing but one even colour")
             continue
         used.append(path)
@@ -132,16 +132,27 @@ def drawn_tiles(
     return used, tiles, skipped
 
 
-def _files_of(source: Path) -> list[Path]:
+def shows_nothing(codes: NDArray[np.uint8]) -> bool:
+    """Whether a picture is one even colour: it would teach ranges that clip."""
+    return int(np.ptp(codes)) < LEAST_CONTRAST
+
+
+def calibration_files(source: Path) -> list[Path]:
+    """The images of the training part of a data root, of a folder or of a manifest."""
+    if source.is_dir() and any((source / name).is_dir() for name in READERS):
+        return [i.path for i in read_data_root(source) if part_of(i.group) == "train"]
+    return listed_images(source)
+
+
+def listed_images(source: Path) -> list[Path]:
+    """The images of a folder or of a manifest; UsageError for anything else."""
     if source.is_file() and source.suffix.lower() in MANIFEST_SUFFIXES:
         return manifest_files(source)
     if not source.is_dir():
         raise UsageError(
-            f"{source}: --calibration takes a folder of fields, a data root, or a manifest "
+            f"{source}: --calibration takes a folder of images, a data root, or a manifest "
             f"({' or '.join(MANIFEST_SUFFIXES)}) of image paths"
         )
-    if any((source / name).is_dir() for name in READERS):
-        return [i.path for i in read_data_root(source) if part_of(i.group) == "train"]
     return images_in([source])
 
 

@@ -81,11 +81,16 @@ class ClassifierNet(LogitNet):
         return out
 
     def forward(self, codes: Tensor) -> Tensor:
-        x = codes.permute(0, 3, 1, 2).to(torch.float32) / UINT8_PER_TRANSMITTANCE
-        views = [x]
+        # The views are stacked as samples: run one after the other they would share the weights,
+        # of which int8 graphs then hold a copy each.
+        views = [codes]
         if self.config.flip_average >= 2:
-            views.append(x.flip(3))
+            views.append(codes.flip(2))
         if self.config.flip_average == 4:
-            views += [x.flip(2), x.flip((2, 3))]
-        answers = [torch.softmax(self.logits(view) / self.temperature, dim=1) for view in views]
-        return torch.stack(answers).mean(dim=0)
+            views += [codes.flip(1), codes.flip((1, 2))]
+        seen = torch.cat(views) if len(views) > 1 else codes
+        x = seen.permute(0, 3, 1, 2).to(torch.float32) / UINT8_PER_TRANSMITTANCE
+        answers = torch.softmax(self.logits(x) / self.temperature, dim=1)
+        if len(views) == 1:
+            return answers
+        return answers.reshape(len(views), -1, answers.shape[1]).mean(dim=0)

@@ -33,7 +33,12 @@ from edgehemo.images import read_frame
 from edgehemo.inference import Runner
 from edgehemo_export import card_parts
 from edgehemo_export.architecture_table import BY_NAME
-from edgehemo_export.calibration_set import MIN_SAMPLES, CalibrationSet, listed_images
+from edgehemo_export.calibration_set import (
+    MIN_SAMPLES,
+    CalibrationSet,
+    listed_images,
+    shows_nothing,
+)
 from edgehemo_export.cell_crops import CellCrops
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.classifier_evaluation import (
@@ -466,6 +471,9 @@ def calibration_crops(
         for path in listed_images(source)[:CALIBRATION_CROPS]:
             try:
                 pixels = read_frame(path).pixels
+                if shows_nothing(pixels):
+                    skipped.append(f"{path.name}: shows nothing but one even colour")
+                    continue
                 tiles.append(
                     canonical_crop(pixels, None, side, crop_um_per_px=config.crop.um_per_px)
                 )

@@ -14,6 +14,7 @@ from torch import nn
 from edgehemo.bundle import Artefact, ModelEntry, ModelTask, Precision
 from edgehemo.inference import Runner
 from edgehemo_export.calibration_set import CalibrationSet
+from edgehemo_export.formats import ALL_PRECISIONS
 
 # Metric names to values, for one artefact or for PyTorch.
 Figures = dict[str, float]
@@ -47,7 +48,8 @@ class ExportSubject:
     in float from the first try on (heads that would clip). calibration: samples from a data root
     or a folder. held_out: samples for the parity from a data root. problems: compares PyTorch's
     figures (first) with an artefact's at a precision; one line for each gate it fails. entry: the
-    manifest's entry around the artefacts, given the checkpoint's SHA-256.
+    manifest's entry around the artefacts, given the checkpoint's SHA-256. precisions: those in
+    which the network is of use; why_not: why no others.
     """
 
     name: str
@@ -60,3 +62,5 @@ class ExportSubject:
     held_out: Callable[[Path], HeldOut]
     problems: Callable[[Figures, Figures, Precision], list[str]]
     entry: Callable[[list[Artefact], str], ModelEntry]
+    precisions: tuple[Precision, ...] = ALL_PRECISIONS
+    why_not: str = ""

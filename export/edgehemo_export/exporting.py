@@ -1,23 +1,27 @@
 """`edgehemo export`: checkpoints to verified artefacts in a bundle.
 
 Each artefact is reopened in its own runtime, in a fresh process, and must pass its gate before it
-enters the bundle; a bundle appears whole or not at all. What an earlier bundle at the same place
-holds already, made from the same weights, data, recipe and versions, is taken over.
+enters the bundle; a bundle appears whole or not at all. One that fails is left out and reported,
+and takes nothing away that an earlier bundle at the same place holds. What that bundle has already,
+made from the same weights, data, recipe and versions, is taken over.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import logging
+import math
 import os
 import platform
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +33,7 @@ from edgehemo.bundle import (
     MANIFEST_NAME,
     SHIPPED_BUNDLE,
     Artefact,
+    ArtefactFormat,
     Bundle,
     Companion,
     InputSpec,
@@ -38,7 +43,9 @@ from edgehemo.bundle import (
     load_bundle,
     record_shipped,
 )
-from edgehemo.errors import BundleError, UsageError, WithheldError
+from edgehemo.bundle_file import is_packed
+from edgehemo.bundle_store import pack
+from edgehemo.errors import BundleError, EdgeHemoError, UsageError, WithheldError
 from edgehemo.files import sha256_of_file, write_bytes_atomically, write_text_atomically
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo.version import __version__
@@ -49,7 +56,12 @@ from edgehemo_export.calibration_set import (
     shared_pictures,
 )
 from edgehemo_export.checkpoints import Checkpoint, load_checkpoint
-from edgehemo_export.export_report import ReportRow, write_report
+from edgehemo_export.export_report import (
+    Measured,
+    ReportRow,
+    earlier_measurements,
+    write_report,
+)
 from edgehemo_export.export_subject import ExportSubject, HeldOut
 from edgehemo_export.finder_evaluation import TorchRunner
 from edgehemo_export.formats import ExportFormat
@@ -85,19 +97,46 @@ SAMPLES = 3
 # What `edgehemo evaluate --save` adds to a checkpoint's record: no artefact depends on it.
 EVALUATION_KEYS = frozenset(("metrics", "tables", "pictures"))
 
+# What the system says when a file cannot grow any more.
+NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+
 Say = Callable[[str], None]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class ExportRow:
-    """One artefact's result, for the command's table and JSON. seconds: of making and verifying,
-    0 where it was taken over."""
+    """One artefact's result, for the command's table and JSON.
+
+    artefact: None where it failed its gate. seconds: of making and verifying, 0 where it was taken
+    over. problem: which gate it failed, and by how much, with each recipe that was tried.
+    """
 
     model: str
-    gate: str
-    artefact: Artefact
+    format: ArtefactFormat
+    precision: Precision
+    artefact: Artefact | None
     seconds: float
+    problem: str | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def gate(self) -> str:
+        return "pass" if self.artefact is not None else "fail"
+
+    def as_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            "model": self.model,
+            "format": self.format,
+            "precision": self.precision,
+            "gate": self.gate,
+            "seconds": self.seconds,
+            "problem": self.problem,
+        }
+        if self.artefact is not None:
+            out |= self.artefact.model_dump(exclude_none=True)
+        return out
 
 
 @dataclass(frozen=True)
@@ -134,25 +173,29 @@ def export_bundle(
     signer: Signer | None,
     say: Say,
 ) -> list[ExportRow]:
-    """Export checkpoints into a bundle folder, replacing an older one there whole.
+    """Export checkpoints into a bundle folder or one ZIP file, replacing an older one there whole.
 
-    Raises WithheldError when an artefact fails its gate with every recipe; the bundle at ``out``
-    is then what it was.
+    An artefact that fails its gate with every recipe is not in the bundle, and its row says why.
+    Raises WithheldError where none is left of any model, or where the bundle at ``out`` has an
+    artefact that would so be lost; it is then what it was.
     """
     if "int8" in options.precisions and options.calibration is None:
         raise UsageError("int8 needs --calibration DIR: real fields to measure activations on")
     loaded = [(path, load_checkpoint(path)) for path in checkpoints]
     _refuse_twins(loaded)
     former = _former_bundle(out)
+    subjects = [_subject_of(path, checkpoint) for path, checkpoint in loaded]
+    for subject in subjects:
+        _refuse_unsuited(subject, options)
     out.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    earlier = {} if former is None else earlier_measurements(former)
     try:
         rows: list[ExportRow] = []
         models: list[ModelEntry] = []
         report: list[ReportRow] = []
         data = _data_fingerprint(options)
-        for path, checkpoint in loaded:
-            subject = BY_TASK[checkpoint.task].load().export_subject(checkpoint)
+        for (path, checkpoint), subject in zip(loaded, subjects, strict=True):
             one = _ModelExport(
                 subject,
                 content_digest(checkpoint),
@@ -161,11 +204,15 @@ def export_bundle(
                 options,
                 data,
                 None if options.fresh else former,
+                earlier,
                 say,
             )
-            models.append(one.export())
+            entry = one.export()
+            if entry is not None:
+                models.append(entry)
             rows += one.rows
             report += one.report
+        _refuse_losses(rows, former)
         files = write_report(staging, report, options.name)
         files |= {
             name: sha256_of_file(staging / name)
@@ -190,7 +237,19 @@ def export_bundle(
         if signer is not None:
             signer.sign(staging)
         load_bundle(staging, trust="files-only").check_files()
-        _replace_folder(staging, out)
+        if is_packed(out):
+            pack(staging, out)
+            shutil.rmtree(staging)
+        else:
+            _replace_folder(staging, out)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        if error.errno in NO_ROOM:
+            raise UsageError(
+                f"{out}: cannot be written ({error.strerror}); make room, what stood there is "
+                "untouched"
+            ) from error
+        raise
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -211,6 +270,7 @@ class _ModelExport:
         options: ExportOptions,
         data: str,
         former: Bundle | None,
+        earlier: Mapping[str, Measured],
         say: Say,
     ) -> None:
         self.rows: list[ExportRow] = []
@@ -224,19 +284,23 @@ class _ModelExport:
         self._options = options
         self._data = data
         self._former = former
+        self._earlier = earlier
         self._say = say
         self._writers: dict[str, ArtefactWriter] = {}
         self._references: dict[tuple[int | None, int | None], Reference] = {}
         self._graph = Graph(subject.net, subject.example, subject.free_size_multiple)
 
-    def export(self) -> ModelEntry:
-        """Make every artefact asked for; the manifest's entry around them."""
+    def export(self) -> ModelEntry | None:
+        """Make every artefact asked for; the manifest's entry around them, None without any."""
         entry = self._subject.entry([], self._sha256)
-        artefacts = [
+        wanted = [
             self._artefact(item, precision)
             for item in self._options.formats
             for precision in self._options.precisions
         ]
+        artefacts = [artefact for artefact in wanted if artefact is not None]
+        if not artefacts:
+            return None
         name = self._subject.name
         stored: dict[str, Any] = {f"input_{i}": item for i, item in enumerate(self._samples)}
         stored |= {f"answer_{i}": item for i, item in enumerate(self._sample_answers)}
@@ -252,49 +316,73 @@ class _ModelExport:
             changes["model_card"] = f"{name}.md"
         return ModelEntry.model_validate(entry.model_copy(update=changes).model_dump())
 
-    def _artefact(self, item: ExportFormat, precision: Precision) -> Artefact:
+    def _artefact(self, item: ExportFormat, precision: Precision) -> Artefact | None:
         name = self._subject.name
         fingerprint = self._fingerprint(item, precision)
         kept = self._taken_over(item, precision, fingerprint)
         if kept is not None:
             self._say(f"{name} {item.name} {precision}: up to date")
-            self.rows.append(ExportRow(name, "pass", kept, 0.0))
-            self.report.append(ReportRow(name, kept, 0.0, None))
+            self.rows.append(ExportRow(name, item.name, precision, kept, 0.0))
+            measured = self._earlier.get(fingerprint)
+            self.report.append(
+                ReportRow(name, item.name, precision, kept, measured, taken_over=True)
+            )
             return kept
         started = time.monotonic()
-        writer = self._writer(item)
-        reference = self._reference_at(writer)
         failures: list[str] = []
-        for recipe, made in self._candidates(writer, item, precision, reference):
-            self._say(f"{name} {item.name} {precision}: verifying" + _with(recipe))
-            files = self._written(item, precision, made)
-            found = verify(
-                self._subject,
-                self._held_out,
-                reference,
-                self._folder / files[0],
-                item.name,
-                precision,
-                threads=self._options.threads,
-            )
-            if not found.problems:
+        try:
+            writer = self._writer(item)
+            reference = self._reference_at(writer)
+            for recipe, made in self._candidates(writer, item, precision, reference):
+                self._say(f"{name} {item.name} {precision}: verifying" + _with(recipe))
+                files = self._written(item, precision, made)
+                found, problem = self._verified(item, precision, files[0], reference)
+                if found is None or problem:
+                    failures.append(problem + _with(recipe))
+                    self._say(f"{name} {item.name} {precision}: {failures[-1]}")
+                    for file in files:
+                        (self._folder / file).unlink()
+                    continue
                 seconds = round(time.monotonic() - started, 1)
                 artefact = self._described(
                     item, precision, files, writer, recipe, found, fingerprint
                 )
-                self.rows.append(ExportRow(name, "pass", artefact, seconds, self._warnings))
-                self.report.append(
-                    ReportRow(name, artefact, seconds, (reference.answers, found.answers))
+                self.rows.append(
+                    ExportRow(
+                        name, item.name, precision, artefact, seconds, warnings=self._warnings
+                    )
                 )
+                measured = Measured.here(
+                    seconds, found.run_ms, self._options.threads, reference.answers, found.answers
+                )
+                self.report.append(ReportRow(name, item.name, precision, artefact, measured))
                 return artefact
-            failures.append("; ".join(found.problems) + _with(recipe))
-            for file in files:
-                (self._folder / file).unlink()
-        raise WithheldError(
-            f"{name} {item.name} {precision} fails its gate and nothing was written: "
-            + " | ".join(failures)
-            + ("" if self._options.accuracy_control else "; try --accuracy-control")
-        )
+        except _ConverterError as error:
+            failures.append(str(error))
+        problem = " | ".join(failures)
+        self._say(f"{name} {item.name} {precision}: fails its gate: {problem}")
+        seconds = round(time.monotonic() - started, 1)
+        self.rows.append(ExportRow(name, item.name, precision, None, seconds, problem))
+        self.report.append(ReportRow(name, item.name, precision, None, None, problem=problem))
+        return None
+
+    def _verified(
+        self, item: ExportFormat, precision: Precision, file: str, reference: Reference
+    ) -> tuple[Verification | None, str]:
+        """What a written artefact reached, and its problems as one line, empty without any."""
+        try:
+            found = verify(
+                self._subject,
+                self._held_out,
+                reference,
+                self._folder / file,
+                item.name,
+                precision,
+                threads=self._options.threads,
+            )
+        except BundleError as error:  # its own runtime does not open it
+            return None, str(error)
+        return found, "; ".join(found.problems)
 
     def _candidates(
         self,
@@ -311,13 +399,13 @@ class _ModelExport:
         label = f"{self._subject.name} {item.name} {precision}"
         if not item.needs_calibration(precision):
             self._say(label)
-            yield None, writer.plain(precision)
+            yield None, _converted(lambda: writer.plain(precision))
             return
         batches = [tile[None] for tile in self._calibration.tiles]
         tried: list[tuple[float, Int8Recipe, Files]] = []
         for recipe in first_recipes(item.calibrators, self._float_layers):
             self._say(f"{label}: {recipe}")
-            made = writer.int8(batches, recipe)
+            made = _converted(partial(writer.int8, batches, recipe))
             tried.append((self._apart(item, made, reference), recipe, made))
         tried.sort(key=lambda candidate: candidate[0])
         for _, recipe, made in tried:
@@ -328,12 +416,16 @@ class _ModelExport:
             others += further_recipes(self._subject.net, best, self._float_layers)
         for recipe in others:
             self._say(f"{label}: {recipe}")
-            yield recipe, writer.int8(batches, recipe)
+            yield recipe, _converted(partial(writer.int8, batches, recipe))
 
     def _apart(self, item: ExportFormat, made: Files, reference: Reference) -> float:
+        """Mean difference from PyTorch, infinite for what its runtime does not open."""
         with tempfile.TemporaryDirectory() as folder:
             path = _write(Path(folder), "candidate", made)[0]
-            return difference_on(reference, Path(folder) / path, item.name)
+            try:
+                return difference_on(reference, Path(folder) / path, item.name)
+            except BundleError:
+                return math.inf
 
     def _written(self, item: ExportFormat, precision: Precision, made: Files) -> list[str]:
         stem = f"{self._subject.name}.{precision}"
@@ -490,6 +582,25 @@ class _ModelExport:
         return [runner.run(codes) for codes in self._samples]
 
 
+class _ConverterError(Exception):
+    """A library could not write the network in its format."""
+
+
+def _converted(convert: Callable[[], Files]) -> Files:
+    """What a converter makes. They raise what they please: told as one line, as of a gate."""
+    try:
+        return convert()
+    except (EdgeHemoError, OSError, MemoryError):
+        raise
+    except Exception as error:
+        log.debug("conversion failed", exc_info=True)
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        said = lines[0] if lines else "no reason given"
+        raise _ConverterError(
+            f"it could not be written ({type(error).__name__}: {said})"
+        ) from error
+
+
 def content_digest(checkpoint: Checkpoint) -> str:
     """SHA-256 of what decides a checkpoint's artefacts: weights and record, evaluation aside."""
     record = {key: value for key, value in checkpoint.record.items() if key not in EVALUATION_KEYS}
@@ -546,6 +657,50 @@ def _refuse_twins(loaded: Sequence[tuple[Path, Checkpoint]]) -> None:
         first[checkpoint.task] = path
 
 
+def _refuse_losses(rows: Sequence[ExportRow], former: Bundle | None) -> None:
+    """WithheldError where failed gates leave nothing, or would take from the earlier bundle."""
+    failed = [row for row in rows if row.artefact is None]
+    if not failed:
+        return
+    said = " | ".join(
+        f"{row.model} {row.format} {row.precision} fails its gate: {row.problem}" for row in failed
+    )
+    if len(failed) == len(rows):
+        raise WithheldError(f"nothing was written: {said}; try --accuracy-control")
+    held = {
+        (entry.name, artefact.format, artefact.precision)
+        for entry in (() if former is None else former.manifest.models)
+        for artefact in entry.artefacts
+    }
+    if any((row.model, row.format, row.precision) in held for row in failed):
+        raise WithheldError(
+            f"the bundle stays what it was, for it has what would be lost: {said}; try "
+            "--accuracy-control, or another --out"
+        )
+
+
+def _subject_of(path: Path, checkpoint: Checkpoint) -> ExportSubject:
+    """UsageError for a checkpoint of ours whose content is not what its task needs."""
+    try:
+        return BY_TASK[checkpoint.task].load().export_subject(checkpoint)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        lines = str(error).splitlines() or [type(error).__name__]
+        raise UsageError(
+            f"{path.name}: is no whole checkpoint of {checkpoint.task} ({lines[0].strip()}); "
+            "train it again with this version"
+        ) from error
+
+
+def _refuse_unsuited(subject: ExportSubject, options: ExportOptions) -> None:
+    """UsageError for a precision in which this network is of no use, before any work is done."""
+    for precision in options.precisions:
+        if precision not in subject.precisions:
+            raise UsageError(
+                f"{subject.name}: no {precision} artefact of it is of use ({subject.why_not}); "
+                "choose from " + ", ".join(f"--{name}" for name in subject.precisions)
+            )
+
+
 def _data_fingerprint(options: ExportOptions) -> str:
     """Digest of what the data folders hold, by name, size and time: content is read later."""
     digest = hashlib.sha256()
@@ -568,7 +723,10 @@ def _former_bundle(out: Path) -> Bundle | None:
     """The bundle that the export replaces; UsageError where something else stands there."""
     if not out.exists():
         return None
-    if not (out / MANIFEST_NAME).is_file():
+    if out.is_dir() == is_packed(out):
+        wanted = "a folder" if out.is_file() else f"one file, named {out.name}"
+        raise UsageError(f"{out}: exists and is not {wanted}; give another --out")
+    if out.is_dir() and not (out / MANIFEST_NAME).is_file():
         if any(out.iterdir()):
             raise UsageError(f"{out}: exists and is no bundle; give --out another folder")
         return None

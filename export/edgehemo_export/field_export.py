@@ -23,14 +23,9 @@ from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.estimate.network import ESTIMATOR_OUTPUTS
 from edgehemo.field import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE, canonical_field
 from edgehemo.field_tiles import TILE_PX, tiles_of_field
-from edgehemo.images import images_in, read_frame
+from edgehemo.images import read_frame
 from edgehemo.inference import Runner
-from edgehemo_export.calibration_set import (
-    MANIFEST_SUFFIXES,
-    CalibrationSet,
-    drawn_tiles,
-    manifest_files,
-)
+from edgehemo_export.calibration_set import CalibrationSet, drawn_tiles, listed_images
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.export_subject import ExportSubject, Figures, HeldOut
 from edgehemo_export.logit_net import LogitNet
@@ -92,14 +87,12 @@ def calibration_tiles(source: Path, *, seed: int = 0) -> CalibrationSet:
 
 
 def _calibration_files(source: Path) -> list[Path]:
-    if source.is_file() and source.suffix.lower() in MANIFEST_SUFFIXES:
-        return manifest_files(source)
     if not source.is_dir():
-        raise UsageError(f"{source}: --calibration takes a folder of fields or a data root")
+        return listed_images(source)
     try:
         images = of_part(smear_images(source), "train")
     except UsageError:
-        return images_in([source])
+        return listed_images(source)
     return [image.path for image in images if image.source != PAIRED_SOURCE]
 
 

@@ -6,14 +6,13 @@ Nothing here imports PyTorch: what is unsupported is refused before it is loaded
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgehemo.bundle import ArtefactFormat, Precision
 from edgehemo.errors import MissingDependencyError, UsageError
-from edgehemo.inference import RUNTIMES, RuntimeFacts
+from edgehemo.inference import RUNTIMES, RuntimeFacts, format_named
 
 ALL_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
 
@@ -23,7 +22,7 @@ class ExportFormat:
     """One format as it is written.
 
     precisions: those this version writes. calibrators: of int8; the one that follows PyTorch best
-    on kept-out inputs is taken. spare_calibrators: slower ones that accuracy control adds.
+    on kept-out inputs is taken. spare_calibrators: others, tried where none of those passes.
     host_modules: what writing and verifying it imports. fixed_size: whether an artefact takes one
     size only, where the model leaves it free.
     """
@@ -61,13 +60,14 @@ FORMATS: tuple[ExportFormat, ...] = (
         ALL_PRECISIONS,
         ("minmax", "mean_minmax"),
         ("onnx", "onnxscript", "openvino", "nncf"),
-        spare_calibrators=("quantile",),
+        spare_calibrators=("mean_quantile",),
     ),
     ExportFormat(
         "tflite",
         ALL_PRECISIONS,
-        ("minmax",),
+        ("minmax", "mean_minmax"),
         ("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
+        spare_calibrators=("quantile",),
         fixed_size=True,
     ),
 )
@@ -78,14 +78,7 @@ def chosen_formats(names: Sequence[str]) -> tuple[ExportFormat, ...]:
     if not names:
         return FORMATS
     known = {item.name: item for item in FORMATS}
-    out = []
-    for name in dict.fromkeys(names):
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"this version writes {', '.join(known)}"
-            raise UsageError(f"unknown export format {name!r}; {hint}")
-        out.append(known[name])
-    return tuple(out)
+    return tuple(known[format_named(name)] for name in dict.fromkeys(names))
 
 
 def chosen_precisions(*, int8: bool, fp16: bool, fp32: bool) -> tuple[Precision, ...]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from torch import nn
 
 # Raise when what a recipe does changes, so that artefacts of the old kind are made again.
-RECIPE_VERSION = 5
+RECIPE_VERSION = 6
 
 
 # A last linear layer that holds less than this share of the weights stays in float: that costs no
@@ -50,7 +50,8 @@ def further_recipes(
 ) -> Iterator[Int8Recipe]:
     """What accuracy control falls back on: more and more layers in float, the likeliest first.
 
-    The last layers carry the answer's range and the first the picture's; then whole thirds.
+    The last layers carry the answer's range and the first the picture's; then the early ones and
+    whole thirds.
     """
     heavy = [
         name
@@ -58,7 +59,10 @@ def further_recipes(
         if isinstance(module, nn.Conv2d | nn.Linear | nn.ConvTranspose2d)
     ]
     third = max(1, len(heavy) // 3)
-    groups = [heavy[-1:], heavy[:1] + heavy[-1:], heavy[-third:], heavy[-2 * third :]]
+    # Of a ResNet the convolution after the pooling is what int8 may spoil, and the early layers
+    # hold few weights.
+    early = heavy[: max(2, len(heavy) // 4)]
+    groups = [heavy[-1:], heavy[:1] + heavy[-1:], early, heavy[-third:], heavy[-2 * third :]]
     seen = {frozenset(float_layers)}
     for group in groups:
         kept = frozenset((*float_layers, *group))

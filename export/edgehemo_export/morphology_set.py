@@ -26,8 +26,9 @@ MORPHOLOGY_CLASSES: tuple[str, ...] = chula_rbc12.TYPES
 # from the width of the normal red cells. Estimating it field by field would make every slide's
 # median cell 7.5 um wide and macrocytosis invisible.
 CHULA_UM_PER_PX = 0.20
-# In blocks of ten neighbouring fields (`FIELDS_PER_BLOCK`) every type has cells on all sides of the
-# split (few: uncategorised 4 in test, 3 in tune); in blocks of 15, 20 and 25 some have none.
+# In blocks of ten neighbouring fields (`FIELDS_PER_BLOCK`) nearly every type has cells on all sides
+# of the split (few: uncategorised 4 in test, 3 in tune; no elliptocyte in test, where the block that
+# would hold them shows pictures of the set by diagnosis again); in larger blocks more have none.
 
 
 @dataclass(frozen=True)

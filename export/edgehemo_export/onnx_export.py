@@ -25,6 +25,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgehemo.errors import UsageError
+from edgehemo.inference.onnx import OnnxRunner
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, NodeProto
@@ -103,16 +104,16 @@ def export_fp32(
 def largest_difference(
     net: torch.nn.Module, model: bytes, inputs: Iterable[NDArray[np.uint8]]
 ) -> float:
-    """Largest absolute difference between PyTorch and an ONNX model over inputs."""
-    import onnxruntime
-
-    session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
+    """Largest absolute difference over inputs between PyTorch and an ONNX model, run as a device
+    runs it."""
     worst = 0.0
-    with torch.inference_mode():
+    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
+        path = Path(folder) / "model.onnx"
+        path.write_bytes(model)
+        runner = OnnxRunner(path, threads=1)
         for codes in inputs:
             wanted = net(torch.from_numpy(codes)).numpy()
-            (got,) = session.run(None, {INPUT_NAME: codes})
-            worst = max(worst, float(np.abs(np.asarray(got) - wanted).max()))
+            worst = max(worst, float(np.abs(runner.run(codes) - wanted).max()))
     return worst
 
 
@@ -207,7 +208,33 @@ def quantise_int8(
         quantised = onnx.load(target)
         for entry in folded:
             _join_input(quantised.graph, entry.tensor)
-        return optimised(quantised.SerializeToString())
+        return _with_own_weights(optimised(quantised.SerializeToString()))
+
+
+def _with_own_weights(model: bytes) -> bytes:
+    """The model with signed weights (and their zero points) of which each serves one node.
+
+    ONNX Runtime makes them unsigned on x86 without VNNI and fails where two nodes share them.
+    """
+    import onnx
+    from onnx import TensorProto
+
+    loaded = onnx.load_from_string(model)
+    graph = loaded.graph
+    signed = {item.name: item for item in graph.initializer if item.data_type == TensorProto.INT8}
+    used: set[str] = set()
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            if name in used:
+                own = TensorProto()
+                own.CopyFrom(signed[name])
+                own.name = f"{name}.of.{node.name or node.output[0]}"
+                graph.initializer.append(own)
+                node.input[index] = own.name
+            elif name in signed:
+                used.add(name)
+    out: bytes = loaded.SerializeToString()
+    return out
 
 
 def optimised(model: bytes, *, standard: bool = False) -> bytes:
@@ -271,7 +298,7 @@ def fold_normalisation(model: ModelProto) -> list[FoldedInput]:
         tensor = f"{name}.codes"
         if tensor in folded:
             continue
-        codes = graph.input[0].name
+        codes = entry.codes
         for step, node in enumerate(entry.moves):
             moved = f"{tensor}.moved{step}"
             copied = helper.make_node(
@@ -305,8 +332,12 @@ def fold_normalisation(model: ModelProto) -> list[FoldedInput]:
 
 @dataclass(frozen=True)
 class _Entry:
-    """A convolution that takes scale * code + offset (per channel) of codes moved so."""
+    """A convolution that takes scale * code + offset (per channel) of codes moved so.
 
+    codes: the uint8 tensor that the moves begin with.
+    """
+
+    codes: str
     conv: NodeProto
     scale: NDArray[np.float64]
     offset: NDArray[np.float64]
@@ -317,6 +348,7 @@ def _entries(graph: GraphProto) -> list[_Entry]:
     """Every convolution that the codes reach through elementwise constants and moves alone."""
     found: list[_Entry] = []
     nodes = list(graph.node)
+    begun = ""
 
     def follow(
         tensor: str,
@@ -331,7 +363,7 @@ def _entries(graph: GraphProto) -> list[_Entry]:
             first = node.input[0] == tensor
             output = node.output[0]
             if node.op_type == "Conv" and first and not channels_last:
-                found.append(_Entry(node, scale, offset, moves))
+                found.append(_Entry(begun, node, scale, offset, moves))
             elif node.op_type in ("Cast", "Identity"):
                 follow(output, scale, offset, moves)
             elif node.op_type == "Slice" and first and _mirrors(graph, node):
@@ -352,8 +384,22 @@ def _entries(graph: GraphProto) -> list[_Entry]:
                 elif first:
                     follow(output, scale / value, offset / value, moves)
 
-    follow(graph.input[0].name, np.ones(3), np.zeros(3), ())
+    for begun in (graph.input[0].name, *_stacked_codes(graph)):
+        follow(begun, np.ones(3), np.zeros(3), ())
     return found
+
+
+def _stacked_codes(graph: GraphProto) -> list[str]:
+    """What stacks the codes and mirror images of them as samples: codes still."""
+    views = {graph.input[0].name}
+    out = []
+    for node in graph.node:
+        if node.op_type == "Slice" and node.input[0] in views and _mirrors(graph, node):
+            views.add(node.output[0])
+        axis = next((a.i for a in node.attribute if a.name == "axis"), None)
+        if node.op_type == "Concat" and axis == 0 and set(node.input) <= views:
+            out.append(node.output[0])
+    return out
 
 
 def _mirrors(graph: GraphProto, node: NodeProto) -> bool:

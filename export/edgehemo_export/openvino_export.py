@@ -24,7 +24,11 @@ from edgehemo_export.int8_recipes import Int8Recipe
 from edgehemo_export.writers import Files, Graph
 
 # NNCF's names of how ranges are drawn.
-RANGE_ESTIMATORS = {"minmax": "MINMAX", "mean_minmax": "MEAN_MINMAX", "quantile": "QUANTILE"}
+RANGE_ESTIMATORS = {
+    "minmax": "MINMAX",
+    "mean_minmax": "MEAN_MINMAX",
+    "mean_quantile": "MEAN_QUANTILE",
+}
 
 
 class OpenVinoWriter:
@@ -46,7 +50,12 @@ class OpenVinoWriter:
             raise UsageError(f"unknown calibrator {recipe.calibrator}")
         model = self._model()
         estimator = getattr(RangeEstimatorParametersSet, RANGE_ESTIMATORS[recipe.calibrator])
-        advanced = nncf.AdvancedQuantizationParameters(activations_range_estimator_params=estimator)
+        advanced = nncf.AdvancedQuantizationParameters(
+            activations_range_estimator_params=estimator,
+            # x86 processors without VNNI saturate products of whole bytes, and answers come out too
+            # small: half the weights' range is right on every board.
+            overflow_fix=nncf.OverflowFix.ENABLE,
+        )
         kept = self._names(model, recipe.keep_float)
         with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
             quantised = nncf.quantize(
@@ -81,7 +90,8 @@ class OpenVinoWriter:
             name for node in graph.node if node.name in wanted for name in (node.name, *node.output)
         }
         present = [op.get_friendly_name() for op in model.get_ordered_ops()]
-        return [name for name in present if name in names]
+        # What one ONNX operator becomes in several is named after it: a Gemm's "x/WithoutBiases".
+        return [name for name in present if name in names or name.partition("/")[0] in names]
 
 
 def _stored(model: Any, *, half: bool) -> Files:

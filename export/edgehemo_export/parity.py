@@ -7,6 +7,7 @@ range as well, where int8 graphs clip.
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -62,11 +63,15 @@ class Reference:
 
 @dataclass(frozen=True)
 class Verification:
-    """What an artefact reached, what it failed, and its answers to the reference's inputs."""
+    """What an artefact reached, what it failed, and its answers to the reference's inputs.
+
+    run_ms: median time of one run over them.
+    """
 
     figures: Figures
     problems: tuple[str, ...]
     answers: tuple[NDArray[np.float32], ...]
+    run_ms: float
     runtime: str
     version: str
 
@@ -126,7 +131,10 @@ def verify(
     """Open an artefact in a fresh process and compare it with PyTorch."""
     with WorkerRunner(path, format, threads=threads) as opened:
         runner = sized(opened, reference.spec)
-        answers = tuple(runner.run(codes) for codes in reference.inputs)
+        answers, seconds = [], []
+        for codes in reference.inputs:
+            answers.append(runner.run(codes))
+            seconds.append(opened.last_run_s)
         figures = differences(reference.answers, answers)
         gate = GATES.get(precision)
         problems = []
@@ -147,7 +155,8 @@ def verify(
         return Verification(
             {name: round(float(value), 6) for name, value in figures.items()},
             tuple(problems),
-            answers,
+            tuple(answers),
+            1e3 * statistics.median(seconds),
             runner.name,
             runner.version,
         )

@@ -1,9 +1,8 @@
 """Wavelet scattering and a cubic SVM, the best method of Lateef et al. 2025, as a network.
 
-Fitted, not descended: two scattering layers (Mallat 2012; kymatio), averaged over the crop, then
-one support vector machine a class against the rest. It answers decision values as logits, so that
-temperature, conformal rule and evaluation are those of every other classifier. It does not export:
-no edge runtime has the transform.
+Fitted, not descended: two scattering layers (see `scattering`), averaged over the crop, then one
+support vector machine a class against the rest. It answers decision values as logits, so that
+temperature, conformal rule and evaluation are those of every other classifier.
 """
 
 from __future__ import annotations
@@ -17,11 +16,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgehemo.errors import MissingDependencyError
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
+from edgehemo_export.scattering import Scattering
 
-# The study's: invariance over 40 px, two rotations in each layer; kymatio's scale is a power of
-# two and has one wavelet an octave, where the study had two in its first layer.
+# The study's: invariance over 40 px, two rotations in each layer; ours is over a power of two and
+# has one wavelet an octave, where the study had two in its first layer.
 INVARIANCE_PX = 40
 ROTATIONS = 2
 # The study's box constraint; kernel (1 + x.y)^3 on standardised features, kernel scale 1.
@@ -49,15 +48,14 @@ class ScatteringSvm(nn.Module):
         for name in ("mean", "spread", "support", "dual"):
             self.register_buffer(name, torch.zeros(0))
         self.register_buffer("bias", torch.zeros(classes))
-        self._scattering: dict[int, Any] = {}
+        self._scattering: dict[int, Scattering] = {}
 
     def features(self, x: Tensor) -> Tensor:
         """Logarithm of the mean scattering coefficients, float32 (n, 3 * coefficients)."""
         side = x.shape[-1]
         if side not in self._scattering:
             self._scattering[side] = _scattering(side)
-        coefficients = self._scattering[side](x.float().contiguous())
-        return torch.log(coefficients.mean(dim=(-1, -2)).abs().flatten(1) + 1e-3)
+        return torch.log(self._scattering[side](x.float()).abs() + 1e-3)
 
     def forward(self, x: Tensor) -> Tensor:
         standard = (self.features(x) - self.mean) / self.spread
@@ -119,13 +117,6 @@ def features_of(
     return np.concatenate(out)
 
 
-def _scattering(side: int) -> Any:
-    # The package's front door imports a part that recent SciPy no longer serves.
-    try:
-        from kymatio.scattering2d.frontend.torch_frontend import ScatteringTorch2D
-    except ImportError:
-        raise MissingDependencyError(
-            'wavelet scattering needs kymatio: pip install "edgehemo[studies]"'
-        ) from None
+def _scattering(side: int) -> Scattering:
     octaves = min(round(math.log2(INVARIANCE_PX)), int(math.log2(side)) - 1)
-    return ScatteringTorch2D(J=octaves, shape=(side, side), L=ROTATIONS)
+    return Scattering(side, octaves=octaves, rotations=ROTATIONS)

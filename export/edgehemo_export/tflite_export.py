@@ -7,10 +7,12 @@ gets a tile that holds an ordinary field, and the device covers larger ones with
 from __future__ import annotations
 
 import logging
+import os
 import tempfile
-from collections.abc import Sequence
-from contextlib import redirect_stderr, redirect_stdout
-from functools import cached_property
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from functools import cached_property, partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,16 @@ from edgehemo_export.int8_recipes import Int8Recipe
 from edgehemo_export.writers import FREE_SIZE_PX, Files, Graph
 
 CALIBRATION_THREADS = 1
+# How the smallest and largest values of all samples become one range, by calibrator. The library's
+# own way is a moving average, which forgets the extremes.
+OUTER_SHARE = 0.05
+REDUCTIONS: Mapping[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "minmax": (np.min, np.max),
+    "mean_minmax": (np.mean, np.mean),
+    "quantile": (partial(np.quantile, q=OUTER_SHARE), partial(np.quantile, q=1 - OUTER_SHARE)),
+}
+# Value ranges of tensors by name.
+Ranges = dict[str, Any]
 # What is quantised: what carries the arithmetic and joins it. Scaling the codes and turning answers
 # into probabilities stay in float, as in the other formats.
 QUANTISED_OPERATORS = (
@@ -48,6 +60,7 @@ class TfliteWriter:
         free = graph.free_size_multiple is not None
         self.fixed_height_px = FREE_SIZE_PX[0] if free else None
         self.fixed_width_px = FREE_SIZE_PX[1] if free else None
+        self._extremes_of: tuple[Sequence[NDArray[np.uint8]], Ranges] | None = None
 
     def plain(self, precision: Precision) -> Files:
         if precision == "fp32":
@@ -67,50 +80,64 @@ class TfliteWriter:
             ),
             AlgorithmName.FLOAT_CASTING,
         )
-        return [(".tflite", bytes(_quietly(quantizer.quantize).quantized_model))]
+        with _quiet():
+            return [(".tflite", bytes(quantizer.quantize().quantized_model))]
 
     def int8(self, batches: Sequence[NDArray[np.uint8]], recipe: Int8Recipe) -> Files:
         from ai_edge_quantizer import qtyping
         from ai_edge_quantizer.algorithm_manager import AlgorithmName
-        from ai_edge_quantizer.calibrator import Calibrator
-        from ai_edge_quantizer.recipe_manager import RecipeManager
-        from ai_edge_quantizer.utils import qsv_utils
 
-        if recipe.calibrator != "minmax":
+        if recipe.calibrator not in REDUCTIONS:
             raise UsageError(f"tflite has no calibrator {recipe.calibrator}")
-        quantizer = self._quantizer()
-        for name in QUANTISED_OPERATORS:
-            quantizer.add_static_config(
-                ".*", qtyping.TFLOperationName(name), activation_num_bits=8, weight_num_bits=8
-            )
+        lowest, highest = REDUCTIONS[recipe.calibrator]
+        ranges = {
+            name: {
+                "min": lowest(np.stack(seen["minima"]), axis=0),
+                "max": highest(np.stack(seen["maxima"]), axis=0),
+            }
+            for name, seen in self._extremes(batches).items()
+        }
+        quantizer = self._all_int8()
         for pattern in self._float_patterns(recipe.keep_float):
             quantizer.update_quantization_recipe(
                 pattern,
                 qtyping.TFLOperationName.ALL_SUPPORTED,
                 algorithm_key=AlgorithmName.NO_QUANTIZE,
             )
+        with _quiet():
+            return [(".tflite", bytes(quantizer.quantize(ranges).quantized_model))]
+
+    def _extremes(self, batches: Sequence[NDArray[np.uint8]]) -> Ranges:
+        """The smallest and largest value of every tensor in each sample, kept for other recipes."""
+        if self._extremes_of is not None and self._extremes_of[0] is batches:
+            return self._extremes_of[1]
+        from ai_edge_quantizer.calibrator import Calibrator
+        from ai_edge_quantizer.recipe_manager import RecipeManager
+
         manager = RecipeManager()
-        manager.load_quantization_recipe(quantizer.get_quantization_recipe())
-        # The library's own update is a moving average, which forgets the extremes.
-        measuring = Calibrator(
-            self._float,
-            num_threads=CALIBRATION_THREADS,
-            qsv_update_func=qsv_utils.min_max_update,
-        )
+        manager.load_quantization_recipe(self._all_int8().get_quantization_recipe())
         samples = [{"args_0": self._fitted(codes)} for codes in batches]
-        _quietly(measuring.calibrate, {"serving_default": samples}, manager)
-        ranges = measuring.get_model_qsvs()
-        return [(".tflite", bytes(_quietly(quantizer.quantize, ranges).quantized_model))]
+        with _quiet():
+            measuring = Calibrator(
+                self._float, num_threads=CALIBRATION_THREADS, qsv_update_func=_gathered
+            )
+            measuring.calibrate({"serving_default": samples}, manager)
+        found = {
+            name: seen if "minima" in seen else {"minima": [seen["min"]], "maxima": [seen["max"]]}
+            for name, seen in measuring.get_model_qsvs().items()
+        }
+        self._extremes_of = (batches, found)
+        return found
 
     @cached_property
     def _float(self) -> bytes:
-        import litert_torch
-
         example = torch.from_numpy(self._fitted(self._graph.example))
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "model.tflite"
-            model = _quietly(litert_torch.convert, self._graph.net.eval(), (example,))
-            _quietly(model.export, str(path))
+            with _quiet():
+                import litert_torch
+
+                litert_torch.convert(self._graph.net.eval(), (example,)).export(str(path))
             return path.read_bytes()
 
     def _fitted(self, codes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -127,6 +154,17 @@ class TfliteWriter:
 
         return Quantizer(bytearray(self._float))
 
+    def _all_int8(self) -> Any:
+        """A quantizer that takes all of `QUANTISED_OPERATORS` to static int8."""
+        from ai_edge_quantizer import qtyping
+
+        quantizer = self._quantizer()
+        for name in QUANTISED_OPERATORS:
+            quantizer.add_static_config(
+                ".*", qtyping.TFLOperationName(name), activation_num_bits=8, weight_num_bits=8
+            )
+        return quantizer
+
     def _float_patterns(self, modules: Sequence[str]) -> list[str]:
         """Patterns of LiteRT's tensor names, which spell the path of modules a value came from."""
         return [
@@ -135,13 +173,36 @@ class TfliteWriter:
         ]
 
 
-def _quietly(function: Any, *arguments: Any) -> Any:
-    """Call what would print its progress line by line."""
+def _gathered(before: Ranges, new: Ranges) -> Ranges:
+    """The calibrator's own record of a tensor with the extremes of every sample so far."""
+    minima = before.get("minima") or [before["min"]]
+    maxima = before.get("maxima") or [before["max"]]
+    minima.append(new["min"])
+    maxima.append(new["max"])
+    return {"min": before["min"], "max": before["max"], "minima": minima, "maxima": maxima}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the libraries write line by line: through the logger, and past Python."""
     log = logging.getLogger()
     level = log.level
     log.setLevel(logging.ERROR)
+    kept = [os.dup(1), os.dup(2)]
+    nowhere = os.open(os.devnull, os.O_WRONLY)
     try:
-        with redirect_stdout(StringIO()), redirect_stderr(StringIO()):
-            return function(*arguments)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        with (
+            warnings.catch_warnings(),
+            redirect_stdout(StringIO()),  # or it would be written out afterwards
+            redirect_stderr(StringIO()),
+        ):
+            warnings.simplefilter("ignore")
+            yield
     finally:
+        for descriptor, own in zip((1, 2), kept, strict=True):
+            os.dup2(own, descriptor)
+            os.close(own)
+        os.close(nowhere)
         log.setLevel(level)

@@ -1,0 +1,81 @@
+"""Exported artefacts on 64-bit ARM: the same answers as where they were made.
+
+Emulated processors: function and parity only. Their times say nothing about any board.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from edgehemo.bundle import SHIPPED_BUNDLE
+from edgehemo.inference import RUNTIMES
+from tests.lab import arm64_root
+
+# Building the root takes a minute, an emulated ResNet18 some seconds.
+pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
+RUN_TIMEOUT_S = 600.0
+# OpenVINO hangs under user emulation.
+FORMATS = ("onnx", "tflite")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A signed bundle of one small model at every precision; its keys beside it, in `keys`."""
+    torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+    pytest.importorskip("litert_torch", reason='needs pip install "edgehemo[host]"')
+    from edgehemo_export import exporting
+    from edgehemo_export.checkpoints import Checkpoint, save_checkpoint
+    from edgehemo_export.exporting import ExportOptions, export_bundle
+    from edgehemo_export.formats import ALL_PRECISIONS, chosen_formats
+    from edgehemo_export.signing import signer_for
+    from tests.test_export import small_subject
+
+    folder = tmp_path_factory.mktemp("arm64")
+    checkpoint = folder / "small.safetensors"
+    save_checkpoint(checkpoint, Checkpoint("nucleated", {"a": torch.zeros(1)}, {}))
+    (folder / "data").mkdir()
+    module: Any = SimpleNamespace(export_subject=lambda _: small_subject())
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EDGEHEMO_KEYS", str(folder / "keys"))
+        patch.setattr(exporting, "BY_TASK", {"nucleated": SimpleNamespace(load=lambda: module)})
+        options = ExportOptions(
+            formats=chosen_formats(FORMATS),
+            precisions=ALL_PRECISIONS,
+            calibration=folder / "data",
+            evaluation=None,
+            name="small",
+        )
+        bundle = folder / "bundle"
+        export_bundle(
+            [checkpoint], bundle, options, signer=signer_for(None, bundle), say=lambda _: None
+        )
+    return bundle
+
+
+@pytest.mark.host
+@pytest.mark.parametrize("board", list(arm64_root.PROCESSORS))
+def test_each_format_and_precision_answers_as_where_it_was_made(board: str, small: Path) -> None:
+    keys = small.with_name("keys")
+    record = arm64_root.answers(small, keys, board, timeout_s=RUN_TIMEOUT_S)
+    assert record["machine"] == "aarch64" and record["trust"] == "signed"
+    rows = record["artefacts"]
+    assert set(FORMATS) < set(RUNTIMES)
+    assert {(row["format"], row["precision"]) for row in rows} == {
+        (name, precision) for name in FORMATS for precision in ("fp32", "fp16", "int8")
+    }
+    for row in rows:
+        assert row["gate"] == "pass" and row["difference"] < 0.1, row
+
+
+def test_the_shipped_bundle_answers_as_where_it_was_made(tmp_path: Path) -> None:
+    board = next(iter(arm64_root.PROCESSORS))
+    keys = tmp_path / "keys"
+    keys.mkdir()
+    record = arm64_root.answers(SHIPPED_BUNDLE, keys, board, timeout_s=RUN_TIMEOUT_S)
+    assert record["machine"] == "aarch64" and record["trust"] == "shipped"
+    assert record["artefacts"]
+    assert [row for row in record["artefacts"] if row["gate"] != "pass"] == []
