@@ -27,7 +27,7 @@ MORPHOLOGY_CLASSES: tuple[str, ...] = chula_rbc12.TYPES
 # median cell 7.5 um wide and macrocytosis invisible.
 CHULA_UM_PER_PX = 0.20
 # In blocks of ten neighbouring fields (`FIELDS_PER_BLOCK`) nearly every type has cells on all sides
-# of the split (few: uncategorised 4 in test, 3 in tune; no elliptocyte in test, where the block that
+# of the split (few: uncategorised 4 in test, 3 in tune; no elliptocyte in test, for the block that
 # would hold them shows pictures of the set by diagnosis again); in larger blocks more have none.
 
 
