@@ -30,14 +30,15 @@ from edgehemo.bundle import ArtefactFormat, Precision, load_bundle
 from edgehemo.field_tiles import TILE_PX
 from edgehemo.files import write_bytes_atomically
 from edgehemo.inference.worker import WorkerRunner
-from edgehemo_export.card_parts import section, table
 from edgehemo_export.checkpoints import load_checkpoint
-from edgehemo_export.estimator_run import estimator_net
-from edgehemo_export.formats import ALL_PRECISIONS, FORMATS
-from edgehemo_export.int8_recipes import first_recipes, float_layers_of
-from edgehemo_export.resnet_fields import FLOAT_LAYERS
-from edgehemo_export.simulated_tiles import simulated_one
-from edgehemo_export.writers import Graph, writer_for
+from edgehemo_export.data.simulated_tiles import simulated_one
+from edgehemo_export.fields.estimator_run import estimator_net
+from edgehemo_export.nets.resnet_fields import FLOAT_LAYERS
+from edgehemo_export.quantisation.formats import ALL_PRECISIONS, FORMATS
+from edgehemo_export.quantisation.graph import Graph
+from edgehemo_export.quantisation.int8_recipes import first_recipes, float_layers_of
+from edgehemo_export.quantisation.writers import writer_for
+from edgehemo_export.training.card_parts import section, table
 
 CHECKPOINT = (
     Path(__file__).resolve().parents[1] / "export" / "checkpoints" / "field_estimator.safetensors"
@@ -52,7 +53,7 @@ import json, sys, time
 started = time.perf_counter()
 import torch
 from edgehemo_export.checkpoints import load_checkpoint
-from edgehemo_export.estimator_run import estimator_net
+from edgehemo_export.fields.estimator_run import estimator_net
 from pathlib import Path
 torch.set_num_threads(1)
 net = estimator_net(load_checkpoint(Path(sys.argv[1]))).eval()

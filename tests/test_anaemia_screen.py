@@ -96,7 +96,7 @@ class TestTraining:
         self, tmp_path: Path, normal: int, abnormal: int, wanted: int | None
     ) -> None:
         from edgehemo.errors import UsageError
-        from edgehemo_export.screen_set import screen_images
+        from edgehemo_export.fields.screen_set import screen_images
 
         root = self.chula(tmp_path, normal, abnormal)
         if wanted is None:
@@ -107,7 +107,7 @@ class TestTraining:
             assert (image.source, image.label) == ("chula", wanted)
 
     def test_patients_with_one_blood_count_are_one_group(self, tmp_path: Path) -> None:
-        from edgehemo_export.smear_sets import smear_images
+        from edgehemo_export.data.smear_sets import smear_images
 
         folder = tmp_path / "anerbc"
         (folder / "images").mkdir(parents=True)
@@ -119,7 +119,7 @@ class TestTraining:
         assert len({image.group for image in smear_images(tmp_path)}) == 1
 
     def screen_fields(self) -> list[object]:
-        from edgehemo_export.screen_set import ScreenField
+        from edgehemo_export.fields.screen_set import ScreenField
 
         rng = np.random.default_rng(0)
         made = []
@@ -134,7 +134,7 @@ class TestTraining:
     def test_batches_hold_both_classes_in_equal_parts(self) -> None:
         import torch
 
-        from edgehemo_export.screen_training import ScreenTask, read_config
+        from edgehemo_export.fields.screen_training import ScreenTask, read_config
 
         config = read_config(None, {"tile_side_px": 64})
         task = ScreenTask(self.screen_fields(), [], config)  # type: ignore[arg-type]
@@ -144,7 +144,7 @@ class TestTraining:
 
     def test_a_source_of_one_class_is_not_learnt_from(self) -> None:
         from edgehemo.errors import UsageError
-        from edgehemo_export.screen_training import ScreenTask, read_config
+        from edgehemo_export.fields.screen_training import ScreenTask, read_config
 
         alone = [f for f in self.screen_fields() if f.source == "uganda_phone"]  # type: ignore[attr-defined]
         with pytest.raises(UsageError, match="both classes"):
@@ -153,9 +153,9 @@ class TestTraining:
     def test_a_step_runs_from_the_estimators_weights(self, tmp_path: Path) -> None:
         import torch
 
-        from edgehemo_export.resnet_fields import AnaemiaScreenNet, FieldEstimatorNet
-        from edgehemo_export.screen_training import ScreenTask, read_config
-        from edgehemo_export.training_loop import train
+        from edgehemo_export.fields.screen_training import ScreenTask, read_config
+        from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet, FieldEstimatorNet
+        from edgehemo_export.training.loop import train
 
         small = {"tile_side_px": 64, "loop": {"steps": 1, "batch_size": 2, "validate_every": 0}}
         config = read_config(None, small)
@@ -167,7 +167,7 @@ class TestTraining:
         assert torch.allclose(answer.sum(dim=1), torch.ones(2))
 
     def test_probabilities_of_samples_follow_the_odds(self) -> None:
-        from edgehemo_export.screen_run import Judged, operating_point, source_metrics
+        from edgehemo_export.fields.screen_run import Judged, operating_point, source_metrics
 
         rng = np.random.default_rng(1)
         labels = np.array([0, 1] * 12, np.intp)

@@ -17,18 +17,19 @@ pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 pytest.importorskip("onnxscript", reason='needs pip install "edgehemo[host]"')
 
-from edgehemo_export.architecture_table import ARCHITECTURES  # noqa: E402
-from edgehemo_export.classifier_nets import (  # noqa: E402
+from edgehemo_export.nets.architecture_table import ARCHITECTURES  # noqa: E402
+from edgehemo_export.nets.classifier_nets import (  # noqa: E402
     INPUT_MEAN,
     INPUT_SD,
     ClassifierNet,
     ClassifierNetConfig,
 )
-from edgehemo_export.formats import chosen_formats  # noqa: E402
-from edgehemo_export.parity import FP32_GATE, differences  # noqa: E402
-from edgehemo_export.scattering import Scattering  # noqa: E402
-from edgehemo_export.scattering_svm import ScatteringSvm, features_of  # noqa: E402
-from edgehemo_export.writers import Graph, writer_for  # noqa: E402
+from edgehemo_export.nets.scattering import Scattering  # noqa: E402
+from edgehemo_export.nets.scattering_svm import ScatteringSvm, features_of  # noqa: E402
+from edgehemo_export.quantisation.formats import chosen_formats  # noqa: E402
+from edgehemo_export.quantisation.graph import Graph  # noqa: E402
+from edgehemo_export.quantisation.parity import FP32_GATE, differences  # noqa: E402
+from edgehemo_export.quantisation.writers import writer_for  # noqa: E402
 
 CLASSES = 3
 FREE_SIDE_PX = 64

@@ -8,7 +8,7 @@ pytest.importorskip("torch", reason="needs the [host] extra")
 
 import torch
 
-from edgehemo_export.arithmetic import flushed_denormals, mixed_precision, names_bf16
+from edgehemo_export.training.arithmetic import flushed_denormals, mixed_precision, names_bf16
 
 pytestmark = pytest.mark.host
 
@@ -32,7 +32,9 @@ def test_bf16_is_read_off_the_processors_flags(cpu_info: str, able: bool) -> Non
 def test_a_processor_without_bf16_computes_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
     layer, x = torch.nn.Linear(4, 4), torch.ones(1, 4)
     for able, wanted in ((False, torch.float32), (True, torch.bfloat16)):
-        monkeypatch.setattr("edgehemo_export.arithmetic.cpu_has_bf16", lambda able=able: able)
+        monkeypatch.setattr(
+            "edgehemo_export.training.arithmetic.cpu_has_bf16", lambda able=able: able
+        )
         with mixed_precision(torch.device("cpu")):
             assert layer(x).dtype == wanted
 

@@ -16,8 +16,8 @@ from edgehemo.cells.finder import interior_mask
 from edgehemo.field import CanonicalField, canonical_field
 from edgehemo.frame import Frame
 from edgehemo.images import read_frame
-from edgehemo_export.datasets import LabelledImage, read_data_root
-from edgehemo_export.splits import part_of
+from edgehemo_export.data.datasets import LabelledImage, read_data_root
+from edgehemo_export.data.splits import part_of
 
 pytestmark = pytest.mark.real
 

@@ -23,11 +23,8 @@ from edgehemo.cells.crops import (
 )
 from edgehemo.errors import FieldError, UsageError
 from edgehemo.images import read_frame
-from edgehemo_export import nucleated_run
-from edgehemo_export.architecture_table import ARCHITECTURES, BY_NAME, EfficientNetLite0, StudyCnn
-from edgehemo_export.cell_crops import CellCrops, CropOptions, cached_codes, joined
-from edgehemo_export.cell_masks import middle_cell
-from edgehemo_export.classifier_evaluation import (
+from edgehemo_export.classifiers import nucleated_run
+from edgehemo_export.classifiers.evaluation import (
     Predicted,
     conformal_rule,
     expected_calibration_error,
@@ -41,8 +38,12 @@ from edgehemo_export.classifier_evaluation import (
     reliability_table,
     stored_confusion,
 )
-from edgehemo_export.classifier_nets import ClassifierNet, ClassifierNetConfig
-from edgehemo_export.classifier_run import (
+from edgehemo_export.classifiers.nucleated_set import (
+    NUCLEATED_CLASSES,
+    grouped_with_duplicates,
+    nucleated_crops,
+)
+from edgehemo_export.classifiers.run import (
     ClassifierSpec,
     classifier_card,
     classifier_net,
@@ -50,7 +51,7 @@ from edgehemo_export.classifier_run import (
     evaluate_classifier,
     train_classifier,
 )
-from edgehemo_export.classifier_training import (
+from edgehemo_export.classifiers.training import (
     AugmentOptions,
     ClassifierConfig,
     ClassifierTask,
@@ -62,16 +63,20 @@ from edgehemo_export.classifier_training import (
 )
 from edgehemo_export.commands import train
 from edgehemo_export.configuration import CONFIGS
-from edgehemo_export.data_readers.records import lmu_group, pbc_group
-from edgehemo_export.exchanged_backgrounds import stain_gains, without_cell
-from edgehemo_export.imagenet_weights import imagenet_weights, translated_lite0
-from edgehemo_export.nucleated_set import (
-    NUCLEATED_CLASSES,
-    grouped_with_duplicates,
-    nucleated_crops,
+from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
+from edgehemo_export.data.cell_masks import middle_cell
+from edgehemo_export.data.exchanged_backgrounds import stain_gains, without_cell
+from edgehemo_export.data.readers.records import lmu_group, pbc_group
+from edgehemo_export.nets.architecture_table import (
+    ARCHITECTURES,
+    BY_NAME,
+    EfficientNetLite0,
+    StudyCnn,
 )
-from edgehemo_export.scattering_svm import ScatteringSvm
-from edgehemo_export.training_loop import LoopConfig, Run
+from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
+from edgehemo_export.nets.imagenet_weights import imagenet_weights, translated_lite0
+from edgehemo_export.nets.scattering_svm import ScatteringSvm
+from edgehemo_export.training.loop import LoopConfig, Run
 
 pytestmark = pytest.mark.host
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from edgehemo.images import read_frame
-from edgehemo_export.duplicates import (
+from edgehemo_export.data.duplicates import (
     CANDIDATE_BITS,
     candidate_pairs,
     duplicate_pairs,

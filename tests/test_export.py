@@ -28,35 +28,36 @@ pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 onnx = pytest.importorskip("onnx", reason='needs pip install "edgehemo[host]"')
 
-from edgehemo_export import exporting, formats  # noqa: E402
-from edgehemo_export.calibration_set import (  # noqa: E402
+from edgehemo_export.checkpoints import Checkpoint, save_checkpoint  # noqa: E402
+from edgehemo_export.commands import export  # noqa: E402
+from edgehemo_export.quantisation import exporting, formats  # noqa: E402
+from edgehemo_export.quantisation.calibration_set import (  # noqa: E402
     CalibrationSet,
     manifest_files,
     read_calibration_set,
     shared_pictures,
 )
-from edgehemo_export.checkpoints import Checkpoint, save_checkpoint  # noqa: E402
-from edgehemo_export.commands import export  # noqa: E402
-from edgehemo_export.export_subject import ExportSubject, Figures  # noqa: E402
-from edgehemo_export.exporting import ExportOptions, ExportRow, export_bundle  # noqa: E402
-from edgehemo_export.formats import FORMATS, chosen_formats, chosen_precisions  # noqa: E402
-from edgehemo_export.int8_recipes import (  # noqa: E402
+from edgehemo_export.quantisation.exporting import ExportOptions, ExportRow, export_bundle  # noqa: E402
+from edgehemo_export.quantisation.formats import FORMATS, chosen_formats, chosen_precisions  # noqa: E402
+from edgehemo_export.quantisation.graph import Graph  # noqa: E402
+from edgehemo_export.quantisation.int8_recipes import (  # noqa: E402
     Int8Recipe,
     first_recipes,
     float_layers_of,
     further_recipes,
 )
-from edgehemo_export.onnx_export import (  # noqa: E402
+from edgehemo_export.quantisation.onnx_export import (  # noqa: E402
     export_fp32,
     fold_normalisation,
     largest_difference,
     quantise_int8,
     to_fp16,
 )
-from edgehemo_export.parity import Reference, differences, follows_beyond, stained  # noqa: E402
-from edgehemo_export.signing import signer_for  # noqa: E402
-from edgehemo_export.tiled_runner import TiledRunner  # noqa: E402
-from edgehemo_export.writers import Graph, writer_for  # noqa: E402
+from edgehemo_export.quantisation.parity import Reference, differences, follows_beyond, stained  # noqa: E402
+from edgehemo_export.quantisation.signing import signer_for  # noqa: E402
+from edgehemo_export.quantisation.subject import ExportSubject, Figures  # noqa: E402
+from edgehemo_export.quantisation.writers import writer_for  # noqa: E402
+from edgehemo_export.training.tiled_runner import TiledRunner  # noqa: E402
 
 SIDE = 32
 CLASSES = ("one", "two", "three")
@@ -118,7 +119,9 @@ def small_onnx() -> bytes:
 @pytest.fixture
 def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     model = small_onnx()
-    monkeypatch.setattr("edgehemo_export.onnx_export.export_fp32", lambda *_, **__: model)
+    monkeypatch.setattr(
+        "edgehemo_export.quantisation.onnx_export.export_fp32", lambda *_, **__: model
+    )
 
 
 class SmallHeldOut:
@@ -442,17 +445,17 @@ def test_every_calibrator_of_the_table_is_known_to_its_writer(name: str) -> None
         pytest.importorskip(module)
     wanted = {*item.calibrators, *item.spare_calibrators}
     if name == "onnx":
-        from edgehemo_export.onnx_export import CALIBRATORS
+        from edgehemo_export.quantisation.onnx_export import CALIBRATORS
 
         assert wanted <= set(CALIBRATORS)
     elif name == "openvino":
         from nncf.quantization.range_estimator import RangeEstimatorParametersSet
 
-        from edgehemo_export.openvino_export import RANGE_ESTIMATORS
+        from edgehemo_export.quantisation.openvino_export import RANGE_ESTIMATORS
 
         assert all(hasattr(RangeEstimatorParametersSet, RANGE_ESTIMATORS[c]) for c in wanted)
     else:
-        from edgehemo_export.tflite_export import REDUCTIONS
+        from edgehemo_export.quantisation.tflite_export import REDUCTIONS
 
         assert wanted <= set(REDUCTIONS)
 
@@ -493,7 +496,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Expor
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEHEMO_KEYS", str(tmp_path_factory.getbasetemp() / "keys"))
         model = small_onnx()
-        patch.setattr("edgehemo_export.onnx_export.export_fp32", lambda *_, **__: model)
+        patch.setattr(
+            "edgehemo_export.quantisation.onnx_export.export_fp32", lambda *_, **__: model
+        )
         module = SimpleNamespace(export_subject=lambda _: small_subject())
         patch.setattr(exporting, "BY_TASK", {"nucleated": SimpleNamespace(load=lambda: module)})
         save_checkpoint(
@@ -689,7 +694,7 @@ def test_a_converter_that_gives_up_is_one_line_of_one_artefact(
     def broken(*_: object) -> bytes:
         raise RuntimeError("no such operator\nand much more")
 
-    monkeypatch.setattr("edgehemo_export.onnx_export.to_fp16", broken)
+    monkeypatch.setattr("edgehemo_export.quantisation.onnx_export.to_fp16", broken)
     options = options_of(data, precisions=("fp32", "fp16"))
     first, second = run_export(checkpoint, tmp_path / "bundle", options)
     assert first.gate == "pass" and second.gate == "fail"
@@ -885,7 +890,7 @@ def test_a_clipped_output_is_found_beyond_the_calibrated_range() -> None:
 
 def test_a_head_quantised_on_too_narrow_a_range_is_clipped_and_one_in_float_is_not() -> None:
     """The gate meets a real int8 graph: a regression on dark pictures, calibrated on pale ones."""
-    from edgehemo_export.finder_evaluation import TorchRunner
+    from edgehemo_export.finder.evaluation import TorchRunner
 
     class Regression(SmallNet):
         def forward(self, codes: Any) -> Any:

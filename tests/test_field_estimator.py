@@ -197,15 +197,15 @@ class TestTraining:
     """What trains it, on a handful of simulated fields."""
 
     def fields(self, count: int = 3) -> list[object]:
-        from edgehemo_export.field_tiles import from_simulated
-        from edgehemo_export.simulated_tiles import joined, simulated_one
+        from edgehemo_export.data.field_tiles import from_simulated
+        from edgehemo_export.data.simulated_tiles import joined, simulated_one
 
         made = [simulated_one(i, seed=5, reference=i % 2 == 0) for i in range(count)]
         return list(from_simulated(joined(made)))
 
     def test_a_field_knows_what_every_block_holds(self) -> None:
         """Absorbance over the stain's coefficient is the haemoglobin (reference: linear camera)."""
-        from edgehemo_export.simulated_tiles import (
+        from edgehemo_export.data.simulated_tiles import (
             BLOCK_PX,
             REFERENCE_THICKNESS_UM,
             STORED_SIDE_PX,
@@ -225,7 +225,7 @@ class TestTraining:
         assert np.corrcoef(seen[red], held[red])[0, 1] > 0.9
 
     def test_contents_agree_with_the_blood(self) -> None:
-        from edgehemo_export.simulated_tiles import simulated_one
+        from edgehemo_export.data.simulated_tiles import simulated_one
 
         made = simulated_one(0, seed=5, reference=True)
         hgb, hct, rbc = made.content[0].mean(axis=(0, 1))
@@ -233,14 +233,14 @@ class TestTraining:
         assert hct / rbc == pytest.approx(made.panel[0, 1] / made.panel[0, 2], rel=0.2)
 
     def test_the_same_field_every_time(self) -> None:
-        from edgehemo_export.simulated_tiles import simulated_one
+        from edgehemo_export.data.simulated_tiles import simulated_one
 
         first, again = (simulated_one(3, seed=5) for _ in range(2))
         assert np.array_equal(first.codes, again.codes)
         assert np.array_equal(first.content, again.content)
 
     def test_restaining_multiplies_absorbance(self) -> None:
-        from edgehemo_export.field_tiles import restained
+        from edgehemo_export.data.field_tiles import restained
 
         tile = np.full((8, 8, 3), 100, np.uint8)
         out = restained(tile, np.array([1.0, 2.0, 0.5]), np.ones(3))
@@ -249,7 +249,7 @@ class TestTraining:
     def test_an_episode_is_scored_after_its_own_factor(self) -> None:
         import torch
 
-        from edgehemo_export.estimator_training import episode_factors
+        from edgehemo_export.fields.estimator_training import episode_factors
 
         content = torch.rand(6, 3, generator=torch.Generator().manual_seed(1)) + 0.5
         episode = torch.tensor([0, 0, 0, 1, 1, 1])
@@ -258,9 +258,9 @@ class TestTraining:
         assert torch.allclose(fitted, content, rtol=0.15)
 
     def test_a_few_steps_run_and_resume(self, tmp_path: Path) -> None:
-        from edgehemo_export.estimator_training import EstimatorTask, read_config
-        from edgehemo_export.resnet_fields import FieldEstimatorNet
-        from edgehemo_export.training_loop import Run, train
+        from edgehemo_export.fields.estimator_training import EstimatorTask, read_config
+        from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
+        from edgehemo_export.training.loop import Run, train
 
         small = {
             "loop": {"steps": 2, "batch_size": 4, "validate_every": 2},
@@ -282,8 +282,8 @@ class TestTraining:
     def test_half_precision_weights_load_into_the_network(self) -> None:
         import torch
 
-        from edgehemo_export.field_weights import half_precision
-        from edgehemo_export.resnet_fields import FieldEstimatorNet
+        from edgehemo_export.nets.field_weights import half_precision
+        from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
 
         net = FieldEstimatorNet().eval()
         codes = torch.randint(80, 220, (2, 224, 224, 3), dtype=torch.uint8)
@@ -296,8 +296,8 @@ class TestTraining:
         assert torch.allclose(before, after, rtol=0.02, atol=0.5)
 
     def test_a_map_of_what_speaks_for_an_answer(self) -> None:
-        from edgehemo_export.explanations import explanation_picture, gradient_map
-        from edgehemo_export.resnet_fields import FieldEstimatorNet
+        from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
+        from edgehemo_export.training.explanations import explanation_picture, gradient_map
 
         tile = np.random.default_rng(0).integers(90, 210, (TILE_PX, TILE_PX, 3), dtype=np.uint8)
         heat = gradient_map(FieldEstimatorNet(), tile, 0)

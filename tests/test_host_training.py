@@ -21,19 +21,6 @@ pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 
 from edgehemo.cells.maps import read_maps  # noqa: E402
-from edgehemo_export import training_loop  # noqa: E402
-from edgehemo_export.architectures import (  # noqa: E402
-    CellFinderConfig,
-    CellFinderNet,
-)
-from edgehemo_export.canonical_set import (  # noqa: E402
-    CUT,
-    DOUBTFUL,
-    KNOWN,
-    UNKNOWN,
-    CanonicalExample,
-    prepare,
-)
 from edgehemo_export.checkpoints import (  # noqa: E402
     Checkpoint,
     load_checkpoint,
@@ -41,16 +28,26 @@ from edgehemo_export.checkpoints import (  # noqa: E402
 )
 from edgehemo_export.commands import evaluate, train  # noqa: E402
 from edgehemo_export.configuration import configuration_from  # noqa: E402
-from edgehemo_export.datasets import (  # noqa: E402
+from edgehemo_export.data.canonical_set import (  # noqa: E402
+    CUT,
+    DOUBTFUL,
+    KNOWN,
+    UNKNOWN,
+    CanonicalExample,
+    prepare,
+)
+from edgehemo_export.data.datasets import (  # noqa: E402
     LabelledImage,
     read_data_root,
     relabelled,
 )
-from edgehemo_export.finder_evaluation import average_precision, match  # noqa: E402
-from edgehemo_export.finder_export import problems  # noqa: E402
-from edgehemo_export.finder_lights import LIGHTS  # noqa: E402
-from edgehemo_export.finder_run import judged, without  # noqa: E402
-from edgehemo_export.finder_samples import (  # noqa: E402
+from edgehemo_export.data.simulated_set import simulated_example  # noqa: E402
+from edgehemo_export.data.splits import part_of  # noqa: E402
+from edgehemo_export.finder.evaluation import average_precision, match  # noqa: E402
+from edgehemo_export.finder.export import problems  # noqa: E402
+from edgehemo_export.finder.lights import LIGHTS  # noqa: E402
+from edgehemo_export.finder.run import judged, without  # noqa: E402
+from edgehemo_export.finder.samples import (  # noqa: E402
     CUT_WEIGHT,
     SampleOptions,
     crop,
@@ -58,14 +55,17 @@ from edgehemo_export.finder_samples import (  # noqa: E402
     targets,
     vary_colour,
 )
-from edgehemo_export.finder_training import (  # noqa: E402
+from edgehemo_export.finder.training import (  # noqa: E402
     FinderTask,
     FinderTrainingConfig,
     finder_loss,
     read_config,
 )
-from edgehemo_export.simulated_set import simulated_example  # noqa: E402
-from edgehemo_export.splits import part_of  # noqa: E402
+from edgehemo_export.nets.architectures import (  # noqa: E402
+    CellFinderConfig,
+    CellFinderNet,
+)
+from edgehemo_export.training import loop as training_loop  # noqa: E402
 
 TINY = CellFinderConfig(stride4=16, stride8=16, stride16=16, head=16, blocks=1)
 

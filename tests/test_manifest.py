@@ -15,11 +15,7 @@ from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from edgehemo.errors import UsageError
-from edgehemo_export.data_commands import dataset
-from edgehemo_export.data_readers import SETS, anerbc, lmu, read_sets
-from edgehemo_export.data_readers.chula_rbc12 import type_counts
-from edgehemo_export.data_readers.txl_pbc import box_counts, raabin_group
-from edgehemo_export.manifest import (
+from edgehemo_export.data.manifest import (
     RECORDED_SPLITS,
     DataManifest,
     build_manifest,
@@ -33,7 +29,11 @@ from edgehemo_export.manifest import (
     write_manifest,
     write_recorded_splits,
 )
-from edgehemo_export.splits import part_of
+from edgehemo_export.data.readers import SETS, anerbc, lmu, read_sets
+from edgehemo_export.data.readers.chula_rbc12 import type_counts
+from edgehemo_export.data.readers.txl_pbc import box_counts, raabin_group
+from edgehemo_export.data.splits import part_of
+from edgehemo_export.data_commands import dataset
 
 Write = Callable[..., Path]
 

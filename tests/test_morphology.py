@@ -14,24 +14,24 @@ torch = pytest.importorskip("torch")
 
 from edgehemo.errors import UsageError  # noqa: E402
 from edgehemo.field import CLEAR_FIELD_CODE  # noqa: E402
-from edgehemo_export.cell_crops import CellCrops, CropOptions  # noqa: E402
 from edgehemo_export.checkpoints import Checkpoint  # noqa: E402
-from edgehemo_export.classifier_evaluation import Predicted, marginal_rule  # noqa: E402
-from edgehemo_export.morphology_net import RedCellNet  # noqa: E402
-from edgehemo_export.morphology_run import (  # noqa: E402
+from edgehemo_export.classifiers.evaluation import Predicted, marginal_rule  # noqa: E402
+from edgehemo_export.classifiers.morphology_run import (  # noqa: E402
     accuracy_by_block,
     kept_out_confusion,
     macro_metrics,
     misread_scale,
     read_config,
 )
-from edgehemo_export.morphology_set import (  # noqa: E402
+from edgehemo_export.classifiers.morphology_set import (  # noqa: E402
     MORPHOLOGY_CLASSES,
     SOURCE,
     morphology_crops,
     read_labelled_fields,
 )
-from edgehemo_export.splits import part_of  # noqa: E402
+from edgehemo_export.data.cell_crops import CellCrops, CropOptions  # noqa: E402
+from edgehemo_export.data.splits import part_of  # noqa: E402
+from edgehemo_export.nets.morphology_net import RedCellNet  # noqa: E402
 
 DISC_PX = 38
 KINDS = len(MORPHOLOGY_CLASSES)

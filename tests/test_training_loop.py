@@ -19,7 +19,7 @@ from safetensors.torch import load_file  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 
 from edgehemo_export.configuration import configuration_from  # noqa: E402
-from edgehemo_export.training_loop import (  # noqa: E402
+from edgehemo_export.training.loop import (  # noqa: E402
     LoopConfig,
     Training,
     TrainingState,
@@ -201,10 +201,10 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import save_file
 
-from edgehemo_export.architectures import CellFinderNet
-from edgehemo_export.finder_training import FinderTask, read_config
-from edgehemo_export.simulated_set import simulated_examples
-from edgehemo_export.training_loop import Run, train
+from edgehemo_export.nets.architectures import CellFinderNet
+from edgehemo_export.finder.training import FinderTask, read_config
+from edgehemo_export.data.simulated_set import simulated_examples
+from edgehemo_export.training.loop import Run, train
 
 out = Path(sys.argv[1])
 torch.set_num_threads(1)

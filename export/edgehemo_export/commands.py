@@ -19,8 +19,8 @@ from edgehemo_export.tasks import BY_NAME, BY_TASK
 if TYPE_CHECKING:
     from edgehemo.bundle import Metric
     from edgehemo_export.checkpoints import Checkpoint
-    from edgehemo_export.exporting import ExportRow
-    from edgehemo_export.splits import Part
+    from edgehemo_export.data.splits import Part
+    from edgehemo_export.quantisation.exporting import ExportRow
 
 
 def _need_host() -> None:
@@ -127,7 +127,7 @@ def train(
 
     from edgehemo.files import sha256_of_file
     from edgehemo_export.checkpoints import load_checkpoint, save_checkpoint
-    from edgehemo_export.training_loop import Run
+    from edgehemo_export.training.loop import Run
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -348,7 +348,11 @@ def export(
     over.
     """
     from edgehemo.bundle import SHIPPED_BUNDLE
-    from edgehemo_export.formats import chosen_formats, chosen_precisions, refuse_unsupported
+    from edgehemo_export.quantisation.formats import (
+        chosen_formats,
+        chosen_precisions,
+        refuse_unsupported,
+    )
 
     chosen = chosen_formats(formats)
     precisions = chosen_precisions(int8=int8, fp16=fp16, fp32=fp32)
@@ -360,8 +364,8 @@ def export(
     import torch
     from rich.console import Console
 
-    from edgehemo_export.exporting import ExportOptions, export_bundle
-    from edgehemo_export.signing import signer_for
+    from edgehemo_export.quantisation.exporting import ExportOptions, export_bundle
+    from edgehemo_export.quantisation.signing import signer_for
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
@@ -415,7 +419,7 @@ def export(
 
 def _print_export(out: Path, rows: list[ExportRow]) -> None:
     """A line an artefact, below it the figures of its gate beside PyTorch's."""
-    from edgehemo_export.parity import DIFFERENCE, MEAN_DIFFERENCE
+    from edgehemo_export.quantisation.parity import DIFFERENCE, MEAN_DIFFERENCE
 
     click.echo(str(out))
     for row in rows:

@@ -14,7 +14,7 @@ from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, UsageError
 from edgehemo_export.commands import data_option
 
 if TYPE_CHECKING:
-    from edgehemo_export.manifest import DataManifest, RecordedSplits, SetSummary
+    from edgehemo_export.data.manifest import DataManifest, RecordedSplits, SetSummary
 
 
 @click.group()
@@ -63,7 +63,7 @@ def manifest(
     Pictures that show one thing, and all that share a slide or block with them, fall into one
     part. A part once recorded is kept.
     """
-    from edgehemo_export.manifest import (
+    from edgehemo_export.data.manifest import (
         build_manifest,
         conflicting,
         part_by_group_alone,
@@ -120,7 +120,7 @@ def manifest(
 
 def _recorded(out: Path, splits: Path | None) -> RecordedSplits | DataManifest | None:
     """The parts to keep: those named, else of the manifest that is there, else the shipped ones."""
-    from edgehemo_export.manifest import RECORDED_SPLITS, read_manifest, read_recorded_splits
+    from edgehemo_export.data.manifest import RECORDED_SPLITS, read_manifest, read_recorded_splits
 
     if splits is not None:
         return read_recorded_splits(splits)
@@ -134,7 +134,7 @@ def _print(rows: list[SetSummary], built: DataManifest, out: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from edgehemo_export.manifest import ALL_SETS
+    from edgehemo_export.data.manifest import ALL_SETS
 
     table = Table(
         title=f"{out}, split {built.split}", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)

@@ -16,9 +16,9 @@ from edgehemo.bundle import Metric, ModelTask
 
 if TYPE_CHECKING:
     from edgehemo_export.checkpoints import Checkpoint
-    from edgehemo_export.export_subject import ExportSubject
-    from edgehemo_export.splits import Part
-    from edgehemo_export.training_loop import Run, TaskConfiguration
+    from edgehemo_export.data.splits import Part
+    from edgehemo_export.quantisation.subject import ExportSubject
+    from edgehemo_export.training.loop import Run, TaskConfiguration
 
 
 @dataclass(frozen=True)
@@ -87,16 +87,25 @@ class Task:
 
 
 TASKS: tuple[Task, ...] = (
-    Task("cell-finder", "cell_finder", "finder_run", "finds red cells, white cells, platelets"),
-    Task("nucleated", "nucleated", "nucleated_run", "names nucleated cells and platelets"),
-    Task("morphology", "morphology", "morphology_run", "names the thirteen types of red cells"),
+    Task("cell-finder", "cell_finder", "finder.run", "finds red cells, white cells, platelets"),
+    Task(
+        "nucleated", "nucleated", "classifiers.nucleated_run", "names nucleated cells and platelets"
+    ),
+    Task(
+        "morphology",
+        "morphology",
+        "classifiers.morphology_run",
+        "names the thirteen types of red cells",
+    ),
     Task(
         "field-estimator",
         "field_estimator",
-        "estimator_run",
+        "fields.estimator_run",
         "reads what tiles hold of haemoglobin, volume and red cells",
     ),
-    Task("anaemia-screen", "anaemia_screen", "screen_run", "calls fields anaemia-like or not"),
+    Task(
+        "anaemia-screen", "anaemia_screen", "fields.screen_run", "calls fields anaemia-like or not"
+    ),
 )
 BY_NAME: Mapping[str, Task] = {task.name: task for task in TASKS}
 BY_TASK: Mapping[str, Task] = {task.task: task for task in TASKS}

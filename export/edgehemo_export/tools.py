@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 from functools import cache
 
-from edgehemo_export.formats import ExportFormat
+from edgehemo_export.quantisation.formats import ExportFormat
 
 _COMMON = ("torch", "torchvision")
 _BY_FORMAT = {

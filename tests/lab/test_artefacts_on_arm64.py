@@ -27,11 +27,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A signed bundle of one small model at every precision; its keys beside it, in `keys`."""
     torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
     pytest.importorskip("litert_torch", reason='needs pip install "edgehemo[host]"')
-    from edgehemo_export import exporting
     from edgehemo_export.checkpoints import Checkpoint, save_checkpoint
-    from edgehemo_export.exporting import ExportOptions, export_bundle
-    from edgehemo_export.formats import ALL_PRECISIONS, chosen_formats
-    from edgehemo_export.signing import signer_for
+    from edgehemo_export.quantisation import exporting
+    from edgehemo_export.quantisation.exporting import ExportOptions, export_bundle
+    from edgehemo_export.quantisation.formats import ALL_PRECISIONS, chosen_formats
+    from edgehemo_export.quantisation.signing import signer_for
     from tests.test_export import small_subject
 
     folder = tmp_path_factory.mktemp("arm64")

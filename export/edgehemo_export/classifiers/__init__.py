@@ -1,0 +1,1 @@
+"""The cell classifiers: nucleated cells and red-cell morphology."""

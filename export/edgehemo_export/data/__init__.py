@@ -1,0 +1,1 @@
+"""Public data sets: readers, manifest, splits, canonical samples."""

@@ -1,0 +1,579 @@
+"""The manifest: one table over all public sets, with duplicates found and the split written down.
+
+`build_manifest` reads every set of a data root, hashes every picture once (kept in a cache file),
+finds duplicates across sets and resolutions, joins the groups that share one, and gives each
+joined group its part. Parts once written down are kept by later builds.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from edgehemo.cells.records import CellKind
+from edgehemo.errors import ImageError, UsageError
+from edgehemo.files import sha256_of_file, write_text_atomically
+from edgehemo.images import read_frame
+from edgehemo_export.data.duplicates import (
+    DuplicateKind,
+    DuplicatePair,
+    duplicate_pairs,
+    perceptual_hash,
+    thumbnail,
+    united,
+)
+from edgehemo_export.data.readers import read_sets
+from edgehemo_export.data.readers.records import (
+    FoundPicture,
+    Labels,
+    PictureKind,
+    ScaleKnown,
+)
+from edgehemo_export.data.splits import SPLIT_NAME, Part, part_of
+
+MANIFEST_SCHEMA = "edgehemo.manifest/1"
+SPLITS_SCHEMA = "edgehemo.splits/1"
+# The parts written down with this version of the project.
+RECORDED_SPLITS = Path(__file__).with_name("manifests") / "splits.json"
+# Hexadecimal digits of a SHA-256 that the record of the split keeps: 48 bits, so that two of
+# 100,000 pictures agree by chance with a probability of 2e-5.
+SHORT_DIGEST = 12
+# Name of the summary over every set.
+ALL_SETS = "all"
+# Where recorded parts of one group disagree, the part held out most strictly wins.
+_STRICTEST: tuple[Part, ...] = ("test", "tune", "train")
+_CACHE_FORMAT = 1
+
+Progress = Callable[[int, int], None]
+ModelT = TypeVar("ModelT", bound=BaseModel)
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ManifestRow(_Strict):
+    """One picture.
+
+    set_name: the public set; source: with the microscope where a set has several. path: relative
+    to the data root, with slashes. group: what its reader says must stay on one side of a split;
+    united_group: the same after groups that share a picture are joined. um_per_px: of the file as
+    it is. complete: kinds of which every cell is labelled. perceptual_hash: 16 hexadecimal digits.
+    duplicate_of: path of the row that counts as the original, if this is not it.
+    """
+
+    set_name: str
+    source: str
+    path: str
+    kind: PictureKind
+    original: str
+    group: str
+    united_group: str
+    part: Part
+    width_px: Annotated[int, Field(gt=0)]
+    height_px: Annotated[int, Field(gt=0)]
+    um_per_px: Annotated[float, Field(gt=0)] | None
+    scale_known: ScaleKnown
+    labels: Labels
+    complete: list[CellKind]
+    published_part: str | None
+    licence: str
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    perceptual_hash: Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
+    duplicate_of: str | None = None
+
+
+class DuplicateRow(_Strict):
+    """Two rows that show one thing; see `duplicates.DuplicatePair`."""
+
+    first: str
+    second: str
+    kind: DuplicateKind
+    bits: int
+    correlation: float
+
+
+class DataManifest(_Strict):
+    """Rows in the order of sets and paths; unreadable: path and what is wrong with it."""
+
+    manifest_schema: Literal["edgehemo.manifest/1"] = Field(alias="schema")
+    split: str
+    rows: list[ManifestRow]
+    duplicates: list[DuplicateRow]
+    unreadable: dict[str, str] = Field(default_factory=dict)
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def by_path(self) -> dict[str, ManifestRow]:
+        """Rows by their path."""
+        return {row.path: row for row in self.rows}
+
+    def of(self, set_name: str, part: Part | None = None) -> list[ManifestRow]:
+        """The rows of a set, or of one part of it."""
+        return [
+            row
+            for row in self.rows
+            if row.set_name == set_name and (part is None or row.part == part)
+        ]
+
+
+class RecordedSplits(_Strict):
+    """The split in short: parts by content and by group, and which groups are one.
+
+    by_content: per part the first `SHORT_DIGEST` digits of every picture's SHA-256, joined.
+    by_group: part of each united group. united: group to the name it goes by, where that differs.
+    duplicates: pictures that show one thing, short digests, each list one thing.
+    """
+
+    splits_schema: Literal["edgehemo.splits/1"] = Field(alias="schema")
+    split: str
+    by_content: dict[Part, str]
+    by_group: dict[str, Part]
+    united: dict[str, str]
+    duplicates: list[list[str]]
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    def part_of_content(self) -> dict[str, Part]:
+        """Part by short digest."""
+        return {
+            joined[i : i + SHORT_DIGEST]: part
+            for part, joined in self.by_content.items()
+            for i in range(0, len(joined), SHORT_DIGEST)
+        }
+
+
+@dataclass(frozen=True)
+class Fingerprints:
+    """What hashing gives, one entry a picture.
+
+    digests: SHA-256. hashes: uint64 (n,). thumbnails: uint8 (n, 64, 64). sizes: (n, 2), width and
+    height in px.
+    """
+
+    digests: list[str]
+    hashes: NDArray[np.uint64]
+    thumbnails: NDArray[np.uint8]
+    sizes: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SetSummary:
+    """Numbers of one set, or of all together."""
+
+    name: str
+    pictures: int
+    labels: dict[str, int]
+    cells: int
+    groups: int
+    parts: dict[str, int]
+    duplicates_within: int
+    duplicates_across: int
+
+
+def build_manifest(
+    root: Path,
+    *,
+    sets: Iterable[str] | None = None,
+    cache: Path | None = None,
+    recorded: RecordedSplits | DataManifest | None = None,
+    progress: Progress | None = None,
+) -> DataManifest:
+    """The manifest of every set below ``root``, or of the named ones.
+
+    cache: file that keeps the fingerprints by path, size and time of change. recorded: parts to
+    keep. progress: called with pictures hashed and their total. Pictures that cannot be read are
+    listed and left out. Raises UsageError where the root holds no set.
+    """
+    found = [(reader.name, picture) for reader, picture in read_sets(root, sets)]
+    readable, prints, unreadable = _fingerprints(
+        root, [picture for _, picture in found], cache, progress
+    )
+    names = [found[i][0] for i in readable]
+    pictures = [found[i][1] for i in readable]
+    pairs = duplicate_pairs(prints.digests, prints.hashes, prints.thumbnails)
+    joined = united(
+        (picture.group for picture in pictures),
+        ((pictures[p.first].group, pictures[p.second].group) for p in pairs),
+    )
+    groups = [joined[picture.group] for picture in pictures]
+    parts = _parts(groups, pictures, prints.digests, recorded)
+    originals = _originals(len(pictures), pairs)
+    paths = [_relative(root, picture.path) for picture in pictures]
+    rows = [
+        _row(
+            picture,
+            set_name=names[i],
+            path=paths[i],
+            united_group=groups[i],
+            part=parts[groups[i]],
+            size=(int(prints.sizes[i, 0]), int(prints.sizes[i, 1])),
+            sha256=prints.digests[i],
+            perceptual=int(prints.hashes[i]),
+            duplicate_of=None if originals[i] == i else paths[originals[i]],
+        )
+        for i, picture in enumerate(pictures)
+    ]
+    return DataManifest(
+        manifest_schema=MANIFEST_SCHEMA,
+        split=SPLIT_NAME,
+        rows=rows,
+        duplicates=[
+            DuplicateRow(
+                first=paths[p.first],
+                second=paths[p.second],
+                kind=p.kind,
+                bits=p.bits,
+                correlation=p.correlation,
+            )
+            for p in pairs
+        ],
+        unreadable=unreadable,
+    )
+
+
+def read_manifest(path: Path) -> DataManifest:
+    """A manifest that was written down; UsageError where it is none."""
+    return _read(path, DataManifest, MANIFEST_SCHEMA, "edgehemo dataset manifest")
+
+
+def write_manifest(path: Path, manifest: DataManifest) -> None:
+    """Write as JSON, a line a row, so that two versions can be compared line by line."""
+    head = manifest.model_dump(mode="json", by_alias=True, exclude={"rows", "duplicates"})
+    parts = [f'"{key}": {json.dumps(value, ensure_ascii=False)}' for key, value in head.items()]
+    for key, items in (("rows", manifest.rows), ("duplicates", manifest.duplicates)):
+        lines = ",\n".join(item.model_dump_json() for item in items)
+        parts.append(f'"{key}": [\n{lines}\n]')
+    write_text_atomically(path, "{\n" + ",\n".join(parts) + "\n}\n")
+
+
+def recorded_splits(manifest: DataManifest) -> RecordedSplits:
+    """The manifest's split in short."""
+    by_content: dict[Part, str] = {}
+    for part in ("train", "tune", "test"):
+        short = sorted({r.sha256[:SHORT_DIGEST] for r in manifest.rows if r.part == part})
+        by_content[part] = "".join(short)
+    return RecordedSplits(
+        splits_schema=SPLITS_SCHEMA,
+        split=manifest.split,
+        by_content=by_content,
+        by_group=dict(sorted({row.united_group: row.part for row in manifest.rows}.items())),
+        united=dict(
+            sorted(
+                {
+                    row.group: row.united_group
+                    for row in manifest.rows
+                    if row.group != row.united_group
+                }.items()
+            )
+        ),
+        duplicates=_duplicate_digests(manifest),
+    )
+
+
+def write_recorded_splits(path: Path, splits: RecordedSplits) -> None:
+    """Write the record of a split as compact JSON."""
+    content = splits.model_dump(mode="json", by_alias=True)
+    write_text_atomically(path, json.dumps(content, separators=(",", ":")) + "\n")
+
+
+def read_recorded_splits(path: Path = RECORDED_SPLITS) -> RecordedSplits:
+    """The record of a split; UsageError where the file is none."""
+    return _read(path, RecordedSplits, SPLITS_SCHEMA, "edgehemo dataset manifest --record")
+
+
+@cache
+def _shipped_unions() -> Mapping[str, str]:
+    return read_recorded_splits().united if RECORDED_SPLITS.is_file() else {}
+
+
+def united_group(group: str) -> str:
+    """The name that a reader's group goes by in the shipped record; itself where it stands alone.
+
+    For who splits without a manifest: ``part_of(united_group(group))``.
+    """
+    return _shipped_unions().get(group, group)
+
+
+def summarise(manifest: DataManifest) -> list[SetSummary]:
+    """Numbers by set, in the order of the manifest, then of all."""
+    within, across = _duplicate_counts(manifest)
+    names = list(dict.fromkeys(row.set_name for row in manifest.rows))
+    made = [_summary(name, manifest.of(name), within[name], across[name]) for name in names]
+    both = sum(across.values()) // 2
+    return [*made, _summary(ALL_SETS, manifest.rows, sum(within.values()), both)]
+
+
+def straddling(manifest: DataManifest, part: Callable[[ManifestRow], Part]) -> list[DuplicateRow]:
+    """Duplicates that a way of splitting puts into two parts, such as `part_of` of the bare group.
+
+    Of a manifest's own parts there are none.
+    """
+    rows = manifest.by_path()
+    return [
+        pair for pair in manifest.duplicates if part(rows[pair.first]) != part(rows[pair.second])
+    ]
+
+
+def conflicting(manifest: DataManifest) -> list[DuplicateRow]:
+    """Duplicates that bear two class names: one of them is wrong, or the picture shows both."""
+    rows = manifest.by_path()
+    found = []
+    for pair in manifest.duplicates:
+        one, other = rows[pair.first].labels.class_name, rows[pair.second].labels.class_name
+        if one is not None and other is not None and one != other:
+            found.append(pair)
+    return found
+
+
+def part_by_group_alone(row: ManifestRow) -> Part:
+    """The part that the group's name gives without looking for duplicates."""
+    return part_of(row.group)
+
+
+def _row(
+    picture: FoundPicture,
+    *,
+    set_name: str,
+    path: str,
+    united_group: str,
+    part: Part,
+    size: tuple[int, int],
+    sha256: str,
+    perceptual: int,
+    duplicate_of: str | None,
+) -> ManifestRow:
+    scale = None if picture.width_um is None else round(picture.width_um / size[0], 5)
+    return ManifestRow(
+        set_name=set_name,
+        source=picture.source,
+        path=path,
+        kind=picture.kind,
+        original=picture.original,
+        group=picture.group,
+        united_group=united_group,
+        part=part,
+        width_px=size[0],
+        height_px=size[1],
+        um_per_px=scale,
+        scale_known=picture.scale_known,
+        labels=picture.labels,
+        complete=list(picture.complete),
+        published_part=picture.published_part,
+        licence=picture.licence,
+        sha256=sha256,
+        perceptual_hash=f"{perceptual:016x}",
+        duplicate_of=duplicate_of,
+    )
+
+
+def _parts(
+    groups: Sequence[str],
+    pictures: Sequence[FoundPicture],
+    digests: Sequence[str],
+    recorded: RecordedSplits | DataManifest | None,
+) -> dict[str, Part]:
+    """Part of each united group: as recorded by content, else by a group's name, else hashed."""
+    if isinstance(recorded, DataManifest):
+        recorded = recorded_splits(recorded)
+    parts = {group: part_of(group) for group in groups}
+    if recorded is None:
+        return parts
+    if recorded.split != SPLIT_NAME:
+        raise UsageError(
+            f"the recorded split is {recorded.split!r} and this version splits by {SPLIT_NAME!r}; "
+            "build without it or with the version that made it"
+        )
+    by_content = recorded.part_of_content()
+    contents: dict[str, set[Part]] = defaultdict(set)
+    names: dict[str, set[Part]] = defaultdict(set)
+    for group, picture, digest in zip(groups, pictures, digests, strict=True):
+        known = by_content.get(digest[:SHORT_DIGEST])
+        if known is not None:
+            contents[group].add(known)
+        named = recorded.by_group.get(recorded.united.get(picture.group, picture.group))
+        if named is not None:
+            names[group].add(named)
+    for group in parts:
+        said = contents[group] or names[group]
+        if said:
+            parts[group] = next(part for part in _STRICTEST if part in said)
+    return parts
+
+
+def _originals(count: int, pairs: Iterable[DuplicatePair]) -> list[int]:
+    """Index of the first picture that shows the same thing, for every picture."""
+    names = [f"{i:08d}" for i in range(count)]
+    joined = united(names, ((names[p.first], names[p.second]) for p in pairs))
+    return [int(joined[name]) for name in names]
+
+
+def _duplicate_digests(manifest: DataManifest) -> list[list[str]]:
+    members: dict[str, set[str]] = defaultdict(set)
+    for row in manifest.rows:
+        members[row.duplicate_of or row.path].add(row.sha256[:SHORT_DIGEST])
+    return sorted(sorted(found) for found in members.values() if len(found) > 1)
+
+
+def _duplicate_counts(manifest: DataManifest) -> tuple[Counter[str], Counter[str]]:
+    """Pairs by set: within it, and of it with another (each such pair counts for both sets)."""
+    names = {row.path: row.set_name for row in manifest.rows}
+    within: Counter[str] = Counter()
+    across: Counter[str] = Counter()
+    for pair in manifest.duplicates:
+        one, other = names[pair.first], names[pair.second]
+        if one == other:
+            within[one] += 1
+        else:
+            across.update((one, other))
+    return within, across
+
+
+def _summary(name: str, rows: Sequence[ManifestRow], within: int, across: int) -> SetSummary:
+    labels = Counter(kind for row in rows for kind in row.labels.kinds())
+    cells = 0
+    for row in rows:
+        boxes, points = row.labels.boxes, row.labels.points
+        cells += sum(boxes.counts.values()) if boxes else 0
+        cells += sum(points.counts.values()) if points else 0
+    parts = Counter(row.part for row in rows)
+    return SetSummary(
+        name=name,
+        pictures=len(rows),
+        labels=dict(sorted(labels.items())),
+        cells=cells,
+        groups=len({row.united_group for row in rows}),
+        parts={part: parts[part] for part in ("train", "tune", "test")},
+        duplicates_within=within,
+        duplicates_across=across,
+    )
+
+
+def _relative(root: Path, path: Path) -> str:
+    return path.relative_to(root).as_posix()
+
+
+def _fingerprints(
+    root: Path,
+    pictures: Sequence[FoundPicture],
+    cache: Path | None,
+    progress: Progress | None,
+) -> tuple[list[int], Fingerprints, dict[str, str]]:
+    """Which pictures could be read, their fingerprints, and what is wrong with the others."""
+    known = {} if cache is None else _read_cache(cache)
+    keys: list[str] = []
+    entries: list[_Entry] = []
+    readable: list[int] = []
+    unreadable: dict[str, str] = {}
+    new = 0
+    for i, picture in enumerate(pictures):
+        status = picture.path.stat()
+        name = _relative(root, picture.path)
+        key = f"{name}|{status.st_size}|{status.st_mtime_ns}"
+        entry = known.get(key)
+        if entry is None:
+            try:
+                entry = _hash(picture.path)
+                new += 1
+            except ImageError as error:
+                unreadable[name] = str(error)
+        if entry is not None:
+            keys.append(key)
+            entries.append(entry)
+            readable.append(i)
+        if progress is not None:
+            progress(i + 1, len(pictures))
+    if cache is not None and new:
+        _write_cache(cache, keys, entries)
+    return readable, _stacked(entries), unreadable
+
+
+@dataclass(frozen=True)
+class _Entry:
+    digest: str
+    perceptual: int
+    small: NDArray[np.uint8]
+    size: tuple[int, int]
+
+
+def _hash(path: Path) -> _Entry:
+    frame = read_frame(path)
+    small = thumbnail(frame.pixels)
+    return _Entry(
+        digest=sha256_of_file(path),
+        perceptual=perceptual_hash(small),
+        small=small,
+        size=(frame.pixels.shape[1], frame.pixels.shape[0]),
+    )
+
+
+def _stacked(entries: Sequence[_Entry]) -> Fingerprints:
+    side = (0, 0) if not entries else entries[0].small.shape
+    return Fingerprints(
+        digests=[entry.digest for entry in entries],
+        hashes=np.array([entry.perceptual for entry in entries], np.uint64),
+        thumbnails=np.array([e.small for e in entries], np.uint8).reshape(-1, *side),
+        sizes=np.array([entry.size for entry in entries], np.int32).reshape(-1, 2),
+    )
+
+
+def _read_cache(cache: Path) -> dict[str, _Entry]:
+    """Fingerprints kept from another build; nothing where the file is none of ours."""
+    try:
+        with np.load(cache, allow_pickle=False) as stored:
+            if int(stored["format"]) != _CACHE_FORMAT:
+                return {}
+            keys, digests, sizes = stored["keys"], stored["digests"], stored["sizes"]
+            hashes, smalls = stored["hashes"], stored["thumbnails"]
+    except (OSError, ValueError, KeyError):
+        return {}
+    return {
+        str(key): _Entry(str(digest), int(value), small, (int(size[0]), int(size[1])))
+        for key, digest, value, small, size in zip(
+            keys, digests, hashes, smalls, sizes, strict=True
+        )
+    }
+
+
+def _write_cache(cache: Path, keys: Sequence[str], entries: Sequence[_Entry]) -> None:
+    prints = _stacked(entries)
+    cache.parent.mkdir(parents=True, exist_ok=True)
+    part = cache.with_name(f".{cache.name}.part")
+    with part.open("wb") as file:
+        np.savez(
+            file,
+            format=np.array(_CACHE_FORMAT),
+            keys=np.array(keys),
+            digests=np.array(prints.digests),
+            hashes=prints.hashes,
+            thumbnails=prints.thumbnails,
+            sizes=prints.sizes,
+        )
+    part.replace(cache)
+
+
+def _read(path: Path, kind: type[ModelT], schema: str, maker: str) -> ModelT:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(
+            f"{path}: cannot be read ({error.strerror}); `{maker}` writes it"
+        ) from None
+    try:
+        return kind.model_validate_json(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UsageError(
+            f"{path.name}: not a record of {schema} ({where}: {first['msg'].lower()}); "
+            f"build it again with `{maker}`"
+        ) from None

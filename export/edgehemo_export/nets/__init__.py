@@ -1,0 +1,1 @@
+"""The networks, and the one table of classifier architectures."""

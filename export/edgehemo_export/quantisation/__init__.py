@@ -1,0 +1,1 @@
+"""Export: formats, int8 recipes, parity, the bundle and its report."""

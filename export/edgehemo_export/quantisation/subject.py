@@ -1,0 +1,66 @@
+"""What the exporter asks of a model: its graph, its data, and how good it must stay."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
+
+from edgehemo.bundle import Artefact, ModelEntry, ModelTask, Precision
+from edgehemo.inference import Runner
+from edgehemo_export.quantisation.calibration_set import CalibrationSet
+from edgehemo_export.quantisation.formats import ALL_PRECISIONS
+
+# Metric names to values, for one artefact or for PyTorch.
+Figures = dict[str, float]
+
+
+class HeldOut(Protocol):
+    """Labelled kept-out samples of one model."""
+
+    @property
+    def files(self) -> Sequence[Path]:
+        """The files behind the samples, to refuse a calibration set that shares one."""
+        ...
+
+    @property
+    def inputs(self) -> Sequence[NDArray[np.uint8]]:
+        """Model inputs uint8 (1, h, w, 3), for the numerical comparison with PyTorch."""
+        ...
+
+    def measure(self, runner: Runner) -> Figures:
+        """The task's own metric over the samples, through any runner."""
+        ...
+
+
+@dataclass(frozen=True)
+class ExportSubject:
+    """A trained model as the exporter sees it.
+
+    net: uint8 (n, h, w, 3) canonical codes RGB to float32, all pre- and postprocessing inside.
+    example: uint8 (1, h, w, 3), a typical input. free_size_multiple: where height and width are
+    free, the step they come in, else None. float_layers: names of modules that int8 recipes keep
+    in float from the first try on (heads that would clip). calibration: samples from a data root
+    or a folder. held_out: samples for the parity from a data root. problems: compares PyTorch's
+    figures (first) with an artefact's at a precision; one line for each gate it fails. entry: the
+    manifest's entry around the artefacts, given the checkpoint's SHA-256. precisions: those in
+    which the network is of use; why_not: why no others.
+    """
+
+    name: str
+    task: ModelTask
+    net: nn.Module
+    example: NDArray[np.uint8]
+    free_size_multiple: int | None
+    float_layers: tuple[str, ...]
+    calibration: Callable[[Path], CalibrationSet]
+    held_out: Callable[[Path], HeldOut]
+    problems: Callable[[Figures, Figures, Precision], list[str]]
+    entry: Callable[[list[Artefact], str], ModelEntry]
+    precisions: tuple[Precision, ...] = ALL_PRECISIONS
+    why_not: str = ""
