@@ -38,6 +38,7 @@ from edgehemo_export.classifiers.evaluation import (
     reliability_table,
     stored_confusion,
 )
+from edgehemo_export.classifiers.exchanged_backgrounds import stain_gains, without_cell
 from edgehemo_export.classifiers.nucleated_set import (
     NUCLEATED_CLASSES,
     grouped_with_duplicates,
@@ -65,7 +66,6 @@ from edgehemo_export.commands import train
 from edgehemo_export.configuration import CONFIGS
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
 from edgehemo_export.data.cell_masks import middle_cell
-from edgehemo_export.data.exchanged_backgrounds import stain_gains, without_cell
 from edgehemo_export.data.readers.records import lmu_group, pbc_group
 from edgehemo_export.nets.architecture_table import (
     ARCHITECTURES,

@@ -23,6 +23,11 @@ from edgehemo_export.classifiers.evaluation import (
     predict_net,
     share_metric,
 )
+from edgehemo_export.classifiers.exchanged_backgrounds import (
+    SHARED_CLASS,
+    exchange_metrics,
+    stain_gains,
+)
 from edgehemo_export.classifiers.nucleated_set import (
     DEFAULT_SETS,
     NUCLEATED_CLASSES,
@@ -45,11 +50,6 @@ from edgehemo_export.classifiers.training import ClassifierConfig, with_stain
 from edgehemo_export.configuration import CONFIGS, read_configuration
 from edgehemo_export.data.cell_crops import CellCrops, cached_codes
 from edgehemo_export.data.cell_masks import middle_cells
-from edgehemo_export.data.exchanged_backgrounds import (
-    SHARED_CLASS,
-    exchange_metrics,
-    stain_gains,
-)
 from edgehemo_export.data.splits import Part
 from edgehemo_export.nets.classifier_nets import ClassifierNet
 from edgehemo_export.quantisation.subject import ExportSubject
