@@ -34,7 +34,7 @@ from edgehemo.signatures import (
     read_private_key,
     signature_text,
 )
-from edgehemo_export.training.card_parts import section, table
+from edgehemo_export.evaluation.card_parts import section, table
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 from edgehemo.bundle import Artefact, Bundle, load_bundle
 from edgehemo.files import sha256_of_file
-from edgehemo_export.training.card_parts import metrics_table, section, table
+from edgehemo_export.evaluation.card_parts import metrics_table, section, table
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "export" / "checkpoints"
 # How `parity` names PyTorch's figure beside the artefact's own.

@@ -32,13 +32,13 @@ from edgehemo.files import write_bytes_atomically
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo_export.checkpoints import load_checkpoint
 from edgehemo_export.data.simulated_tiles import simulated_one
+from edgehemo_export.evaluation.card_parts import section, table
 from edgehemo_export.fields.estimator_run import estimator_net
 from edgehemo_export.nets.resnet_fields import FLOAT_LAYERS
 from edgehemo_export.quantisation.formats import ALL_PRECISIONS, FORMATS
 from edgehemo_export.quantisation.graph import Graph
 from edgehemo_export.quantisation.int8_recipes import first_recipes, float_layers_of
 from edgehemo_export.quantisation.writers import writer_for
-from edgehemo_export.training.card_parts import section, table
 
 CHECKPOINT = (
     Path(__file__).resolve().parents[1] / "export" / "checkpoints" / "field_estimator.safetensors"

@@ -69,7 +69,8 @@ def unpack(source: Path, folder: Path) -> None:
                         file.write(block)
     except FileNotFoundError:
         raise BundleError(f"{source}: no such bundle") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
+        # RuntimeError: locked with a password, or packed in a way that zipfile does not know.
         raise BundleError(
             f"{source}: is no bundle, neither a folder nor a whole {PACKED_SUFFIX} file ({error})"
         ) from None

@@ -30,6 +30,7 @@ onnx = pytest.importorskip("onnx", reason='needs pip install "edgehemo[host]"')
 
 from edgehemo_export.checkpoints import Checkpoint, save_checkpoint  # noqa: E402
 from edgehemo_export.commands import export  # noqa: E402
+from edgehemo_export.evaluation.tiled_runner import TiledRunner  # noqa: E402
 from edgehemo_export.quantisation import exporting, formats  # noqa: E402
 from edgehemo_export.quantisation.calibration_set import (  # noqa: E402
     CalibrationSet,
@@ -57,7 +58,6 @@ from edgehemo_export.quantisation.parity import Reference, differences, follows_
 from edgehemo_export.quantisation.signing import signer_for  # noqa: E402
 from edgehemo_export.quantisation.subject import ExportSubject, Figures  # noqa: E402
 from edgehemo_export.quantisation.writers import writer_for  # noqa: E402
-from edgehemo_export.training.tiled_runner import TiledRunner  # noqa: E402
 
 SIDE = 32
 CLASSES = ("one", "two", "three")

@@ -296,8 +296,8 @@ class TestTraining:
         assert torch.allclose(before, after, rtol=0.02, atol=0.5)
 
     def test_a_map_of_what_speaks_for_an_answer(self) -> None:
+        from edgehemo_export.evaluation.explanations import explanation_picture, gradient_map
         from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
-        from edgehemo_export.training.explanations import explanation_picture, gradient_map
 
         tile = np.random.default_rng(0).integers(90, 210, (TILE_PX, TILE_PX, 3), dtype=np.uint8)
         heat = gradient_map(FieldEstimatorNet(), tile, 0)

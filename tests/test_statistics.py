@@ -14,8 +14,8 @@ from edgehemo.bundle import Metric
 pytestmark = pytest.mark.host
 pytest.importorskip("scipy", reason='needs pip install "edgehemo[host]"')
 
-from edgehemo_export.training import card_parts  # noqa: E402
-from edgehemo_export.training.statistics import (  # noqa: E402
+from edgehemo_export.evaluation import card_parts  # noqa: E402
+from edgehemo_export.evaluation.statistics import (  # noqa: E402
     bootstrap_by_group,
     bootstrap_mean,
     clopper_pearson,

@@ -16,8 +16,8 @@ from edgehemo.cells.records import UNCERTAIN
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
 from edgehemo.inference import Runner
 from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.evaluation.statistics import Interval, bootstrap_by_group, wilson
 from edgehemo_export.nets.classifier_nets import ClassifierNet
-from edgehemo_export.training.statistics import Interval, bootstrap_by_group, wilson
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

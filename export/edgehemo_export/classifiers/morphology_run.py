@@ -57,10 +57,10 @@ from edgehemo_export.classifiers.training import ClassifierConfig, macro_f1
 from edgehemo_export.configuration import CONFIGS, read_configuration
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import Part, part_of
+from edgehemo_export.evaluation import card_parts
 from edgehemo_export.nets.classifier_nets import ClassifierNet
 from edgehemo_export.quantisation.subject import ExportSubject
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training import card_parts
 from edgehemo_export.training.loop import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]

@@ -51,10 +51,10 @@ from edgehemo_export.configuration import CONFIGS, read_configuration
 from edgehemo_export.data.cell_crops import CellCrops, cached_codes
 from edgehemo_export.data.cell_masks import middle_cells
 from edgehemo_export.data.splits import Part
+from edgehemo_export.evaluation import card_parts
 from edgehemo_export.nets.classifier_nets import ClassifierNet
 from edgehemo_export.quantisation.subject import ExportSubject
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training import card_parts
 from edgehemo_export.training.loop import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]

@@ -49,6 +49,7 @@ from edgehemo_export.classifiers.evaluation import (
 from edgehemo_export.classifiers.training import ClassifierConfig, ClassifierTask, macro_f1
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import Part
+from edgehemo_export.evaluation import card_parts
 from edgehemo_export.nets.architecture_table import BY_NAME
 from edgehemo_export.nets.classifier_nets import (
     INPUT_MEAN,
@@ -66,7 +67,6 @@ from edgehemo_export.quantisation.calibration_set import (
 )
 from edgehemo_export.quantisation.subject import ExportSubject, Figures
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training import card_parts
 from edgehemo_export.training.loop import Run, TrainingState, run_record, train
 
 # Samples for int8 calibration, and kept-out crops that judge an artefact.

@@ -9,7 +9,7 @@ from edgehemo_export.data.simulated_tiles import (
     REFERENCE_SHARE,
     REFERENCE_THICKNESS_UM,
 )
-from edgehemo_export.training.card_parts import (
+from edgehemo_export.evaluation.card_parts import (
     INTENDED_USE,
     data_section,
     made_by,

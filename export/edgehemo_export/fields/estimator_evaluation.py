@@ -32,7 +32,7 @@ from edgehemo_export.data.field_tiles import FieldImage, real_fields
 from edgehemo_export.data.simulated_samples import SimulatedSample, samples
 from edgehemo_export.data.simulated_tiles import BLOCK_PX
 from edgehemo_export.data.splits import Part
-from edgehemo_export.training.statistics import bootstrap_by_group
+from edgehemo_export.evaluation.statistics import bootstrap_by_group
 
 FIELDS_PER_SAMPLE = 20
 # Seeds of the simulated slides, far apart so that no part shares one with another.

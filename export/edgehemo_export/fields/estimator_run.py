@@ -18,6 +18,7 @@ from edgehemo_export.data.field_tiles import FieldImage, from_simulated, real_fi
 from edgehemo_export.data.simulated_tiles import BLOCK_PX, simulated_fields, simulated_one
 from edgehemo_export.data.smear_sets import LICENCES, of_part, smear_images
 from edgehemo_export.data.splits import Part
+from edgehemo_export.evaluation.explanations import explanation_picture
 from edgehemo_export.fields.estimator_card import estimator_card
 from edgehemo_export.fields.estimator_evaluation import (
     other_microscope_metrics,
@@ -37,7 +38,6 @@ from edgehemo_export.nets.field_weights import half_precision
 from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
 from edgehemo_export.quantisation.subject import ExportSubject
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training.explanations import explanation_picture
 from edgehemo_export.training.loop import Run, run_record, train
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]

@@ -4,13 +4,7 @@ from __future__ import annotations
 
 from edgehemo.anaemia_screen import NOTE, UNCERTAIN_HIGH, UNCERTAIN_LOW
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.fields.screen_set import (
-    ANAEMIA_BELOW_G_PER_L,
-    ANAEMIA_NORMAL_SHARE,
-    CONTROL_FROM_G_PER_L,
-    CONTROL_NORMAL_SHARE,
-)
-from edgehemo_export.training.card_parts import (
+from edgehemo_export.evaluation.card_parts import (
     INTENDED_USE,
     data_section,
     made_by,
@@ -18,6 +12,12 @@ from edgehemo_export.training.card_parts import (
     never_tested,
     pictures,
     section,
+)
+from edgehemo_export.fields.screen_set import (
+    ANAEMIA_BELOW_G_PER_L,
+    ANAEMIA_NORMAL_SHARE,
+    CONTROL_FROM_G_PER_L,
+    CONTROL_NORMAL_SHARE,
 )
 
 

@@ -19,6 +19,8 @@ from edgehemo_export.data.envelope import training_envelope
 from edgehemo_export.data.simulated_tiles import simulated_fields, simulated_one
 from edgehemo_export.data.smear_sets import ANAEMIA, LICENCES
 from edgehemo_export.data.splits import Part
+from edgehemo_export.evaluation.explanations import explanation_picture
+from edgehemo_export.evaluation.statistics import bootstrap_by_group, clopper_pearson
 from edgehemo_export.fields.export import screen_subject
 from edgehemo_export.fields.screen_card import screen_card
 from edgehemo_export.fields.screen_set import (
@@ -40,9 +42,7 @@ from edgehemo_export.nets.field_weights import half_precision
 from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet
 from edgehemo_export.quantisation.subject import ExportSubject
 from edgehemo_export.tasks import Evaluation
-from edgehemo_export.training.explanations import explanation_picture
 from edgehemo_export.training.loop import Run, run_record, train
-from edgehemo_export.training.statistics import bootstrap_by_group, clopper_pearson
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 

@@ -20,9 +20,9 @@ from edgehemo.field import CLEAR_FIELD_CODE
 from edgehemo.inference import Runner
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo.measurands import MEASURANDS
+from edgehemo_export.evaluation.tiled_runner import TiledRunner
 from edgehemo_export.finder.evaluation import TorchRunner
 from edgehemo_export.quantisation.subject import ExportSubject, Figures, HeldOut
-from edgehemo_export.training.tiled_runner import TiledRunner
 
 # Largest difference from PyTorch, as a share of the answer where that is above 1 and absolute
 # below it.

@@ -1,1 +1,1 @@
-"""What every training shares: the loop, arithmetic, statistics, parts of the cards."""
+"""What every training shares: the loop and its arithmetic."""

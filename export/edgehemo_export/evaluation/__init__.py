@@ -1,0 +1,1 @@
+"""What every evaluation shares: statistics, parts of the cards, explanations, tiled inference."""
