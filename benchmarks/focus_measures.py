@@ -12,8 +12,8 @@ share of fields whose value falls at every step to 2 um; ``noisy`` share refused
 of 4 instead of 1.5 counts; ``spread`` relative interquartile range over sharp fields (what stain
 and light do to the measure); ``ms`` CPU time a field of 640x480 canonical px on one core.
 
-Two more tables: whether the kept measure falls steadily on every set there is, and what the check
-as shipped says of the judged part.
+Two more tables: whether the kept measure falls steadily on every set there is, and what the two
+checks as shipped (outlines' sharpness and fine detail, both must pass) say of the judged part.
 
 The classical measures are on the canonical green channel (background 1) and divided by the squared
 mean or the mean, as Yazdanfar and others normalise them for light.
@@ -37,6 +37,7 @@ import real_fields
 
 from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
 from edgehemo.frame import Frame
+from edgehemo.quality.fine_detail import fine_detail
 from edgehemo.quality.focus import edge_sharpness, lowest_sharpness
 from edgehemo.quality.limits import limit as limit_of
 from edgehemo.quality.regions import FieldRegions, field_regions
@@ -63,6 +64,7 @@ EVERY_SET = {
     "three_class": (0.10, "*/*"),
 }
 KEPT = "edge sharpness (kept)"
+DETAIL = "fine detail (kept beside it)"
 
 
 def _green(field: CanonicalField) -> Picture:
@@ -144,6 +146,11 @@ def kept_measure(field: CanonicalField, regions: FieldRegions) -> float:
     return edge_sharpness(field, regions) or 0.0
 
 
+def detail_measure(field: CanonicalField, regions: FieldRegions) -> float:
+    value = fine_detail(field, regions)
+    return 0.0 if value is None else float(np.exp(value))
+
+
 MEASURES: dict[str, Measure] = {
     "Brenner": brenner,
     "squared gradient": squared_gradient,
@@ -153,6 +160,7 @@ MEASURES: dict[str, Measure] = {
     "variance of Laplacian": variance_of_laplacian,
     "gradient / contrast": contrast_normalised_gradient,
     "spectral share": spectral_share,
+    DETAIL: detail_measure,
     KEPT: kept_measure,
 }
 
@@ -215,7 +223,7 @@ def print_measures(setting: list[Measured], judged: list[Measured]) -> None:
     sets = np.array([item.name for item in judged])
     print(f"limit set on {len(setting)} real fields, judged on {len(judged)} others")
     radii = "  ".join(f"{radius:>4g}" for radius in RADII_UM)
-    print(f"{'measure':24}{'kept':>6}  refused at um: {radii}  {'noisy':>6}{'falls':>7}", end="")
+    print(f"{'measure':30}{'kept':>6}  refused at um: {radii}  {'noisy':>6}{'falls':>7}", end="")
     print(f"{'spread':>8}{'ms':>7}   kept by set")
     times = timed()
     for measure in MEASURES:
@@ -229,7 +237,7 @@ def print_measures(setting: list[Measured], judged: list[Measured]) -> None:
             f"{name} {np.mean(sharp[sets == name] >= limit):.2f}" for name in dict.fromkeys(sets)
         )
         print(
-            f"{measure:24}{np.mean(sharp >= limit):6.2f}  {'':15}{refused}  "
+            f"{measure:30}{np.mean(sharp >= limit):6.2f}  {'':15}{refused}  "
             f"{np.mean(table[:, -1] < limit):6.2f}{np.mean(falling(table)):7.2f}"
             f"{(high - low) / middle:8.2f}{times[measure]:7.2f}   {by_set}   (limit {limit:.4g})"
         )
@@ -294,10 +302,11 @@ def print_steadiness(count: int) -> None:
 
 def print_verdicts(setting: list[Measured], judged: list[Measured]) -> None:
     """The shipped check's verdicts on the judged part, with 95 % intervals (Wilson)."""
-    print("\nthe check as shipped: share accepted, by its own limit and by that of a profile whose")
+    print("\nthe checks as shipped: share accepted, by their own limits and by a profile whose")
     print("reference is the median of the set's other part")
     conditions = ["as it is", *(f"{radius:g} um" for radius in RADII_UM)]
     print(f"  {'':28}" + "".join(f"{name:>22}" for name in conditions))
+    least_detail = float(np.exp(limit_of("fine_detail.fail_below")))
     names = [*dict.fromkeys(item.name for item in judged), "all"]
     for name in names:
         for kind in ("own limit", "profile"):
@@ -305,7 +314,9 @@ def print_verdicts(setting: list[Measured], judged: list[Measured]) -> None:
             chosen = [item for item in judged if name in (item.name, "all")]
             for index in range(1 + len(RADII_UM)):
                 accepted = sum(
-                    item.values[KEPT][index] >= lowest(item, kind, setting) for item in chosen
+                    item.values[KEPT][index] >= lowest(item, kind, setting)
+                    and item.values[DETAIL][index] >= least_detail
+                    for item in chosen
                 )
                 low, high = real_fields.wilson(accepted, len(chosen))
                 cells.append(f"{accepted:4d}/{len(chosen):<4d}{low:.2f}-{high:.2f}")

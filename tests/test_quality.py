@@ -32,6 +32,7 @@ from edgehemo.profile import (
 )
 from edgehemo.quality import Check, QualityReport, artefact_mask, check_field
 from edgehemo.quality.envelope import ENVELOPE_FEATURES, envelope_features, fit_envelope
+from edgehemo.quality.fine_detail import fine_detail, fine_detail_check
 from edgehemo.quality.focus import FOCUS_MEASURE, blur_um, edge_sharpness
 from edgehemo.quality.help import all_help, help_text
 from edgehemo.quality.limits import LIMITS
@@ -124,6 +125,37 @@ def test_defocus_is_refused_whatever_the_noise(defocus_um: float, full_well_e: f
     optics = OpticsParameters(defocus_um=defocus_um)
     report = judge(frame_of(1, optics=optics, sensor=SensorParameters(full_well_e=full_well_e)))
     assert named(report, "focus").verdict == "fail"
+
+
+@pytest.mark.parametrize("um_per_px", [0.1, 0.2, 0.38])
+@pytest.mark.parametrize("numerical_aperture", [0.65, 1.25])
+def test_fine_detail_is_lost_at_a_blur_of_one_um_whatever_the_objective(
+    um_per_px: float, numerical_aperture: float
+) -> None:
+    values = []
+    for radius_um in (0.0, 1.0):
+        plain = OpticsParameters(numerical_aperture=numerical_aperture)
+        away_um = radius_um / replace(plain, defocus_um=1.0).defocus_radius_um
+        optics = replace(plain, defocus_um=away_um)
+        assert optics.defocus_radius_um == pytest.approx(radius_um)
+        field = canonical_field(
+            frame_of(5, um_per_px=um_per_px, optics=optics), um_per_px=um_per_px
+        )
+        check = fine_detail_check(field, field_regions(field))
+        values.append(check.value)
+        assert check.verdict == ("pass" if radius_um == 0.0 else "fail"), check
+    assert values[0] is not None
+    assert values[1] is not None
+    assert values[0] > values[1] + 1.5
+
+
+def test_a_field_without_cells_has_no_fine_detail_to_judge() -> None:
+    clear = Frame(np.full((240, 320, 3), 220, np.uint8), "clear")
+    field = canonical_field(clear, um_per_px=0.25)
+    regions = field_regions(field)
+    assert fine_detail(field, regions) is None
+    # Too few cells to judge focus by: the focus check refuses it.
+    assert not check_field(field, clear).accepted
 
 
 def test_pale_stain_is_not_taken_for_blur(good: Frame) -> None:

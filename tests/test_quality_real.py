@@ -66,7 +66,7 @@ def test_ordinary_fields_are_accepted_and_blurred_ones_are_not(data_root: Path, 
     # One of six may be a truly soft or odd field.
     assert sum(accepted) >= len(frames) - 1
     for frame, scale in zip(frames, scales, strict=True):
-        report = judge(blurred(frame, 1.5 / scale), scale)
+        report = judge(blurred(frame, 1.1 / scale), scale)
         assert "OUT_OF_FOCUS" in {check.code for check in report.failed}
 
 

@@ -133,8 +133,8 @@ def lowest_sharpness(frame_um_per_px: float) -> float:
     from a weaker objective: resolving two samples of a colour sensor (Nyquist; its green pixels lie
     sqrt(2) p apart) is a point spread of full width 2 sqrt(2) p, a Gaussian of 2.83 p / 2.355, and
     what that exceeds the canonical pixel's by is no defocus. It adds in quadrature to the blur that
-    the limit allows. The price: at such scales a circle of confusion of 1 um is refused only with
-    the profile's own sharp reference.
+    the limit allows. At such scales a circle of confusion of 1 um passes here without a reference;
+    `edgehemo.quality.fine_detail` refuses it.
     """
     allowed_um = 1.0 / limit("focus.fail_below")
     coarser = max(0.0, frame_um_per_px**2 - CANONICAL_UM_PER_PX**2)
