@@ -193,7 +193,7 @@ def _print(name: str, condition: str, reports: list[QualityReport]) -> None:
     accepted = sum(report.accepted for report in reports)
     quiet = sum(all(c.verdict == "pass" for c in report.checks) for report in reports)
     low, high = real_fields.wilson(accepted, len(reports))
-    failed = Counter(check.code for report in reports for check in report.failed)
+    failed = Counter(code for report in reports for code in report.faults)
     warned = Counter(
         check.code for report in reports for check in report.checks if check.verdict == "warn"
     )

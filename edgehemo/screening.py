@@ -337,7 +337,12 @@ def why_withheld(images: Iterable[FieldReading | UnreadableImage]) -> Withheld:
             "Check the files or the camera; each one's fault is listed.",
         )
     faults = Counter(check.name for item in fields for check in item.quality.failed)
-    actions = Counter(check.action for item in fields for check in item.quality.failed)
+    # Two checks may find one fault: its action counts once a field.
+    actions = Counter(
+        action
+        for item in fields
+        for action in dict.fromkeys(check.action for check in item.quality.failed)
+    )
     named = ", ".join(f"{name} ({count})" for name, count in faults.most_common())
     return Withheld(
         f"none of the {len(fields)} fields could be trusted; failed checks: {named}",

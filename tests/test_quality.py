@@ -149,6 +149,12 @@ def test_fine_detail_is_lost_at_a_blur_of_one_um_whatever_the_objective(
     assert values[0] > values[1] + 1.5
 
 
+def test_a_blurred_field_fails_two_checks_by_one_fault() -> None:
+    report = judge(frame_of(2, optics=OpticsParameters(defocus_um=2.0)))
+    assert {check.name for check in report.failed} >= {"focus", "fine_detail"}
+    assert report.faults.count("OUT_OF_FOCUS") == 1
+
+
 def test_a_field_without_cells_has_no_fine_detail_to_judge() -> None:
     clear = Frame(np.full((240, 320, 3), 220, np.uint8), "clear")
     field = canonical_field(clear, um_per_px=0.25)

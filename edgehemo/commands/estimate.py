@@ -91,7 +91,7 @@ def _field(reading: FieldReading) -> dict[str, Any]:
     return {
         "image": reading.image,
         "accepted": reading.accepted,
-        "failed": [check.code for check in reading.quality.failed],
+        "failed": list(reading.quality.faults),
         "hgb_index": indices.hgb_index if indices is not None else None,
         "hct_index": indices.hct_index if indices is not None else None,
         "rbc_index": indices.rbc_index if indices is not None else None,

@@ -42,6 +42,11 @@ class QualityReport:
     def failed(self) -> tuple[Check, ...]:
         return tuple(check for check in self.checks if check.verdict == "fail")
 
+    @property
+    def faults(self) -> tuple[str, ...]:
+        """The codes of what failed, each once: two checks may find the same fault."""
+        return tuple(dict.fromkeys(check.code for check in self.failed))
+
     def as_json(self) -> dict[str, Any]:
         return {
             "accepted": self.accepted,

@@ -30,7 +30,7 @@ _COARSE = (0.08, 0.32)
 _NOISE = (1.70, 2.00)
 _TILE_PX = 64
 # Judged on at most so many tiles, among those that hold most outlines.
-_MAX_TILES = 12
+_MAX_TILES = 10
 
 
 def fine_detail_check(field: CanonicalField, regions: FieldRegions) -> Check:
@@ -97,4 +97,4 @@ def _band(low: float, high: float) -> NDArray[np.bool_]:
     """The frequencies (of a tile's real spectrum) from low to high cycles per um."""
     cycles = np.hypot(np.fft.fftfreq(_TILE_PX)[:, None], np.fft.rfftfreq(_TILE_PX)[None])
     cycles = cycles / CANONICAL_UM_PER_PX
-    return (cycles >= low) & (cycles < high)
+    return np.asarray((cycles >= low) & (cycles < high), np.bool_)

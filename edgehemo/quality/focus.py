@@ -52,10 +52,11 @@ _MIN_BLUR_UM = 0.1
 _NYQUIST_BLUR_PER_PX = 2.0 * 2.0**0.5 / 2.355
 # Outlines: within this distance of a cell's edge, px at the analysis scale.
 _RIM_PX = 2
-# A field larger than this is judged on tiles of it, px.
-_WHOLE_PX = 400 * 1024
-_TILE_PX = 192
-_MAX_TILES = 9
+# A field larger than this is judged on the two tiles of it rich in outlines, so that no field
+# takes longer. Of real fields nine in ten keep their value within 5 %, all within 12 %.
+_WHOLE_PX = 128 * 1024
+_TILE_PX = 224
+_MAX_TILES = 2
 # Fewer outline pixels (about four cells' worth) say nothing about focus.
 MIN_RIM_PX = 900
 # The background's noise is sampled every so many pixels, where at least so many samples are quiet.
@@ -247,11 +248,17 @@ def _tiles(height: int, width: int, rim: NDArray[np.uint8]) -> list[tuple[slice,
         row, column = divmod(int(index), across)
         tiles.append(
             (
-                slice(row * height // down, (row + 1) * height // down),
-                slice(column * width // across, (column + 1) * width // across),
+                _middle(row * height // down, (row + 1) * height // down),
+                _middle(column * width // across, (column + 1) * width // across),
             )
         )
     return tiles
+
+
+def _middle(start: int, stop: int) -> slice:
+    """At most a tile's length out of the middle of a stretch."""
+    spare = max(0, stop - start - _TILE_PX) // 2
+    return slice(start + spare, min(stop, start + spare + _TILE_PX))
 
 
 def _window(
