@@ -260,6 +260,27 @@ def test_drift_against_the_reference(good: Frame) -> None:
     assert not loud.accepted
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.8, "pass"), (0.5, "warn"), (0.3, "fail")])
+def test_a_faded_stain_is_told_by_the_reference_however_much_slides_vary(
+    good: Frame, share: float, verdict: str
+) -> None:
+    density = field_regions(canonical_field(good, um_per_px=SCALE)).body_density()
+    assert density is not None
+    reference = StainReference(
+        background_rgb=(200.0, 200.0, 200.0),
+        background_rgb_sd=(40.0, 40.0, 40.0),
+        cell_od=density,
+        cell_od_sd=(0.1, 0.1, 0.1),
+        fields=5,
+    )
+    field = canonical_field(good, um_per_px=SCALE)
+    light = field.illumination.resampled(good.width, good.height)
+    faded = changed(good, light * np.maximum(pixels_of(good) / light, 0.01) ** share)
+    check = named(judge(faded, profile=profile_with(stain=reference)), "stain_strength")
+    assert check.value == pytest.approx(share, abs=0.05)
+    assert check.verdict == verdict
+
+
 def test_the_envelope_holds_its_own_fields_and_refuses_others(good: Frame) -> None:
     rows = []
     for seed in range(24):

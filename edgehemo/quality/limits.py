@@ -113,6 +113,14 @@ LIMITS: dict[str, Limit] = {
     ),
     "stain_drift.warn_above": Limit(2.0, "SD", "Westgard 1-2s: a warning"),
     "stain_drift.fail_above": Limit(5.0, "SD", "far outside any control limit"),
+    "stain_strength.warn_below": Limit(
+        0.55, "share of the reference", "severe iron deficiency: MCH 15 pg of 29"
+    ),
+    "stain_strength.fail_below": Limit(
+        0.40,
+        "share of the reference",
+        "paler than anaemia makes; measured: fields of one microscope and stain keep 0.43",
+    ),
     "light_drift.warn_above": Limit(3.0, "SD", "Westgard 1-3s on the background"),
     "artefacts.warn_above": Limit(0.005, "share", "a pointer or scale bar: masked, worth removing"),
     "artefacts.fail_above": Limit(0.20, "share", "a fifth of the field is not blood"),

@@ -53,6 +53,9 @@ def stain_checks(
             checks.append(
                 judged("stain_drift", stain_drift(density, reference), high="STAIN_DRIFT")
             )
+            checks.append(
+                judged("stain_strength", stain_strength(density, reference), low="STAIN_DRIFT")
+            )
         checks.append(
             judged(
                 "light_drift",
@@ -85,6 +88,15 @@ def stain_drift(density: tuple[float, float, float], reference: StainReference) 
         abs(value - mean) / max(sd, _MIN_DENSITY_SD)
         for value, mean, sd in zip(density, reference.cell_od, reference.cell_od_sd, strict=True)
     )
+
+
+def stain_strength(density: tuple[float, float, float], reference: StainReference) -> float:
+    """Density of the red cells in green, where haemoglobin absorbs, over the reference's.
+
+    Anaemia alone does not fade cells to less than half: of severe iron deficiency they hold about
+    15 pg of haemoglobin instead of 29 (MCH), and over a smaller area. What is paler has lost stain.
+    """
+    return density[1] / max(reference.cell_od[1], _MIN_DENSITY_SD)
 
 
 def light_drift(background_rgb: tuple[float, float, float], reference: StainReference) -> float:
