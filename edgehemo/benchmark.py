@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.bundle import ModelTask
 from edgehemo.cells.finder import CellFinder
-from edgehemo.cells.typing import CellTyper
+from edgehemo.cells.typing import CellClassifier, CellTyper
 from edgehemo.estimate.indices import field_indices
 from edgehemo.field import canonical_field, scale_from_cells
 from edgehemo.images import decode_frame
@@ -29,11 +30,20 @@ STAGES = (
     "scale",
     "finder network",
     "finder rest",
-    "types",
+    "morphology network",
+    "nucleated network",
+    "types rest",
     "quality",
     "indices",
 )
 NETWORK_STAGE = "finder network"
+# What finds the cells of a field and names them, `quality` and `indices` left aside.
+CELLS_STAGES = STAGES[: STAGES.index("quality")]
+# The stage that a classifier's network takes.
+STAGE_OF_TASK: Mapping[ModelTask, str] = {
+    "morphology": "morphology network",
+    "nucleated": "nucleated network",
+}
 # The first runs fill caches and allocate; they are not counted.
 WARM_UP_RUNS = 2
 DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
@@ -90,24 +100,28 @@ def stage_times(
 ) -> list[StageTime]:
     """Times of every stage over ``runs`` passes through the encoded images.
 
-    typer: names all cells of every field; without it that stage takes no time.
-    The finder's own runner is replaced while it is timed and put back. Raises ImageError for
+    typer: names all cells of every field; without it those stages take no time.
+    The models' own runners are replaced while they are timed and put back. Raises ImageError for
     bytes that are no image.
     """
     seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    timed = TimedRunner(finder.runner, clock)
-    finder.runner = timed
+    owners: dict[str, CellFinder | CellClassifier] = {NETWORK_STAGE: finder}
+    for task, classifier in (typer.classifiers if typer is not None else {}).items():
+        owners[STAGE_OF_TASK[task]] = classifier
+    timed = {stage: TimedRunner(owner.runner, clock) for stage, owner in owners.items()}
+    for stage, owner in owners.items():
+        owner.runner = timed[stage]
     try:
         for run in range(WARM_UP_RUNS + runs):
             for number, data in enumerate(images):
-                taken = _one_field(
-                    data, f"image {number + 1}", finder, typer, timed, profile, um_per_px
-                )
+                name = f"image {number + 1}"
+                taken = _one_field(data, name, finder, typer, timed, profile, um_per_px, clock)
                 if run >= WARM_UP_RUNS:
                     for stage, value in taken.items():
                         seconds[stage].append(value)
     finally:
-        finder.runner = timed.runner
+        for stage, owner in owners.items():
+            owner.runner = timed[stage].runner
     return summarised(seconds)
 
 
@@ -141,11 +155,12 @@ def _one_field(
     name: str,
     finder: CellFinder,
     typer: CellTyper | None,
-    timed: TimedRunner,
+    timed: Mapping[str, TimedRunner],
     profile: CalibrationProfile | None,
     um_per_px: float | None,
+    clock: Callable[[], float],
 ) -> dict[str, float]:
-    clock, network_before = timed.clock, timed.seconds
+    before_field = {stage: runner.seconds for stage, runner in timed.items()}
     marks = [clock()]
     frame = decode_frame(data, name)
     marks.append(clock())
@@ -167,14 +182,16 @@ def _one_field(
         before = clock()
         scale_from_cells(frame.pixels, canonical.illumination)
         scale = clock() - before
-    network = timed.seconds - network_before
+    networks = {stage: runner.seconds - before_field[stage] for stage, runner in timed.items()}
+    classifying = {stage: networks.get(stage, 0.0) for stage in STAGE_OF_TASK.values()}
     return {
         "decode": decode,
         "canonical field": max(0.0, canonical_s - scale),
         "scale": scale,
-        NETWORK_STAGE: network,
-        "finder rest": finder_s - network,
-        "types": types,
+        NETWORK_STAGE: networks[NETWORK_STAGE],
+        "finder rest": finder_s - networks[NETWORK_STAGE],
+        **classifying,
+        "types rest": types - sum(classifying.values()),
         "quality": quality,
         "indices": indices,
     }

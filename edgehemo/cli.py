@@ -7,7 +7,6 @@ name is no built-in or when help is asked, so a device without PyTorch starts as
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import os
 import sys
@@ -59,6 +58,8 @@ class CommandGroup(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
+            import difflib
+
             near = difflib.get_close_matches(name, self.list_commands(ctx), n=1)
             hint = f"did you mean {near[0]!r}?" if near else "see `edgehemo --help`"
             raise click.UsageError(f"no command {name!r}; {hint}", ctx)

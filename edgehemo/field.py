@@ -186,9 +186,11 @@ def _divided(
     )
     # The surface is smooth: its inverse is made where it is coarse.
     inverse = np.reciprocal(np.maximum(illumination.surface, np.float32(1.0)))
-    out = resized.astype(np.float32)
-    out *= cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.minimum(out, np.float32(MAX_TRANSMITTANCE), out=out)
+    spread = cv2.resize(inverse, (width, height), interpolation=cv2.INTER_LINEAR)
+    # The product and the clipping go back into the one array that was made: memory is the cost.
+    cv2.multiply(resized, spread, dst=spread, dtype=cv2.CV_32F)
+    cv2.threshold(spread, MAX_TRANSMITTANCE, 0.0, cv2.THRESH_TRUNC, dst=spread)
+    return np.asarray(spread, dtype=np.float32)
 
 
 def scale_from_cells(pixels: NDArray[np.uint8], illumination: Illumination) -> ScaleEstimate | None:

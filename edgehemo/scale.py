@@ -166,7 +166,9 @@ def _inscribed_widths(
     """
     distance = cv2.distanceTransform(mask, cv2.DIST_L2, 5)
     peak = cv2.dilate(distance, np.ones((9, 9), np.uint8))
-    rows, columns = np.nonzero((distance == peak) & (distance >= _MIN_DIAMETER_PX / 2))
+    # Flat first: `numpy.nonzero` of two dimensions takes several times as long.
+    peaks = np.flatnonzero((distance == peak) & (distance >= _MIN_DIAMETER_PX / 2))
+    rows, columns = np.unravel_index(peaks, distance.shape)
     radii = distance[rows, columns]
     order = np.argsort(-radii)[:_MAX_PEAKS]
     points = np.stack([rows[order], columns[order]], axis=1).astype(np.float64)

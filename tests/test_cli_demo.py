@@ -63,6 +63,7 @@ def test_bench_says_which_share_is_the_network(
     assert [stage["stage"] for stage in content["stages"]] == list(STAGES)
     assert sum(stage["share"] for stage in content["stages"]) == pytest.approx(1, abs=0.01)
     assert 0 < content["network_share"] < 1
+    assert 0 < content["cells_ms"] < content["field_ms"]
     assert content["runtime"]["version"]
     assert content["machine"]["board"]
     assert "of which the network" in capsys.readouterr().out

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from edgehemo.capture.overlap import Place, place_of, same_place
 from edgehemo.capture.protocol import FailedSource
 from edgehemo.decoder_messages import decoder_messages
 from edgehemo.errors import ImageError
 from edgehemo.frame import Frame
 from edgehemo.images import MAX_PIXELS, images_in, read_frame
+
+if TYPE_CHECKING:
+    from edgehemo.capture.overlap import Place
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mjpg", ".mjpeg"})
 # A frame is looked at this often; an operator rests longer than this on a field.
@@ -96,6 +99,8 @@ def video_frames(path: Path, *, limit: int = VIDEO_FIELDS) -> Iterator[Frame | F
 
 
 def _fields_of(capture: cv2.VideoCapture, path: Path, limit: int) -> Iterator[Frame | FailedSource]:
+    from edgehemo.capture.overlap import place_of, same_place
+
     told = capture.get(cv2.CAP_PROP_FPS)
     fps = told if 0.1 <= told <= 1000 else ASSUMED_FPS
     promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,8 @@ def camera_spec(text: str) -> CameraSpec | None:
         return CameraSpec(scheme, rest)
     if _exists(text):
         return None
+    import difflib
+
     near = difflib.get_close_matches(scheme.lower(), [*CAMERA_SCHEMES, "picamera"], n=1, cutoff=0.5)
     if not near:
         return None

@@ -22,12 +22,12 @@ from edgehemo.inference import Runner, open_model
 if TYPE_CHECKING:
     from edgehemo.bundle import ArtefactFormat, Bundle, ModelEntry, ModelTask, Precision
 
-# Which model names which of the finder's kinds. Platelets are among the nucleated model's classes.
-TASK_OF_KIND: Mapping[CellKind, ModelTask] = {
-    "rbc": "morphology",
-    "wbc": "nucleated",
-    "platelet": "nucleated",
-}
+# Which model names which of the finder's kinds. A platelet has no further types: the finder has
+# said all there is to say (asked of it, the nucleated model found every one uncertain).
+TASK_OF_KIND: Mapping[CellKind, ModelTask] = {"rbc": "morphology", "wbc": "nucleated"}
+PLATELET = "platelet"
+# A platelet the finder gives less than even odds stays `uncertain`.
+SURE_PLATELET_SCORE = 0.5
 # Crops of one run where the graph leaves their number free: bounds memory, and keeps the layers'
 # maps of a batch in the processor's cache.
 MAX_BATCH = 16
@@ -171,13 +171,13 @@ class CellTyper:
         """The cells of a field with their types."""
         groups: dict[ModelTask, list[int]] = {}
         for index, cell in enumerate(found.cells):
-            task = TASK_OF_KIND[cell.kind]
-            if task in self.classifiers:
+            task = TASK_OF_KIND.get(cell.kind)
+            if task is not None and task in self.classifiers:
                 groups.setdefault(task, []).append(index)
+        cells = [_typed_platelet(cell) if cell.kind == PLATELET else cell for cell in found.cells]
         if not groups:
-            return found
+            return replace(found, cells=tuple(cells))
         codes = field.to_uint8()
-        cells = list(found.cells)
         for task, indices in groups.items():
             classifier = self.classifiers[task]
             centres = _centres([cells[index] for index in indices], field)
@@ -190,6 +190,12 @@ class CellTyper:
                     cell.kind, cell.x0, cell.y0, cell.x1, cell.y1, cell.score, name, score
                 )
         return replace(found, cells=tuple(cells))
+
+
+def _typed_platelet(cell: Cell) -> Cell:
+    """Its one type, as probable as the finder says."""
+    name = PLATELET if cell.score >= SURE_PLATELET_SCORE else UNCERTAIN
+    return replace(cell, type=name, type_score=cell.score)
 
 
 def _centres(cells: Sequence[Cell], field: CanonicalField) -> NDArray[np.float32]:

@@ -56,7 +56,7 @@ def bench(
     First each stage of one field, then every artefact of the bundle in each runtime that is
     installed, in a process of its own; says which to use here.
     """
-    from edgehemo.benchmark import NETWORK_STAGE, machine, stage_times
+    from edgehemo.benchmark import CELLS_STAGES, NETWORK_STAGE, machine, stage_times
     from edgehemo.demo import sample_image
     from edgehemo.inference.worker import peak_memory_mb
     from edgehemo.opening import open_equipment
@@ -70,6 +70,7 @@ def bench(
 
     runner = equipment.finder.runner
     whole_ms = sum(stage.median_ms for stage in stages)
+    cells_ms = sum(stage.median_ms for stage in stages if stage.stage in CELLS_STAGES)
     network_share = next(stage.share for stage in stages if stage.stage == NETWORK_STAGE)
     here = machine()
     threads = equipment.device.inference.threads
@@ -84,6 +85,9 @@ def bench(
         )
     common.say(
         f"{'one field':<18}{whole_ms:>10.2f}   of which the network {network_share:.0%}", json_file
+    )
+    common.say(
+        f"{'its cells':<18}{cells_ms:>10.2f}   {CELLS_STAGES[0]} to {CELLS_STAGES[-1]}", json_file
     )
     counts = sorted(set(thread_counts or (1, threads)))
     rows, choice = _artefacts(equipment.bundle, counts, runs, json_file)
@@ -103,6 +107,7 @@ def bench(
             "peak_memory_mb": round(peak_memory_mb(), 1),
             "stages": [stage.as_json() for stage in stages],
             "field_ms": round(whole_ms, 3),
+            "cells_ms": round(cells_ms, 3),
             "network_share": round(network_share, 4),
             "artefacts": [row.as_json() for row in rows],
             "recommended": None if choice is None else choice.as_json(),

@@ -32,13 +32,17 @@ def cells(
     they cannot. A field that quality refuses is searched all the same and
     says so: `accepted` is false and `failed` names the checks.
     """
-    from edgehemo.field import canonical_field
+    from concurrent.futures import ThreadPoolExecutor
+
     from edgehemo.opening import open_equipment
-    from edgehemo.quality import check_field
 
     equipment = open_equipment(bundle, profile)
+    # The classifiers are opened while the rest is imported and the first field is searched.
+    typer = ThreadPoolExecutor(max_workers=1).submit(equipment.open_typer)
+    from edgehemo.field import canonical_field
+    from edgehemo.quality import check_field
+
     envelope = equipment.envelope
-    typer = equipment.open_typer()
 
     def found(frame: Frame) -> dict[str, Any]:
         canonical = canonical_field(frame, um_per_px=um_per_px, profile=equipment.profile)
@@ -50,14 +54,14 @@ def cells(
             profile=equipment.profile,
             envelope=envelope,
         )
-        in_field = typer.typed(canonical, in_field)
+        in_field = typer.result().typed(canonical, in_field)
         return {
             "width": frame.width,
             "height": frame.height,
             "um_per_px": canonical.frame_um_per_px,
             "scale_source": canonical.scale_source,
             "accepted": report.accepted,
-            "failed": [check.code for check in report.failed],
+            "failed": list(report.faults),
             "counts": dict(in_field.counts),
             "interior_counts": {
                 kind: count.as_json() for kind, count in in_field.interior_counts.items()
@@ -67,6 +71,7 @@ def cells(
         }
 
     entries = common.read_each(images, found, "finding cells")
+    typer.result()  # a damaged classifier is told of whatever the images were
     for entry in common.readable(entries):
         counts = entry["counts"]
         doubt = "" if entry["accepted"] else f" (quality refuses: {', '.join(entry['failed'])})"

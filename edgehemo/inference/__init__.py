@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,6 +89,8 @@ def format_named(name: str) -> ArtefactFormat:
     for known in RUNTIMES:
         if known == name:
             return known
+    import difflib
+
     near = difflib.get_close_matches(name, RUNTIMES, n=1)
     hint = f"did you mean {near[0]}?" if near else f"this version knows {', '.join(RUNTIMES)}"
     raise UsageError(f"unknown artefact format {name!r}; {hint}")
