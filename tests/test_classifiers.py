@@ -44,6 +44,7 @@ from edgehemo_export.classifiers.nucleated_set import (
     grouped_with_duplicates,
     nucleated_crops,
 )
+from edgehemo_export.classifiers.out_of_fold import fold_of, second_opinions
 from edgehemo_export.classifiers.run import (
     ClassifierSpec,
     classifier_card,
@@ -487,6 +488,61 @@ def test_a_batch_is_the_same_from_the_same_seeds() -> None:
     assert torch.allclose(target.sum(1), torch.ones(8))
     with pytest.raises(UsageError, match="exchange_share"):
         ClassifierTask(crops, crops, config, None)
+
+
+def test_a_second_opinion_is_by_networks_that_never_saw_the_group(tmp_path: Path) -> None:
+    crops = discs(120)
+    asked: list[set[str]] = []
+
+    def learning_task(some: CellCrops, config: ClassifierConfig) -> ClassifierTask:
+        assert config.loop.steps == 12 and config.out_of_fold.share == 0.0
+        asked.append(set(some.groups.tolist()))
+        return ClassifierTask(some, some.where(np.zeros(len(some), np.bool_)), config)
+
+    config = small_config(out_of_fold={"share": 0.6, "folds": 3, "steps": 12})
+    logits = second_opinions(crops, learning_task, config, tmp_path, Run())
+    folds = fold_of(crops, 3, config.loop.seed)
+    assert sorted(set(folds.tolist())) == [0, 1, 2]
+    for fold, seen in enumerate(asked):
+        assert seen.isdisjoint(crops.groups[folds == fold].tolist())
+    assert logits.shape == (120, 3)
+    # Discs of two colours are easily told apart, unseen ones too.
+    assert (logits.argmax(axis=1) == crops.labels).mean() > 0.8
+    again = second_opinions(crops, learning_task, config, tmp_path, Run())
+    assert np.array_equal(logits, again), "the folds' runs are resumed, not made again"
+    with pytest.raises(UsageError, match="as many groups"):
+        fold_of(crops, 41, 1)
+
+
+def test_targets_lie_between_the_label_and_the_second_opinion() -> None:
+    crops = discs(60)
+    config = small_config(
+        out_of_fold={"share": 0.75}, label_smoothing=0.0, mixup_share=0.0, logit_adjustment=-1.0
+    )
+    sure = np.zeros((60, 3), np.float32)
+    sure[:, 2] = 30.0
+    task = ClassifierTask(crops, crops, config, opinions=sure)
+    batch = task.batch(32, np.random.default_rng(1), torch.Generator().manual_seed(1))
+    others = batch.target[:, 2] < 0.99
+    assert torch.allclose(batch.target[others, 2], torch.full((int(others.sum()),), 0.75))
+    assert torch.allclose(batch.target[others, :2].max(dim=1).values, torch.tensor(0.25))
+    # An undecided opinion becomes what the classes are drawn by, as the adjustment takes it.
+    flat = ClassifierTask(crops, crops, config, opinions=np.zeros((60, 3), np.float32))
+    drawn = np.bincount(crops.labels, crop_chances(crops, config.class_balance, {}))
+    target = flat.batch(32, np.random.default_rng(1), torch.Generator().manual_seed(1)).target
+    assert torch.allclose(target.sum(dim=1), torch.ones(32))
+    rarest = int(drawn.argmin())
+    absent = target[:, rarest] < 0.5
+    assert (target[absent, rarest] > 0.75 / 3 - 1e-6).all()
+
+
+def test_a_run_with_second_opinions_learns_and_says_so(tmp_path: Path) -> None:
+    crops = discs(150)
+    config = small_config(out_of_fold={"share": 0.6, "folds": 2, "steps": 10})
+    checkpoint = train_classifier(spec_of(crops), tmp_path, config, tmp_path / "work", Run())
+    assert (tmp_path / "work" / "fold-1" / "state.safetensors").is_file()
+    assert checkpoint.record["second_opinion"]["agreement"] > 0.6
+    assert "second opinion" in classifier_card(spec_of(crops), checkpoint).lower()
 
 
 def test_training_to_card_and_export(tmp_path: Path) -> None:

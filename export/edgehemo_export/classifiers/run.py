@@ -46,6 +46,7 @@ from edgehemo_export.classifiers.evaluation import (
     reliability_table,
     stored_confusion,
 )
+from edgehemo_export.classifiers.out_of_fold import second_opinions
 from edgehemo_export.classifiers.training import ClassifierConfig, ClassifierTask, macro_f1
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import Part
@@ -146,11 +147,23 @@ def train_classifier(
     training, tune = crops.part("train"), crops.part("tune")
     if not len(training) or not len(tune):
         raise UsageError("the split leaves no crop to train on or to tune with")
+    opinion_record: dict[str, Any] = {}
     if not architecture.sgd:
         net, state = _fitted(training, config)
     else:
+        opinions = None
+        if config.out_of_fold.share > 0:
+            opinions = second_opinions(
+                training,
+                lambda some, changed: _learning_task(spec, some, _none_of(some), changed, cache),
+                config,
+                work,
+                run,
+            )
+            agreement = float((opinions.argmax(axis=1) == training.labels).mean())
+            opinion_record = {"second_opinion": {"agreement": agreement}}
         net, state = train(
-            _learning_task(spec, training, tune, config, cache),
+            _learning_task(spec, training, tune, config, cache, opinions),
             lambda: ClassifierNet(config.model, len(training.classes)),
             config,
             work,
@@ -164,6 +177,7 @@ def train_classifier(
     tuned = Predicted(tune, probabilities)
     record: dict[str, Any] = {
         **run_record(config, state, run),
+        **opinion_record,
         "classes": list(spec.classes),
         "images": _totals(training),
         "crops": {"train": training.counts(), "tune": tune.counts()},
@@ -183,6 +197,7 @@ def _learning_task(
     tune: CellCrops,
     config: ClassifierConfig,
     cache: Path,
+    opinions: NDArray[np.float32] | None = None,
 ) -> ClassifierTask:
     """The task with masks and stain gains where the configuration exchanges by them."""
     masks = None
@@ -191,7 +206,11 @@ def _learning_task(
     stain_gains = None
     if config.augment.stain_share > 0 and spec.stain_gains is not None and masks is not None:
         stain_gains = spec.stain_gains(training, masks)
-    return ClassifierTask(training, tune, config, masks, stain_gains)
+    return ClassifierTask(training, tune, config, masks, stain_gains, opinions)
+
+
+def _none_of(crops: CellCrops) -> CellCrops:
+    return crops.where(np.zeros(len(crops), np.bool_))
 
 
 def _fitted(training: CellCrops, config: ClassifierConfig) -> tuple[ClassifierNet, TrainingState]:
@@ -325,6 +344,15 @@ def classifier_card(
         "",
     ]
     lines += card_parts.data_section(record)
+    if record.get("second_opinion"):
+        asked = config.out_of_fold
+        lines += card_parts.section(
+            "Second opinions",
+            f"Labels are one person's word. {asked.folds} networks, each trained for "
+            f"{asked.steps} steps without a fold of the training groups, gave a second opinion on "
+            f"that fold, which is {asked.share:.0%} of every target. They agree with "
+            f"{record['second_opinion']['agreement']:.1%} of the labels.",
+        )
     lines += card_parts.section(
         "When a cell is named",
         f"Split conformal prediction, {spec.rule_says}, on {rule.cells} tune cells: a class is in "

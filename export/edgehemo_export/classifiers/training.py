@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as v2
 
@@ -62,6 +62,24 @@ class AugmentOptions(Configuration):
     border_share: float = 0.08
 
 
+class OutOfFoldOptions(Configuration):
+    """Second opinions as targets (see `classifiers.out_of_fold`). share: of the second opinion in a
+    target, 0 for none asked. folds: networks that are trained for it, each on the other folds'
+    groups. steps: of each of these trainings. architecture: of these networks, None for that of
+    the network itself.
+    """
+
+    share: float = Field(default=0.0, ge=0, le=1)
+    folds: int = Field(default=3, ge=2)
+    steps: int = Field(default=1000, ge=1)
+    architecture: str | None = None
+
+    @field_validator("architecture")
+    @classmethod
+    def _known(cls, value: str | None) -> str | None:
+        return None if value is None else ClassifierNetConfig(architecture=value).architecture
+
+
 class ClassifierConfig(TaskConfiguration):
     """Everything that decides a classifier's run.
 
@@ -86,6 +104,7 @@ class ClassifierConfig(TaskConfiguration):
     mixup_share: float = Field(default=0.5, ge=0, le=1)
     logit_adjustment: float = 0.0
     coverage: float = Field(default=0.98, gt=0, lt=1)
+    out_of_fold: OutOfFoldOptions = OutOfFoldOptions()
     init: Literal["scratch", "imagenet"] = "scratch"
 
 
@@ -262,11 +281,13 @@ class ClassifierTask:
         config: ClassifierConfig,
         masks: NDArray[np.bool_] | None = None,
         stain_gains: Mapping[str, NDArray[np.float64]] | None = None,
+        opinions: NDArray[np.float32] | None = None,
     ) -> None:
         """masks: bool (n, s, s), the middle cell of each training crop; without them no
         surroundings are exchanged. stain_gains: by source, float64 (3,), what
         its optical density is multiplied by to look like another's; a source without keeps its
-        own."""
+        own. opinions: second opinions, logits float32 (n, classes) a training crop, that take
+        ``out_of_fold.share`` of the targets."""
         if config.augment.exchange_share > 0 and masks is None:
             raise UsageError("exchange_share needs a set whose cells can be masked")
         if config.augment.stain_share > 0 and not stain_gains:
@@ -276,6 +297,14 @@ class ClassifierTask:
         self._chances = crop_chances(training, config.class_balance, config.source_weights)
         drawn = np.bincount(training.labels, self._chances, minlength=len(training.classes))
         self._log_prior = torch.log(torch.from_numpy(drawn).float().clamp_min(1e-6))
+        # Asked of crops as they occur, learned from crops as they are drawn.
+        self._opinions = (
+            torch.softmax(
+                torch.from_numpy(opinions) + config.logit_adjustment * self._log_prior, dim=1
+            )
+            if opinions is not None
+            else None
+        )
         self._exchangeable = np.flatnonzero(masks.any(axis=(1, 2))) if masks is not None else None
 
     def batch(self, size: int, rng: np.random.Generator, generator: torch.Generator) -> CropBatch:
@@ -303,6 +332,9 @@ class ClassifierTask:
         classes = len(crops.classes)
         target = nn.functional.one_hot(torch.from_numpy(crops.labels[chosen]), classes).float()
         target = target * (1 - config.label_smoothing) + config.label_smoothing / classes
+        if self._opinions is not None:
+            share = config.out_of_fold.share
+            target = (1 - share) * target + share * self._opinions[torch.from_numpy(chosen)]
         if config.mixup_alpha > 0 and rng.random() < config.mixup_share:
             share = float(rng.beta(config.mixup_alpha, config.mixup_alpha))
             light = share * light + (1 - share) * light.roll(1, 0)
