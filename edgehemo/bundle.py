@@ -8,26 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import os
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path, PurePosixPath
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from msgspec import Meta, field
 
 from edgehemo.errors import BundleError
 from edgehemo.files import sha256_of_file, write_text_atomically
-
-log = logging.getLogger(__name__)
+from edgehemo.strict import Record, RecordError
 
 BUNDLE_SCHEMA = "edgehemo.bundle/1"
 MANIFEST_NAME = "manifest.json"
@@ -41,6 +32,8 @@ SHIPPED_SCHEMA = "edgehemo.shipped/1"
 UNSIGNED_VARIABLE = "EDGEHEMO_ALLOW_UNSIGNED"
 # A manifest is some hundred kilobytes; more is not one.
 MAX_MANIFEST_BYTES = 16_000_000
+# More problems of one manifest than these are not told.
+MAX_PROBLEMS = 5
 
 ModelTask = Literal["cell_finder", "nucleated", "morphology", "field_estimator", "anaemia_screen"]
 ArtefactFormat = Literal["onnx", "openvino", "tflite"]
@@ -49,12 +42,7 @@ Precision = Literal["int8", "fp16", "fp32"]
 PRECISION_PREFERENCE: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 
 
-class _Strict(BaseModel):
-    # Built when first used: a command that opens one bundle builds one tree of models, once.
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-
-class InputSpec(_Strict):
+class InputSpec(Record, frozen=True, kw_only=True):
     """What a model takes: uint8 canonical codes. A height or width of None is free, in steps."""
 
     height_px: int | None
@@ -69,14 +57,14 @@ class InputSpec(_Strict):
     code_of_transmittance_1: float
 
 
-class ScoreCalibration(_Strict):
+class ScoreCalibration(Record, frozen=True, kw_only=True):
     """Probability = sigmoid(slope * logit(score) + intercept) (Platt 1999)."""
 
-    slope: Annotated[float, Field(gt=0)]
+    slope: Annotated[float, Meta(gt=0)]
     intercept: float
 
 
-class KindOperatingPoint(_Strict):
+class KindOperatingPoint(Record, frozen=True, kw_only=True):
     """How one kind of cell is read from the finder's scores.
 
     threshold: calibrated probability from which a cell is reported. count_relative_sd: standard
@@ -84,12 +72,12 @@ class KindOperatingPoint(_Strict):
     counting alone explains.
     """
 
-    threshold: Annotated[float, Field(gt=0, lt=1)]
+    threshold: Annotated[float, Meta(gt=0, lt=1)]
     calibration: ScoreCalibration
-    count_relative_sd: Annotated[float, Field(ge=0)]
+    count_relative_sd: Annotated[float, Meta(ge=0)]
 
 
-class ConformalRule(_Strict):
+class ConformalRule(Record, frozen=True, kw_only=True):
     """When a classifier names a class (split conformal prediction, Vovk et al. 2005).
 
     A class belongs to the prediction set when its probability reaches its threshold; a cell is
@@ -98,19 +86,19 @@ class ConformalRule(_Strict):
     calibration cells the thresholds stand on.
     """
 
-    coverage: Annotated[float, Field(gt=0, lt=1)]
-    thresholds: dict[str, Annotated[float, Field(ge=0, le=1)]]
-    cells: Annotated[int, Field(gt=0)]
+    coverage: Annotated[float, Meta(gt=0, lt=1)]
+    thresholds: dict[str, Annotated[float, Meta(ge=0, le=1)]]
+    cells: Annotated[int, Meta(gt=0)]
 
 
-class Confusion(_Strict):
+class Confusion(Record, frozen=True, kw_only=True):
     """How kept-out cells were named: counts[true][named], true in the order of the model's
     classes, named in the same order with `uncertain` after them."""
 
-    counts: list[list[Annotated[int, Field(ge=0)]]]
+    counts: list[list[Annotated[int, Meta(ge=0)]]]
 
 
-class Metric(_Strict):
+class Metric(Record, frozen=True, kw_only=True):
     """A figure measured on kept-out data: where, on how many images, with its interval if any."""
 
     name: str
@@ -121,7 +109,7 @@ class Metric(_Strict):
     images: int | None = None
 
 
-class TrainingEnvelope(_Strict):
+class TrainingEnvelope(Record, frozen=True, kw_only=True):
     """Where the training fields lay in light and stain, as `edgehemo.quality.envelope` fits it.
 
     A field is judged by its Mahalanobis distance from ``mean``; ``fields`` is how many training
@@ -131,40 +119,43 @@ class TrainingEnvelope(_Strict):
     features: list[str]
     mean: list[float]
     precision: list[list[float]]
-    warn_above: Annotated[float, Field(gt=0)]
-    fail_above: Annotated[float, Field(gt=0)]
-    fields: Annotated[int, Field(ge=20)]
+    warn_above: Annotated[float, Meta(gt=0)]
+    fail_above: Annotated[float, Meta(gt=0)]
+    fields: Annotated[int, Meta(ge=20)]
 
-    @model_validator(mode="after")
-    def _square(self) -> Self:
+    def __post_init__(self) -> None:
         size = len(self.features)
         if len(self.mean) != size or any(len(row) != size for row in self.precision):
             raise ValueError("mean and precision must have as many entries as features")
         if len(self.precision) != size:
             raise ValueError("precision must be square")
-        return self
 
 
-def _stays_inside(value: str) -> str:
-    path = PurePosixPath(value)
-    if path.is_absolute() or ".." in path.parts or "\\" in value or not path.parts:
-        raise ValueError(f"{value!r} leaves the bundle")
-    return value
+# A path of a file in the bundle; `_check_inside` says which.
+BundlePath = str
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
-BundlePath = Annotated[str, AfterValidator(_stays_inside)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+def _check_inside(*paths: BundlePath | None) -> None:
+    """ValueError for a path that leads out of the bundle, or to the bundle itself."""
+    for value in paths:
+        path = PurePosixPath(value or "-")
+        if path.is_absolute() or ".." in path.parts or "\\" in str(value) or not path.parts:
+            raise ValueError(f"{value!r} leaves the bundle")
 
 
-class Companion(_Strict):
+class Companion(Record, frozen=True, kw_only=True):
     """A second file of an artefact, found by its runtime beside the first (OpenVINO's weights)."""
 
     file: BundlePath
     sha256: Sha256
-    bytes: Annotated[int, Field(gt=0)]
+    bytes: Annotated[int, Meta(gt=0)]
+
+    def __post_init__(self) -> None:
+        _check_inside(self.file)
 
 
-class Artefact(_Strict):
+class Artefact(Record, frozen=True, kw_only=True):
     """One model in one format and precision, and how well it follows PyTorch.
 
     parity: figures of the gate it passed. recipe: how it was made. height_px, width_px: where the
@@ -178,15 +169,18 @@ class Artefact(_Strict):
     precision: Precision
     file: BundlePath
     sha256: Sha256
-    bytes: Annotated[int, Field(gt=0)]
+    bytes: Annotated[int, Meta(gt=0)]
     companion: Companion | None = None
-    height_px: Annotated[int, Field(gt=0)] | None = None
-    width_px: Annotated[int, Field(gt=0)] | None = None
+    height_px: Annotated[int, Meta(gt=0)] | None = None
+    width_px: Annotated[int, Meta(gt=0)] | None = None
     parity: dict[str, float]
-    recipe: dict[str, str | int | float | list[str]] = Field(default_factory=dict)
-    reproduction: Annotated[float, Field(ge=0)] | None = None
-    versions: dict[str, str] = Field(default_factory=dict)
+    recipe: dict[str, str | int | float | list[str]] = field(default_factory=dict)
+    reproduction: Annotated[float, Meta(ge=0)] | None = None
+    versions: dict[str, str] = field(default_factory=dict)
     fingerprint: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_inside(self.file)
 
     @property
     def total_bytes(self) -> int:
@@ -194,7 +188,7 @@ class Artefact(_Strict):
         return self.bytes + (self.companion.bytes if self.companion is not None else 0)
 
 
-class ModelEntry(_Strict):
+class ModelEntry(Record, frozen=True, kw_only=True):
     """One model: what it takes, what it answers, how good it is, and its artefacts.
 
     classes: the graph's outputs, in order. samples: an NPZ file of inputs that may be published
@@ -207,17 +201,20 @@ class ModelEntry(_Strict):
     task: ModelTask
     input: InputSpec
     classes: list[str]
-    rejects: list[str] = Field(default_factory=list)
+    rejects: list[str] = field(default_factory=list)
     conformal: ConformalRule | None = None
     confusion: Confusion | None = None
-    operating_points: dict[str, KindOperatingPoint] = Field(default_factory=dict)
+    operating_points: dict[str, KindOperatingPoint] = field(default_factory=dict)
     training_envelope: TrainingEnvelope | None = None
-    metrics: list[Metric] = Field(default_factory=list)
+    metrics: list[Metric] = field(default_factory=list)
     training_data: list[str]
     checkpoint_sha256: str
     model_card: BundlePath | None = None
     samples: BundlePath | None = None
     artefacts: list[Artefact]
+
+    def __post_init__(self) -> None:
+        _check_inside(self.model_card, self.samples)
 
     def input_of(self, artefact: Artefact) -> InputSpec:
         """What an artefact takes: the model's input, its size fixed where the format fixes it."""
@@ -228,25 +225,26 @@ class ModelEntry(_Strict):
         )
 
 
-class Manifest(_Strict):
+class Manifest(Record, frozen=True, kw_only=True):
     """The bundle's manifest; ``bundle_schema`` is checked before anything else.
 
     serial: rises with every export of a name, so that a device can refuse to go back. files:
     digests of what the bundle holds beside artefacts (cards, reports, samples).
     """
 
-    bundle_schema: Literal["edgehemo.bundle/1"] = Field(alias="schema")
+    bundle_schema: Literal["edgehemo.bundle/1"] = field(name="schema")
     name: str
-    serial: Annotated[int, Field(ge=1)]
+    serial: Annotated[int, Meta(ge=1)]
     created_at: datetime
     software_version: str
     licence: str
     intended_use: str
     machine: str
     models: list[ModelEntry]
-    files: dict[BundlePath, Sha256] = Field(default_factory=dict)
+    files: dict[BundlePath, Sha256] = field(default_factory=dict)
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, populate_by_name=True)
+    def __post_init__(self) -> None:
+        _check_inside(*self.files)
 
 
 # How a bundle came to be trusted: it is the package's own; a trusted key signed it; or nobody
@@ -375,7 +373,7 @@ def load_bundle(
         raise BundleError(
             f"{shown}: holds no readable {MANIFEST_NAME} ({error.strerror})"
         ) from None
-    _refuse_other_schema(raw, shown)
+    stated = _stated(raw, shown)
     digest = hashlib.sha256(raw).hexdigest()
     # The signature is checked before anything of the content is believed.
     try:
@@ -385,12 +383,9 @@ def load_bundle(
             raise
         trusted, signed_by = "unsigned", None
     try:
-        manifest = Manifest.model_validate_json(raw)
-    except ValidationError as error:
-        problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg']}"
-            for item in error.errors()[:5]
-        )
+        manifest = Manifest.model_validate(stated)
+    except RecordError as error:
+        problems = RecordError(error.problems[:MAX_PROBLEMS])
         raise BundleError(f"{shown.name}/{MANIFEST_NAME}: {problems}") from None
     return Bundle(folder, manifest, digest, trusted, signed_by, shown)
 
@@ -408,7 +403,9 @@ def _trust(raw: bytes, digest: str, folder: Path, shown: Path) -> tuple[Trust, s
         signature = (folder / SIGNATURE_NAME).read_bytes()
     except OSError:
         if os.environ.get(UNSIGNED_VARIABLE) == "1":
-            log.warning(
+            import logging
+
+            logging.getLogger(__name__).warning(
                 "edgehemo: WARNING: %s is not signed and nobody vouches for it. It is opened only "
                 "because %s=1 is set, which is for development, never for patients.",
                 shown,
@@ -443,9 +440,10 @@ def record_shipped(folder: Path) -> None:
     write_text_atomically(SHIPPED_RECORD, json.dumps(record, indent=2) + "\n")
 
 
-def _refuse_other_schema(raw: bytes, folder: Path) -> None:
+def _stated(raw: bytes, folder: Path) -> object:
+    """What a manifest of this schema states, not yet checked; BundleError for another schema."""
     try:
-        value = json.loads(raw)
+        value: object = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         raise BundleError(f"{folder.name}/{MANIFEST_NAME} is not JSON; install it again") from None
     schema = value.get("schema") if isinstance(value, dict) else None
@@ -454,3 +452,4 @@ def _refuse_other_schema(raw: bytes, folder: Path) -> None:
             f"{folder.name}: bundle schema {schema!r} is unknown to this version, "
             f"which reads {BUNDLE_SCHEMA}; update edgehemo or export the bundle again"
         )
+    return value

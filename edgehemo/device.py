@@ -7,18 +7,19 @@ one would silently leave the default in force. First profiles lie in the package
 
 from __future__ import annotations
 
-import difflib
 import importlib.resources
 import os
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
+from msgspec import Meta, field
 
 from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
 from edgehemo.capture.sources import CAMERA_SCHEMES, camera_spec
 from edgehemo.errors import DeviceError, UsageError
+from edgehemo.strict import Record, RecordError, keys_of
 
 DEVICE_SCHEMA: Literal["edgehemo.device/1"] = "edgehemo.device/1"
 ENVIRONMENT_VARIABLE = "EDGEHEMO_DEVICE"
@@ -33,11 +34,24 @@ Board = Literal["workstation", "raspberry_pi_4", "raspberry_pi_5"]
 Language = Literal["en"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, strict=True)
+def _wrong_camera_name(value: str) -> list[str]:
+    try:
+        named = camera_spec(value)
+    except UsageError as error:
+        return [str(error)]
+    if named is None:
+        known = ", ".join(CAMERA_SCHEMES.values())
+        return [f"source: {value!r} is no camera; cameras are named {known}"]
+    return []
 
 
-class InferenceSection(_Section):
+def _setting(name: str) -> Meta:
+    """The range of a camera's setting."""
+    low, high = SETTING_RANGES[name]
+    return Meta(ge=low, le=high)
+
+
+class InferenceSection(Record, frozen=True, kw_only=True):
     """runtime and precision: which artefact of the bundle runs. threads: of the runtime.
 
     ``edgehemo bench`` chooses them on the board itself and writes them here.
@@ -45,11 +59,11 @@ class InferenceSection(_Section):
 
     runtime: Runtime = "onnx"
     precision: Precision = "int8"
-    threads: Annotated[int, Field(ge=1, le=64)] = 2
-    memory_limit_mb: Annotated[int, Field(ge=256, le=262_144)] = 1024
+    threads: Annotated[int, Meta(ge=1, le=64)] = 2
+    memory_limit_mb: Annotated[int, Meta(ge=256, le=262_144)] = 1024
 
 
-class PathsSection(_Section):
+class PathsSection(Record, frozen=True, kw_only=True):
     """data: records and reports, ``~`` and environment variables allowed, None = the user's data
     folder. bundle: None = the shipped one. profile: the calibration profile, None = none."""
 
@@ -58,7 +72,7 @@ class PathsSection(_Section):
     profile: str | None = None
 
 
-class CameraSection(_Section):
+class CameraSection(Record, frozen=True, kw_only=True):
     """source: what `edgehemo screen` takes (``uvc:/dev/video0``); None on a device without one.
     name: what its calibration profile calls it, where that is not what the camera calls itself.
 
@@ -66,81 +80,58 @@ class CameraSection(_Section):
     """
 
     source: str | None = None
-    name: Annotated[str | None, Field(min_length=1, max_length=80)] = None
-    exposure_us: float | None = None
-    gain: float | None = None
-    red_gain: float | None = None
-    blue_gain: Annotated[float | None, Field(validate_default=True)] = None
-    white_balance_k: float | None = None
-    focus_um: float | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=80)] | None = None
+    exposure_us: Annotated[float, _setting("exposure_us")] | None = None
+    gain: Annotated[float, _setting("gain")] | None = None
+    red_gain: Annotated[float, _setting("red_gain")] | None = None
+    blue_gain: Annotated[float, _setting("blue_gain")] | None = None
+    white_balance_k: Annotated[float, _setting("white_balance_k")] | None = None
+    focus_um: Annotated[float, _setting("focus_um")] | None = None
 
-    @field_validator("source")
-    @classmethod
-    def _names_a_camera(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            named = camera_spec(value)
-        except UsageError as error:
-            raise ValueError(str(error)) from None
-        if named is None:
-            raise ValueError(
-                f"{value!r} is no camera; cameras are named {', '.join(CAMERA_SCHEMES.values())}"
-            )
-        return value
-
-    @field_validator(*SETTING_RANGES)
-    @classmethod
-    def _in_range(cls, value: float | None, info: ValidationInfo) -> float | None:
-        low, high = SETTING_RANGES[str(info.field_name)]
-        if value is not None and not low <= value <= high:
-            raise ValueError(f"{value:.10g} must lie in {low:.10g} to {high:.10g}")
-        return value
-
-    @field_validator("blue_gain")
-    @classmethod
-    def _gains_together(cls, value: float | None, info: ValidationInfo) -> float | None:
-        if "red_gain" in info.data and (info.data["red_gain"] is None) != (value is None):
-            raise ValueError("red_gain and blue_gain must be given together")
-        return value
+    def __post_init__(self) -> None:
+        wrong = [] if self.source is None else _wrong_camera_name(self.source)
+        if (self.red_gain is None) != (self.blue_gain is None):
+            wrong.append("red_gain and blue_gain must be given together")
+        if wrong:
+            raise ValueError("; ".join(wrong))
 
     def settings(self) -> CameraSettings:
         """The settings as a camera takes them."""
         return CameraSettings(**{name: getattr(self, name) for name in CameraSettings.names()})
 
 
-class ScreeningSection(_Section):
+class ScreeningSection(Record, frozen=True, kw_only=True):
     """fields_wanted: accepted fields of one sample. counting_error: instead of them, go on until
     the red count's relative 95 % error has fallen to this; None goes by the fields.
     calibration_expires_days: older parts of the profile have expired and results are withheld.
     control_expires_hours: likewise the last check of a control slide, where the profile has one; a
     day and the morning after."""
 
-    fields_wanted: Annotated[int, Field(ge=1, le=200)] = 12
-    counting_error: Annotated[float | None, Field(gt=0, lt=1)] = None
-    calibration_expires_days: Annotated[int, Field(ge=1, le=3650)] = 90
-    control_expires_hours: Annotated[int, Field(ge=1, le=24 * 366)] = 30
+    fields_wanted: Annotated[int, Meta(ge=1, le=200)] = 12
+    counting_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    calibration_expires_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    control_expires_hours: Annotated[int, Meta(ge=1, le=24 * 366)] = 30
 
 
-class KioskSection(_Section):
+class KioskSection(Record, frozen=True, kw_only=True):
     """language: of the page and the report. port: on 127.0.0.1."""
 
     language: Language = "en"
-    port: Annotated[int, Field(ge=1024, le=65_535)] = 8321
+    port: Annotated[int, Meta(ge=1024, le=65_535)] = 8321
 
 
-class DeviceConfiguration(_Section):
+class DeviceConfiguration(Record, frozen=True, kw_only=True):
     """A whole device configuration; every key but ``schema``, ``name`` and ``board`` has a
     default."""
 
-    schema_: Annotated[Literal["edgehemo.device/1"], Field(alias="schema")]
-    name: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9][\w .-]*$")]
+    schema_: Literal["edgehemo.device/1"] = field(name="schema")
+    name: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9][\w .-]*\Z")]
     board: Board
-    inference: Annotated[InferenceSection, Field(default_factory=InferenceSection)]
-    paths: Annotated[PathsSection, Field(default_factory=PathsSection)]
-    camera: Annotated[CameraSection, Field(default_factory=CameraSection)]
-    screening: Annotated[ScreeningSection, Field(default_factory=ScreeningSection)]
-    kiosk: Annotated[KioskSection, Field(default_factory=KioskSection)]
+    inference: InferenceSection = field(default_factory=InferenceSection)
+    paths: PathsSection = field(default_factory=PathsSection)
+    camera: CameraSection = field(default_factory=CameraSection)
+    screening: ScreeningSection = field(default_factory=ScreeningSection)
+    kiosk: KioskSection = field(default_factory=KioskSection)
 
     @property
     def data_dir(self) -> Path:
@@ -165,7 +156,7 @@ class DeviceConfiguration(_Section):
             )
         try:
             return cls.model_validate(raw)
-        except ValidationError as error:
+        except RecordError as error:
             raise DeviceError(_all_problems(error, origin)) from None
 
 
@@ -221,6 +212,8 @@ def load_profile(name: str) -> DeviceConfiguration:
     """A shipped device profile. Raises DeviceError, with the nearest name, for an unknown one."""
     known = list_profiles()
     if name not in known:
+        import difflib
+
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
         raise DeviceError(f"no device profile is called {name!r}; {hint}")
@@ -250,33 +243,32 @@ def _read(file: Path) -> str:
         raise DeviceError(f"{file}: is no text in UTF-8") from None
 
 
-def _all_problems(error: ValidationError, origin: str) -> str:
+def _all_problems(error: RecordError, origin: str) -> str:
     """One line a problem: the key as it stands in the file, what is wrong, the nearest key."""
     lines = []
-    for problem in error.errors(include_url=False, include_context=False):
-        place = ".".join(str(part) for part in problem["loc"])
-        if problem["type"] == "extra_forbidden":
-            message = "is no known key" + _nearest_key(problem["loc"])
-        elif problem["type"] == "missing":
-            message = "is missing"
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            message = message[:1].lower() + message[1:]
-            given = problem["input"]
-            if isinstance(given, str | int | float) and str(given) not in message:
-                message += f", not {given!r}"
-        lines.append(f"{origin}: {place}: {message}")
+    for problem in error.problems:
+        message = problem.message
+        if problem.unknown:
+            message += _nearest_key(problem.place)
+        elif isinstance(problem.given, str | int | float) and str(problem.given) not in message:
+            message += f", not {problem.given!r}"
+        lines.append(f"{origin}: {problem.place}: {message}")
     return "\n".join(lines)
 
 
-def _nearest_key(place: tuple[int | str, ...]) -> str:
-    model: type[BaseModel] = DeviceConfiguration
-    for part in place[:-1]:
-        field = model.model_fields.get(str(part))
-        section = None if field is None else field.annotation
-        if not (isinstance(section, type) and issubclass(section, BaseModel)):
-            return ""
-        model = section
-    names = [field.alias or name for name, field in model.model_fields.items()]
-    near = difflib.get_close_matches(str(place[-1]), names, n=1)
+def _nearest_key(place: str) -> str:
+    import difflib
+
+    *above, key = place.split(".")
+    names = keys_of(_SECTIONS.get(above[0], DeviceConfiguration) if above else DeviceConfiguration)
+    near = difflib.get_close_matches(key, names, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(names)}"
+
+
+_SECTIONS: Mapping[str, type[Record]] = {
+    "inference": InferenceSection,
+    "paths": PathsSection,
+    "camera": CameraSection,
+    "screening": ScreeningSection,
+    "kiosk": KioskSection,
+}

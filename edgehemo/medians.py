@@ -24,6 +24,11 @@ def median_of(values: NDArray[Any]) -> float:
     return (float(parted[middle - 1]) + float(parted[middle])) / 2
 
 
+def column_medians(values: NDArray[Any]) -> NDArray[np.float64]:
+    """The median of each column of (n, k) values, float64 (k,)."""
+    return np.array([median_of(column) for column in np.asarray(values).T], np.float64)
+
+
 def quantiles_of(values: NDArray[Any], shares: Sequence[float]) -> list[float]:
     """The quantiles at ``shares`` (0-1) of all values, linear between neighbours; NaN of none."""
     ordered = np.sort(values, axis=None)

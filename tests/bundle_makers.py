@@ -41,7 +41,7 @@ def small_bundle(folder: Path, serial: int = 1, key: PrivateKey | None = None) -
         models=[],
         files={"note.txt": sha256_of_file(note)},
     )
-    raw = manifest.model_dump_json(by_alias=True).encode()
+    raw = manifest.model_dump_json().encode()
     (folder / MANIFEST_NAME).write_bytes(raw)
     (folder / SIGNATURE_NAME).write_text(signature_text(raw, key or signing_key()))
     return folder

@@ -461,6 +461,18 @@ def test_help_of_a_command_imports_no_heavy_library() -> None:
     assert done.stdout.strip().endswith("[]")
 
 
+def test_finding_cells_imports_only_what_it_needs(smears: Path) -> None:
+    """A command's start is import time: what a field does not need is not loaded for it."""
+    script = (
+        f"import sys; from edgehemo.cli import run; run(['cells', {str(smears)!r}]); "
+        "print([m for m in ('pydantic', 'scipy', 'rich', 'jinja2', 'torch') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip().endswith("[]")
+
+
 class Terminal:
     """Standard error as a terminal that counts what is written to it."""
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from edgehemo.medians import median_of, quantiles_of
+from edgehemo.medians import column_medians, median_of, quantiles_of
 
 VALUES = hnp.arrays(
     np.float32,
@@ -32,3 +32,9 @@ def test_quantiles_are_numpys(values: NDArray[np.float32], share: float) -> None
 def test_of_nothing_there_is_none() -> None:
     nothing = np.zeros(0, np.float32)
     assert np.isnan(median_of(nothing)) and np.isnan(quantiles_of(nothing, (0.5,))[0])
+
+
+def test_columns_have_their_own_medians() -> None:
+    values = np.array([[1.0, 5.0], [2.0, 9.0], [7.0, 1.0], [8.0, 2.0]])
+    assert column_medians(values).tolist() == np.median(values, axis=0).tolist() == [4.5, 3.5]
+    assert column_medians(values[:3]).tolist() == [2.0, 5.0]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import html
 import json
 from dataclasses import dataclass
 from functools import lru_cache
-from importlib.resources import files
+from pathlib import Path
 
 _STYLE = (
     "body{font:1.1rem/1.5 sans-serif;max-width:45rem;margin:1rem auto;padding:0 1rem;"
@@ -28,7 +27,7 @@ class CodeHelp:
 @lru_cache(maxsize=1)
 def all_help() -> dict[str, CodeHelp]:
     """Code -> help, in the order the checks are made (from ``help.json`` of this package)."""
-    text = files("edgehemo.quality").joinpath("help.json").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("help.json").read_text(encoding="utf-8")
     return {code: CodeHelp(code=code, **entry) for code, entry in json.loads(text).items()}
 
 
@@ -42,6 +41,8 @@ def help_page() -> str:
 
     Each code is an anchor: ``help.html#OUT_OF_FOCUS``.
     """
+    import html
+
     from edgehemo.capture.protocol import ACTIONS
 
     entries = [

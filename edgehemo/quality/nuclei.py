@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.records import Cell, FieldCells
 from edgehemo.field import CanonicalField
+from edgehemo.medians import column_medians
 from edgehemo.quality.check import Check
 from edgehemo.quality.regions import (
     ANALYSIS_UM_PER_PX,
@@ -112,7 +113,7 @@ def _white_cells(
         return None
     nuclei = [_nucleus(field, regions, cell) for cell in cells.of_kind("wbc")]
     known = [nucleus for nucleus in nuclei if nucleus is not None]
-    return np.median(known, axis=0) if known else None
+    return column_medians(np.array(known)) if known else None
 
 
 def _nucleus(
@@ -132,7 +133,7 @@ def _nucleus(
         return None
     density = -np.log10(np.maximum(part, TRANSMITTANCE_FLOOR)).astype(np.float64)
     darkest = density[:, 0] >= np.quantile(density[:, 0], 1 - _NUCLEUS_SHARE)
-    return np.asarray(np.median(density[darkest], axis=0), dtype=np.float64)
+    return column_medians(density[darkest])
 
 
 def _red_density(regions: FieldRegions) -> NDArray[np.float32]:

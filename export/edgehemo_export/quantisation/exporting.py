@@ -233,7 +233,7 @@ def export_bundle(
             models=models,
             files=files,
         )
-        text = manifest.model_dump_json(by_alias=True, indent=2) + "\n"
+        text = manifest.model_dump_json(indent=2) + "\n"
         write_text_atomically(staging / MANIFEST_NAME, text)
         if signer is not None:
             signer.sign(staging)
