@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as v2
 
@@ -65,19 +65,12 @@ class AugmentOptions(Configuration):
 class OutOfFoldOptions(Configuration):
     """Second opinions as targets (see `classifiers.out_of_fold`). share: of the second opinion in a
     target, 0 for none asked. folds: networks that are trained for it, each on the other folds'
-    groups. steps: of each of these trainings. architecture: of these networks, None for that of
-    the network itself.
+    groups. steps: of each of these trainings.
     """
 
     share: float = Field(default=0.0, ge=0, le=1)
     folds: int = Field(default=3, ge=2)
     steps: int = Field(default=1000, ge=1)
-    architecture: str | None = None
-
-    @field_validator("architecture")
-    @classmethod
-    def _known(cls, value: str | None) -> str | None:
-        return None if value is None else ClassifierNetConfig(architecture=value).architecture
 
 
 class ClassifierConfig(TaskConfiguration):

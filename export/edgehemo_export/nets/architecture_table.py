@@ -220,22 +220,10 @@ def _shufflenet_v2(classes: int) -> nn.Module:
     return net
 
 
-def _red_cell_deep(classes: int) -> nn.Module:
-    return RedCellNet(classes, widths=(16, 32, 64, 128), blocks=(1, 2, 2, 2))
-
-
 ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("compact", CompactNet, None, True, None, "residual CNN of this project, 2.8 M"),
     Architecture(
-        "red_cell", RedCellNet, RedCellNet.SIDE_PX, True, None, "small residual CNN, 0.2 M"
-    ),
-    Architecture(
-        "red_cell_deep",
-        _red_cell_deep,
-        RedCellNet.SIDE_PX,
-        True,
-        None,
-        "twice the layers of red_cell, 0.7 M: gives second opinions",
+        "red_cell", RedCellNet, RedCellNet.SIDE_PX, True, None, "small residual CNN, 0.7 M"
     ),
     Architecture(
         "efficientnet_lite0",
