@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal
 
+import msgspec
 from msgspec import Meta, field
 
 from edgehemo.errors import BundleError
@@ -139,8 +140,10 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 def _check_inside(*paths: BundlePath | None) -> None:
     """ValueError for a path that leads out of the bundle, or to the bundle itself."""
     for value in paths:
-        path = PurePosixPath(value or "-")
-        if path.is_absolute() or ".." in path.parts or "\\" in str(value) or not path.parts:
+        if value is None:
+            continue
+        path = PurePosixPath(value)
+        if path.is_absolute() or ".." in path.parts or "\\" in value or not path.parts:
             raise ValueError(f"{value!r} leaves the bundle")
 
 
@@ -443,7 +446,7 @@ def record_shipped(folder: Path) -> None:
 def _stated(raw: bytes, folder: Path) -> object:
     """What a manifest of this schema states, not yet checked; BundleError for another schema."""
     try:
-        value: object = json.loads(raw.decode("utf-8"))
+        value: object = msgspec.json.decode(raw)
     except (ValueError, RecursionError):
         raise BundleError(f"{folder.name}/{MANIFEST_NAME} is not JSON; install it again") from None
     schema = value.get("schema") if isinstance(value, dict) else None

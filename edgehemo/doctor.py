@@ -51,6 +51,7 @@ REQUIRED_PACKAGES = (
     "click",
     "onnxruntime",
     "pydantic",
+    "msgspec",
     "jinja2",
     "rich",
     "platformdirs",

@@ -9,7 +9,7 @@ Numbers are checked when a record is read and before it is written, not when cod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Self
 
 import msgspec
@@ -48,8 +48,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
         """From plain values; raises RecordError."""
         try:
             return msgspec.convert(value, cls)
-        except msgspec.ValidationError as error:
-            raise RecordError([*_problems(cls, value)] or [_problem("", error)]) from None
+        except msgspec.ValidationError:
+            raise RecordError(_problems(cls, value)) from None
 
     def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
         """Plain values, as JSON holds them, by the keys of files."""
@@ -60,9 +60,10 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def model_dump_json(self, *, indent: int = 0) -> str:
         """JSON text; RecordError where the record would not be read again."""
-        values = self.model_dump()
-        self.model_validate(values)
-        return msgspec.json.format(msgspec.json.encode(values), indent=indent).decode()
+        raw = msgspec.json.encode(self.model_dump())
+        # Of what is written, not of the values: NaN, which JSON has not, is written as null.
+        self.model_validate(msgspec.json.decode(raw))
+        return msgspec.json.format(raw, indent=indent).decode()
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
         """A copy with some fields replaced."""
@@ -74,41 +75,31 @@ def keys_of(kind: type[Record]) -> list[str]:
     return [item.encode_name for item in msgspec.structs.fields(kind)]
 
 
-def _problems(kind: type[Record], value: object, above: str = "") -> Iterator[Problem]:
-    """Everything that is wrong with plain values: msgspec itself stops at the first."""
-    if not isinstance(value, Mapping):
-        return
-    fields = {item.encode_name: item for item in msgspec.structs.fields(kind)}
-    right: dict[str, Any] = {}
-    for key, given in value.items():
-        place = f"{above}{key}"
-        if key not in fields:
-            yield Problem(place, "is no known key", unknown=True, given=given)
-            continue
-        wanted = fields[key].type
-        within: list[Problem] = []
-        if isinstance(wanted, type) and issubclass(wanted, Record):
-            within = [*_problems(wanted, given, f"{place}.")]
-        found = within or [*_wrong(wanted, given, place)]
-        yield from found
-        if not found:
-            right[fields[key].name] = msgspec.convert(given, wanted)
-    missing = [key for key, item in fields.items() if item.required and key not in value]
-    for key in missing:
-        yield Problem(f"{above}{key}", "is missing")
-    if any(item.required and item.name not in right for item in fields.values()):
-        return
-    try:
-        kind(**right)
-    except ValueError as error:
-        yield Problem(above.rstrip("."), str(error))
+def _problems(kind: Any, value: object, place: str = "") -> list[Problem]:
+    """Everything that is wrong with plain values: msgspec itself stops at the first.
 
-
-def _wrong(wanted: Any, given: object, place: str) -> Iterator[Problem]:
-    try:
-        msgspec.convert(given, wanted)
-    except msgspec.ValidationError as error:
-        yield _problem(place, error)._replace(given=given)
+    What must agree between the fields of a record is told once each of them is right by itself.
+    """
+    found: list[Problem] = []
+    if isinstance(kind, type) and issubclass(kind, Record) and isinstance(value, Mapping):
+        fields = {item.encode_name: item for item in msgspec.structs.fields(kind)}
+        above = f"{place}." if place else ""
+        for key, given in value.items():
+            if key in fields:
+                found += _problems(fields[key].type, given, f"{above}{key}")
+            else:
+                found.append(Problem(f"{above}{key}", "is no known key", unknown=True, given=given))
+        found += [
+            Problem(f"{above}{key}", "is missing")
+            for key, item in fields.items()
+            if item.required and key not in value
+        ]
+    if not found:
+        try:
+            msgspec.convert(value, kind)
+        except msgspec.ValidationError as error:
+            found.append(_problem(place, error)._replace(given=value))
+    return found
 
 
 def _problem(place: str, error: msgspec.ValidationError) -> Problem:

@@ -71,7 +71,9 @@ def test_a_missing_artefact_is_named(bundle: Path) -> None:
         load_bundle(bundle).check_files()
 
 
-@pytest.mark.parametrize("file", ["../outside.onnx", "/etc/passwd", "a/../../b.onnx", "..\\b"])
+@pytest.mark.parametrize(
+    "file", ["../outside.onnx", "/etc/passwd", "a/../../b.onnx", "..\\b", "", "."]
+)
 def test_paths_that_leave_the_bundle_are_refused(bundle: Path, file: str) -> None:
     path = bundle / "manifest.json"
     manifest = json.loads(path.read_text())
@@ -100,7 +102,10 @@ def test_unknown_schema_and_keys_are_refused(bundle: Path) -> None:
         load_bundle(bundle)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '"x"', "\x00\xff"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "{", "[]", "null", '"x"', "\x00\xff", '{"\\ud800": 1}', '{"a": NaN}', "[" * 100_000],
+)
 def test_a_manifest_that_is_none_is_one_line(bundle: Path, text: str) -> None:
     (bundle / "manifest.json").write_text(text)
     with pytest.raises(BundleError) as caught:

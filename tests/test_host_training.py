@@ -399,6 +399,14 @@ def test_checkpoints_come_back_and_strangers_are_refused(tmp_path: Path) -> None
         load_checkpoint(tmp_path / "none.safetensors")
 
 
+def test_stored_operating_points_come_back_as_records(tmp_path: Path) -> None:
+    from edgehemo_export.finder.run import operating_points
+
+    points = operating_points(load_checkpoint(tiny_checkpoint(tmp_path / "a.safetensors")))
+    assert set(points) == set(CELL_KINDS)
+    assert all(point.calibration.slope == 1.0 for point in points.values())
+
+
 @pytest.mark.real
 def test_train_and_evaluate_from_the_command_line(data_root: Path, tmp_path: Path) -> None:
     """A run of a few steps on a corner of the real boxes, resumed by calling it again."""

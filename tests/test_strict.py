@@ -20,6 +20,10 @@ class Part(Record, frozen=True, kw_only=True):
     counts: list[Annotated[int, Meta(gt=0)]] = field(default_factory=list)
 
 
+class Free(Record, frozen=True, kw_only=True):
+    value: float
+
+
 class Whole(Record, frozen=True, kw_only=True):
     schema_: Literal["whole/1"] = field(name="schema")
     name: Annotated[str, Meta(max_length=8, pattern=r"^[a-z]+\Z")]
@@ -107,8 +111,12 @@ def test_what_code_made_wrong_is_not_written() -> None:
         "share": 0.5,
         "counts": [3],
     }
-    with pytest.raises(RecordError, match="share"):
-        Part(share=1.5).model_dump_json()
+    for share in (1.5, float("nan")):
+        with pytest.raises(RecordError, match="share"):
+            Part(share=share).model_dump_json()
+    # JSON has no NaN; where there is no limit either, it must not be written as null.
+    with pytest.raises(RecordError, match="value"):
+        Free(value=float("nan")).model_dump_json()
 
 
 def test_records_are_frozen_compared_by_value_and_copied() -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.medians import quantiles_of
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import FieldRegions
@@ -81,7 +82,7 @@ def _tiles(field: CanonicalField, regions: FieldRegions) -> list[tuple[int, int]
     edges = share * (1.0 - share)
     if edges.max() <= 0:
         return []
-    rich = np.flatnonzero(edges >= 0.5 * np.quantile(edges, 0.9))
+    rich = np.flatnonzero(edges >= 0.5 * quantiles_of(edges, (0.9,))[0])
     chosen = rich[np.linspace(0, len(rich) - 1, min(_MAX_TILES, len(rich))).astype(int)]
     return [(int(index) // across * _TILE_PX, int(index) % across * _TILE_PX) for index in chosen]
 

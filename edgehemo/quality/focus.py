@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from edgehemo.errors import FieldError
 from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
 from edgehemo.frame import Frame
-from edgehemo.medians import median_of
+from edgehemo.medians import median_of, quantiles_of
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import FieldRegions, field_regions
@@ -241,7 +241,7 @@ def _tiles(height: int, width: int, rim: NDArray[np.uint8]) -> list[tuple[slice,
         return [(slice(0, height), slice(0, width))]
     down, across = max(1, height // _TILE_PX), max(1, width // _TILE_PX)
     share = cv2.resize(rim.astype(np.float32), (across, down), interpolation=cv2.INTER_AREA).ravel()
-    rich = np.flatnonzero(share >= 0.5 * np.quantile(share, 0.9))
+    rich = np.flatnonzero(share >= 0.5 * quantiles_of(share, (0.9,))[0])
     chosen = rich[np.linspace(0, len(rich) - 1, min(_MAX_TILES, len(rich))).astype(int)]
     tiles = []
     for index in chosen:

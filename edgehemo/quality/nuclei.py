@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.records import Cell, FieldCells
 from edgehemo.field import CanonicalField
-from edgehemo.medians import column_medians
+from edgehemo.medians import column_medians, quantiles_of
 from edgehemo.quality.check import Check
 from edgehemo.quality.regions import (
     ANALYSIS_UM_PER_PX,
@@ -132,7 +132,7 @@ def _nucleus(
     if len(part) < 9:
         return None
     density = -np.log10(np.maximum(part, TRANSMITTANCE_FLOOR)).astype(np.float64)
-    darkest = density[:, 0] >= np.quantile(density[:, 0], 1 - _NUCLEUS_SHARE)
+    darkest = density[:, 0] >= quantiles_of(density[:, 0], (1 - _NUCLEUS_SHARE,))[0]
     return column_medians(density[darkest])
 
 

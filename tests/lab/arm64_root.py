@@ -33,6 +33,7 @@ WHEELS = (
     "annotated-types",
     "typing-extensions",
     "typing-inspection",
+    "msgspec",
     "platformdirs",
     "pynacl",
     "cffi",

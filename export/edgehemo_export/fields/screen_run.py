@@ -197,7 +197,7 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     if not fields:
         raise UsageError(f"{data} holds no field of the {part} part to measure the screen on")
     found = judged(net, fields, config)
-    point = KindOperatingPoint(**checkpoint.record["operating_point"])
+    point = KindOperatingPoint.model_validate(checkpoint.record["operating_point"])
     metrics: list[Metric] = []
     for source in SOURCES:
         if source in found.sources:
@@ -286,5 +286,5 @@ def card(checkpoint: Checkpoint) -> str:
 
 def export_subject(checkpoint: Checkpoint) -> ExportSubject:
     """What the exporter needs to know of the screen."""
-    point = KindOperatingPoint(**checkpoint.record["operating_point"])
+    point = KindOperatingPoint.model_validate(checkpoint.record["operating_point"])
     return screen_subject(checkpoint, screen_net(checkpoint), point)

@@ -126,7 +126,7 @@ def finder_net(checkpoint: Checkpoint) -> CellFinderNet:
 def operating_points(checkpoint: Checkpoint) -> dict[str, KindOperatingPoint]:
     """The operating points that training stored."""
     stored = checkpoint.record["operating_points"]
-    return {kind: KindOperatingPoint(**values) for kind, values in stored.items()}
+    return {kind: KindOperatingPoint.model_validate(values) for kind, values in stored.items()}
 
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
