@@ -223,7 +223,7 @@ def _shufflenet_v2(classes: int) -> nn.Module:
 ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("compact", CompactNet, None, True, None, "residual CNN of this project, 2.8 M"),
     Architecture(
-        "red_cell", RedCellNet, RedCellNet.SIDE_PX, True, None, "small residual CNN, 0.7 M"
+        "red_cell", RedCellNet, RedCellNet.SIDE_PX, True, None, "small residual CNN, 1.6 M"
     ),
     Architecture(
         "efficientnet_lite0",
