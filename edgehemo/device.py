@@ -2,7 +2,8 @@
 
 One TOML file of the schema ``edgehemo.device/1``; unknown keys are refused, because a mistyped
 one would silently leave the default in force. First profiles lie in the package
-``edgehemo_firmware``. Invalid values name all problems at once, each with its key.
+``edgehemo_firmware``. Invalid values name all problems at once, each with its key;
+what must agree between keys is told once each is right by itself.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import importlib.resources
 import os
 import tomllib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
+import msgspec
 from msgspec import Meta, field
 
 from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
@@ -259,16 +260,8 @@ def _all_problems(error: RecordError, origin: str) -> str:
 def _nearest_key(place: str) -> str:
     import difflib
 
-    *above, key = place.split(".")
-    names = keys_of(_SECTIONS.get(above[0], DeviceConfiguration) if above else DeviceConfiguration)
+    section, _, key = place.rpartition(".")
+    kinds = {item.encode_name: item.type for item in msgspec.structs.fields(DeviceConfiguration)}
+    names = keys_of(kinds[section] if section else DeviceConfiguration)
     near = difflib.get_close_matches(key, names, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(names)}"
-
-
-_SECTIONS: Mapping[str, type[Record]] = {
-    "inference": InferenceSection,
-    "paths": PathsSection,
-    "camera": CameraSection,
-    "screening": ScreeningSection,
-    "kiosk": KioskSection,
-}

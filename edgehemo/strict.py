@@ -112,4 +112,5 @@ def _plain_number(value: Any) -> Any:
     """Numbers of numpy as Python's."""
     if hasattr(value, "item"):
         return value.item()
+    # What msgspec asks a hook to say of a type it does not know.
     raise NotImplementedError(f"{type(value).__name__} is nothing that a file holds")
