@@ -12,7 +12,14 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle import InputSpec, KindOperatingPoint, ScoreCalibration
 from edgehemo.cells.counting import expected_count, poisson_interval
-from edgehemo.cells.finder import CellFinder, calibrate, interior_mask, tiles_of
+from edgehemo.cells.finder import (
+    MAX_TILE_PX,
+    TILE_MARGIN_PX,
+    CellFinder,
+    calibrate,
+    interior_mask,
+    tiles_of,
+)
 from edgehemo.cells.maps import MAP_CHANNELS, STRIDE, read_maps, suppress
 from edgehemo.errors import BundleError
 from edgehemo.field import CELL_DIAMETER_PX, canonical_field
@@ -84,6 +91,19 @@ def test_tiles_answer_for_every_pixel_once(width: int, height: int, spec: InputS
         assert tile.width % spec.multiple_of_px == 0 and tile.height % spec.multiple_of_px == 0
         answered[tile.own_y0 : tile.own_y1, tile.own_x0 : tile.own_x1] += 1
     assert (answered == 1).all()
+
+
+@given(st.integers(769, 4000))
+def test_a_tile_of_any_size_is_no_larger_than_its_part_and_margins(width: int) -> None:
+    """On the model's coarsest grid, so that it answers what the whole field would."""
+    step = SPEC.multiple_of_px
+    for tile in tiles_of(width, 100, SPEC):
+        assert tile.x % step == 0
+        assert tile.width < tile.own_x1 - tile.own_x0 + 2 * TILE_MARGIN_PX + 2 * step
+        assert tile.width <= MAX_TILE_PX + step
+        assert tile.x == 0 or tile.own_x0 - tile.x >= TILE_MARGIN_PX
+        end = min(width, tile.own_x1 + TILE_MARGIN_PX)
+        assert tile.x + tile.width >= end
 
 
 class PerfectRunner:

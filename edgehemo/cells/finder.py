@@ -31,7 +31,8 @@ from edgehemo.inference import Runner, open_model
 # Interior cells have their centre at least this many diameters of a normal red cell from the
 # border and the field stop.
 INTERIOR_DIAMETERS = 0.6
-# Largest side of a tile where the model takes any size: bounds memory to some 60 MB.
+# Longest side of a tile where the model takes any size, a step of its grid apart: bounds memory
+# to some 60 MB.
 MAX_TILE_PX = 768
 # Context around a tile's own part; a peak belongs to the tile whose own part holds it.
 TILE_MARGIN_PX = 64
@@ -66,22 +67,36 @@ def tiles_of(width: int, height: int, spec: InputSpec) -> list[Tile]:
 
 
 def _spans(length: int, fixed: int | None, multiple: int) -> list[tuple[int, int, int, int]]:
-    """(start, run length, own start, own end) of the tiles along one side."""
+    """(start, run length, own start, own end) of the tiles along one side.
+
+    Where the model takes any size a tile is its own part and the margins, no more, and starts on
+    the model's coarsest grid: it then sees what it would see of the whole field in one run.
+    """
     longest = fixed if fixed is not None else MAX_TILE_PX // multiple * multiple
     if length <= longest:
-        run = fixed if fixed is not None else -(-length // multiple) * multiple
+        run = fixed if fixed is not None else _up_to_grid(length, multiple)
         return [(0, run, 0, length)]
     own = longest - 2 * TILE_MARGIN_PX
     count = -(-length // own)
-    edges = np.linspace(0, length, count + 1).round().astype(int)
+    edges = np.linspace(0, length, count + 1).round().astype(int).tolist()
     spans = []
     for low, high in pairwise(edges):
-        start = max(0, int(low) - TILE_MARGIN_PX) // STRIDE * STRIDE
-        # The grid of places is the same in every tile; the last may reach past the field by less
-        # than a stride, where it is padded.
-        start = min(start, -(-(length - longest) // STRIDE) * STRIDE)
-        spans.append((start, longest, int(low), int(high)))
+        start = max(0, low - TILE_MARGIN_PX)
+        if fixed is None:
+            start = start // multiple * multiple
+            run = _up_to_grid(min(length, high + TILE_MARGIN_PX) - start, multiple)
+        else:
+            # The grid of places is the same in every tile; the last may reach past the field by
+            # less than a stride, where it is padded.
+            start = min(start // STRIDE * STRIDE, _up_to_grid(length - fixed, STRIDE))
+            run = fixed
+        spans.append((start, run, low, high))
     return spans
+
+
+def _up_to_grid(length: int, multiple: int) -> int:
+    """The next multiple that is not shorter."""
+    return -(-length // multiple) * multiple
 
 
 class CellFinder:
