@@ -545,6 +545,66 @@ def test_a_run_with_second_opinions_learns_and_says_so(tmp_path: Path) -> None:
     assert "second opinion" in classifier_card(spec_of(crops), checkpoint).lower()
 
 
+def test_opinions_may_come_from_another_architecture(tmp_path: Path) -> None:
+    crops = discs(60)
+    config = small_config(
+        out_of_fold={"share": 0.5, "folds": 2, "steps": 2, "architecture": "shufflenet_v2"}
+    )
+
+    def learning_task(some: CellCrops, changed: ClassifierConfig) -> ClassifierTask:
+        assert changed.model.architecture == "shufflenet_v2"
+        return ClassifierTask(some, some.where(np.zeros(len(some), np.bool_)), changed)
+
+    assert second_opinions(crops, learning_task, config, tmp_path, Run()).shape == (60, 3)
+
+
+def test_a_pupil_learns_what_its_teacher_says_of_the_very_crop() -> None:
+    """All of the teacher's word and none of the label's: the loss is least at the teacher."""
+    crops = discs(60)
+    config = small_config(teacher_share=1.0, mixup_share=0.0, logit_adjustment=-1.0)
+    teacher = ClassifierNet(config.model, 3)
+    torch.nn.init.normal_(teacher.net.head.weight, std=1.0)
+    task = ClassifierTask(crops, crops, config, teacher=teacher)
+    batch = task.batch(16, np.random.default_rng(1), torch.Generator().manual_seed(1))
+    place = torch.device("cpu")
+
+    class Shifted(torch.nn.Module):
+        def __init__(self, by: float) -> None:
+            super().__init__()
+            self.by = by
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return teacher.logits(x) + torch.tensor([self.by, 0.0, 0.0])
+
+    losses = [float(task.loss(Shifted(by), batch, place)[0]) for by in (-0.5, 0.0, 0.5)]
+    assert losses[1] == min(losses)
+    assert not any(p.requires_grad for p in teacher.parameters()) and not teacher.training
+
+
+def test_a_run_with_a_teacher_says_so_and_asks_for_what_is_missing(tmp_path: Path) -> None:
+    crops = discs(150)
+    spec = spec_of(crops)
+    opinions = {"share": 0.4, "folds": 2, "steps": 8}
+    taught = small_config(out_of_fold=opinions)
+    teacher = train_classifier(spec, tmp_path, taught, tmp_path / "teacher", Run())
+    config = small_config(teacher_share=0.7)
+    run = Run(teacher=teacher)
+    pupil = train_classifier(spec, tmp_path, config, tmp_path / "pupil", run)
+    assert pupil.record["taught_by"]["steps"] == 16
+    accuracy = {m["source"]: m["value"] for m in pupil.record["tune"] if m["name"] == "accuracy"}
+    assert accuracy["tune"] > 0.8
+    card = classifier_card(spec, pupil)
+    assert "70% of every target" in card and "40%" in card
+    with pytest.raises(UsageError, match="--teacher"):
+        train_classifier(spec, tmp_path, config, tmp_path / "alone", Run())
+    with pytest.raises(UsageError, match="teacher_share"):
+        train_classifier(spec, tmp_path, small_config(), tmp_path / "unasked", run)
+    coarser = {"side_px": SIDE, "margin_px": MARGIN, "um_per_px": 0.6}
+    other = small_config(teacher_share=0.7, crop=coarser)
+    with pytest.raises(UsageError, match=r"0\.6 um/px"):
+        train_classifier(spec, tmp_path, other, tmp_path / "coarser", run)
+
+
 def test_training_to_card_and_export(tmp_path: Path) -> None:
     """A tiny run end to end: it learns, its rule and temperature are inside, the card says it."""
     crops = discs(150)
@@ -718,3 +778,13 @@ def test_init_imagenet_is_refused_where_there_are_no_such_weights(tmp_path: Path
     result = CliRunner().invoke(train, given)
     assert isinstance(result.exception, UsageError)
     assert "no such weights for cell-finder" in str(result.exception)
+
+
+def test_a_teacher_is_refused_where_nothing_learns_from_one(tmp_path: Path) -> None:
+    teacher = tmp_path / "teacher.safetensors"
+    teacher.write_bytes(b"")
+    out = str(tmp_path / "a.safetensors")
+    given = ["cell-finder", "--data", str(tmp_path), "--out", out, "--teacher", str(teacher)]
+    result = CliRunner().invoke(train, given)
+    assert isinstance(result.exception, UsageError)
+    assert "cell-finder is not learned from a teacher" in str(result.exception)

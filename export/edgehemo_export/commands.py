@@ -95,6 +95,12 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
     help="Start from the weights of this checkpoint, or from ImageNet's where they can be had.",
 )
 @click.option(
+    "--teacher",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Classifiers: checkpoint of a larger network whose answers to the crops as they are "
+    "drawn and varied take the configured teacher_share of every target.",
+)
+@click.option(
     "--leave-out",
     metavar="SOURCE",
     help="Keep this source out whole; `edgehemo evaluate` then measures on it alone.",
@@ -110,6 +116,7 @@ def train(
     config: Path | None,
     work: Path | None,
     initial: str | None,
+    teacher: Path | None,
     leave_out: str | None,
     steps: int | None,
     threads: int | None,
@@ -144,6 +151,8 @@ def train(
     elif initial is not None:
         start = load_checkpoint(Path(initial))
     settings = module.read_config(config, changes)
+    if teacher is not None and "teacher_share" not in type(settings).model_fields:
+        raise UsageError(f"--teacher: {task} is not learned from a teacher, the classifiers are")
     with _steps_bar(settings.loop.steps) as progress:
         checkpoint = module.run_training(
             data,
@@ -152,6 +161,7 @@ def train(
             Run(
                 resume=resume,
                 initial=start,
+                teacher=None if teacher is None else load_checkpoint(teacher),
                 leave_out=leave_out,
                 progress=progress,
                 show_progress=sys.stderr.isatty(),

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgehemo.errors import UsageError
 from edgehemo_export.classifiers.training import ClassifierConfig, ClassifierTask, logits_of
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.nets.classifier_nets import ClassifierNet
+from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
 from edgehemo_export.training.loop import Run, train
 
 
@@ -38,8 +38,13 @@ def second_opinions(
     options = config.out_of_fold
     folds = fold_of(training, options.folds, config.loop.seed)
     logits = np.empty((len(training), len(training.classes)), np.float32)
+    model = config.model
+    if options.architecture is not None:
+        model = ClassifierNetConfig(architecture=options.architecture)
     of_fold = config.model_copy(
         update={
+            "model": model,
+            "teacher_share": 0.0,
             "out_of_fold": options.model_copy(update={"share": 0.0}),
             "loop": config.loop.model_copy(update={"steps": options.steps, "validate_every": 0}),
         }
@@ -48,10 +53,10 @@ def second_opinions(
         others, own = folds != fold, folds == fold
         net, _ = train(
             learning_task(training.where(others), of_fold),
-            lambda: ClassifierNet(config.model, len(training.classes)),
+            lambda: ClassifierNet(model, len(training.classes)),
             of_fold,
             work / f"fold-{fold}",
-            dataclasses.replace(run, initial=None, stop_after=None),
+            dataclasses.replace(run, initial=None, teacher=None, stop_after=None),
         )
         logits[own] = logits_over_views(net, training.middle(config.crop.side_px)[own])
     return logits

@@ -148,7 +148,10 @@ def train_classifier(
     if not len(training) or not len(tune):
         raise UsageError("the split leaves no crop to train on or to tune with")
     opinion_record: dict[str, Any] = {}
+    teacher = teacher_net(spec, config, run.teacher)
     if not architecture.sgd:
+        if teacher is not None:
+            raise UsageError(f"{architecture.name} is fitted at once: no teacher can be asked")
         net, state = _fitted(training, config)
     else:
         opinions = None
@@ -163,7 +166,7 @@ def train_classifier(
             agreement = float((opinions.argmax(axis=1) == training.labels).mean())
             opinion_record = {"second_opinion": {"agreement": agreement}}
         net, state = train(
-            _learning_task(spec, training, tune, config, cache, opinions),
+            _learning_task(spec, training, tune, config, cache, opinions, teacher),
             lambda: ClassifierNet(config.model, len(training.classes)),
             config,
             work,
@@ -198,6 +201,7 @@ def _learning_task(
     config: ClassifierConfig,
     cache: Path,
     opinions: NDArray[np.float32] | None = None,
+    teacher: ClassifierNet | None = None,
 ) -> ClassifierTask:
     """The task with masks and stain gains where the configuration exchanges by them."""
     masks = None
@@ -206,7 +210,48 @@ def _learning_task(
     stain_gains = None
     if config.augment.stain_share > 0 and spec.stain_gains is not None and masks is not None:
         stain_gains = spec.stain_gains(training, masks)
-    return ClassifierTask(training, tune, config, masks, stain_gains, opinions)
+    return ClassifierTask(training, tune, config, masks, stain_gains, opinions, teacher)
+
+
+def taught_says(record: Mapping[str, Any], config: ClassifierConfig) -> str:
+    """The card's words for a network that learned from another's answers."""
+    taught = record["taught_by"]
+    teacher = ClassifierConfig.model_validate(taught["configuration"])
+    opinions = teacher.out_of_fold
+    said = (
+        f"A larger network (`{teacher.model.architecture}`, {taught['steps']} steps on the same "
+        "training part) answered every crop as it was drawn and varied; its answers are "
+        f"{config.teacher_share:.0%} of every target, what the label says the rest."
+    )
+    if opinions.share > 0:
+        said += (
+            f" Of the teacher's own targets second opinions by {opinions.folds} networks that had "
+            f"not seen the cell's group were {opinions.share:.0%}."
+        )
+    return said
+
+
+def teacher_net(
+    spec: ClassifierSpec, config: ClassifierConfig, checkpoint: Checkpoint | None
+) -> ClassifierNet | None:
+    """The network whose answers are learned from, None where no share of them is asked.
+
+    Raises UsageError where a share is asked without a teacher, a teacher is given without a share,
+    or it reads other crops.
+    """
+    if checkpoint is None and config.teacher_share == 0:
+        return None
+    if checkpoint is None:
+        raise UsageError("teacher_share: whose answers? give the teacher's checkpoint, --teacher")
+    if config.teacher_share == 0:
+        raise UsageError("--teacher: the configuration asks no share of its answers, teacher_share")
+    read, wanted = stored_config(checkpoint).crop, config.crop
+    if (read.side_px, read.um_per_px) != (wanted.side_px, wanted.um_per_px):
+        raise UsageError(
+            f"--teacher: it reads crops of {read.side_px} px at {read.um_per_px:g} um/px, the "
+            f"configuration has {wanted.side_px} px at {wanted.um_per_px:g} um/px"
+        )
+    return classifier_net(spec, checkpoint)
 
 
 def _none_of(crops: CellCrops) -> CellCrops:
@@ -344,6 +389,8 @@ def classifier_card(
         "",
     ]
     lines += card_parts.data_section(record)
+    if record.get("taught_by"):
+        lines += card_parts.section("Teacher", taught_says(record, config))
     if record.get("second_opinion"):
         asked = config.out_of_fold
         lines += card_parts.section(

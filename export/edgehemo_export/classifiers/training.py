@@ -19,7 +19,7 @@ from edgehemo.errors import UsageError
 from edgehemo.field import CLEAR_FIELD_CODE, UINT8_PER_TRANSMITTANCE
 from edgehemo_export.configuration import Configuration
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions
-from edgehemo_export.nets.classifier_nets import ClassifierNetConfig
+from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
 from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.training.arithmetic import mixed_precision
 from edgehemo_export.training.loop import TaskConfiguration
@@ -65,10 +65,12 @@ class AugmentOptions(Configuration):
 class OutOfFoldOptions(Configuration):
     """Second opinions as targets (see `classifiers.out_of_fold`). share: of the second opinion in a
     target, 0 for none asked. folds: networks that are trained for it, each on the other folds'
-    groups. steps: of each of these trainings.
+    groups. steps: of each of these trainings. architecture: of these networks, that of the
+    configuration's model where it is not named.
     """
 
     share: float = Field(default=0.0, ge=0, le=1)
+    architecture: str | None = None
     folds: int = Field(default=3, ge=2)
     steps: int = Field(default=1000, ge=1)
 
@@ -82,6 +84,8 @@ class ClassifierConfig(TaskConfiguration):
     of the batches. logit_adjustment: share of the log prior of the drawn classes that is added to
     the logits in training (Menon et al. 2021): 1 answers as if all classes were equally frequent,
     -class_balance / (1 - class_balance) as if they were as frequent as in the training part.
+    teacher_share: of a teacher's answer to the very crop as it was drawn and varied, in a target
+    (Hinton et al. 2015); the teacher is a checkpoint that a run is given.
     coverage: of the conformal rule.
     init: where a fresh run's weights come from, unless a checkpoint is given.
     """
@@ -96,6 +100,7 @@ class ClassifierConfig(TaskConfiguration):
     mixup_alpha: float = Field(default=0.2, ge=0)
     mixup_share: float = Field(default=0.5, ge=0, le=1)
     logit_adjustment: float = 0.0
+    teacher_share: float = Field(default=0.0, ge=0, le=1)
     coverage: float = Field(default=0.98, gt=0, lt=1)
     out_of_fold: OutOfFoldOptions = OutOfFoldOptions()
     init: Literal["scratch", "imagenet"] = "scratch"
@@ -275,12 +280,13 @@ class ClassifierTask:
         masks: NDArray[np.bool_] | None = None,
         stain_gains: Mapping[str, NDArray[np.float64]] | None = None,
         opinions: NDArray[np.float32] | None = None,
+        teacher: ClassifierNet | None = None,
     ) -> None:
         """masks: bool (n, s, s), the middle cell of each training crop; without them no
         surroundings are exchanged. stain_gains: by source, float64 (3,), what
         its optical density is multiplied by to look like another's; a source without keeps its
         own. opinions: second opinions, logits float32 (n, classes) a training crop, that take
-        ``out_of_fold.share`` of the targets."""
+        ``out_of_fold.share`` of the targets. teacher: whose answers take ``teacher_share``."""
         if config.augment.exchange_share > 0 and masks is None:
             raise UsageError("exchange_share needs a set whose cells can be masked")
         if config.augment.stain_share > 0 and not stain_gains:
@@ -298,6 +304,7 @@ class ClassifierTask:
             if opinions is not None
             else None
         )
+        self._teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         self._exchangeable = np.flatnonzero(masks.any(axis=(1, 2))) if masks is not None else None
 
     def batch(self, size: int, rng: np.random.Generator, generator: torch.Generator) -> CropBatch:
@@ -339,10 +346,17 @@ class ClassifierTask:
     ) -> tuple[Tensor, dict[str, float]]:
         light = batch.light.to(place, memory_format=torch.channels_last)
         target = batch.target.to(place)
+        adjustment = self._config.logit_adjustment * self._log_prior.to(place)
+        if self._teacher is not None:
+            with torch.no_grad(), mixed_precision(place):
+                said = self._teacher.to(place).logits(light)
+            share = self._config.teacher_share
+            answers = torch.softmax(said.float() + adjustment, dim=1)
+            target = (1 - share) * target + share * answers
         with mixed_precision(place):
             raw = net(light)
         logits = raw.float()
-        adjusted = logits + self._config.logit_adjustment * self._log_prior.to(place)
+        adjusted = logits + adjustment
         loss = nn.functional.cross_entropy(adjusted, target)
         right = (logits.argmax(1) == target.argmax(1)).float().mean()
         return loss, {"loss": loss.item(), "accuracy": right.item()}

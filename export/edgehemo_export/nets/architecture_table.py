@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edgehemo.bundle import Precision
 from edgehemo_export.nets.architectures import ConvBlock, ResidualBlock
-from edgehemo_export.nets.morphology_net import RedCellNet
+from edgehemo_export.nets.morphology_net import LightRedCellNet, RedCellNet
 from edgehemo_export.nets.scattering_svm import ScatteringSvm
 from edgehemo_export.quantisation.formats import ALL_PRECISIONS
 
@@ -224,6 +224,14 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture("compact", CompactNet, None, True, None, "residual CNN of this project, 2.8 M"),
     Architecture(
         "red_cell", RedCellNet, RedCellNet.SIDE_PX, True, None, "small residual CNN, 1.6 M"
+    ),
+    Architecture(
+        "red_cell_light",
+        LightRedCellNet,
+        LightRedCellNet.SIDE_PX,
+        True,
+        None,
+        "the same at two thirds of the width, 0.7 M",
     ),
     Architecture(
         "efficientnet_lite0",

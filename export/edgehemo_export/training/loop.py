@@ -115,7 +115,8 @@ class TrainingState:
 class Run:
     """How a run goes; what is learned is the configuration's business.
 
-    resume: from the state in the work folder. initial: a checkpoint to start from. leave_out: a
+    resume: from the state in the work folder. initial: a checkpoint to start from. teacher: one
+    whose answers are learned from, where the task can. leave_out: a
     source kept out whole, of training and tuning. progress: called with step and figures.
     stop_after: ends at that step, its state stored, so that a long run can be spread over several.
     device: a name of PyTorch's; the GPU where there is one, else the CPU.
@@ -123,6 +124,7 @@ class Run:
 
     resume: bool = True
     initial: Checkpoint | None = None
+    teacher: Checkpoint | None = None
     leave_out: str | None = None
     progress: Progress | None = None
     show_progress: bool = False
@@ -422,6 +424,7 @@ def run_record(config: TaskConfiguration, state: TrainingState, run: Run) -> dic
     return {
         "configuration": config.model_dump(),
         "initialised_from": None if run.initial is None else origin(run.initial),
+        "taught_by": None if run.teacher is None else taught_by(run.teacher),
         "left_out": run.leave_out,
         "split": SPLIT_NAME,
         "steps": state.step,
@@ -436,9 +439,14 @@ def run_record(config: TaskConfiguration, state: TrainingState, run: Run) -> dic
 
 
 def origin(initial: Checkpoint) -> dict[str, Any]:
-    """What a run's first weights were trained for and on."""
+    """What a run's first weights, or its teacher's, were trained for and on."""
     known = ("images", "left_out", "steps", "run", "initialised_from")
     return {"task": initial.task, **{key: initial.record.get(key) for key in known}}
+
+
+def taught_by(teacher: Checkpoint) -> dict[str, Any]:
+    """A teacher's origin, and how it was trained: its network is not the pupil's."""
+    return {**origin(teacher), "configuration": teacher.record.get("configuration")}
 
 
 def schedule(step: int, config: LoopConfig) -> float:
