@@ -24,6 +24,9 @@ from edgehemo.cells.crops import (
 from edgehemo.errors import FieldError, UsageError
 from edgehemo.images import read_frame
 from edgehemo_export.classifiers import nucleated_run
+from edgehemo_export.classifiers.card import (
+    classifier_card,
+)
 from edgehemo_export.classifiers.evaluation import (
     Predicted,
     conformal_rule,
@@ -39,6 +42,9 @@ from edgehemo_export.classifiers.evaluation import (
     stored_confusion,
 )
 from edgehemo_export.classifiers.exchanged_backgrounds import stain_gains, without_cell
+from edgehemo_export.classifiers.export import (
+    classifier_subject,
+)
 from edgehemo_export.classifiers.nucleated_set import (
     NUCLEATED_CLASSES,
     grouped_with_duplicates,
@@ -46,12 +52,12 @@ from edgehemo_export.classifiers.nucleated_set import (
 )
 from edgehemo_export.classifiers.out_of_fold import fold_of, second_opinions
 from edgehemo_export.classifiers.run import (
-    ClassifierSpec,
-    classifier_card,
-    classifier_net,
-    classifier_subject,
     evaluate_classifier,
     train_classifier,
+)
+from edgehemo_export.classifiers.specification import (
+    ClassifierSpec,
+    classifier_net,
 )
 from edgehemo_export.classifiers.training import (
     AugmentOptions,

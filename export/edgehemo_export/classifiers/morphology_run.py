@@ -1,6 +1,6 @@
 """`edgehemo train morphology` and `edgehemo evaluate`: thirteen types of red cells.
 
-What it is of a crop's own is here; the rest is shared by all classifiers (`classifier_run`).
+What it is of a crop's own is here; the rest is shared by all classifiers (`classifiers.run`).
 """
 
 from __future__ import annotations
@@ -14,19 +14,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import (
-    Artefact,
-    Confusion,
-    Metric,
-    ModelEntry,
-    load_bundle,
-)
+from edgehemo.bundle import Artefact, Confusion, Metric, ModelEntry, load_bundle
 from edgehemo.cells.crops import crops_at
 from edgehemo.cells.finder import open_cell_finder
 from edgehemo.cells.shares import type_shares
 from edgehemo.field import CANONICAL_UM_PER_PX, CLEAR_FIELD_CODE, canonical_field
 from edgehemo.images import images_in, read_frame
 from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.classifiers.card import classifier_card
 from edgehemo_export.classifiers.evaluation import (
     Predicted,
     marginal_rule,
@@ -34,6 +29,7 @@ from edgehemo_export.classifiers.evaluation import (
     named,
     predict_net,
 )
+from edgehemo_export.classifiers.export import classifier_subject
 from edgehemo_export.classifiers.morphology_set import (
     LICENCE,
     MORPHOLOGY_CLASSES,
@@ -42,16 +38,13 @@ from edgehemo_export.classifiers.morphology_set import (
     morphology_crops,
     read_labelled_fields,
 )
-from edgehemo_export.classifiers.run import (
+from edgehemo_export.classifiers.run import described, train_classifier
+from edgehemo_export.classifiers.specification import (
     ClassifierSpec,
-    classifier_card,
     classifier_net,
-    classifier_subject,
-    described,
     kept_out,
     stored_config,
     stored_rule,
-    train_classifier,
 )
 from edgehemo_export.classifiers.training import ClassifierConfig, macro_f1
 from edgehemo_export.configuration import CONFIGS, read_configuration

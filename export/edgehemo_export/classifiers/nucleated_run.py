@@ -1,6 +1,6 @@
 """`edgehemo train nucleated` and `edgehemo evaluate`: nine types of nucleated cells and platelets.
 
-What it is of a crop's own is here; the rest is shared by all classifiers (`classifier_run`).
+What it is of a crop's own is here; the rest is shared by all classifiers (`classifiers.run`).
 """
 
 from __future__ import annotations
@@ -17,17 +17,14 @@ from edgehemo.bundle import Metric
 from edgehemo.cells.crops import canonical_crop
 from edgehemo.images import read_frame
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.classifiers.evaluation import (
-    Predicted,
-    measure,
-    predict_net,
-    share_metric,
-)
+from edgehemo_export.classifiers.card import classifier_card
+from edgehemo_export.classifiers.evaluation import Predicted, measure, predict_net, share_metric
 from edgehemo_export.classifiers.exchanged_backgrounds import (
     SHARED_CLASS,
     exchange_metrics,
     stain_gains,
 )
+from edgehemo_export.classifiers.export import classifier_subject
 from edgehemo_export.classifiers.nucleated_set import (
     DEFAULT_SETS,
     NUCLEATED_CLASSES,
@@ -35,16 +32,13 @@ from edgehemo_export.classifiers.nucleated_set import (
     nucleated_crops,
     unseen_white_cells,
 )
-from edgehemo_export.classifiers.run import (
+from edgehemo_export.classifiers.run import described, train_classifier
+from edgehemo_export.classifiers.specification import (
     ClassifierSpec,
-    classifier_card,
     classifier_net,
-    classifier_subject,
-    described,
     kept_out,
     stored_config,
     stored_rule,
-    train_classifier,
 )
 from edgehemo_export.classifiers.training import ClassifierConfig, with_stain
 from edgehemo_export.configuration import CONFIGS, read_configuration
