@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -47,13 +48,16 @@ from edgehemo_export.classifiers.export import (
 )
 from edgehemo_export.classifiers.nucleated_set import (
     NUCLEATED_CLASSES,
+    WHITE_CELL_TYPES,
     grouped_with_duplicates,
     nucleated_crops,
+    unnamed_white_cells,
 )
 from edgehemo_export.classifiers.out_of_fold import fold_of, second_opinions
 from edgehemo_export.classifiers.run import (
     evaluate_classifier,
     train_classifier,
+    unnamed_crops,
 )
 from edgehemo_export.classifiers.specification import (
     ClassifierSpec,
@@ -63,6 +67,7 @@ from edgehemo_export.classifiers.training import (
     AugmentOptions,
     ClassifierConfig,
     ClassifierTask,
+    UnnamedCrops,
     crop_chances,
     exchange_surroundings,
     vary_geometry,
@@ -479,6 +484,25 @@ def test_stain_is_carried_from_one_scanner_to_the_other() -> None:
     assert np.allclose(stain_gains(stained, masks, "even", "odd"), (1.5, 0.8, 1.0), atol=0.06)
 
 
+@pytest.mark.real
+def test_white_cells_without_types_are_cut_at_the_devices_scale(
+    data_root: Path, tmp_path: Path
+) -> None:
+    for kind, ending in (("images", ".jpg"), ("boxes", ".xml")):
+        folder = tmp_path / "bccd" / kind
+        folder.mkdir(parents=True)
+        for path in sorted((data_root / "bccd" / kind).glob(f"*{ending}"))[:6]:
+            (folder / path.name).symlink_to(path.resolve())
+    options = CropOptions(side_px=64, margin_px=8)
+    crops = unnamed_white_cells(tmp_path, options, None)
+    assert 4 <= len(crops) <= 12 and set(crops.sources.tolist()) == {"bccd"}
+    # A nucleus takes more of red light than of blue; red cells take less.
+    red, blue = (crops.middle(40)[..., channel].astype(float) for channel in (0, 2))
+    assert ((blue - red > 30).mean(axis=(1, 2)) > 0.15).all()
+    assert set(WHITE_CELL_TYPES) < set(NUCLEATED_CLASSES) and "other" not in WHITE_CELL_TYPES
+    assert not len(unnamed_white_cells(tmp_path / "nothing", options, None))
+
+
 def test_a_batch_is_the_same_from_the_same_seeds() -> None:
     crops = discs(60)
     masks = crops.codes[..., 1] < 130
@@ -609,6 +633,61 @@ def test_a_run_with_a_teacher_says_so_and_asks_for_what_is_missing(tmp_path: Pat
     other = small_config(teacher_share=0.7, crop=coarser)
     with pytest.raises(UsageError, match=r"0\.6 um/px"):
         train_classifier(spec, tmp_path, other, tmp_path / "coarser", run)
+
+
+def test_cells_without_a_name_pull_towards_their_possible_classes_together() -> None:
+    """The loss of such a crop has the gradient of minus log of the possible classes' sum."""
+    crops = discs(60)
+    config = small_config(unnamed_share=0.5, mixup_share=0.0, label_smoothing=0.0)
+    possible = np.array([True, True, False])
+    unnamed = UnnamedCrops(crops.where(crops.labels == 0), possible)
+    task = ClassifierTask(crops, crops, config, unnamed=unnamed)
+    batch = task.batch(8, np.random.default_rng(1), torch.Generator().manual_seed(1))
+    assert batch.unnamed.tolist() == [0.0] * 4 + [1.0] * 4
+    assert batch.target[:4].sum() == 4 and batch.target[4:].sum() == 0
+    logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(2), requires_grad=True)
+
+    class Fixed(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return logits
+
+    loss, _ = task.loss(Fixed(), batch, torch.device("cpu"))
+    (found,) = torch.autograd.grad(loss, logits)
+    p = torch.softmax(logits, dim=1)
+    named = -(batch.target[:4] * torch.log(p[:4])).sum()
+    wanted = (named - torch.log(p[4:, :2].sum(dim=1)).sum()) / 8
+    (gradient,) = torch.autograd.grad(wanted, logits)
+    assert torch.allclose(found, gradient, atol=1e-6)
+    with pytest.raises(UsageError, match="unnamed_share"):
+        ClassifierTask(crops, crops, config)
+
+
+def test_mixing_keeps_every_target_whole() -> None:
+    crops = discs(60)
+    config = small_config(unnamed_share=0.25, mixup_share=1.0, mixup_alpha=0.4)
+    unnamed = UnnamedCrops(crops, np.array([True, True, False]))
+    task = ClassifierTask(crops, crops, config, unnamed=unnamed)
+    for seed in range(5):
+        batch = task.batch(16, np.random.default_rng(seed), torch.Generator().manual_seed(seed))
+        assert torch.allclose(batch.target.sum(dim=1) + batch.unnamed, torch.ones(16))
+
+
+def test_a_run_learns_from_cells_without_a_name_unless_their_source_is_left_out(
+    tmp_path: Path,
+) -> None:
+    crops = discs(150)
+    asked = small_config(unnamed_share=0.25)
+    with pytest.raises(UsageError, match="no cells without a name"):
+        train_classifier(spec_of(crops), tmp_path, asked, tmp_path / "none", Run())
+    spec = dataclasses.replace(
+        spec_of(crops), unnamed=lambda *_: crops, unnamed_classes=crops.classes[:2]
+    )
+    found = unnamed_crops(spec, tmp_path, asked, None, "odd")
+    assert found is not None and set(found.crops.sources.tolist()) == {"even"}
+    assert found.possible.tolist() == [True, True, False]
+    assert len(found.crops) < len(crops), "the training part alone"
+    checkpoint = train_classifier(spec, tmp_path, asked, tmp_path / "work", Run())
+    assert checkpoint.record["steps"] == 16
 
 
 def test_training_to_card_and_export(tmp_path: Path) -> None:

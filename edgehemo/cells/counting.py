@@ -36,6 +36,24 @@ def expected_count(probabilities: NDArray[np.float32], *, relative_sd: float) ->
     )
 
 
+def recounted(interval: CountInterval, value: float) -> CountInterval:
+    """The interval about another count: its Poisson error anew, what it held beyond that kept."""
+    low, high = poisson_interval(interval.value)
+    own_low = _without(interval.value - interval.low, interval.value - low)
+    own_high = _without(interval.high - interval.value, high - interval.value)
+    low, high = poisson_interval(value)
+    return CountInterval(
+        value=value,
+        low=max(0.0, value - math.hypot(value - low, own_low)),
+        high=value + math.hypot(high - value, own_high),
+    )
+
+
+def _without(whole: float, part: float) -> float:
+    """What joins a part in quadrature to the whole; none where the whole was cut off at zero."""
+    return math.sqrt(max(0.0, whole * whole - part * part))
+
+
 def poisson_interval(count: float) -> tuple[float, float]:
     """95 % interval of a Poisson mean from a (possibly fractional) count, by Byar."""
     low = 0.0

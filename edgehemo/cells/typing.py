@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.crops import crops_at
 from edgehemo.cells.records import UNCERTAIN, Cell, CellKind, FieldCells
+from edgehemo.cells.second_look import NO_NUCLEUS_FROM, as_red_cells
 from edgehemo.errors import BundleError
 from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
 from edgehemo.inference import Runner, open_model
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
 # Which model names which of the finder's kinds. A platelet has no further types: the finder has
 # said all there is to say (asked of it, the nucleated model found every one uncertain).
-TASK_OF_KIND: Mapping[CellKind, ModelTask] = {"rbc": "morphology", "wbc": "nucleated"}
+# White cells first: what turns out to be a red one is asked of the red cells' model.
+TASK_OF_KIND: Mapping[CellKind, ModelTask] = {"wbc": "nucleated", "rbc": "morphology"}
 PLATELET = "platelet"
 # A platelet the finder gives less than even odds stays `uncertain`.
 SURE_PLATELET_SCORE = 0.5
@@ -119,6 +121,11 @@ class CellClassifier:
         )
         return Naming(names, scores.astype(np.float32))
 
+    def rejected(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+        """float32 (n,): how probable it is that each is none of the model's types."""
+        none: NDArray[np.float32] = probabilities[:, ~self._is_type].sum(axis=1)
+        return none
+
     def verdict(self, probabilities: NDArray[np.float32]) -> Verdict:
         """All there is to say of one picture, from its float32 (classes,) probabilities."""
         classes, rejects = self.entry.classes, self.entry.rejects
@@ -168,20 +175,24 @@ class CellTyper:
     classifiers: Mapping[ModelTask, CellClassifier]
 
     def typed(self, field: CanonicalField, found: FieldCells) -> FieldCells:
-        """The cells of a field with their types."""
-        groups: dict[ModelTask, list[int]] = {}
-        for index, cell in enumerate(found.cells):
-            task = TASK_OF_KIND.get(cell.kind)
-            if task is not None and task in self.classifiers:
-                groups.setdefault(task, []).append(index)
-        cells = [_typed_platelet(cell) if cell.kind == PLATELET else cell for cell in found.cells]
-        if not groups:
-            return replace(found, cells=tuple(cells))
+        """The cells of a field with their types.
+
+        White cells come first: those without a nucleus are red cells after all (`second_look`) and
+        get a red cell's type.
+        """
+        found = replace(found, cells=tuple(map(_typed_platelet, found.cells)))
+        if not self.classifiers:
+            return found
         codes = field.to_uint8()
-        for task, indices in groups.items():
-            classifier = self.classifiers[task]
+        for kind, task in TASK_OF_KIND.items():
+            classifier = self.classifiers.get(task)
+            indices = [index for index, cell in enumerate(found.cells) if cell.kind == kind]
+            if classifier is None or not indices:
+                continue
+            cells = list(found.cells)
             centres = _centres([cells[index] for index in indices], field)
-            naming = classifier.named(classifier.of_cells(codes, centres))
+            probabilities = classifier.of_cells(codes, centres)
+            naming = classifier.named(probabilities)
             for index, name, score in zip(
                 indices, naming.names, naming.scores.tolist(), strict=True
             ):
@@ -189,11 +200,26 @@ class CellTyper:
                 cells[index] = Cell(
                     cell.kind, cell.x0, cell.y0, cell.x1, cell.y1, cell.score, name, score
                 )
-        return replace(found, cells=tuple(cells))
+            found = replace(found, cells=tuple(cells))
+            if kind == "wbc":
+                found = as_red_cells(
+                    found,
+                    [
+                        index
+                        for index, rejected in zip(
+                            indices, classifier.rejected(probabilities).tolist(), strict=True
+                        )
+                        if rejected >= NO_NUCLEUS_FROM
+                    ],
+                    field,
+                )
+        return found
 
 
 def _typed_platelet(cell: Cell) -> Cell:
-    """Its one type, as probable as the finder says."""
+    """A platelet with its one type, as probable as the finder says; others as they are."""
+    if cell.kind != PLATELET:
+        return cell
     name = PLATELET if cell.score >= SURE_PLATELET_SCORE else UNCERTAIN
     return replace(cell, type=name, type_score=cell.score)
 

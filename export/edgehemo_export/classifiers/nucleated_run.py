@@ -29,7 +29,9 @@ from edgehemo_export.classifiers.nucleated_set import (
     DEFAULT_SETS,
     NUCLEATED_CLASSES,
     OTHER,
+    WHITE_CELL_TYPES,
     nucleated_crops,
+    unnamed_white_cells,
     unseen_white_cells,
 )
 from edgehemo_export.classifiers.run import described, train_classifier
@@ -101,12 +103,14 @@ SPEC = ClassifierSpec(
     masks=masks_of,
     stain_gains=gains_between_scanners,
     refinement=f"{CONFIGS.name}/nucleated_refine.toml",
+    unnamed=lambda data, config, cache: unnamed_white_cells(data, config.crop, cache),
+    unnamed_classes=WHITE_CELL_TYPES,
     licences={
         "pbc": "PBC Barcelona (Acevedo et al. 2020), CC BY 4.0",
         "lmu": "AML-Cytomorphology LMU (Matek et al. 2019) as re-published, CC BY 4.0",
         "three_class": "PBC Barcelona and LMU as above, CC BY 4.0",
         "chula_rbc12": "Chula RBC-12 (Chula-PIC-Lab), MIT: red cells and empty places",
-        "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT: red cells and empty places",
+        "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT: red cells, empty places, untyped white cells",
         "txl_pbc": "TXL-PBC crops of PBC Barcelona, MIT and CC BY 4.0: red cells, empty places",
     },
     never_tested=(
@@ -151,8 +155,13 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
         metrics += _exchanged(net, every, crops.where(single), side)
     if (crops.sources == "pbc").any():
         metrics += _estimated_scale(net, checkpoint, crops.only("pbc"))
+    crop = config.crop
     if (data / "txl_pbc").is_dir():
-        metrics += _unseen(net, checkpoint, data)
+        raabin = unseen_white_cells(data, crop, None)
+        metrics += _seen_as_white(net, raabin, side, "raabin (never trained on)")
+    unnamed = unnamed_white_cells(data, crop, None).part(part)
+    if len(unnamed):
+        metrics += _seen_as_white(net, unnamed, side, "bccd, white cells without types")
     return dataclasses.replace(found, metrics=metrics)
 
 
@@ -192,17 +201,15 @@ def _estimated_scale(net: ClassifierNet, checkpoint: Checkpoint, crops: CellCrop
     return [metric for metric in every if metric.name in wanted]
 
 
-def _unseen(net: ClassifierNet, checkpoint: Checkpoint, data: Path) -> list[Metric]:
-    """Raabin's white cells, whose types are not published: how many are seen to be cells."""
-    crop = stored_config(checkpoint).crop
-    cells = unseen_white_cells(data, crop, None)
-    names = predict_net(net, cells.middle(crop.side_px)).argmax(axis=1)
-    source = "raabin (never trained on)"
-    platelet = NUCLEATED_CLASSES.index("platelet")
-    seen = names != NUCLEATED_CLASSES.index(OTHER)
+def _seen_as_white(net: ClassifierNet, cells: CellCrops, side: int, source: str) -> list[Metric]:
+    """White cells whose types are not published: how many are seen to be white cells."""
+    names = predict_net(net, cells.middle(side)).argmax(axis=1)
+    white = np.isin(NUCLEATED_CLASSES, WHITE_CELL_TYPES)
     return [
-        share_metric("white cells not taken for other", source, seen),
-        share_metric("white cells named a white cell", source, seen & (names != platelet)),
+        share_metric(
+            "white cells not taken for other", source, names != NUCLEATED_CLASSES.index(OTHER)
+        ),
+        share_metric("white cells named a white cell", source, white[names]),
     ]
 
 

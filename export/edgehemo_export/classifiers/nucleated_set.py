@@ -47,6 +47,16 @@ NUCLEATED_TYPES: tuple[str, ...] = (
     "platelet",
 )
 OTHER = "other"
+# What a cell that is called white, and no more, may be.
+WHITE_CELL_TYPES: tuple[str, ...] = (
+    "basophil",
+    "eosinophil",
+    "immature_granulocyte",
+    "lymphocyte",
+    "monocyte",
+    "myeloblast",
+    "neutrophil",
+)
 NUCLEATED_CLASSES: tuple[str, ...] = (*NUCLEATED_TYPES, OTHER)
 
 CHULA_UM_PER_PX = 0.20
@@ -111,6 +121,34 @@ def unseen_white_cells(root: Path, options: CropOptions, cache: Path | None) -> 
     return _field_crops(
         "raabin", [(image, _white_centres) for image in images], options, cache, label
     )
+
+
+def unnamed_white_cells(root: Path, options: CropOptions, cache: Path | None) -> CellCrops:
+    """White cells of BCCD, whose types are not published, at the scale the device would estimate.
+
+    All bear the label of `other`, which none of them is. With BCCD's red cells alone in training
+    its stain itself would mean `other`. No crops where the root lacks the set.
+    """
+    folder = root / "bccd"
+    images = [
+        image
+        for image in (read_bccd(folder) if folder.is_dir() else ())
+        if (image.kinds == 1).any()
+    ]
+    label = NUCLEATED_CLASSES.index(OTHER)
+    if not images:
+        side = options.stored_px
+        return CellCrops(
+            NUCLEATED_CLASSES,
+            np.zeros((0, side, side, 3), np.uint8),
+            np.zeros(0, np.intp),
+            np.zeros(0, np.str_),
+            np.zeros(0, np.str_),
+            np.zeros(0, np.str_),
+            options.um_per_px,
+        )
+    chosen = [(image, _white_centres) for image in images]
+    return _field_crops("bccd-white", chosen, options, cache, label, estimated_scale=True)
 
 
 def _picture_crops(
@@ -200,8 +238,13 @@ def _field_crops(
     options: CropOptions,
     cache: Path | None,
     label: int,
+    *,
+    estimated_scale: bool = False,
 ) -> CellCrops:
-    """Crops cut from canonical fields; their number a field is kept beside the codes."""
+    """Crops cut from canonical fields; their number a field is kept beside the codes.
+
+    estimated_scale: by the device's own estimate; else the set's, or by its boxes.
+    """
     files = [image.path for image, _ in images]
     zoom = options.um_per_px / CANONICAL_UM_PER_PX
     owners: list[int] = []
@@ -210,7 +253,7 @@ def _field_crops(
     def make() -> NDArray[np.uint8]:
         for index, (image, choose) in enumerate(images):
             try:
-                cut = _cut(image, choose, options.stored_px, zoom)
+                cut = _cut(image, choose, options.stored_px, zoom, estimated_scale)
             except EdgeHemoError:
                 continue  # a field that cannot be made canonical has no crops
             kept.extend(cut)
@@ -238,14 +281,20 @@ def _field_crops(
 
 
 def _cut(
-    image: LabelledImage, choose: CentreChooser, side_px: int, zoom: float
+    image: LabelledImage,
+    choose: CentreChooser,
+    side_px: int,
+    zoom: float,
+    estimated_scale: bool,
 ) -> list[NDArray[np.uint8]]:
     frame = read_frame(image.path)
-    scale = (
-        CHULA_UM_PER_PX
-        if image.source == "chula_rbc12"
-        else scale_from_boxes(image.boxes, image.kinds)
-    )
+    scale: float | None = None
+    if not estimated_scale:
+        scale = (
+            CHULA_UM_PER_PX
+            if image.source == "chula_rbc12"
+            else scale_from_boxes(image.boxes, image.kinds)
+        )
     field = canonical_field(frame, um_per_px=scale)
     across, down = field.frame_px_per_canonical_px
     boxes = (image.boxes / np.array([across, down, across, down])).astype(np.float32)

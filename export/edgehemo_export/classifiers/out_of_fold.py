@@ -45,6 +45,7 @@ def second_opinions(
         update={
             "model": model,
             "teacher_share": 0.0,
+            "unnamed_share": 0.0,
             "out_of_fold": options.model_copy(update={"share": 0.0}),
             "loop": config.loop.model_copy(update={"steps": options.steps, "validate_every": 0}),
         }

@@ -36,7 +36,7 @@ from edgehemo_export.classifiers.specification import (
     stored_config,
     stored_rule,
 )
-from edgehemo_export.classifiers.training import ClassifierConfig, ClassifierTask
+from edgehemo_export.classifiers.training import ClassifierConfig, ClassifierTask, UnnamedCrops
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import Part
 from edgehemo_export.nets.architecture_table import BY_NAME
@@ -91,8 +91,9 @@ def train_classifier(
             )
             agreement = float((opinions.argmax(axis=1) == training.labels).mean())
             opinion_record = {"second_opinion": {"agreement": agreement}}
+        unnamed = unnamed_crops(spec, data, config, cache, run.leave_out)
         net, state = train(
-            _learning_task(spec, training, tune, config, cache, opinions, teacher),
+            _learning_task(spec, training, tune, config, cache, opinions, teacher, unnamed),
             lambda: ClassifierNet(config.model, len(training.classes)),
             config,
             work,
@@ -128,6 +129,7 @@ def _learning_task(
     cache: Path,
     opinions: NDArray[np.float32] | None = None,
     teacher: ClassifierNet | None = None,
+    unnamed: UnnamedCrops | None = None,
 ) -> ClassifierTask:
     """The task with masks and stain gains where the configuration exchanges by them."""
     masks = None
@@ -136,7 +138,23 @@ def _learning_task(
     stain_gains = None
     if config.augment.stain_share > 0 and spec.stain_gains is not None and masks is not None:
         stain_gains = spec.stain_gains(training, masks)
-    return ClassifierTask(training, tune, config, masks, stain_gains, opinions, teacher)
+    return ClassifierTask(training, tune, config, masks, stain_gains, opinions, teacher, unnamed)
+
+
+def unnamed_crops(
+    spec: ClassifierSpec,
+    data: Path,
+    config: ClassifierConfig,
+    cache: Path | None,
+    left_out: str | None,
+) -> UnnamedCrops | None:
+    """The training part's crops without a name, None where the configuration asks for none."""
+    if config.unnamed_share == 0:
+        return None
+    if spec.unnamed is None:
+        raise UsageError(f"unnamed_share: {spec.command} knows no cells without a name")
+    crops = spec.unnamed(data, config, cache).without(left_out).part("train")
+    return UnnamedCrops(crops, np.isin(spec.classes, spec.unnamed_classes))
 
 
 def teacher_net(

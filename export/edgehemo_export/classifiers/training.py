@@ -86,6 +86,7 @@ class ClassifierConfig(TaskConfiguration):
     -class_balance / (1 - class_balance) as if they were as frequent as in the training part.
     teacher_share: of a teacher's answer to the very crop as it was drawn and varied, in a target
     (Hinton et al. 2015); the teacher is a checkpoint that a run is given.
+    unnamed_share: of a batch, crops of which only some classes are known to be possible.
     coverage: of the conformal rule.
     init: where a fresh run's weights come from, unless a checkpoint is given.
     """
@@ -101,6 +102,7 @@ class ClassifierConfig(TaskConfiguration):
     mixup_share: float = Field(default=0.5, ge=0, le=1)
     logit_adjustment: float = 0.0
     teacher_share: float = Field(default=0.0, ge=0, le=1)
+    unnamed_share: float = Field(default=0.0, ge=0, lt=1)
     coverage: float = Field(default=0.98, gt=0, lt=1)
     out_of_fold: OutOfFoldOptions = OutOfFoldOptions()
     init: Literal["scratch", "imagenet"] = "scratch"
@@ -108,10 +110,24 @@ class ClassifierConfig(TaskConfiguration):
 
 @dataclass(frozen=True)
 class CropBatch:
-    """light: float32 (n, 3, side, side), varied transmittance. target: float32 (n, classes)."""
+    """light: float32 (n, 3, side, side), varied transmittance. target: float32 (n, classes).
+    unnamed: float32 (n,), what a target lacks to one: the share that any of the `UnnamedCrops`'
+    possible classes may take."""
 
     light: Tensor
     target: Tensor
+    unnamed: Tensor
+
+
+@dataclass(frozen=True)
+class UnnamedCrops:
+    """Crops of one kind of cell whose classes nobody has told: white cells, say, of any type.
+
+    crops: their labels mean nothing. possible: bool (classes,), among which the true class is.
+    """
+
+    crops: CellCrops
+    possible: NDArray[np.bool_]
 
 
 def crop_chances(
@@ -281,16 +297,21 @@ class ClassifierTask:
         stain_gains: Mapping[str, NDArray[np.float64]] | None = None,
         opinions: NDArray[np.float32] | None = None,
         teacher: ClassifierNet | None = None,
+        unnamed: UnnamedCrops | None = None,
     ) -> None:
         """masks: bool (n, s, s), the middle cell of each training crop; without them no
         surroundings are exchanged. stain_gains: by source, float64 (3,), what
         its optical density is multiplied by to look like another's; a source without keeps its
         own. opinions: second opinions, logits float32 (n, classes) a training crop, that take
-        ``out_of_fold.share`` of the targets. teacher: whose answers take ``teacher_share``."""
+        ``out_of_fold.share`` of the targets. teacher: whose answers take
+        ``teacher_share``. unnamed: that take ``unnamed_share`` of every batch."""
         if config.augment.exchange_share > 0 and masks is None:
             raise UsageError("exchange_share needs a set whose cells can be masked")
         if config.augment.stain_share > 0 and not stain_gains:
             raise UsageError("stain_share needs a set whose stains can be matched")
+        if config.unnamed_share > 0 and (unnamed is None or not len(unnamed.crops)):
+            raise UsageError("unnamed_share needs cells whose kind alone is known")
+        self._unnamed = unnamed
         self._stain_gains = stain_gains or {}
         self._training, self._tune, self._config, self._masks = training, tune, config, masks
         self._chances = crop_chances(training, config.class_balance, config.source_weights)
@@ -325,6 +346,10 @@ class ClassifierTask:
                 crops.codes[hosts],
                 self._masks[hosts],
             )
+        without = round(size * config.unnamed_share)
+        if self._unnamed is not None and without:
+            picked = rng.integers(len(self._unnamed.crops), size=without)
+            codes[size - without :] = self._unnamed.crops.codes[picked]
         light = vary_geometry(
             torch.from_numpy(codes), config.crop.side_px, config.augment, generator
         )
@@ -335,11 +360,15 @@ class ClassifierTask:
         if self._opinions is not None:
             share = config.out_of_fold.share
             target = (1 - share) * target + share * self._opinions[torch.from_numpy(chosen)]
+        unnamed = torch.zeros(size)
+        unnamed[size - without :] = 1.0
+        target[size - without :] = 0.0
         if config.mixup_alpha > 0 and rng.random() < config.mixup_share:
             share = float(rng.beta(config.mixup_alpha, config.mixup_alpha))
             light = share * light + (1 - share) * light.roll(1, 0)
             target = share * target + (1 - share) * target.roll(1, 0)
-        return CropBatch(light.contiguous(memory_format=torch.channels_last), target)
+            unnamed = share * unnamed + (1 - share) * unnamed.roll(1, 0)
+        return CropBatch(light.contiguous(memory_format=torch.channels_last), target, unnamed)
 
     def loss(
         self, net: nn.Module, batch: CropBatch, place: torch.device
@@ -352,14 +381,23 @@ class ClassifierTask:
                 said = self._teacher.to(place).logits(light)
             share = self._config.teacher_share
             answers = torch.softmax(said.float() + adjustment, dim=1)
-            target = (1 - share) * target + share * answers
+            target = (1 - share) * target + share * (1 - batch.unnamed[:, None]) * answers
         with mixed_precision(place):
             raw = net(light)
         logits = raw.float()
         adjusted = logits + adjustment
+        if self._unnamed is not None:
+            target = target + batch.unnamed.to(place)[:, None] * self._among_possible(adjusted)
         loss = nn.functional.cross_entropy(adjusted, target)
         right = (logits.argmax(1) == target.argmax(1)).float().mean()
         return loss, {"loss": loss.item(), "accuracy": right.item()}
+
+    def _among_possible(self, logits: Tensor) -> Tensor:
+        """The network's own answer among the possible classes, (n, classes): as a target its
+        gradient is that of the probability of them all together."""
+        assert self._unnamed is not None, "asked only where there are such crops"
+        possible = torch.from_numpy(self._unnamed.possible).to(logits.device)
+        return torch.softmax(logits.detach().masked_fill(~possible, -torch.inf), dim=1)
 
     def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """Accuracy, macro F1 (the score) and mean log loss on the tune part."""
