@@ -282,8 +282,8 @@ class TestTraining:
     def test_half_precision_weights_load_into_the_network(self) -> None:
         import torch
 
-        from edgehemo_export.nets.field_weights import half_precision
         from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
+        from edgehemo_export.nets.stored_weights import half_precision
 
         net = FieldEstimatorNet().eval()
         codes = torch.randint(80, 220, (2, 224, 224, 3), dtype=torch.uint8)

@@ -43,6 +43,7 @@ from edgehemo_export.nets.architecture_table import BY_NAME
 from edgehemo_export.nets.classifier_nets import INPUT_MEAN, INPUT_SD, ClassifierNet
 from edgehemo_export.nets.imagenet_weights import imagenet_weights
 from edgehemo_export.nets.scattering_svm import ScatteringSvm, features_of
+from edgehemo_export.nets.stored_weights import half_precision
 from edgehemo_export.tasks import Evaluation
 from edgehemo_export.training.loop import Run, TrainingState, run_record, train
 
@@ -74,6 +75,7 @@ def train_classifier(
     if not len(training) or not len(tune):
         raise UsageError("the split leaves no crop to train on or to tune with")
     opinion_record: dict[str, Any] = {}
+    unnamed = unnamed_crops(spec, data, config, cache, run.leave_out)
     teacher = teacher_net(spec, config, run.teacher)
     if not architecture.sgd:
         if teacher is not None:
@@ -91,7 +93,6 @@ def train_classifier(
             )
             agreement = float((opinions.argmax(axis=1) == training.labels).mean())
             opinion_record = {"second_opinion": {"agreement": agreement}}
-        unnamed = unnamed_crops(spec, data, config, cache, run.leave_out)
         net, state = train(
             _learning_task(spec, training, tune, config, cache, opinions, teacher, unnamed),
             lambda: ClassifierNet(config.model, len(training.classes)),
@@ -101,7 +102,10 @@ def train_classifier(
             weights=_weights_to_start_from(config, run.initial),
         )
     side = config.crop.side_px
-    temperature = fit_temperature(net, tune.middle(side), tune.labels)
+    fit_temperature(net, tune.middle(side), tune.labels)
+    if architecture.sgd:
+        # What is kept is what is measured: the weights, and the temperature, as they are stored.
+        net.load_state_dict(half_precision(net.state_dict()))
     probabilities = predict_net(net, tune.middle(side))
     rule = spec.rule(probabilities, tune.labels, spec.classes, config.coverage)
     tuned = Predicted(tune, probabilities)
@@ -109,16 +113,17 @@ def train_classifier(
         **run_record(config, state, run),
         **opinion_record,
         "classes": list(spec.classes),
-        "images": _totals(training),
+        "images": _totals(training) | _totals_unnamed(unnamed),
         "crops": {"train": training.counts(), "tune": tune.counts()},
         "training_data": [spec.licences.get(source, source) for source in _totals(training)],
-        "temperature": temperature,
+        "temperature": float(net.temperature),
         "conformal": rule.model_dump(),
         "tune_confusion": stored_confusion(tuned, rule).model_dump(),
         "tune": [m.model_dump() for m in measure(tuned, rule, "tune", rounds=0)],
         "best": {"step": state.best_step, "score": state.best_score},
     }
-    return Checkpoint(spec.task, dict(net.state_dict()), record)
+    weights = net.state_dict()
+    return Checkpoint(spec.task, half_precision(weights) if architecture.sgd else weights, record)
 
 
 def _learning_task(
@@ -205,6 +210,13 @@ def _weights_to_start_from(
         return None
     found = imagenet_weights(config.model.architecture)
     return {f"net.{name}": value for name, value in found.items()}
+
+
+def _totals_unnamed(unnamed: UnnamedCrops | None) -> dict[str, int]:
+    if unnamed is None:
+        return {}
+    sources = unnamed.crops.sources.tolist()
+    return {f"{source}, types unknown": sources.count(source) for source in sorted(set(sources))}
 
 
 def _totals(crops: CellCrops) -> dict[str, int]:

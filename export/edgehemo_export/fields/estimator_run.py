@@ -34,8 +34,8 @@ from edgehemo_export.fields.estimator_training import (
 )
 from edgehemo_export.fields.export import PAIRED_SOURCE, estimator_subject
 from edgehemo_export.finder.evaluation import TorchRunner
-from edgehemo_export.nets.field_weights import half_precision
 from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
+from edgehemo_export.nets.stored_weights import half_precision
 from edgehemo_export.quantisation.subject import ExportSubject
 from edgehemo_export.tasks import Evaluation
 from edgehemo_export.training.loop import Run, run_record, train

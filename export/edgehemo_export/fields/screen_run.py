@@ -38,8 +38,8 @@ from edgehemo_export.fields.screen_training import (
     field_log_odds,
     read_config,
 )
-from edgehemo_export.nets.field_weights import half_precision
 from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet
+from edgehemo_export.nets.stored_weights import half_precision
 from edgehemo_export.quantisation.subject import ExportSubject
 from edgehemo_export.tasks import Evaluation
 from edgehemo_export.training.loop import Run, run_record, train

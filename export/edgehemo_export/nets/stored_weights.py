@@ -1,4 +1,4 @@
-"""How the ResNet18 checkpoints are stored: in half precision, which halves their files."""
+"""How the weights of checkpoints are stored: in half precision, which halves their files."""
 
 from __future__ import annotations
 

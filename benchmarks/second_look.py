@@ -1,0 +1,153 @@
+"""White cells before and after the second look at them: which are lost, which were red all along.
+
+    python benchmarks/second_look.py [--part tune|test] [--bundle DIR] [--disease-fields 46]
+
+Sets with boxes: each white cell the finder reports is true where it overlaps a white cell's box by
+half, false otherwise; `lost` are true ones that the look turns into red cells, `put right` false
+ones. Raabin's white cells (TXL-PBC) were never shown to the classifier. Chula's fields by diagnosis
+bear no boxes: there the counts alone are given; nearly all that changes sides in them is a red cell
+(elliptocytes, burr cells, deep spherocytes; `--sheet FILE.png` draws them). Shares have 95 %
+intervals (Wilson).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+import real_fields
+
+from edgehemo.bundle import load_bundle
+from edgehemo.cells.crops import crop_at
+from edgehemo.cells.finder import open_cell_finder
+from edgehemo.cells.records import Cell
+from edgehemo.cells.second_look import NO_NUCLEUS_FROM
+from edgehemo.cells.typing import open_cell_typer
+from edgehemo.errors import EdgeHemoError
+from edgehemo.field import CanonicalField, canonical_field
+from edgehemo.images import images_in, read_frame
+from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc
+from edgehemo_export.data.splits import part_of
+from edgehemo_export.evaluation.statistics import wilson
+
+WHITE = 1
+OVERLAP = 0.5
+# The fields by diagnosis as stored: 1280 px at 0.10 um/px.
+DISEASE_FIELD_WIDTH_UM = 128.0
+DRAWN_PX = 72
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--part", choices=("tune", "test"), default="tune")
+    parser.add_argument("--bundle", type=Path, help="a bundle's folder; else the shipped one")
+    parser.add_argument("--disease-fields", type=int, default=46)
+    parser.add_argument("--sheet", type=Path, help="draw what changed sides in fields by diagnosis")
+    options = parser.parse_args()
+    bundle = load_bundle(options.bundle)
+    finder, typer = open_cell_finder(bundle, threads=1), open_cell_typer(bundle, threads=1)
+
+    def looked_at(field: CanonicalField) -> list[tuple[Cell, bool]]:
+        """The finder's white cells, each with whether the second look made it a red one."""
+        found = finder.find(field)
+        typed = typer.typed(field, found)
+        return [
+            (before, after.kind == "rbc")
+            for before, after in zip(found.cells, typed.cells, strict=True)
+            if before.kind == "wbc"
+        ]
+
+    print(f"no nucleus from a probability of {NO_NUCLEUS_FROM:g} on; {options.part} part")
+    print(f"{'set':28} {'true white':>10} {'lost':>22} {'false':>6} {'put right':>22}")
+    for name, images in labelled_sets(real_fields.data_root(), options.part):
+        tally: Counter[tuple[bool, bool]] = Counter()
+        for image in images:
+            try:
+                field = canonical_field(read_frame(image.path))
+            except EdgeHemoError:
+                continue
+            boxes = image.boxes[image.kinds == WHITE]
+            for cell, changed in looked_at(field):
+                tally[overlaps(cell, boxes), changed] += 1
+        lost, kept = tally[True, True], tally[True, False]
+        right, left = tally[False, True], tally[False, False]
+        print(
+            f"{name:28} {lost + kept:10} {share(lost, lost + kept):>22} {right + left:6} "
+            f"{share(right, right + left):>22}"
+        )
+
+    print(f"\n{'diagnosis (no boxes)':28} {'fields':>6} {'white, finder':>14} {'left white':>10}")
+    drawn: list[NDArray[np.uint8]] = []
+    folder = real_fields.data_root() / "chula_disease"
+    for diagnosis in sorted(path for path in folder.iterdir() if path.is_dir()):
+        paths = images_in([diagnosis])
+        paths = paths[:: max(1, len(paths) * 5 // options.disease_fields)]
+        before = after = 0
+        for path in paths:
+            frame = read_frame(path)
+            field = canonical_field(frame, um_per_px=DISEASE_FIELD_WIDTH_UM / frame.width)
+            for cell, changed in looked_at(field):
+                before += 1
+                after += not changed
+                if changed:
+                    drawn.append(picture(cell, field))
+        print(f"{diagnosis.name:28} {len(paths):6} {before:14} {after:10}")
+    if options.sheet is not None and drawn:
+        cv2.imwrite(str(options.sheet), sheet(drawn)[..., ::-1])
+
+
+def labelled_sets(root: Path, part: str) -> Iterator[tuple[str, list[LabelledImage]]]:
+    """Sets with boxes of white cells, one part of each; of Raabin, never trained on, every third
+    image."""
+    bccd = [image for image in read_bccd(root / "bccd") if part_of(image.group) == part]
+    yield "bccd", bccd
+    txl = list(read_txl_pbc(root / "txl_pbc"))
+    yield (
+        "txl_pbc, PBC crops",
+        [i for i in txl if i.source == "txl_pbc" and part_of(i.group) == part],
+    )
+    yield "txl_pbc, Raabin crops", [i for i in txl if i.source == "txl_raabin"][::3]
+
+
+def overlaps(cell: Cell, boxes: NDArray[np.float32]) -> bool:
+    """Whether a cell shares half of its union with one of the boxes (n, 4), px of the image."""
+    if not len(boxes):
+        return False
+    wide = np.minimum(boxes[:, 2], cell.x1) - np.maximum(boxes[:, 0], cell.x0)
+    tall = np.minimum(boxes[:, 3], cell.y1) - np.maximum(boxes[:, 1], cell.y0)
+    shared = np.maximum(0, wide) * np.maximum(0, tall)
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    own = (cell.x1 - cell.x0) * (cell.y1 - cell.y0)
+    return bool((shared / np.maximum(1e-6, area + own - shared) >= OVERLAP).any())
+
+
+def share(hits: int, total: int) -> str:
+    if not total:
+        return "-"
+    interval = wilson(hits, total)
+    return f"{hits} ({interval.low:.1%} to {interval.high:.1%})"
+
+
+def picture(cell: Cell, field: CanonicalField) -> NDArray[np.uint8]:
+    across, down = field.frame_px_per_canonical_px
+    x, y = cell.centre
+    return crop_at(field.to_uint8(), (x / across, y / down), DRAWN_PX)
+
+
+def sheet(pictures: list[NDArray[np.uint8]], columns: int = 12) -> NDArray[np.uint8]:
+    rows = -(-len(pictures) // columns)
+    blank = np.full_like(pictures[0], 255)
+    whole = [*pictures, *[blank] * (rows * columns - len(pictures))]
+    return np.vstack([np.hstack(whole[i * columns : (i + 1) * columns]) for i in range(rows)])
+
+
+if __name__ == "__main__":
+    main()
