@@ -215,7 +215,8 @@ def _seen_as_white(net: ClassifierNet, cells: CellCrops, side: int, source: str)
 
 def card(checkpoint: Checkpoint) -> str:
     """The model card, from the checkpoint's record."""
-    more = card_parts.section(
+    more = card_parts.section("How it came about", checkpoint.record.get("lineage", []))
+    more += card_parts.section(
         "The scanner must not give the class away",
         "Myeloblasts come from LMU's scanner alone. `surroundings exchanged`: each kept-out cell "
         "of PBC and LMU is cut out and set into surroundings of the other set; `stain exchanged`: "
