@@ -20,8 +20,9 @@ ScreenClass = Literal["anaemia-like", "control-like", "uncertain"]
 # Between these calibrated probabilities the sample is called neither.
 UNCERTAIN_LOW, UNCERTAIN_HIGH = 0.35, 0.65
 NOTE = (
-    "research aid: how much the fields look like those of anaemic samples it was trained on; "
-    "no diagnosis, and no substitute for a haemoglobin"
+    "research aid: how much the fields look like those of anaemic samples it was trained on; of "
+    "fields of a microscope it had never seen it could tell next to nothing; no diagnosis, and no "
+    "substitute for a haemoglobin"
 )
 
 
