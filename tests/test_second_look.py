@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from test_cell_typing import AlwaysRed, entry
 
 from edgehemo.cells.counting import expected_count, poisson_interval, recounted
-from edgehemo.cells.records import UNCERTAIN, Cell, CountInterval, FieldCells
+from edgehemo.cells.records import UNCERTAIN, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.cells.second_look import NO_NUCLEUS_FROM, as_red_cells
 from edgehemo.cells.typing import CellClassifier, CellTyper
 from edgehemo.field import CanonicalField, canonical_field
@@ -22,8 +22,8 @@ def field() -> CanonicalField:
     return canonical_field(Frame(pixels, "clear"), um_per_px=0.25)
 
 
-def cell(kind: str, x: float, y: float, score: float = 0.9) -> Cell:
-    return Cell(kind, x - 15, y - 15, x + 15, y + 15, score)  # type: ignore[arg-type]
+def cell(kind: CellKind, x: float, y: float, score: float = 0.9) -> Cell:
+    return Cell(kind, x - 15, y - 15, x + 15, y + 15, score)
 
 
 def found() -> FieldCells:
@@ -34,12 +34,12 @@ def found() -> FieldCells:
         cell("wbc", 6, 100, 0.9),
         cell("rbc", 100, 200),
     )
-    interior = {
+    interior: dict[CellKind, CountInterval] = {
         "rbc": expected_count(np.array([0.9], np.float32), relative_sd=0.02),
         "wbc": expected_count(np.array([0.8, 0.7], np.float32), relative_sd=0.0),
         "platelet": expected_count(np.zeros(0, np.float32), relative_sd=0.0),
     }
-    return FieldCells(cells, {"rbc": 1, "wbc": 3, "platelet": 0}, interior, 0.01)  # type: ignore[arg-type]
+    return FieldCells(cells, {"rbc": 1, "wbc": 3, "platelet": 0}, interior, 0.01)
 
 
 def test_a_cell_without_a_nucleus_changes_sides_in_every_count() -> None:
