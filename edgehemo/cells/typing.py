@@ -186,34 +186,26 @@ class CellTyper:
         codes = field.to_uint8()
         for kind, task in TASK_OF_KIND.items():
             classifier = self.classifiers.get(task)
-            indices = [index for index, cell in enumerate(found.cells) if cell.kind == kind]
-            if classifier is None or not indices:
+            which = [index for index, cell in enumerate(found.cells) if cell.kind == kind]
+            if classifier is None or not which:
                 continue
-            cells = list(found.cells)
-            centres = _centres([cells[index] for index in indices], field)
+            centres = _centres([found.cells[index] for index in which], field)
             probabilities = classifier.of_cells(codes, centres)
-            naming = classifier.named(probabilities)
-            for index, name, score in zip(
-                indices, naming.names, naming.scores.tolist(), strict=True
-            ):
-                cell = cells[index]
-                cells[index] = Cell(
-                    cell.kind, cell.x0, cell.y0, cell.x1, cell.y1, cell.score, name, score
-                )
-            found = replace(found, cells=tuple(cells))
+            found = _with_types(found, which, classifier.named(probabilities))
             if kind == "wbc":
-                found = as_red_cells(
-                    found,
-                    [
-                        index
-                        for index, rejected in zip(
-                            indices, classifier.rejected(probabilities).tolist(), strict=True
-                        )
-                        if rejected >= NO_NUCLEUS_FROM
-                    ],
-                    field,
-                )
+                rejected = classifier.rejected(probabilities).tolist()
+                sure = [i for i, p in zip(which, rejected, strict=True) if p >= NO_NUCLEUS_FROM]
+                found = as_red_cells(found, sure, field)
         return found
+
+
+def _with_types(found: FieldCells, which: Sequence[int], naming: Naming) -> FieldCells:
+    """The cells at these places of ``found.cells`` with their names and scores."""
+    cells = list(found.cells)
+    for index, name, score in zip(which, naming.names, naming.scores.tolist(), strict=True):
+        cell = cells[index]
+        cells[index] = Cell(cell.kind, cell.x0, cell.y0, cell.x1, cell.y1, cell.score, name, score)
+    return replace(found, cells=tuple(cells))
 
 
 def _typed_platelet(cell: Cell) -> Cell:
