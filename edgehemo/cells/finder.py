@@ -31,8 +31,8 @@ from edgehemo.inference import Runner, open_model
 # Interior cells have their centre at least this many diameters of a normal red cell from the
 # border and the field stop.
 INTERIOR_DIAMETERS = 0.6
-# Longest side of a tile where the model takes any size, a step of its grid apart: bounds memory
-# to some 60 MB.
+# Longest side of a tile where the model takes any size, give or take a step of its grid: bounds
+# memory to some 60 MB.
 MAX_TILE_PX = 768
 # Context around a tile's own part; a peak belongs to the tile whose own part holds it.
 TILE_MARGIN_PX = 64

@@ -374,20 +374,20 @@ class ClassifierTask:
         self, net: nn.Module, batch: CropBatch, place: torch.device
     ) -> tuple[Tensor, dict[str, float]]:
         light = batch.light.to(place, memory_format=torch.channels_last)
-        target = batch.target.to(place)
+        target, unnamed = batch.target.to(place), batch.unnamed.to(place)[:, None]
         adjustment = self._config.logit_adjustment * self._log_prior.to(place)
         if self._teacher is not None:
             with torch.no_grad(), mixed_precision(place):
                 said = self._teacher.to(place).logits(light)
             share = self._config.teacher_share
             answers = torch.softmax(said.float() + adjustment, dim=1)
-            target = (1 - share) * target + share * (1 - batch.unnamed[:, None]) * answers
+            target = (1 - share) * target + share * (1 - unnamed) * answers
         with mixed_precision(place):
             raw = net(light)
         logits = raw.float()
         adjusted = logits + adjustment
         if self._unnamed is not None:
-            target = target + batch.unnamed.to(place)[:, None] * self._among_possible(adjusted)
+            target = target + unnamed * self._among_possible(adjusted)
         loss = nn.functional.cross_entropy(adjusted, target)
         right = (logits.argmax(1) == target.argmax(1)).float().mean()
         return loss, {"loss": loss.item(), "accuracy": right.item()}
