@@ -7,6 +7,7 @@ import json
 import pickle
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
@@ -38,15 +39,17 @@ from edgehemo_export.data.canonical_set import (  # noqa: E402
 )
 from edgehemo_export.data.datasets import (  # noqa: E402
     LabelledImage,
+    completed,
+    read_chula_disease,
     read_data_root,
     relabelled,
 )
 from edgehemo_export.data.simulated_set import simulated_example  # noqa: E402
 from edgehemo_export.data.splits import part_of  # noqa: E402
-from edgehemo_export.finder.evaluation import average_precision, match  # noqa: E402
+from edgehemo_export.finder.evaluation import average_precision, box_iou, match  # noqa: E402
 from edgehemo_export.finder.export import problems  # noqa: E402
 from edgehemo_export.finder.lights import LIGHTS  # noqa: E402
-from edgehemo_export.finder.run import judged, without  # noqa: E402
+from edgehemo_export.finder.run import best_labelled, judged, without  # noqa: E402
 from edgehemo_export.finder.samples import (  # noqa: E402
     CUT_WEIGHT,
     SampleOptions,
@@ -319,6 +322,55 @@ def test_relabelled_images_keep_the_published_boxes_and_add_ours(data_root: Path
         assert (added >= 0).all() and (added[:, 2] <= 640).all() and (added[:, 3] <= 480).all()
         assert (added[:, 2:] > added[:, :2]).all()
     assert sum(len(i.boxes) for i in ours) > 1.3 * sum(len(by_name[i.path].boxes) for i in ours)
+
+
+@pytest.mark.real
+def test_boxes_added_for_training_are_of_the_training_part_alone(data_root: Path) -> None:
+    images = [image for image in read_data_root(data_root) if image.source == "bccd"]
+    pairs = list(zip(images, completed(images), strict=True))
+    changed = [(before, after) for before, after in pairs if after is not before]
+    assert len(changed) > 200
+    for before, after in changed:
+        assert part_of(before.group) == "train" and after.complete == before.complete
+        assert (after.boxes[: len(before.boxes)] == before.boxes).all()
+        assert (after.boxes[:, 2:] > after.boxes[:, :2]).all() and (after.boxes >= 0).all()
+        # None of ours stands on a box that was published.
+        assert box_iou(after.boxes[len(before.boxes) :], before.boxes).max(initial=0) < 0.4
+    added = sum(len(after.boxes) - len(before.boxes) for before, after in changed)
+    assert added > 0.6 * sum(len(before.boxes) for before, _ in changed)
+
+
+@pytest.mark.real
+def test_fields_by_diagnosis_bear_boxes_in_the_training_part_alone(data_root: Path) -> None:
+    images = list(read_chula_disease(data_root / "chula_disease"))
+    assert len(images) == 71
+    white = CELL_KINDS.index("wbc")
+    assert sum(int((image.kinds == white).sum()) for image in images) == 6
+    for image in images:
+        assert part_of(image.group) == "train" and image.complete == {"wbc", "platelet"}
+        assert (image.boxes[:, 2:] > image.boxes[:, :2]).all()
+
+
+@pytest.mark.real
+def test_boxes_by_diagnosis_follow_the_size_of_the_picture(data_root: Path, tmp_path: Path) -> None:
+    image = next(iter(read_chula_disease(data_root / "chula_disease")))
+    folder = tmp_path / "chula_disease" / image.path.parent.name
+    folder.mkdir(parents=True)
+    pixels = cv2.imread(str(image.path))
+    half = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2))
+    cv2.imwrite(str(folder / image.path.name), half)
+    (smaller,) = read_chula_disease(tmp_path / "chula_disease")
+    assert smaller.boxes == pytest.approx(image.boxes / 2, rel=1e-3)
+
+
+def test_operating_points_stand_on_the_fuller_labels() -> None:
+    published = labelled("bccd", "wbc", "platelet")
+    ours = dataclasses.replace(published, path=Path("BloodImage_00000.jpg"))
+    other = labelled("txl_pbc", "rbc")
+    fuller, same = best_labelled([ours, other])
+    assert same is other
+    assert fuller.source == "bccd, relabelled" and fuller.complete == set(CELL_KINDS)
+    assert len(fuller.boxes) > len(ours.boxes)
 
 
 def test_export_gates_catch_lost_cells_and_precision() -> None:

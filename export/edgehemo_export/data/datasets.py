@@ -10,9 +10,10 @@ import csv
 import json
 import re
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.records import CELL_KINDS, CellKind
 from edgehemo.errors import UsageError
+from edgehemo_export.data.readers import chula_disease
 from edgehemo_export.data.readers.records import first_folder, picture_named, trailing_number
 
 # Our own labels of public images, by image name: see the README beside them.
@@ -129,7 +131,7 @@ def read_chula(folder: Path) -> Iterator[LabelledImage]:
     images = first_folder(folder, ("images", "Dataset"))
     if images is None:
         return
-    known = json.loads((RELABELS / "chula_rbc12.json").read_text(encoding="utf-8"))
+    known = _our_labels("chula_rbc12")
     for stem, label in known.items():
         image = picture_named(images, stem)
         if image is None:
@@ -145,11 +147,41 @@ def read_chula(folder: Path) -> Iterator[LabelledImage]:
         )
 
 
+def read_chula_disease(folder: Path) -> Iterator[LabelledImage]:
+    """Chula's fields by diagnosis (MIT), published without cells: boxes and kinds are ours.
+
+    Only fields of the training part have any (``relabels/chula_disease.json``). Every white cell
+    and platelet of them is labelled; of the red cells those that are plain to see.
+    """
+    known = _our_labels("chula_disease")
+    for image in chula_disease.read(folder.parent, folder):
+        label = known.get(image.path.stem)
+        if label is None:
+            continue
+        boxes, kinds = _rows(label["boxes"])
+        # The boxes' pixels are of the width they were drawn at; the full download is larger.
+        yield LabelledImage(
+            path=image.path,
+            source=chula_disease.SOURCE,
+            group=image.group,
+            boxes=boxes * np.float32(_image_size(image.path)[0] / label["width"]),
+            kinds=kinds,
+            complete=frozenset(("wbc", "platelet")),
+        )
+
+
 READERS: dict[str, Callable[[Path], Iterator[LabelledImage]]] = {
     "bccd": read_bccd,
     "txl_pbc": read_txl_pbc,
     "chula_rbc12": read_chula,
+    chula_disease.SOURCE: read_chula_disease,
 }
+
+
+def completed(images: Iterable[LabelledImage]) -> list[LabelledImage]:
+    """The images, those of BCCD's training part with most of the boxes that its labels lack."""
+    known = _our_labels("bccd_training")
+    return [_with_added(image, known) or image for image in images]
 
 
 def relabelled(images: Iterable[LabelledImage]) -> list[LabelledImage]:
@@ -157,24 +189,36 @@ def relabelled(images: Iterable[LabelledImage]) -> list[LabelledImage]:
 
     Their source says so; an image that was not gone through is not among them.
     """
-    known = json.loads((RELABELS / "bccd.json").read_text(encoding="utf-8"))
-    out: list[LabelledImage] = []
-    for image in images:
-        added = known.get(image.path.stem) if image.source == "bccd" else None
-        if added is None:
-            continue
-        boxes = np.array([row[:4] for row in added], np.float32).reshape(-1, 4)
-        kinds = np.array([row[4] for row in added], np.intp)
-        out.append(
-            replace(
-                image,
-                source="bccd, relabelled",
-                boxes=np.concatenate([image.boxes, boxes]),
-                kinds=np.concatenate([image.kinds, kinds]),
-                complete=frozenset(CELL_KINDS),
-            )
-        )
-    return out
+    known = _our_labels("bccd")
+    return [
+        replace(more, source="bccd, relabelled", complete=frozenset(CELL_KINDS))
+        for image in images
+        if (more := _with_added(image, known)) is not None
+    ]
+
+
+def _with_added(image: LabelledImage, known: Mapping[str, Any]) -> LabelledImage | None:
+    """An image of BCCD with the boxes added to it; None where it has none of ours."""
+    added = known.get(image.path.stem) if image.source == "bccd" else None
+    if added is None:
+        return None
+    boxes, kinds = _rows(added)
+    return replace(
+        image,
+        boxes=np.concatenate([image.boxes, boxes]),
+        kinds=np.concatenate([image.kinds, kinds]),
+    )
+
+
+def _our_labels(name: str) -> dict[str, Any]:
+    labels: dict[str, Any] = json.loads((RELABELS / f"{name}.json").read_text(encoding="utf-8"))
+    return labels
+
+
+def _rows(rows: Sequence[Sequence[float]]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Boxes (n, 4) and kinds (n,) of rows ``[x0, y0, x1, y1, kind]``."""
+    boxes = np.array([row[:4] for row in rows], np.float32).reshape(-1, 4)
+    return boxes, np.array([row[4] for row in rows], np.intp)
 
 
 def read_data_root(root: Path) -> list[LabelledImage]:

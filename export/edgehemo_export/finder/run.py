@@ -10,7 +10,7 @@ from edgehemo.bundle import KindOperatingPoint
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.canonical_set import prepare_all
-from edgehemo_export.data.datasets import LabelledImage, read_data_root, relabelled
+from edgehemo_export.data.datasets import LabelledImage, completed, read_data_root, relabelled
 from edgehemo_export.data.envelope import training_envelope
 from edgehemo_export.data.simulated_set import SOURCE as SIMULATED
 from edgehemo_export.data.simulated_set import simulated_examples
@@ -40,6 +40,7 @@ LICENCES = {
     "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
     "txl_raabin": "TXL-PBC crops of Raabin-WBC, MIT",
     "chula_rbc12": "Chula RBC-12 (Chula-PIC-Lab), MIT, boxes of this project at its points",
+    "chula_disease": "Chula fields by diagnosis (Chula-PIC-Lab), MIT, boxes of this project",
     "anerbc": "AneRBC (Shahzad et al. 2024), CC BY 4.0, boxes of this project from its masks",
     SIMULATED: "the simulated microscope of this project, CBC panels after AneRBC (CC BY 4.0)",
 }
@@ -59,7 +60,7 @@ def run_training(
     """Read, train, set the operating points on the tune part; the test part is not looked at."""
     images = without(read_data_root(data), run.leave_out)
     cache = work / "cache"
-    training = images_of(images, "train")
+    training = completed(images_of(images, "train"))
     examples = prepare_all(training, cache, progress=run.show_progress)
     if config.source_shares.get(SIMULATED, 0.0) > 0 and config.simulated.fields > 0:
         examples += simulated_examples(
@@ -77,7 +78,7 @@ def run_training(
         run,
         strict=True,
     )
-    tune = judged(images_of(images, "tune"))
+    tune = best_labelled(judged(images_of(images, "tune")))
     finder = bare_finder(TorchRunner(net), FINDER_MULTIPLE)
     points = fit_operating_points(examine(tune, finder), complete_in(tune))
     sources = sorted({example.source for example in examples})
@@ -106,6 +107,12 @@ def without(images: Sequence[LabelledImage], left_out: str | None) -> list[Label
 def judged(images: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Images that can say how good a finder is: all cells of a kind or more are labelled."""
     return [image for image in images if image.complete]
+
+
+def best_labelled(images: Sequence[LabelledImage]) -> list[LabelledImage]:
+    """The images, those that we completed with our boxes instead of as published."""
+    ours = {image.path: image for image in relabelled(images)}
+    return [ours.get(image.path, image) for image in images]
 
 
 def complete_in(images: Sequence[LabelledImage]) -> Callable[[Examined, str], bool]:
