@@ -44,6 +44,20 @@ def section(title: str, *blocks: Iterable[str] | str, level: int = 2) -> list[st
     return lines
 
 
+def lineage(record: Mapping[str, Any], task: str) -> list[str]:
+    """A numbered line a run of this task that these weights went through, the first one first."""
+    runs: list[Mapping[str, Any]] = []
+    run: Mapping[str, Any] | None = record
+    while run is not None and run.get("images") is not None and run.get("task", task) == task:
+        runs.append(run)
+        run = run.get("initialised_from")
+    lines = []
+    for number, item in enumerate(reversed(runs), 1):
+        images = ", ".join(f"{source} {count}" for source, count in item["images"].items())
+        lines.append(f"{number}. {item['steps']} steps on {images}")
+    return lines
+
+
 def bounds(metric: Metric, digits: int = 3) -> str:
     """The interval of a metric in words, empty where it has none."""
     if metric.low is None or metric.high is None:

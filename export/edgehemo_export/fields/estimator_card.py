@@ -12,6 +12,7 @@ from edgehemo_export.data.simulated_tiles import (
 from edgehemo_export.evaluation.card_parts import (
     INTENDED_USE,
     data_section,
+    lineage,
     made_by,
     metrics_table,
     never_tested,
@@ -39,11 +40,15 @@ def estimator_card(checkpoint: Checkpoint) -> str:
         INTENDED_USE,
         "",
         *made_by(
-            "edgehemo train field-estimator --data DATA --out field_estimator.safetensors",
+            "edgehemo train field-estimator --data DATA --out field_estimator.safetensors "
+            "[--config FILE --init EARLIER]",
             "edgehemo evaluate field_estimator.safetensors --data DATA --save",
         ),
         f"edgehemo {record['run']['software_version']}, torch {record['run']['torch']}, "
-        f"{record['steps']} steps, {record['seconds'] / 60:.0f} minutes on one shared core.",
+        f"the last run {record['seconds'] / 60:.0f} minutes on one shared core. Each run begins "
+        "with the weights of the one before:",
+        "",
+        *lineage(record, checkpoint.task),
         "",
         *data_section(record),
         *section(

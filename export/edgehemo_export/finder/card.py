@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any
 
 from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.evaluation.card_parts import lineage
 
 
 def finder_card(checkpoint: Checkpoint) -> str:
@@ -29,7 +28,7 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "",
         "FILE holds the configuration below; EARLIER is the checkpoint of the line above it.",
         "",
-        *_lineage(record),
+        *lineage(record, checkpoint.task),
         "",
         f"edgehemo {record['run']['software_version']}, torch {record['run']['torch']}, "
         f"seed {configuration['loop']['seed']}. Configuration:",
@@ -45,7 +44,9 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "",
         f"Training images: {counts}. Split `{record['split']}`: by slide, or by block of "
         "neighbouring file numbers where the slide is not known; the tune part set thresholds "
-        "and score calibration, the test part below was kept out of both.",
+        "and score calibration, the test part below was kept out of both. BCCD's images of the "
+        "training and the tune part bear, beside the published boxes, those of ours "
+        "(`edgehemo_export/data/relabels`).",
         "",
         "## Kept-out test part",
         "",
@@ -79,17 +80,3 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "",
     ]
     return "\n".join(lines)
-
-
-def _lineage(record: Mapping[str, Any]) -> list[str]:
-    """One line a run that these weights went through, the first one first."""
-    runs: list[Mapping[str, Any]] = []
-    run: Mapping[str, Any] | None = record
-    while run is not None and run.get("images") is not None:
-        runs.append(run)
-        run = run.get("initialised_from")
-    lines = []
-    for number, item in enumerate(reversed(runs), 1):
-        images = ", ".join(f"{source} {count}" for source, count in item["images"].items())
-        lines.append(f"{number}. {item['steps']} steps on {images}")
-    return lines

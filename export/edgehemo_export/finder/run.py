@@ -36,7 +36,7 @@ __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
 TASK = "cell_finder"
 LICENCES = {
-    "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT",
+    "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT, with boxes of this project where it lacks them",
     "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
     "txl_raabin": "TXL-PBC crops of Raabin-WBC, MIT",
     "chula_rbc12": "Chula RBC-12 (Chula-PIC-Lab), MIT, boxes of this project at its points",
