@@ -31,14 +31,14 @@ onnx = pytest.importorskip("onnx", reason='needs pip install "edgehemo[host]"')
 from edgehemo_export.checkpoints import Checkpoint, save_checkpoint  # noqa: E402
 from edgehemo_export.commands import export  # noqa: E402
 from edgehemo_export.evaluation.tiled_runner import TiledRunner  # noqa: E402
-from edgehemo_export.quantisation import exporting, formats  # noqa: E402
+from edgehemo_export.quantisation import exporting, formats, model_export  # noqa: E402
 from edgehemo_export.quantisation.calibration_set import (  # noqa: E402
     CalibrationSet,
     manifest_files,
     read_calibration_set,
     shared_pictures,
 )
-from edgehemo_export.quantisation.exporting import ExportOptions, ExportRow, export_bundle  # noqa: E402
+from edgehemo_export.quantisation.exporting import export_bundle  # noqa: E402
 from edgehemo_export.quantisation.formats import FORMATS, chosen_formats, chosen_precisions  # noqa: E402
 from edgehemo_export.quantisation.graph import Graph  # noqa: E402
 from edgehemo_export.quantisation.int8_recipes import (  # noqa: E402
@@ -55,6 +55,7 @@ from edgehemo_export.quantisation.onnx_export import (  # noqa: E402
     to_fp16,
 )
 from edgehemo_export.quantisation.parity import Reference, differences, follows_beyond, stained  # noqa: E402
+from edgehemo_export.quantisation.records import ExportOptions, ExportRow  # noqa: E402
 from edgehemo_export.quantisation.signing import signer_for  # noqa: E402
 from edgehemo_export.quantisation.subject import ExportSubject, Figures  # noqa: E402
 from edgehemo_export.quantisation.writers import writer_for  # noqa: E402
@@ -799,7 +800,7 @@ def test_a_full_disk_half_way_leaves_no_half_bundle(
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(exporting, "write_bytes_atomically", full)
+    monkeypatch.setattr(model_export, "write_bytes_atomically", full)
     with pytest.raises(UsageError, match=r"bundle: cannot be written .No space"):
         run_export(checkpoint, tmp_path / "bundle", options_of(data, precisions=("fp32",)))
     assert not (tmp_path / "bundle").exists()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from edgehemo.bundle import Metric
     from edgehemo_export.checkpoints import Checkpoint
     from edgehemo_export.data.splits import Part
-    from edgehemo_export.quantisation.exporting import ExportRow
+    from edgehemo_export.quantisation.records import ExportRow
 
 
 def _need_host() -> None:
@@ -374,7 +374,8 @@ def export(
     import torch
     from rich.console import Console
 
-    from edgehemo_export.quantisation.exporting import ExportOptions, export_bundle
+    from edgehemo_export.quantisation.exporting import export_bundle
+    from edgehemo_export.quantisation.records import ExportOptions
     from edgehemo_export.quantisation.signing import signer_for
 
     torch.set_num_threads(threads)

@@ -29,8 +29,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     pytest.importorskip("litert_torch", reason='needs pip install "edgehemo[host]"')
     from edgehemo_export.checkpoints import Checkpoint, save_checkpoint
     from edgehemo_export.quantisation import exporting
-    from edgehemo_export.quantisation.exporting import ExportOptions, export_bundle
+    from edgehemo_export.quantisation.exporting import export_bundle
     from edgehemo_export.quantisation.formats import ALL_PRECISIONS, chosen_formats
+    from edgehemo_export.quantisation.records import ExportOptions
     from edgehemo_export.quantisation.signing import signer_for
     from tests.test_export import small_subject
 

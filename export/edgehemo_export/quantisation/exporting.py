@@ -10,160 +10,46 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
-import logging
-import math
 import os
 import platform
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
-from numpy.typing import NDArray
 
 from edgehemo.bundle import (
     MANIFEST_NAME,
     SHIPPED_BUNDLE,
-    Artefact,
-    ArtefactFormat,
     Bundle,
-    Companion,
-    InputSpec,
     Manifest,
     ModelEntry,
-    Precision,
     load_bundle,
     record_shipped,
 )
 from edgehemo.bundle_file import is_packed
 from edgehemo.bundle_store import pack
-from edgehemo.errors import BundleError, EdgeHemoError, UsageError, WithheldError
-from edgehemo.files import sha256_of_file, write_bytes_atomically, write_text_atomically
-from edgehemo.inference.worker import WorkerRunner
+from edgehemo.errors import BundleError, UsageError, WithheldError
+from edgehemo.files import sha256_of_file, write_text_atomically
 from edgehemo.version import __version__
 from edgehemo_export.checkpoints import Checkpoint, load_checkpoint
-from edgehemo_export.finder.evaluation import TorchRunner
-from edgehemo_export.quantisation.calibration_set import (
-    ADVISED_SAMPLES,
-    MIN_SAMPLES,
-    CalibrationSet,
-    shared_pictures,
-)
-from edgehemo_export.quantisation.formats import ExportFormat
-from edgehemo_export.quantisation.graph import FREE_SIZE_PX, Files, Graph
-from edgehemo_export.quantisation.int8_recipes import (
-    RECIPE_VERSION,
-    Int8Recipe,
-    first_recipes,
-    float_layers_of,
-    further_recipes,
-)
-from edgehemo_export.quantisation.parity import (
-    DIFFERENCE,
-    Reference,
-    Verification,
-    difference_on,
-    differences,
-    reference_of,
-    verify,
-)
+from edgehemo_export.quantisation.model_export import ModelExport, content_digest
+from edgehemo_export.quantisation.records import ExportOptions, ExportRow, Say
 from edgehemo_export.quantisation.report import (
-    Measured,
     ReportRow,
     earlier_measurements,
     write_report,
 )
 from edgehemo_export.quantisation.signing import Signer
-from edgehemo_export.quantisation.subject import ExportSubject, HeldOut
-from edgehemo_export.quantisation.writers import ArtefactWriter, writer_for
+from edgehemo_export.quantisation.subject import ExportSubject
 from edgehemo_export.tasks import BY_TASK
-from edgehemo_export.tools import tool_versions
 
 LICENCE = "Apache-2.0"
 INTENDED_USE = (
     "Research and screening aid on stained blood smears; not a diagnosis, not a medical device."
 )
-# Inputs that a bundle carries so that another machine can reproduce an artefact's answers; where
-# the model takes any size it is one, of the size that formats without that freedom fix.
-SAMPLES = 3
-
-# What `edgehemo evaluate --save` adds to a checkpoint's record: no artefact depends on it.
-EVALUATION_KEYS = frozenset(("metrics", "tables", "pictures"))
-
 # What the system says when a file cannot grow any more.
 NO_ROOM = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
-
-Say = Callable[[str], None]
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class ExportRow:
-    """One artefact's result, for the command's table and JSON.
-
-    artefact: None where it failed its gate. seconds: of making and verifying, 0 where it was taken
-    over. problem: which gate it failed, and by how much, with each recipe that was tried.
-    """
-
-    model: str
-    format: ArtefactFormat
-    precision: Precision
-    artefact: Artefact | None
-    seconds: float
-    problem: str | None = None
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def gate(self) -> str:
-        return "pass" if self.artefact is not None else "fail"
-
-    def as_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {
-            "model": self.model,
-            "format": self.format,
-            "precision": self.precision,
-            "gate": self.gate,
-            "seconds": self.seconds,
-            "problem": self.problem,
-        }
-        if self.artefact is not None:
-            out |= self.artefact.model_dump(exclude_none=True)
-        return out
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """What the command line asks for.
-
-    evaluation: a data root with labels for the parity gates (the tune part of its split); by
-    default the calibration's. accuracy_control: where a gate fails, try recipes that leave more in
-    float. fresh: take nothing over from an earlier bundle.
-    """
-
-    formats: Sequence[ExportFormat]
-    precisions: Sequence[Precision]
-    calibration: Path | None
-    evaluation: Path | None
-    name: str = "edgehemo"
-    accuracy_control: bool = False
-    fresh: bool = False
-    threads: int = 1
-
-    @property
-    def evaluation_root(self) -> Path:
-        root = self.evaluation or self.calibration
-        if root is None:
-            raise UsageError("give --evaluation DIR: a data root with labels, to check parity on")
-        return root
 
 
 def export_bundle(
@@ -197,7 +83,7 @@ def export_bundle(
         report: list[ReportRow] = []
         data = _data_fingerprint(options)
         for (path, checkpoint), subject in zip(loaded, subjects, strict=True):
-            one = _ModelExport(
+            one = ModelExport(
                 subject,
                 content_digest(checkpoint),
                 path,
@@ -257,392 +143,6 @@ def export_bundle(
     if out.resolve() == SHIPPED_BUNDLE.resolve():
         record_shipped(out)
     return rows
-
-
-class _ModelExport:
-    """One model's way into the bundle."""
-
-    def __init__(
-        self,
-        subject: ExportSubject,
-        content: str,
-        checkpoint: Path,
-        folder: Path,
-        options: ExportOptions,
-        data: str,
-        former: Bundle | None,
-        earlier: Mapping[str, Measured],
-        say: Say,
-    ) -> None:
-        self.rows: list[ExportRow] = []
-        self.report: list[ReportRow] = []
-        self._subject = subject
-        self._checkpoint = checkpoint
-        self._content = content
-        self._float_layers = float_layers_of(subject.net, subject.float_layers)
-        self._sha256 = sha256_of_file(checkpoint)
-        self._folder = folder
-        self._options = options
-        self._data = data
-        self._former = former
-        self._earlier = earlier
-        self._say = say
-        self._writers: dict[str, ArtefactWriter] = {}
-        self._references: dict[tuple[int | None, int | None], Reference] = {}
-        self._graph = Graph(subject.net, subject.example, subject.free_size_multiple)
-
-    def export(self) -> ModelEntry | None:
-        """Make every artefact asked for; the manifest's entry around them, None without any."""
-        entry = self._subject.entry([], self._sha256)
-        wanted = [
-            self._artefact(item, precision)
-            for item in self._options.formats
-            for precision in self._options.precisions
-        ]
-        artefacts = [artefact for artefact in wanted if artefact is not None]
-        if not artefacts:
-            return None
-        name = self._subject.name
-        stored: dict[str, Any] = {f"input_{i}": item for i, item in enumerate(self._samples)}
-        stored |= {f"answer_{i}": item for i, item in enumerate(self._sample_answers)}
-        np.savez_compressed(self._folder / f"{name}.samples.npz", **stored)
-        changes: dict[str, Any] = {
-            "artefacts": artefacts,
-            "checkpoint_sha256": self._sha256,
-            "samples": f"{name}.samples.npz",
-        }
-        card = self._checkpoint.with_suffix(".md")
-        if card.is_file():
-            shutil.copyfile(card, self._folder / f"{name}.md")
-            changes["model_card"] = f"{name}.md"
-        return ModelEntry.model_validate(entry.model_copy(update=changes).model_dump())
-
-    def _artefact(self, item: ExportFormat, precision: Precision) -> Artefact | None:
-        name = self._subject.name
-        fingerprint = self._fingerprint(item, precision)
-        kept = self._taken_over(item, precision, fingerprint)
-        if kept is not None:
-            self._say(f"{name} {item.name} {precision}: up to date")
-            self.rows.append(ExportRow(name, item.name, precision, kept, 0.0))
-            measured = self._earlier.get(fingerprint)
-            self.report.append(
-                ReportRow(name, item.name, precision, kept, measured, taken_over=True)
-            )
-            return kept
-        started = time.monotonic()
-        failures: list[str] = []
-        try:
-            writer = self._writer(item)
-            reference = self._reference_at(writer)
-            for recipe, made in self._candidates(writer, item, precision, reference):
-                self._say(f"{name} {item.name} {precision}: verifying" + _with(recipe))
-                files = self._written(item, precision, made)
-                found, problem = self._verified(item, precision, files[0], reference)
-                if found is None or problem:
-                    failures.append(problem + _with(recipe))
-                    self._say(f"{name} {item.name} {precision}: {failures[-1]}")
-                    for file in files:
-                        (self._folder / file).unlink()
-                    continue
-                seconds = round(time.monotonic() - started, 1)
-                artefact = self._described(
-                    item, precision, files, writer, recipe, found, fingerprint
-                )
-                self.rows.append(
-                    ExportRow(
-                        name, item.name, precision, artefact, seconds, warnings=self._warnings
-                    )
-                )
-                measured = Measured.here(
-                    seconds, found.run_ms, self._options.threads, reference.answers, found.answers
-                )
-                self.report.append(ReportRow(name, item.name, precision, artefact, measured))
-                return artefact
-        except _ConverterError as error:
-            failures.append(str(error))
-        problem = " | ".join(failures)
-        self._say(f"{name} {item.name} {precision}: fails its gate: {problem}")
-        seconds = round(time.monotonic() - started, 1)
-        self.rows.append(ExportRow(name, item.name, precision, None, seconds, problem))
-        self.report.append(ReportRow(name, item.name, precision, None, None, problem=problem))
-        return None
-
-    def _verified(
-        self, item: ExportFormat, precision: Precision, file: str, reference: Reference
-    ) -> tuple[Verification | None, str]:
-        """What a written artefact reached, and its problems as one line, empty without any."""
-        try:
-            found = verify(
-                self._subject,
-                self._held_out,
-                reference,
-                self._folder / file,
-                item.name,
-                precision,
-                threads=self._options.threads,
-            )
-        except BundleError as error:  # its own runtime does not open it
-            return None, str(error)
-        return found, "; ".join(found.problems)
-
-    def _candidates(
-        self,
-        writer: ArtefactWriter,
-        item: ExportFormat,
-        precision: Precision,
-        reference: Reference,
-    ) -> Iterator[tuple[Int8Recipe | None, Files]]:
-        """What is tried in turn, each made when it is asked for.
-
-        Of the calibrators the one that differs least from PyTorch on kept-out inputs comes first,
-        then the others, the slow ones last; accuracy control goes on to layers in float.
-        """
-        label = f"{self._subject.name} {item.name} {precision}"
-        if not item.needs_calibration(precision):
-            self._say(label)
-            yield None, _converted(lambda: writer.plain(precision))
-            return
-        batches = [tile[None] for tile in self._calibration.tiles]
-        tried: list[tuple[float, Int8Recipe, Files]] = []
-        for recipe in first_recipes(item.calibrators, self._float_layers):
-            self._say(f"{label}: {recipe}")
-            made = _converted(partial(writer.int8, batches, recipe))
-            tried.append((self._apart(item, made, reference), recipe, made))
-        tried.sort(key=lambda candidate: candidate[0])
-        for _, recipe, made in tried:
-            yield recipe, made
-        others = first_recipes(item.spare_calibrators, self._float_layers)
-        if self._options.accuracy_control:
-            best = [recipe.calibrator for _, recipe, _ in tried][:2]
-            others += further_recipes(self._subject.net, best, self._float_layers)
-        for recipe in others:
-            self._say(f"{label}: {recipe}")
-            yield recipe, _converted(partial(writer.int8, batches, recipe))
-
-    def _apart(self, item: ExportFormat, made: Files, reference: Reference) -> float:
-        """Mean difference from PyTorch, infinite for what its runtime does not open."""
-        with tempfile.TemporaryDirectory() as folder:
-            path = _write(Path(folder), "candidate", made)[0]
-            try:
-                return difference_on(reference, Path(folder) / path, item.name)
-            except BundleError:
-                return math.inf
-
-    def _written(self, item: ExportFormat, precision: Precision, made: Files) -> list[str]:
-        stem = f"{self._subject.name}.{precision}"
-        if item.name != "onnx":
-            stem += f".{item.name}"
-        return _write(self._folder, stem, made)
-
-    def _described(
-        self,
-        item: ExportFormat,
-        precision: Precision,
-        files: Sequence[str],
-        writer: ArtefactWriter,
-        recipe: Int8Recipe | None,
-        found: Verification,
-        fingerprint: str,
-    ) -> Artefact:
-        main, *others = (self._folder / name for name in files)
-        companion = None
-        if others:
-            companion = Companion(
-                file=others[0].name,
-                sha256=sha256_of_file(others[0]),
-                bytes=others[0].stat().st_size,
-            )
-        with WorkerRunner(main, item.name, threads=self._options.threads) as runner:
-            again = [runner.run(codes) for codes in self._samples]
-        record: dict[str, str | int | float | list[str]] = {"recipe_version": RECIPE_VERSION}
-        if recipe is not None:
-            record |= {
-                "calibrator": recipe.calibrator,
-                "kept_in_float": list(recipe.keep_float),
-                "calibration_samples": len(self._calibration.tiles),
-                "calibration_digest": self._calibration.digest,
-            }
-        return Artefact(
-            format=item.name,
-            precision=precision,
-            file=main.name,
-            sha256=sha256_of_file(main),
-            bytes=main.stat().st_size,
-            companion=companion,
-            height_px=writer.fixed_height_px,
-            width_px=writer.fixed_width_px,
-            parity=found.figures,
-            recipe=record,
-            reproduction=round(differences(self._sample_answers, again)[DIFFERENCE], 6),
-            versions={**tool_versions(item), found.runtime: found.version},
-            fingerprint=fingerprint,
-        )
-
-    def _fingerprint(self, item: ExportFormat, precision: Precision) -> str:
-        what = {
-            "checkpoint": self._content,
-            "format": item.name,
-            "precision": precision,
-            "recipe_version": RECIPE_VERSION,
-            "float_layers": list(self._float_layers),
-            "calibrators": list(item.calibrators) if item.needs_calibration(precision) else [],
-            "data": self._data,
-            "versions": tool_versions(item),
-            "software": __version__,
-        }
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-    def _taken_over(
-        self, item: ExportFormat, precision: Precision, fingerprint: str
-    ) -> Artefact | None:
-        """The former bundle's artefact where it was made of just the same, its files copied."""
-        if self._former is None or not self._former.has(self._subject.task):
-            return None
-        for artefact in self._former.model(self._subject.task).artefacts:
-            if (artefact.format, artefact.precision) != (item.name, precision):
-                continue
-            if artefact.fingerprint != fingerprint:
-                return None
-            files = [(artefact.file, artefact.sha256)]
-            if artefact.companion is not None:
-                files.append((artefact.companion.file, artefact.companion.sha256))
-            try:
-                for name, digest in files:
-                    source = self._former.checked_file(name, digest)
-                    shutil.copyfile(source, self._folder / name)
-            except BundleError:
-                return None  # damaged since: it is made again
-            return artefact
-        return None
-
-    @cached_property
-    def _held_out(self) -> HeldOut:
-        self._say(f"{self._subject.name}: kept-out samples")
-        return self._subject.held_out(self._options.evaluation_root)
-
-    def _reference_at(self, writer: ArtefactWriter) -> Reference:
-        """PyTorch's answers at the size the writer fixes, kept for its other precisions."""
-        key = (writer.fixed_height_px, writer.fixed_width_px)
-        if key not in self._references:
-            held_out = self._held_out
-            self._say(f"{self._subject.name}: PyTorch reference")
-            spec = self._fixed_spec(writer)
-            self._references[key] = reference_of(self._subject, held_out, spec)
-        return self._references[key]
-
-    def _writer(self, item: ExportFormat) -> ArtefactWriter:
-        """One a format: what it converts serves all its precisions."""
-        if item.name not in self._writers:
-            self._writers[item.name] = writer_for(item, self._graph)
-        return self._writers[item.name]
-
-    def _fixed_spec(self, writer: ArtefactWriter) -> InputSpec | None:
-        """What the artefact takes where it fixes a size, else None."""
-        if writer.fixed_height_px is None:
-            return None
-        fixed = {"height_px": writer.fixed_height_px, "width_px": writer.fixed_width_px}
-        return self._subject.entry([], self._sha256).input.model_copy(update=fixed)
-
-    @cached_property
-    def _calibration(self) -> CalibrationSet:
-        assert self._options.calibration is not None, "refused before"
-        self._say(f"{self._subject.name}: calibration samples")
-        found = self._subject.calibration(self._options.calibration)
-        if len(found.tiles) < MIN_SAMPLES:
-            raise UsageError(
-                f"{self._subject.name}: only {len(found.tiles)} calibration samples, int8 needs "
-                f"at least {MIN_SAMPLES} (better {ADVISED_SAMPLES})"
-            )
-        both = shared_pictures(found.files, self._held_out.files)
-        if both:
-            raise UsageError(
-                f"{both[0].name} is in the calibration and in the evaluation set of "
-                f"{self._subject.name}; keep them apart, or parity would flatter itself"
-            )
-        return found
-
-    @property
-    def _warnings(self) -> tuple[str, ...]:
-        if "int8" not in self._options.precisions:
-            return ()
-        found = self._calibration
-        out = []
-        if len(found.tiles) < ADVISED_SAMPLES:
-            out.append(f"only {len(found.tiles)} calibration samples; {ADVISED_SAMPLES} are better")
-        if found.skipped:
-            out.append(f"{len(found.skipped)} calibration images unreadable: {found.skipped[0]}")
-        return tuple(out)
-
-    @cached_property
-    def _samples(self) -> list[NDArray[np.uint8]]:
-        return published_samples(self._subject)
-
-    @cached_property
-    def _sample_answers(self) -> list[NDArray[np.float32]]:
-        runner = TorchRunner(self._subject.net)
-        return [runner.run(codes) for codes in self._samples]
-
-
-class _ConverterError(Exception):
-    """A library could not write the network in its format."""
-
-
-def _converted(convert: Callable[[], Files]) -> Files:
-    """What a converter makes. They raise what they please: told as one line, as of a gate."""
-    try:
-        return convert()
-    except (EdgeHemoError, OSError, MemoryError):
-        raise
-    except Exception as error:
-        log.debug("conversion failed", exc_info=True)
-        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        said = lines[0] if lines else "no reason given"
-        raise _ConverterError(
-            f"it could not be written ({type(error).__name__}: {said})"
-        ) from error
-
-
-def content_digest(checkpoint: Checkpoint) -> str:
-    """SHA-256 of what decides a checkpoint's artefacts: weights and record, evaluation aside."""
-    record = {key: value for key, value in checkpoint.record.items() if key not in EVALUATION_KEYS}
-    digest = hashlib.sha256(json.dumps([checkpoint.task, record], sort_keys=True).encode())
-    for name, tensor in sorted(checkpoint.weights.items()):
-        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def published_samples(subject: ExportSubject) -> list[NDArray[np.uint8]]:
-    """Inputs from the simulated microscope, which anybody may have, uint8 (1, h, w, 3)."""
-    from edgehemo.demo import sample_image
-    from edgehemo.field import canonical_field
-    from edgehemo.images import decode_frame
-
-    codes = canonical_field(decode_frame(sample_image(), "sample")).to_uint8()
-    free = subject.free_size_multiple is not None
-    height, width = FREE_SIZE_PX if free else subject.example.shape[1:3]
-    if codes.shape[0] < height or codes.shape[1] < width:
-        below, right = max(0, height - codes.shape[0]), max(0, width - codes.shape[1])
-        codes = np.pad(codes, ((0, below), (0, right), (0, 0)), mode="reflect")
-    rng = np.random.default_rng(0)
-    out = []
-    for _ in range(1 if free else SAMPLES):
-        y = int(rng.integers(0, codes.shape[0] - height + 1))
-        x = int(rng.integers(0, codes.shape[1] - width + 1))
-        out.append(np.ascontiguousarray(codes[None, y : y + height, x : x + width]))
-    return out
-
-
-def _write(folder: Path, stem: str, made: Files) -> list[str]:
-    names = []
-    for suffix, data in made:
-        write_bytes_atomically(folder / f"{stem}{suffix}", data)
-        names.append(f"{stem}{suffix}")
-    return names
-
-
-def _with(recipe: Int8Recipe | None) -> str:
-    return "" if recipe is None else f" ({recipe})"
 
 
 def _refuse_twins(loaded: Sequence[tuple[Path, Checkpoint]]) -> None:
