@@ -49,11 +49,11 @@ from edgehemo_export.quantisation.int8_recipes import (  # noqa: E402
 )
 from edgehemo_export.quantisation.onnx_export import (  # noqa: E402
     export_fp32,
-    fold_normalisation,
     largest_difference,
     quantise_int8,
     to_fp16,
 )
+from edgehemo_export.quantisation.onnx_folding import fold_normalisation  # noqa: E402
 from edgehemo_export.quantisation.parity import Reference, differences, follows_beyond, stained  # noqa: E402
 from edgehemo_export.quantisation.records import ExportOptions, ExportRow  # noqa: E402
 from edgehemo_export.quantisation.signing import signer_for  # noqa: E402
