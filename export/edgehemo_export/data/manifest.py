@@ -15,22 +15,18 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Literal, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgehemo.cells.records import CellKind
-from edgehemo.errors import ImageError, UsageError
-from edgehemo.files import sha256_of_file, write_text_atomically
-from edgehemo.images import read_frame
+from edgehemo.errors import UsageError
+from edgehemo.files import write_text_atomically
 from edgehemo_export.data.duplicates import (
     DuplicateKind,
     DuplicatePair,
     duplicate_pairs,
-    perceptual_hash,
-    thumbnail,
     united,
 )
+from edgehemo_export.data.fingerprints import Progress, fingerprints, relative_path
 from edgehemo_export.data.readers import read_sets
 from edgehemo_export.data.readers.records import (
     FoundPicture,
@@ -51,9 +47,7 @@ SHORT_DIGEST = 12
 ALL_SETS = "all"
 # Where recorded parts of one group disagree, the part held out most strictly wins.
 _STRICTEST: tuple[Part, ...] = ("test", "tune", "train")
-_CACHE_FORMAT = 1
 
-Progress = Callable[[int, int], None]
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
@@ -153,20 +147,6 @@ class RecordedSplits(_Strict):
 
 
 @dataclass(frozen=True)
-class Fingerprints:
-    """What hashing gives, one entry a picture.
-
-    digests: SHA-256. hashes: uint64 (n,). thumbnails: uint8 (n, 64, 64). sizes: (n, 2), width and
-    height in px.
-    """
-
-    digests: list[str]
-    hashes: NDArray[np.uint64]
-    thumbnails: NDArray[np.uint8]
-    sizes: NDArray[np.int32]
-
-
-@dataclass(frozen=True)
 class SetSummary:
     """Numbers of one set, or of all together."""
 
@@ -195,7 +175,7 @@ def build_manifest(
     listed and left out. Raises UsageError where the root holds no set.
     """
     found = [(reader.name, picture) for reader, picture in read_sets(root, sets)]
-    readable, prints, unreadable = _fingerprints(
+    readable, prints, unreadable = fingerprints(
         root, [picture for _, picture in found], cache, progress
     )
     names = [found[i][0] for i in readable]
@@ -208,7 +188,7 @@ def build_manifest(
     groups = [joined[picture.group] for picture in pictures]
     parts = _parts(groups, pictures, prints.digests, recorded)
     originals = _originals(len(pictures), pairs)
-    paths = [_relative(root, picture.path) for picture in pictures]
+    paths = [relative_path(root, picture.path) for picture in pictures]
     rows = [
         _row(
             picture,
@@ -456,109 +436,6 @@ def _summary(name: str, rows: Sequence[ManifestRow], within: int, across: int) -
         duplicates_within=within,
         duplicates_across=across,
     )
-
-
-def _relative(root: Path, path: Path) -> str:
-    return path.relative_to(root).as_posix()
-
-
-def _fingerprints(
-    root: Path,
-    pictures: Sequence[FoundPicture],
-    cache: Path | None,
-    progress: Progress | None,
-) -> tuple[list[int], Fingerprints, dict[str, str]]:
-    """Which pictures could be read, their fingerprints, and what is wrong with the others."""
-    known = {} if cache is None else _read_cache(cache)
-    keys: list[str] = []
-    entries: list[_Entry] = []
-    readable: list[int] = []
-    unreadable: dict[str, str] = {}
-    new = 0
-    for i, picture in enumerate(pictures):
-        status = picture.path.stat()
-        name = _relative(root, picture.path)
-        key = f"{name}|{status.st_size}|{status.st_mtime_ns}"
-        entry = known.get(key)
-        if entry is None:
-            try:
-                entry = _hash(picture.path)
-                new += 1
-            except ImageError as error:
-                unreadable[name] = str(error)
-        if entry is not None:
-            keys.append(key)
-            entries.append(entry)
-            readable.append(i)
-        if progress is not None:
-            progress(i + 1, len(pictures))
-    if cache is not None and new:
-        _write_cache(cache, keys, entries)
-    return readable, _stacked(entries), unreadable
-
-
-@dataclass(frozen=True)
-class _Entry:
-    digest: str
-    perceptual: int
-    small: NDArray[np.uint8]
-    size: tuple[int, int]
-
-
-def _hash(path: Path) -> _Entry:
-    frame = read_frame(path)
-    small = thumbnail(frame.pixels)
-    return _Entry(
-        digest=sha256_of_file(path),
-        perceptual=perceptual_hash(small),
-        small=small,
-        size=(frame.pixels.shape[1], frame.pixels.shape[0]),
-    )
-
-
-def _stacked(entries: Sequence[_Entry]) -> Fingerprints:
-    side = (0, 0) if not entries else entries[0].small.shape
-    return Fingerprints(
-        digests=[entry.digest for entry in entries],
-        hashes=np.array([entry.perceptual for entry in entries], np.uint64),
-        thumbnails=np.array([e.small for e in entries], np.uint8).reshape(-1, *side),
-        sizes=np.array([entry.size for entry in entries], np.int32).reshape(-1, 2),
-    )
-
-
-def _read_cache(cache: Path) -> dict[str, _Entry]:
-    """Fingerprints kept from another build; nothing where the file is none of ours."""
-    try:
-        with np.load(cache, allow_pickle=False) as stored:
-            if int(stored["format"]) != _CACHE_FORMAT:
-                return {}
-            keys, digests, sizes = stored["keys"], stored["digests"], stored["sizes"]
-            hashes, smalls = stored["hashes"], stored["thumbnails"]
-    except (OSError, ValueError, KeyError):
-        return {}
-    return {
-        str(key): _Entry(str(digest), int(value), small, (int(size[0]), int(size[1])))
-        for key, digest, value, small, size in zip(
-            keys, digests, hashes, smalls, sizes, strict=True
-        )
-    }
-
-
-def _write_cache(cache: Path, keys: Sequence[str], entries: Sequence[_Entry]) -> None:
-    prints = _stacked(entries)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    part = cache.with_name(f".{cache.name}.part")
-    with part.open("wb") as file:
-        np.savez(
-            file,
-            format=np.array(_CACHE_FORMAT),
-            keys=np.array(keys),
-            digests=np.array(prints.digests),
-            hashes=prints.hashes,
-            thumbnails=prints.thumbnails,
-            sizes=prints.sizes,
-        )
-    part.replace(cache)
 
 
 def _read(path: Path, kind: type[ModelT], schema: str, maker: str) -> ModelT:
