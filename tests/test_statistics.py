@@ -143,3 +143,19 @@ def test_data_section_says_what_was_trained_on() -> None:
     assert "- PBC, CC BY 4.0" in text and "pbc 6000" in text and "`edgehemo-1`" in text
     assert "`lmu` was left out whole" in text
     assert card_parts.data_section({}) == ["## Data", ""]
+
+
+def test_lineage_lists_the_runs_of_the_task_oldest_first() -> None:
+    sibling = {"task": "field_estimator", "images": {"simulated": 9}, "steps": 400}
+    first = {
+        "task": "anaemia_screen",
+        "images": {"chula": 5},
+        "steps": 110,
+        "initialised_from": sibling,
+    }
+    last = {"images": {"chula": 5, "anerbc": 2}, "steps": 250, "initialised_from": first}
+    assert card_parts.lineage(last, "anaemia_screen") == [
+        "1. 110 steps on chula 5",
+        "2. 250 steps on chula 5, anerbc 2",
+    ]
+    assert card_parts.lineage({"images": {"a": 1}, "steps": 3}, "a") == ["1. 3 steps on a 1"]
