@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -170,6 +171,8 @@ def test_the_networks_estimators_take_its_outputs() -> None:
     assert BY_NAME["network-hgb"].values(fields) == (100.0,)
     assert BY_NAME["network-rbc"].values(fields) == (4.0,)
     assert BY_NAME["network-and-dark-share"].values(fields) == pytest.approx((5.0,))
+    joined = BY_NAME["network-and-absorbance"].values(fields)
+    assert joined == pytest.approx((math.sqrt(100.0 * 0.08),))
     assert BY_NAME["network-and-cover"].values(fields) == pytest.approx((0.36,))
 
 

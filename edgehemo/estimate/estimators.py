@@ -180,6 +180,12 @@ NETWORK_HGB_AND_DARK_SHARE = Feature(
     "haemoglobin per area by the field estimator and by the share of dark smear, half each",
     needs_network=True,
 )
+NETWORK_HGB_AND_ABSORBANCE = Feature(
+    "network_hgb_and_field_od_green",
+    _joined("hgb", lambda indices: indices.field_od_green),
+    "haemoglobin per area by the field estimator and by the light absorbed, half each",
+    needs_network=True,
+)
 NETWORK_HCT_AND_COVER = Feature(
     "network_hct_and_cover",
     _joined("hct", lambda indices: indices.cell_cover),
@@ -206,6 +212,7 @@ ESTIMATORS: tuple[Estimator, ...] = (
     Estimator("network-hct", ("hct_l_per_l",), (NETWORK_HCT,)),
     Estimator("network-rbc", ("rbc_1e12_per_l",), (NETWORK_RBC,)),
     Estimator("network-and-dark-share", ("hgb_g_per_l",), (NETWORK_HGB_AND_DARK_SHARE,)),
+    Estimator("network-and-absorbance", ("hgb_g_per_l",), (NETWORK_HGB_AND_ABSORBANCE,)),
     Estimator("network-and-cover", ("hct_l_per_l",), (NETWORK_HCT_AND_COVER,)),
 )
 BY_NAME: Mapping[str, Estimator] = {estimator.name: estimator for estimator in ESTIMATORS}

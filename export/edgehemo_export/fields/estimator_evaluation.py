@@ -44,7 +44,13 @@ OTHER_MICROSCOPES = 2
 OTHER_SAMPLES, OTHER_FIELDS = 8, 4
 # Estimators that are reported side by side; the first of each is the network's.
 COMPARED: Mapping[Measurand, tuple[str, ...]] = {
-    "hgb_g_per_l": ("network-hgb", "network-and-dark-share", "dark-share", "absorbance"),
+    "hgb_g_per_l": (
+        "network-hgb",
+        "network-and-absorbance",
+        "network-and-dark-share",
+        "dark-share",
+        "absorbance",
+    ),
     "hct_l_per_l": ("network-hct", "network-and-cover", "cover"),
     "rbc_1e12_per_l": ("network-rbc", "cover-per-cell-area"),
 }
