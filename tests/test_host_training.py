@@ -49,7 +49,7 @@ from edgehemo_export.data.splits import part_of  # noqa: E402
 from edgehemo_export.finder.evaluation import average_precision, box_iou, match  # noqa: E402
 from edgehemo_export.finder.export import problems  # noqa: E402
 from edgehemo_export.finder.lights import LIGHTS  # noqa: E402
-from edgehemo_export.finder.run import best_labelled, judged, without  # noqa: E402
+from edgehemo_export.finder.run import blend, judged, without  # noqa: E402
 from edgehemo_export.finder.samples import (  # noqa: E402
     CUT_WEIGHT,
     SampleOptions,
@@ -363,14 +363,19 @@ def test_boxes_by_diagnosis_follow_the_size_of_the_picture(data_root: Path, tmp_
     assert smaller.boxes == pytest.approx(image.boxes / 2, rel=1e-3)
 
 
-def test_operating_points_stand_on_the_fuller_labels() -> None:
-    published = labelled("bccd", "wbc", "platelet")
-    ours = dataclasses.replace(published, path=Path("BloodImage_00000.jpg"))
-    other = labelled("txl_pbc", "rbc")
-    fuller, same = best_labelled([ours, other])
-    assert same is other
-    assert fuller.source == "bccd, relabelled" and fuller.complete == set(CELL_KINDS)
-    assert len(fuller.boxes) > len(ours.boxes)
+def test_weights_between_two_networks_are_between_them() -> None:
+    before, after = CellFinderNet(TINY), CellFinderNet(TINY)
+    old = {name: value.clone() for name, value in before.state_dict().items()}
+    new = {name: value.clone() for name, value in after.state_dict().items()}
+    blend(after, old, 0.25)
+    for name, value in after.state_dict().items():
+        if value.is_floating_point():
+            assert torch.allclose(value, 0.25 * old[name] + 0.75 * new[name], atol=1e-6)
+        else:
+            assert torch.equal(value, new[name])
+    blend(after, old, 1.0)
+    for name, value in after.state_dict().items():
+        assert torch.allclose(value.float(), old[name].float(), atol=1e-6)
 
 
 def test_export_gates_catch_lost_cells_and_precision() -> None:

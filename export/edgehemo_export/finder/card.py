@@ -26,7 +26,8 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "[--init EARLIER]",
         "    edgehemo evaluate cell_finder.safetensors --data DATA --save [--left-out RUN]",
         "",
-        "FILE holds the configuration below; EARLIER is the checkpoint of the line above it.",
+        "FILE holds the configuration below; EARLIER is the checkpoint of the line above it, of "
+        "whose weights `initial_share` remains.",
         "",
         *lineage(record, checkpoint.task),
         "",
@@ -44,9 +45,8 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "",
         f"Training images: {counts}. Split `{record['split']}`: by slide, or by block of "
         "neighbouring file numbers where the slide is not known; the tune part set thresholds "
-        "and score calibration, the test part below was kept out of both. BCCD's images of the "
-        "training and the tune part bear, beside the published boxes, those of ours "
-        "(`edgehemo_export/data/relabels`).",
+        "and score calibration, the test part below was kept out of both. BCCD's training "
+        "images bear, beside the published boxes, those of ours (`edgehemo_export/data/relabels`).",
         "",
         "## Kept-out test part",
         "",

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import torch
+from torch import Tensor, nn
 
 from edgehemo.bundle import KindOperatingPoint
 from edgehemo.errors import UsageError
@@ -78,7 +81,9 @@ def run_training(
         run,
         strict=True,
     )
-    tune = best_labelled(judged(images_of(images, "tune")))
+    if run.initial is not None and config.initial_share > 0:
+        blend(net, run.initial.weights, config.initial_share)
+    tune = judged(images_of(images, "tune"))
     finder = bare_finder(TorchRunner(net), FINDER_MULTIPLE)
     points = fit_operating_points(examine(tune, finder), complete_in(tune))
     sources = sorted({example.source for example in examples})
@@ -94,6 +99,19 @@ def run_training(
     return Checkpoint(TASK, dict(net.state_dict()), record)
 
 
+def blend(net: nn.Module, initial: Mapping[str, Tensor], share: float) -> None:
+    """Move a network's weights this share of the way back to those it began with, in place.
+
+    Between the two lie networks that keep most of what each of them reads better (Wortsman et al.
+    2022, "Robust fine-tuning of zero-shot models").
+    """
+    weights = net.state_dict()
+    with torch.no_grad():
+        for name, value in weights.items():
+            if value.is_floating_point():
+                value.lerp_(initial[name].to(value), share)
+
+
 def without(images: Sequence[LabelledImage], left_out: str | None) -> list[LabelledImage]:
     """The images of all sources but one; UsageError where there is no such source."""
     sources = sorted({image.source for image in images})
@@ -107,12 +125,6 @@ def without(images: Sequence[LabelledImage], left_out: str | None) -> list[Label
 def judged(images: Sequence[LabelledImage]) -> list[LabelledImage]:
     """Images that can say how good a finder is: all cells of a kind or more are labelled."""
     return [image for image in images if image.complete]
-
-
-def best_labelled(images: Sequence[LabelledImage]) -> list[LabelledImage]:
-    """The images, those that we completed with our boxes instead of as published."""
-    ours = {image.path: image for image in relabelled(images)}
-    return [ours.get(image.path, image) for image in images]
 
 
 def complete_in(images: Sequence[LabelledImage]) -> Callable[[Examined, str], bool]:
