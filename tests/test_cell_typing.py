@@ -228,6 +228,36 @@ class AlwaysRed:
         return np.tile(np.array([[0.97, 0.01, 0.01, 0.01]], np.float32), (len(codes), 1))
 
 
+@pytest.mark.parametrize(
+    ("box", "named"),
+    [
+        ((100, 80, 140, 120), True),
+        ((0, 80, 40, 120), False),
+        ((100, 0.5, 140, 40), False),
+        ((280, 80, 320, 120), False),
+        ((100, 200, 140, 239.6), False),
+        ((3, 3, 40, 40), True),
+    ],
+)
+def test_a_white_cell_that_the_border_cuts_is_not_named(
+    box: tuple[float, float, float, float], named: bool
+) -> None:
+    field = canonical_field(Frame(np.full((240, 320, 3), 210, np.uint8), "clear"), um_per_px=0.25)
+    typer = CellTyper(
+        {
+            "nucleated": CellClassifier(AlwaysRed(), entry()),
+            "morphology": CellClassifier(AlwaysRed(), entry("morphology")),
+        }
+    )
+    cells = (Cell("wbc", *box, 0.9), Cell("rbc", *box, 0.9))
+    found = FieldCells(cells, {"rbc": 1, "wbc": 1, "platelet": 0}, {}, 0.01)
+    white, red = typer.typed(field, found).cells
+    assert white.type == ("red" if named else UNCERTAIN)
+    assert white.kind == "wbc" and white.type_score == pytest.approx(0.97)
+    # Of a red one the shares leave out what lies at the border; its name stays.
+    assert red.type == "red"
+
+
 def red_typer() -> CellTyper:
     # Of truly red cells nine in ten are named so, of green ones a tenth is called red.
     counts = [[90, 5, 5, 0, 0], [10, 85, 5, 0, 0], [0, 0, 95, 5, 0], [0, 0, 0, 90, 10]]

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 # said all there is to say (asked of it, the nucleated model found every one uncertain).
 # White cells first: what turns out to be a red one is asked of the red cells' model.
 TASK_OF_KIND: Mapping[CellKind, ModelTask] = {"wbc": "nucleated", "rbc": "morphology"}
+# A box this near to the frame's border, px, reaches it.
+BORDER_PX = 1.0
 PLATELET = "platelet"
 # A platelet the finder gives less than even odds stays `uncertain`.
 SURE_PLATELET_SCORE = 0.5
@@ -178,7 +180,8 @@ class CellTyper:
         """The cells of a field with their types.
 
         White cells come first: those without a nucleus are red cells after all (`second_look`) and
-        get a red cell's type.
+        get a red cell's type. One that the picture's border cuts stays `uncertain`: a part of a
+        nucleus looks like a younger one.
         """
         found = replace(found, cells=tuple(map(_typed_platelet, found.cells)))
         if not self.classifiers:
@@ -191,12 +194,26 @@ class CellTyper:
                 continue
             centres = _centres([found.cells[index] for index in which], field)
             probabilities = classifier.of_cells(codes, centres)
-            found = _with_types(found, which, classifier.named(probabilities))
+            naming = classifier.named(probabilities)
+            if kind == "wbc":
+                cut = [is_cut(found.cells[index], field) for index in which]
+                naming = replace(naming, names=_unnamed(naming.names, cut))
+            found = _with_types(found, which, naming)
             if kind == "wbc":
                 rejected = classifier.rejected(probabilities).tolist()
                 sure = [i for i, p in zip(which, rejected, strict=True) if p >= NO_NUCLEUS_FROM]
                 found = as_red_cells(found, sure, field)
         return found
+
+
+def is_cut(cell: Cell, field: CanonicalField) -> bool:
+    """Whether the frame's border cuts a cell."""
+    inner_right, inner_bottom = field.frame_width - BORDER_PX, field.frame_height - BORDER_PX
+    return min(cell.x0, cell.y0) <= BORDER_PX or cell.x1 >= inner_right or cell.y1 >= inner_bottom
+
+
+def _unnamed(names: Sequence[str], which: Sequence[bool]) -> tuple[str, ...]:
+    return tuple(UNCERTAIN if off else name for name, off in zip(names, which, strict=True))
 
 
 def _with_types(found: FieldCells, which: Sequence[int], naming: Naming) -> FieldCells:
