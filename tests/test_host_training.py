@@ -49,7 +49,7 @@ from edgehemo_export.data.splits import part_of  # noqa: E402
 from edgehemo_export.finder.evaluation import average_precision, box_iou, match  # noqa: E402
 from edgehemo_export.finder.export import problems  # noqa: E402
 from edgehemo_export.finder.lights import LIGHTS  # noqa: E402
-from edgehemo_export.finder.run import blend, judged, without  # noqa: E402
+from edgehemo_export.finder.run import blend, judged, run_training, without  # noqa: E402
 from edgehemo_export.finder.samples import (  # noqa: E402
     CUT_WEIGHT,
     SampleOptions,
@@ -376,6 +376,12 @@ def test_weights_between_two_networks_are_between_them() -> None:
     blend(after, old, 1.0)
     for name, value in after.state_dict().items():
         assert torch.allclose(value.float(), old[name].float(), atol=1e-6)
+
+
+def test_a_share_of_the_first_weights_needs_first_weights(tmp_path: Path) -> None:
+    config = read_config(changes={"initial_share": 0.5})
+    with pytest.raises(UsageError, match="give --init"):
+        run_training(tmp_path, config, tmp_path / "work", training_loop.Run())
 
 
 def test_export_gates_catch_lost_cells_and_precision() -> None:

@@ -194,12 +194,9 @@ class CellTyper:
                 continue
             centres = _centres([found.cells[index] for index in which], field)
             probabilities = classifier.of_cells(codes, centres)
-            naming = classifier.named(probabilities)
+            found = _with_types(found, which, classifier.named(probabilities))
             if kind == "wbc":
-                cut = [is_cut(found.cells[index], field) for index in which]
-                naming = replace(naming, names=_unnamed(naming.names, cut))
-            found = _with_types(found, which, naming)
-            if kind == "wbc":
+                found = _cut_ones_unnamed(found, which, field)
                 rejected = classifier.rejected(probabilities).tolist()
                 sure = [i for i, p in zip(which, rejected, strict=True) if p >= NO_NUCLEUS_FROM]
                 found = as_red_cells(found, sure, field)
@@ -212,8 +209,12 @@ def is_cut(cell: Cell, field: CanonicalField) -> bool:
     return min(cell.x0, cell.y0) <= BORDER_PX or cell.x1 >= inner_right or cell.y1 >= inner_bottom
 
 
-def _unnamed(names: Sequence[str], which: Sequence[bool]) -> tuple[str, ...]:
-    return tuple(UNCERTAIN if off else name for name, off in zip(names, which, strict=True))
+def _cut_ones_unnamed(found: FieldCells, which: Sequence[int], field: CanonicalField) -> FieldCells:
+    cells = list(found.cells)
+    for index in which:
+        if is_cut(cells[index], field):
+            cells[index] = replace(cells[index], type=UNCERTAIN)
+    return replace(found, cells=tuple(cells))
 
 
 def _with_types(found: FieldCells, which: Sequence[int], naming: Naming) -> FieldCells:

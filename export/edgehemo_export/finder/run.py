@@ -61,6 +61,8 @@ def run_training(
     run: Run,
 ) -> Checkpoint:
     """Read, train, set the operating points on the tune part; the test part is not looked at."""
+    if config.initial_share > 0 and run.initial is None:
+        raise UsageError("initial_share is of the weights a run begins with: give --init EARLIER")
     images = without(read_data_root(data), run.leave_out)
     cache = work / "cache"
     training = completed(images_of(images, "train"))
