@@ -35,8 +35,8 @@ from edgehemo.cells.typing import open_cell_typer
 from edgehemo.errors import EdgeHemoError
 from edgehemo.field import CanonicalField, canonical_field
 from edgehemo.images import images_in, read_frame
-from edgehemo_export.classifiers.morphology_run import DISEASE_FIELD_WIDTH_UM
 from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc
+from edgehemo_export.data.readers.chula_disease import WIDTH_UM as DISEASE_FIELD_WIDTH_UM
 from edgehemo_export.data.splits import part_of
 from edgehemo_export.evaluation.statistics import wilson
 from edgehemo_export.finder.evaluation import box_iou

@@ -662,6 +662,34 @@ def test_cells_without_a_name_pull_towards_their_possible_classes_together() -> 
         ClassifierTask(crops, crops, config)
 
 
+def test_a_pupil_asks_its_teacher_about_cells_without_a_name() -> None:
+    """Their target is what the teacher says among the possible classes."""
+    crops = discs(60)
+    config = small_config(
+        teacher_share=0.5, unnamed_share=0.5, mixup_share=0.0, label_smoothing=0.0
+    )
+    teacher = ClassifierNet(config.model, 3)
+    torch.nn.init.normal_(teacher.net.head.weight, std=1.0)
+    unnamed = UnnamedCrops(crops, np.array([True, True, False]))
+    task = ClassifierTask(crops, crops, config, teacher=teacher, unnamed=unnamed)
+    batch = task.batch(8, np.random.default_rng(1), torch.Generator().manual_seed(1))
+    logits = torch.randn(8, 3, generator=torch.Generator().manual_seed(2), requires_grad=True)
+
+    class Fixed(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return logits
+
+    loss, _ = task.loss(Fixed(), batch, torch.device("cpu"))
+    with torch.no_grad():
+        said = torch.softmax(teacher.logits(batch.light), dim=1)
+    wanted = 0.5 * batch.target + 0.5 * said
+    wanted[4:] = said[4:] * torch.tensor([1.0, 1.0, 0.0])
+    wanted[4:] /= wanted[4:].sum(dim=1, keepdim=True)
+    assert loss.item() == pytest.approx(
+        float(-(wanted * torch.log_softmax(logits, dim=1)).sum() / 8), rel=0.02
+    )
+
+
 def test_mixing_keeps_every_target_whole() -> None:
     crops = discs(60)
     config = small_config(unnamed_share=0.25, mixup_share=1.0, mixup_alpha=0.4)
@@ -688,6 +716,7 @@ def test_a_run_learns_from_cells_without_a_name_unless_their_source_is_left_out(
     assert len(found.crops) < len(crops), "the training part alone"
     checkpoint = train_classifier(spec, tmp_path, asked, tmp_path / "work", Run())
     assert checkpoint.record["steps"] == 16
+    assert checkpoint.record["training_data"] == ["drawn here", "odd"]
 
 
 def test_training_to_card_and_export(tmp_path: Path) -> None:

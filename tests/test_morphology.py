@@ -26,8 +26,10 @@ from edgehemo_export.classifiers.morphology_run import (  # noqa: E402
 from edgehemo_export.classifiers.morphology_set import (  # noqa: E402
     MORPHOLOGY_CLASSES,
     SOURCE,
+    UNNAMED_A_FIELD,
     morphology_crops,
     read_labelled_fields,
+    unnamed_red_cells,
 )
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions  # noqa: E402
 from edgehemo_export.data.splits import part_of  # noqa: E402
@@ -103,6 +105,31 @@ def test_the_published_cells_are_read_and_every_type_is_on_each_side(data_root: 
     for part, absent in missing.items():
         present = {t for f in fields if part_of(f.group) == part for t in f.types.tolist()}
         assert present == set(range(KINDS)) - absent, part
+
+
+def test_red_cells_without_a_type_come_from_the_training_fields(
+    data_root: Path, tmp_path: Path
+) -> None:
+    options = CropOptions(side_px=56, margin_px=0)
+    assert not len(unnamed_red_cells(tmp_path, options, None)), "a root that has none of the sets"
+    for name in ("images", "boxes"):
+        folder = tmp_path / "bccd" / name
+        folder.mkdir(parents=True)
+        for path in sorted((data_root / "bccd" / name).iterdir())[:12]:
+            (folder / path.name).symlink_to(path.resolve())
+    disease = tmp_path / "chula_disease" / "iron_deficiency"
+    disease.mkdir(parents=True)
+    for path in sorted((data_root / "chula_disease" / "iron_deficiency").iterdir())[:4]:
+        (disease / path.name).symlink_to(path.resolve())
+    crops = unnamed_red_cells(tmp_path, options, None)
+    counts = Counter(crops.files)
+    assert set(crops.sources.tolist()) == {"bccd", "chula_disease"}
+    assert max(counts.values()) <= UNNAMED_A_FIELD["chula_disease"]
+    assert max(n for path, n in counts.items() if "bccd" in str(path)) == UNNAMED_A_FIELD["bccd"]
+    # A red cell lies in the middle: it absorbs green light where the corners mostly do not.
+    green = crops.codes[..., 1].astype(float)
+    middle, all_over = green[:, 18:38, 18:38].mean(axis=(1, 2)), green.mean(axis=(1, 2))
+    assert (middle < all_over).mean() > 0.8
 
 
 def test_the_place_map_tells_the_middle_from_the_rest() -> None:

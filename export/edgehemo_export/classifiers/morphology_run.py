@@ -37,6 +37,7 @@ from edgehemo_export.classifiers.morphology_set import (
     cells_of_field,
     morphology_crops,
     read_labelled_fields,
+    unnamed_red_cells,
 )
 from edgehemo_export.classifiers.run import described, train_classifier
 from edgehemo_export.classifiers.specification import (
@@ -49,6 +50,7 @@ from edgehemo_export.classifiers.specification import (
 from edgehemo_export.classifiers.training import ClassifierConfig, macro_f1
 from edgehemo_export.configuration import CONFIGS, read_configuration
 from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.data.readers import bccd, chula_disease
 from edgehemo_export.data.splits import Part, part_of
 from edgehemo_export.evaluation import card_parts
 from edgehemo_export.nets.classifier_nets import ClassifierNet
@@ -63,10 +65,6 @@ DEFAULT_CONFIG = CONFIGS / "morphology.toml"
 ENOUGH_CELLS = 50
 # Errors of the scale at which the kept-out cells are read again.
 SCALE_ERRORS = (-0.08, -0.05, 0.05, 0.08)
-# Fields by diagnosis of the same laboratory, without labels of cells: only looked at.
-DISEASE_SOURCE = "chula_disease"
-# The width of the fields as stored, um: 1280 px at 0.10 um/px.
-DISEASE_FIELD_WIDTH_UM = 128.0
 
 
 def build(data: Path, config: ClassifierConfig, cache: Path | None) -> CellCrops:
@@ -85,11 +83,18 @@ SPEC = ClassifierSpec(
     rejects=(),
     build=build,
     masks=None,
-    licences={SOURCE: LICENCE},
+    licences={
+        SOURCE: LICENCE,
+        bccd.SOURCE: "BCCD (Shenggan/BCCD_Dataset), MIT",
+        chula_disease.SOURCE: "Chula fields by diagnosis (Chula-PIC-Lab), MIT",
+        "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
+    },
     # With thresholds type by type the types that are often mistaken for one another would be in
     # nearly every cell's set, and nine cells in ten `uncertain` (measured on the tune part).
     rule=marginal_rule,
     rule_says="all types together",
+    unnamed=lambda data, config, cache: unnamed_red_cells(data, config.crop, cache),
+    unnamed_classes=MORPHOLOGY_CLASSES,
     never_tested=(
         "any microscope, camera or laboratory but the one of Chula RBC-12: there is one labelled "
         "source, so leaving a source out is not possible; what is kept out are whole blocks of "
@@ -133,8 +138,8 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     estimated = _estimated_scale(net, checkpoint, data, part, crops)
     metrics += _briefly(estimated, checkpoint, f"{SOURCE}, scale from the red cells")
     tables = {**found.tables, "blocks": accuracy_by_block(predicted)}
-    if (data / DISEASE_SOURCE).is_dir():
-        tables["diagnoses"] = diagnosis_shares(net, checkpoint, data / DISEASE_SOURCE)
+    if (data / chula_disease.SOURCE).is_dir():
+        tables["diagnoses"] = diagnosis_shares(net, checkpoint, data / chula_disease.SOURCE)
     return dataclasses.replace(found, metrics=metrics, tables=tables)
 
 
@@ -218,7 +223,7 @@ def diagnosis_shares(
         paths = images_in([diagnosis])
         for path in paths:
             frame = read_frame(path)
-            field = canonical_field(frame, um_per_px=DISEASE_FIELD_WIDTH_UM / frame.width)
+            field = canonical_field(frame, um_per_px=chula_disease.WIDTH_UM / frame.width)
             across, down = field.frame_px_per_canonical_px
             centres = np.array(
                 [c.centre for c in finder.find(field).of_kind("rbc")], np.float32

@@ -10,25 +10,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.cells.crops import crops_at
+from edgehemo.cells.records import CELL_KINDS
 from edgehemo.errors import UsageError
 from edgehemo.field import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.images import read_frame
-from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes
+from edgehemo_export.classifiers.field_crops import CHULA_UM_PER_PX, field_crops
+from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
+from edgehemo_export.data.datasets import (
+    LabelledImage,
+    completed,
+    read_bccd,
+    read_chula_disease,
+    read_txl_pbc,
+)
 from edgehemo_export.data.manifest import united_group
-from edgehemo_export.data.readers import chula_rbc12
+from edgehemo_export.data.readers import bccd, chula_disease, chula_rbc12, txl_pbc
 from edgehemo_export.data.readers.records import FIELDS_PER_BLOCK, first_folder
 
 SOURCE = chula_rbc12.SOURCE
 LICENCE = "Chula RBC-12 (Chula-PIC-Lab), MIT"
 # The published order of the label files' numbers.
 MORPHOLOGY_CLASSES: tuple[str, ...] = chula_rbc12.TYPES
-# One microscope and camera took every field (Nikon DS-Fi2, 1000x), stored at 640x480: one scale,
-# from the width of the normal red cells. Estimating it field by field would make every slide's
-# median cell 7.5 um wide and macrocytosis invisible.
-CHULA_UM_PER_PX = 0.20
 # In blocks of ten neighbouring fields (`FIELDS_PER_BLOCK`) nearly every type has cells on all sides
 # of the split (few: uncategorised 4 in test, 3 in tune; no elliptocyte in test, for the block that
 # would hold them shows pictures of the set by diagnosis again); in larger blocks more have none.
+
+
+# Red cells taken of each field of the sets whose cells bear no type. The fields by diagnosis are of
+# the labelled set's laboratory, and hold what it has few of; the others show other microscopes.
+# Raabin's fields stay unseen by every classifier.
+UNNAMED_A_FIELD = {chula_disease.SOURCE: 80, bccd.SOURCE: 12, "txl_pbc": 6}
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,45 @@ def morphology_crops(data: Path, options: CropOptions, cache: Path | None) -> Ce
         um_per_px=options.um_per_px,
         files=tuple(path for path, count in zip(paths, counts, strict=True) for _ in range(count)),
     )
+
+
+def unnamed_red_cells(data: Path, options: CropOptions, cache: Path | None) -> CellCrops:
+    """Red cells of the sets that name no types, `UNNAMED_A_FIELD` of each field.
+
+    Their labels mean nothing. BCCD and TXL-PBC are cut at the scale that their boxes give. Sets
+    that the data root lacks have no crops.
+    """
+    readers = (
+        (bccd.SOURCE, lambda folder: completed(read_bccd(folder))),
+        (chula_disease.SOURCE, read_chula_disease),
+        (txl_pbc.SOURCE, read_txl_pbc),
+    )
+    return joined(
+        [
+            field_crops(
+                f"red cells of {source}/{UNNAMED_A_FIELD[source]}",
+                [i for i in read(data / source) if i.source == source]
+                if (data / source).is_dir()
+                else [],
+                _some_red_cells,
+                options,
+                cache,
+                MORPHOLOGY_CLASSES,
+                MORPHOLOGY_CLASSES.index("uncategorised"),
+            )
+            for source, read in readers
+        ]
+    )
+
+
+def _some_red_cells(
+    image: LabelledImage, boxes: NDArray[np.float32], codes: NDArray[np.uint8]
+) -> NDArray[np.float32]:
+    """At most `UNNAMED_A_FIELD` of an image's red cells, the same at every call."""
+    red = boxes[image.kinds == CELL_KINDS.index("rbc")]
+    rng = np.random.default_rng(int.from_bytes(image.path.stem.encode()[-6:], "big"))
+    chosen = rng.permutation(len(red))[: UNNAMED_A_FIELD[image.source]]
+    return np.asarray((red[chosen, :2] + red[chosen, 2:]) / 2, np.float32)
 
 
 def cells_of_field(

@@ -10,17 +10,17 @@ from __future__ import annotations
 import csv
 import dataclasses
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.cells.crops import canonical_crop, crops_at
-from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.field import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE, canonical_field
+from edgehemo.errors import UsageError
+from edgehemo.field import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE
 from edgehemo.images import read_frame
-from edgehemo_export.data.canonical_set import scale_from_boxes
+from edgehemo_export.classifiers.field_crops import CentreChooser, centres_of, field_crops
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
 from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc
 from edgehemo_export.data.duplicates import duplicate_pairs, perceptual_hash, thumbnail, united
@@ -59,7 +59,6 @@ WHITE_CELL_TYPES: tuple[str, ...] = (
 )
 NUCLEATED_CLASSES: tuple[str, ...] = (*NUCLEATED_TYPES, OTHER)
 
-CHULA_UM_PER_PX = 0.20
 # Red cells and empty places taken of each field.
 _RED_CELLS_A_FIELD = 3
 _EMPTY_PLACES_A_FIELD = 1
@@ -117,10 +116,7 @@ def unseen_white_cells(root: Path, options: CropOptions, cache: Path | None) -> 
     evaluation asks only how many are taken for no cell.
     """
     images = [image for image in read_txl_pbc(root / "txl_pbc") if image.source == "txl_raabin"]
-    label = NUCLEATED_CLASSES.index(OTHER)
-    return _field_crops(
-        "raabin", [(image, _white_centres) for image in images], options, cache, label
-    )
+    return _cells_in_fields("raabin", images, centres_of("wbc"), options, cache)
 
 
 def unnamed_white_cells(root: Path, options: CropOptions, cache: Path | None) -> CellCrops:
@@ -130,25 +126,33 @@ def unnamed_white_cells(root: Path, options: CropOptions, cache: Path | None) ->
     its stain itself would mean `other`. No crops where the root lacks the set.
     """
     folder = root / "bccd"
-    images = [
-        image
-        for image in (read_bccd(folder) if folder.is_dir() else ())
-        if (image.kinds == 1).any()
-    ]
+    images = list(read_bccd(folder)) if folder.is_dir() else []
+    return _cells_in_fields(
+        "bccd-white", images, centres_of("wbc"), options, cache, estimated_scale=True
+    )
+
+
+def _cells_in_fields(
+    key: str,
+    images: Sequence[LabelledImage],
+    choose: CentreChooser,
+    options: CropOptions,
+    cache: Path | None,
+    *,
+    estimated_scale: bool = False,
+) -> CellCrops:
+    """Places in fields as crops of `other`, see `field_crops`."""
     label = NUCLEATED_CLASSES.index(OTHER)
-    if not images:
-        side = options.stored_px
-        return CellCrops(
-            NUCLEATED_CLASSES,
-            np.zeros((0, side, side, 3), np.uint8),
-            np.zeros(0, np.intp),
-            np.zeros(0, np.str_),
-            np.zeros(0, np.str_),
-            np.zeros(0, np.str_),
-            options.um_per_px,
-        )
-    chosen = [(image, _white_centres) for image in images]
-    return _field_crops("bccd-white", chosen, options, cache, label, estimated_scale=True)
+    return field_crops(
+        key,
+        images,
+        choose,
+        options,
+        cache,
+        NUCLEATED_CLASSES,
+        label,
+        estimated_scale=estimated_scale,
+    )
 
 
 def _picture_crops(
@@ -201,10 +205,7 @@ def _other_crops(name: str, folder: Path, options: CropOptions, cache: Path | No
                         image.path, image.source, group, image.boxes, image.kinds, image.complete
                     )
                 )
-    label = NUCLEATED_CLASSES.index(OTHER)
-    return _field_crops(
-        name, [(image, _red_and_empty_centres) for image in images], options, cache, label
-    )
+    return _cells_in_fields(name, images, _red_and_empty_centres, options, cache)
 
 
 def _chula_red_cells(folder: Path) -> Iterator[LabelledImage]:
@@ -227,82 +228,6 @@ def _chula_red_cells(folder: Path) -> Iterator[LabelledImage]:
             )
 
 
-CentreChooser = Callable[
-    [LabelledImage, NDArray[np.float32], NDArray[np.uint8]], NDArray[np.float32]
-]
-
-
-def _field_crops(
-    name: str,
-    images: Sequence[tuple[LabelledImage, CentreChooser]],
-    options: CropOptions,
-    cache: Path | None,
-    label: int,
-    *,
-    estimated_scale: bool = False,
-) -> CellCrops:
-    """Crops cut from canonical fields; their number a field is kept beside the codes.
-
-    estimated_scale: by the device's own estimate; else the set's, or by its boxes.
-    """
-    files = [image.path for image, _ in images]
-    zoom = options.um_per_px / CANONICAL_UM_PER_PX
-    owners: list[int] = []
-    kept: list[NDArray[np.uint8]] = []
-
-    def make() -> NDArray[np.uint8]:
-        for index, (image, choose) in enumerate(images):
-            try:
-                cut = _cut(image, choose, options.stored_px, zoom, estimated_scale)
-            except EdgeHemoError:
-                continue  # a field that cannot be made canonical has no crops
-            kept.extend(cut)
-            owners.extend([index] * len(cut))
-        # The owner of each crop travels in the same array, in a first row of its own.
-        codes = np.stack(kept)
-        marks = np.zeros((len(codes), 1, *codes.shape[2:]), np.uint8)
-        numbers = np.array(owners, "<u4").view(np.uint8).reshape(-1, 4)
-        marks[:, 0, :4, 0] = numbers
-        return np.concatenate([marks, codes], axis=1)
-
-    key = f"fields/{name}/{options.stored_px}/{options.um_per_px}/{images[0][1].__name__}"
-    stored = cached_codes(key, files, make, cache)
-    owner = np.ascontiguousarray(stored[:, 0, :4, 0]).view("<u4").ravel().astype(int)
-    return CellCrops(
-        classes=NUCLEATED_CLASSES,
-        codes=np.ascontiguousarray(stored[:, 1:]),
-        labels=np.full(len(owner), label, np.intp),
-        sources=np.array([images[i][0].source for i in owner]),
-        groups=np.array([images[i][0].group for i in owner]),
-        names=np.array([f"{name}/{images[i][0].path.name}#{n}" for n, i in enumerate(owner)]),
-        um_per_px=options.um_per_px,
-        files=tuple(files[i] for i in owner),
-    )
-
-
-def _cut(
-    image: LabelledImage,
-    choose: CentreChooser,
-    side_px: int,
-    zoom: float,
-    estimated_scale: bool,
-) -> list[NDArray[np.uint8]]:
-    frame = read_frame(image.path)
-    scale: float | None = None
-    if not estimated_scale:
-        scale = (
-            CHULA_UM_PER_PX
-            if image.source == "chula_rbc12"
-            else scale_from_boxes(image.boxes, image.kinds)
-        )
-    field = canonical_field(frame, um_per_px=scale)
-    across, down = field.frame_px_per_canonical_px
-    boxes = (image.boxes / np.array([across, down, across, down])).astype(np.float32)
-    codes = field.to_uint8()
-    centres = choose(image, boxes, codes)
-    return list(crops_at(codes, centres, side_px, field_px_per_crop_px=zoom))
-
-
 def _red_and_empty_centres(
     image: LabelledImage, boxes: NDArray[np.float32], codes: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
@@ -317,13 +242,6 @@ def _red_and_empty_centres(
     tries = rng.uniform([0, 0], [width, height], (4 * _EMPTY_PLACES_A_FIELD, 2))
     chosen += [c for c in tries if _free(codes, c)][:_EMPTY_PLACES_A_FIELD]
     return np.array(chosen, np.float32).reshape(-1, 2)
-
-
-def _white_centres(
-    image: LabelledImage, boxes: NDArray[np.float32], codes: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    white = boxes[image.kinds == 1]
-    return np.asarray((white[:, :2] + white[:, 2:]) / 2, np.float32)
 
 
 def _free(codes: NDArray[np.uint8], centre: NDArray[np.float32]) -> bool:

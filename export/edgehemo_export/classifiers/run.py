@@ -115,7 +115,7 @@ def train_classifier(
         "classes": list(spec.classes),
         "images": _totals(training) | _totals_unnamed(unnamed),
         "crops": {"train": training.counts(), "tune": tune.counts()},
-        "training_data": [spec.licences.get(source, source) for source in _totals(training)],
+        "training_data": [spec.licences.get(name, name) for name in _sources(training, unnamed)],
         "temperature": float(net.temperature),
         "conformal": rule.model_dump(),
         "tune_confusion": stored_confusion(tuned, rule).model_dump(),
@@ -217,6 +217,11 @@ def _totals_unnamed(unnamed: UnnamedCrops | None) -> dict[str, int]:
         return {}
     sources = unnamed.crops.sources.tolist()
     return {f"{source}, types unknown": sources.count(source) for source in sorted(set(sources))}
+
+
+def _sources(training: CellCrops, unnamed: UnnamedCrops | None) -> list[str]:
+    also = set() if unnamed is None else set(unnamed.crops.sources.tolist())
+    return sorted(set(training.sources.tolist()) | also)
 
 
 def _totals(crops: CellCrops) -> dict[str, int]:

@@ -86,7 +86,8 @@ class ClassifierConfig(TaskConfiguration):
     -class_balance / (1 - class_balance) as if they were as frequent as in the training part.
     teacher_share: of a teacher's answer to the very crop as it was drawn and varied, in a target
     (Hinton et al. 2015); the teacher is a checkpoint that a run is given.
-    unnamed_share: of a batch, crops of which only some classes are known to be possible.
+    unnamed_share: of a batch, crops of which only some classes are known to be possible; among
+    those a teacher's answer is their target, or the network's own where it has none.
     coverage: of the conformal rule.
     init: where a fresh run's weights come from, unless a checkpoint is given.
     """
@@ -376,28 +377,30 @@ class ClassifierTask:
         light = batch.light.to(place, memory_format=torch.channels_last)
         target, unnamed = batch.target.to(place), batch.unnamed.to(place)[:, None]
         adjustment = self._config.logit_adjustment * self._log_prior.to(place)
-        if self._teacher is not None:
-            with torch.no_grad(), mixed_precision(place):
-                said = self._teacher.to(place).logits(light)
-            share = self._config.teacher_share
-            answers = torch.softmax(said.float() + adjustment, dim=1)
-            target = (1 - share) * target + share * (1 - unnamed) * answers
         with mixed_precision(place):
             raw = net(light)
         logits = raw.float()
         adjusted = logits + adjustment
+        answers = adjusted.detach()
+        if self._teacher is not None:
+            with torch.no_grad(), mixed_precision(place):
+                said = self._teacher.to(place).logits(light)
+            answers = said.float() + adjustment
+            share = self._config.teacher_share
+            told = (1 - unnamed) * torch.softmax(answers, dim=1)
+            target = (1 - share) * target + share * told
         if self._unnamed is not None:
-            target = target + unnamed * self._among_possible(adjusted)
+            target = target + unnamed * self._among_possible(answers)
         loss = nn.functional.cross_entropy(adjusted, target)
         right = (logits.argmax(1) == target.argmax(1)).float().mean()
         return loss, {"loss": loss.item(), "accuracy": right.item()}
 
-    def _among_possible(self, logits: Tensor) -> Tensor:
-        """The network's own answer among the possible classes, (n, classes): as a target its
-        gradient is that of the probability of them all together."""
+    def _among_possible(self, answers: Tensor) -> Tensor:
+        """Logits as an answer among the possible classes, (n, classes). Where they are the
+        network's own, the gradient is that of the probability of those classes together."""
         assert self._unnamed is not None, "asked only where there are such crops"
-        possible = torch.from_numpy(self._unnamed.possible).to(logits.device)
-        return torch.softmax(logits.detach().masked_fill(~possible, -torch.inf), dim=1)
+        possible = torch.from_numpy(self._unnamed.possible).to(answers.device)
+        return torch.softmax(answers.masked_fill(~possible, -torch.inf), dim=1)
 
     def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """Accuracy, macro F1 (the score) and mean log loss on the tune part."""

@@ -128,7 +128,9 @@ def joined(sets: Sequence[CellCrops]) -> CellCrops:
         groups=np.concatenate([s.groups for s in sets]),
         names=np.concatenate([s.names for s in sets]),
         um_per_px=first.um_per_px,
-        files=tuple(f for s in sets for f in s.files) if all(s.files for s in sets) else (),
+        files=tuple(f for s in sets for f in s.files)
+        if all(len(s.files) == len(s) for s in sets)
+        else (),
     )
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from edgehemo.bundle import Precision
 from edgehemo_export.nets.architectures import ConvBlock, ResidualBlock
-from edgehemo_export.nets.morphology_net import LightRedCellNet, RedCellNet
+from edgehemo_export.nets.morphology_net import LightRedCellNet, RedCellNet, SmallRedCellNet
 from edgehemo_export.nets.scattering_svm import ScatteringSvm
 from edgehemo_export.quantisation.formats import ALL_PRECISIONS
 
@@ -232,6 +232,14 @@ ARCHITECTURES: tuple[Architecture, ...] = (
         True,
         None,
         "the same at two thirds of the width, 0.7 M",
+    ),
+    Architecture(
+        "red_cell_small",
+        SmallRedCellNet,
+        SmallRedCellNet.SIDE_PX,
+        True,
+        None,
+        "that with one block a stage, 0.3 M",
     ),
     Architecture(
         "efficientnet_lite0",
