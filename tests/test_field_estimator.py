@@ -242,6 +242,32 @@ class TestTraining:
         assert np.array_equal(first.codes, again.codes)
         assert np.array_equal(first.content, again.content)
 
+    def test_what_was_drawn_is_what_the_haemoglobin_map_holds(self) -> None:
+        """Counted cell by cell and summed over the map that is photographed: the same."""
+        from edgehemo.capture.simulated import default_parameters
+        from edgehemo.measurands import MEASURANDS
+        from edgehemo.simulation.field import draw_specimen, photograph
+        from edgehemo_export.data.simulated_samples import drawn_content
+        from edgehemo_export.data.simulated_tiles import REFERENCE_THICKNESS_UM
+
+        panel, rng = CBCPanel(130.0, 0.40, 4.5, 7.0, 250.0), np.random.default_rng(3)
+        parameters = default_parameters()
+        specimen = draw_specimen(
+            panel, rng=rng, width_px=640, height_px=480, um_per_px=0.25, parameters=parameters
+        )
+        truth = photograph(specimen, parameters=parameters, rng=rng).truth
+        drawn = drawn_content(truth)
+        pad = specimen.margin_px
+        held = specimen.thickness_um[pad : pad + 480, pad : pad + 640]
+        in_map = float(held.mean()) / REFERENCE_THICKNESS_UM
+        assert drawn["hct_l_per_l"] == pytest.approx(in_map, rel=0.02)
+        assert drawn["hgb_g_per_l"] == pytest.approx(in_map * panel.mchc_g_per_l, rel=0.02)
+        inside = sum(0 <= cell.x_px < 640 and 0 <= cell.y_px < 480 for cell in truth.of_kind("rbc"))
+        assert drawn["rbc_1e12_per_l"] * truth.area_mm2 * 1e3 * (
+            REFERENCE_THICKNESS_UM
+        ) == pytest.approx(inside, rel=0.03)
+        assert set(drawn) == set(MEASURANDS)
+
     def test_restaining_multiplies_absorbance(self) -> None:
         from edgehemo_export.data.field_tiles import restained
 

@@ -29,6 +29,7 @@ from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.quality import check_field
 from edgehemo.quality.envelope import envelope_features
 from edgehemo.quality.regions import field_regions
+from edgehemo.simulation.field import FieldTruth
 from edgehemo.simulation.panels import draw_panel
 from edgehemo.simulation.parameters import (
     FIELD_THICKNESS_SD,
@@ -36,8 +37,9 @@ from edgehemo.simulation.parameters import (
     SimulationParameters,
     randomised_parameters,
 )
+from edgehemo_export.data.simulated_tiles import REFERENCE_THICKNESS_UM
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 DEADLINE_S = 5.0
 # Fields of a sample are looked for among so many times as many places.
 SPARE_PLACES = 1.5
@@ -46,12 +48,14 @@ SPARE_PLACES = 1.5
 @dataclass(frozen=True)
 class SampleField:
     """One accepted field: tiles uint8 (n, 224, 224, 3) with the share of each that shows smear,
-    its physical indices, and its features for a training envelope."""
+    its physical indices, its features for a training envelope, and what it was drawn with
+    (`drawn_content`)."""
 
     tiles: NDArray[np.uint8]
     shares: tuple[float, ...]
     indices: FieldIndices
     envelope: tuple[float, ...]
+    drawn: dict[Measurand, float]
 
 
 @dataclass(frozen=True)
@@ -61,6 +65,10 @@ class SimulatedSample:
     reference: dict[Measurand, float]
     fields: tuple[SampleField, ...]
     refused: int
+
+    def drawn(self, measurand: Measurand) -> float:
+        """What its fields hold, mean over them: all that a perfect reader could know."""
+        return float(np.mean([field.drawn[measurand] for field in self.fields]))
 
     def pooled(self, networks: FieldNetworks | None) -> SampleIndices | None:
         """The sample's indices with the networks' outputs; None without an accepted field."""
@@ -127,12 +135,35 @@ def _field(camera: SimulatedMicroscope) -> SampleField | None:
         return None
     tiles = list(tiles_of_field(field))
     features = envelope_features(field_regions(field), field.illumination)
+    assert camera.truth is not None, "a frame was taken"
     return SampleField(
         np.concatenate([tile.codes for tile in tiles]),
         tuple(tile.share for tile in tiles),
         field_indices(field),
         tuple(features.tolist()),
+        drawn_content(camera.truth),
     )
+
+
+def drawn_content(truth: FieldTruth) -> dict[Measurand, float]:
+    """Haemoglobin, volume and number of the red cells drawn in a field, per its area, as nominal
+    concentrations (the content of a film of `REFERENCE_THICKNESS_UM`).
+
+    A cell that the frame cuts counts by the share of its box within.
+    """
+    height, width = truth.coverage.shape
+    held = dict.fromkeys(MEASURANDS, 0.0)
+    for cell in truth.of_kind("rbc"):
+        across = min(cell.x1, width) - max(cell.x0, 0.0)
+        down = min(cell.y1, height) - max(cell.y0, 0.0)
+        share = max(0.0, across) * max(0.0, down) / ((cell.x1 - cell.x0) * (cell.y1 - cell.y0))
+        held["hgb_g_per_l"] += share * cell.haemoglobin_pg
+        held["hct_l_per_l"] += share * cell.volume_fl
+        held["rbc_1e12_per_l"] += share
+    volume_um3 = truth.area_mm2 * 1e6 * REFERENCE_THICKNESS_UM
+    # pg/um^3 is 1000 g/L, fl/um^3 is L/L, and one cell per um^3 is 1000e12 per L.
+    unit = {"hgb_g_per_l": 1000.0, "hct_l_per_l": 1.0, "rbc_1e12_per_l": 1000.0}
+    return {name: unit[name] * held[name] / volume_um3 for name in MEASURANDS}
 
 
 def samples(
@@ -159,6 +190,7 @@ def _store(path: Path, sample: SimulatedSample) -> None:
                 "shares": field.shares,
                 "envelope": field.envelope,
                 "indices": asdict(field.indices),
+                "drawn": field.drawn,
             }
             for field in sample.fields
         ],
@@ -182,6 +214,7 @@ def _loaded(path: Path) -> SimulatedSample:
                     tuple(item["shares"]),
                     FieldIndices(**values),
                     tuple(item["envelope"]),
+                    item["drawn"],
                 )
             )
     return SimulatedSample(about["reference"], tuple(fields), about["refused"])

@@ -19,6 +19,7 @@ from edgehemo_export.evaluation.card_parts import (
     pictures,
     section,
 )
+from edgehemo_export.fields.estimator_evaluation import DRAWN
 
 
 def estimator_card(checkpoint: Checkpoint) -> str:
@@ -77,8 +78,8 @@ def estimator_card(checkpoint: Checkpoint) -> str:
             f"{SAMPLE_THICKNESS_SD:.0%} between samples and {FIELD_THICKNESS_SD:.0%} between "
             "fields (see `edgehemo/simulation/parameters.py` for where that comes from), which no "
             "picture shows: with the counting error of some 2,000 cells these bound what any "
-            "estimator can reach there. **Nothing simulated says how accurate a real instrument "
-            "is.**",
+            f"estimator can reach there. By `{DRAWN}` is that bound: the same line on what the "
+            "fields truly hold. **Nothing simulated says how accurate a real instrument is.**",
             "The pairs are eight fields of seven blood counts: a demonstration of the procedure.",
             metrics_table(record.get("metrics", [])),
             pictures(
