@@ -315,6 +315,18 @@ def test_codes_reach_the_first_convolution_untouched(mirrored: str) -> None:
     assert largest_difference(net, whole, [several]) < 0.05
 
 
+def test_a_clipped_activation_is_part_of_its_convolution() -> None:
+    """ReLU6 is the quantised range itself: nothing is unpacked between two convolutions."""
+    net = SmallNet().eval()
+    net.body[1] = torch.nn.ReLU6()
+    model = export_fp32(net, crops(1)[0], multiple_of_px=None)
+    assert "Clip" in [node.op_type for node in onnx.load_from_string(model).graph.node]
+    small = quantise_int8(model, crops(40, seed=1), keep_float=("head",))
+    kinds = [node.op_type for node in onnx.load_from_string(small).graph.node]
+    assert kinds.count("QLinearConv") == 2 and not {"Clip", "QuantizeLinear"} & set(kinds)
+    assert largest_difference(net, small, [np.concatenate(crops(7, seed=2))]) < 0.05
+
+
 def test_a_shared_normalisation_folds_exactly() -> None:
     """x = (code / 200 - 0.8) / 0.25 is 0.02 (code - 160), whose zero point pads as zero does."""
     net = SmallNet().eval()

@@ -35,11 +35,12 @@ OPSET = 18
 INPUT_NAME = "codes"
 OUTPUT_NAME = "maps"
 CALIBRATORS = ("minmax", "percentile", "entropy")
-# What is quantised. Relu is named so that the quantiser merges it into the convolution before it;
-# without it every activation would be unpacked to float and packed again.
+# What is quantised. Relu and Clip (ReLU6) are named so that the quantiser merges them into the
+# convolution before them; without it every activation would be unpacked to float and packed again.
 QUANTISED_OPERATORS = (
     "Conv",
     "Relu",
+    "Clip",
     "Add",
     "Concat",
     "MaxPool",
