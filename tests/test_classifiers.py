@@ -623,8 +623,9 @@ def test_a_run_with_a_teacher_says_so_and_asks_for_what_is_missing(tmp_path: Pat
     assert pupil.record["taught_by"]["steps"] == 16
     accuracy = {m["source"]: m["value"] for m in pupil.record["tune"] if m["name"] == "accuracy"}
     assert accuracy["tune"] > 0.8
-    card = classifier_card(spec, pupil)
+    card = classifier_card(dataclasses.replace(spec, pupil="configs/pupil.toml"), pupil)
     assert "70% of every target" in card and "40%" in card
+    assert "--teacher teacher.safetensors --config configs/pupil.toml" in card
     with pytest.raises(UsageError, match="--teacher"):
         train_classifier(spec, tmp_path, config, tmp_path / "alone", Run())
     with pytest.raises(UsageError, match="teacher_share"):

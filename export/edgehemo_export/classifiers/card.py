@@ -32,16 +32,9 @@ def classifier_card(
         card_parts.INTENDED_USE,
         "",
     ]
-    out = f"{spec.task}.safetensors"
-    trained = [f"edgehemo train {spec.command} --data DATA --out {out}"]
-    if spec.refinement is not None and again:
-        trained = [
-            f"edgehemo train {spec.command} --data DATA --out first.safetensors",
-            f"edgehemo train {spec.command} --data DATA --out {out} --init first.safetensors "
-            f"--config {spec.refinement}",
-        ]
+    taught = bool(record.get("taught_by"))
     lines += card_parts.made_by(
-        *trained,
+        *training_commands(spec, again=again, taught=taught),
         f"edgehemo evaluate {spec.task}.safetensors --data DATA --save",
     )
     lines += [
@@ -52,7 +45,7 @@ def classifier_card(
         "",
     ]
     lines += card_parts.data_section(record)
-    if record.get("taught_by"):
+    if taught:
         lines += card_parts.section("Teacher", taught_says(record, config))
     if record.get("second_opinion"):
         asked = config.out_of_fold
@@ -93,6 +86,23 @@ def classifier_card(
     return "\n".join(lines)
 
 
+def training_commands(spec: ClassifierSpec, *, again: bool, taught: bool) -> list[str]:
+    """What made a checkpoint. again: it went on from another. taught: it had a teacher."""
+    train = f"edgehemo train {spec.command} --data DATA --out"
+    out = f"{spec.task}.safetensors"
+    if spec.refinement is not None and again:
+        return [
+            f"{train} first.safetensors",
+            f"{train} {out} --init first.safetensors --config {spec.refinement}",
+        ]
+    if spec.pupil is not None and taught:
+        return [
+            f"{train} teacher.safetensors",
+            f"{train} {out} --teacher teacher.safetensors --config {spec.pupil}",
+        ]
+    return [f"{train} {out}"]
+
+
 def taught_says(record: Mapping[str, Any], config: ClassifierConfig) -> str:
     """The card's words for a network that learned from another's answers."""
     taught = record["taught_by"]
@@ -107,5 +117,10 @@ def taught_says(record: Mapping[str, Any], config: ClassifierConfig) -> str:
         said += (
             f" Of the teacher's own targets second opinions by {opinions.folds} networks that had "
             f"not seen the cell's group were {opinions.share:.0%}."
+        )
+    if config.unnamed_share > 0:
+        said += (
+            f" {config.unnamed_share:.0%} of every batch are cells whose type nobody has named: of "
+            "those the teacher's answer is the whole target."
         )
     return said

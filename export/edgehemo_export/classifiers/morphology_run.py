@@ -93,6 +93,7 @@ SPEC = ClassifierSpec(
     # nearly every cell's set, and nine cells in ten `uncertain` (measured on the tune part).
     rule=marginal_rule,
     rule_says="all types together",
+    pupil=f"{CONFIGS.name}/morphology_pupil.toml",
     unnamed=lambda data, config, cache: unnamed_red_cells(data, config.crop, cache),
     unnamed_classes=MORPHOLOGY_CLASSES,
     never_tested=(

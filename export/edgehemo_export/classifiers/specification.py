@@ -37,8 +37,9 @@ class ClassifierSpec:
     training, else None. licences: a line for each source. never_tested: more lines of the card.
     stain_gains: from training crops and their masks, see `ClassifierTask`. rule: fits the conformal
     rule, in words ``rule_says``. refinement: the shipped configuration of a second run that starts
-    from a first one's checkpoint. unnamed: crops of every part, read like those of build, of which
-    is only known that their class is one of ``unnamed_classes``.
+    from a first one's checkpoint. pupil: that of a smaller network which learns what one trained by
+    the default configuration answers. unnamed: crops of every part, read like those of build, of
+    which is only known that their class is one of ``unnamed_classes``.
     """
 
     task: ModelTask
@@ -54,6 +55,7 @@ class ClassifierSpec:
     rule: FitRule = conformal_rule
     rule_says: str = "class by class"
     refinement: str | None = None
+    pupil: str | None = None
     unnamed: Callable[[Path, ClassifierConfig, Path | None], CellCrops] | None = None
     unnamed_classes: tuple[str, ...] = ()
 
