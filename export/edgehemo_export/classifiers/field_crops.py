@@ -31,6 +31,11 @@ CentreChooser = Callable[
 ]
 
 
+def rng_of(image: LabelledImage) -> np.random.Generator:
+    """Draws from an image by its name: the same at every call."""
+    return np.random.default_rng(int.from_bytes(image.path.stem.encode()[-6:], "big"))
+
+
 def centres_of(kind: CellKind) -> CentreChooser:
     """Chooses every cell of one kind."""
 

@@ -50,7 +50,7 @@ from edgehemo_export.classifiers.specification import (
 from edgehemo_export.classifiers.training import ClassifierConfig, macro_f1
 from edgehemo_export.configuration import CONFIGS, read_configuration
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.data.readers import bccd, chula_disease
+from edgehemo_export.data.readers import bccd, chula_disease, txl_pbc
 from edgehemo_export.data.splits import Part, part_of
 from edgehemo_export.evaluation import card_parts
 from edgehemo_export.nets.classifier_nets import ClassifierNet
@@ -87,7 +87,7 @@ SPEC = ClassifierSpec(
         SOURCE: LICENCE,
         bccd.SOURCE: "BCCD (Shenggan/BCCD_Dataset), MIT",
         chula_disease.SOURCE: "Chula fields by diagnosis (Chula-PIC-Lab), MIT",
-        "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
+        txl_pbc.SOURCE: "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
     },
     # With thresholds type by type the types that are often mistaken for one another would be in
     # nearly every cell's set, and nine cells in ten `uncertain` (measured on the tune part).

@@ -14,7 +14,7 @@ from edgehemo.cells.records import CELL_KINDS
 from edgehemo.errors import UsageError
 from edgehemo.field import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.images import read_frame
-from edgehemo_export.classifiers.field_crops import CHULA_UM_PER_PX, field_crops
+from edgehemo_export.classifiers.field_crops import CHULA_UM_PER_PX, field_crops, rng_of
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
 from edgehemo_export.data.datasets import (
     LabelledImage,
@@ -39,7 +39,7 @@ MORPHOLOGY_CLASSES: tuple[str, ...] = chula_rbc12.TYPES
 # Red cells taken of each field of the sets whose cells bear no type. The fields by diagnosis are of
 # the labelled set's laboratory, and hold what it has few of; the others show other microscopes.
 # Raabin's fields stay unseen by every classifier.
-UNNAMED_A_FIELD = {chula_disease.SOURCE: 80, bccd.SOURCE: 12, "txl_pbc": 6}
+UNNAMED_A_FIELD = {chula_disease.SOURCE: 80, bccd.SOURCE: 12, txl_pbc.SOURCE: 6}
 
 
 @dataclass(frozen=True)
@@ -153,8 +153,7 @@ def _some_red_cells(
 ) -> NDArray[np.float32]:
     """At most `UNNAMED_A_FIELD` of an image's red cells, the same at every call."""
     red = boxes[image.kinds == CELL_KINDS.index("rbc")]
-    rng = np.random.default_rng(int.from_bytes(image.path.stem.encode()[-6:], "big"))
-    chosen = rng.permutation(len(red))[: UNNAMED_A_FIELD[image.source]]
+    chosen = rng_of(image).permutation(len(red))[: UNNAMED_A_FIELD[image.source]]
     return np.asarray((red[chosen, :2] + red[chosen, 2:]) / 2, np.float32)
 
 

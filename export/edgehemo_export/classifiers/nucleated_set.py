@@ -20,7 +20,12 @@ from edgehemo.cells.crops import canonical_crop, crops_at
 from edgehemo.errors import UsageError
 from edgehemo.field import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE
 from edgehemo.images import read_frame
-from edgehemo_export.classifiers.field_crops import CentreChooser, centres_of, field_crops
+from edgehemo_export.classifiers.field_crops import (
+    CentreChooser,
+    centres_of,
+    field_crops,
+    rng_of,
+)
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
 from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc
 from edgehemo_export.data.duplicates import duplicate_pairs, perceptual_hash, thumbnail, united
@@ -232,8 +237,7 @@ def _red_and_empty_centres(
     image: LabelledImage, boxes: NDArray[np.float32], codes: NDArray[np.uint8]
 ) -> NDArray[np.float32]:
     """Some red cells and places without azure stain, canonical px, float32 (n, 2)."""
-    seed = int.from_bytes(image.path.stem.encode()[-6:], "big")
-    rng = np.random.default_rng(seed)
+    rng = rng_of(image)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     red = centres[image.kinds == 0]
     chosen = [c for c in rng.permutation(red)[: 2 * _RED_CELLS_A_FIELD] if _free(codes, c)]
