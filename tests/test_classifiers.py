@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,7 @@ from edgehemo_export.classifiers.exchanged_backgrounds import stain_gains, witho
 from edgehemo_export.classifiers.export import (
     classifier_subject,
 )
+from edgehemo_export.classifiers.field_crops import centres_of, field_crops
 from edgehemo_export.classifiers.nucleated_set import (
     NUCLEATED_CLASSES,
     WHITE_CELL_TYPES,
@@ -78,6 +80,7 @@ from edgehemo_export.commands import train
 from edgehemo_export.configuration import CONFIGS
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
 from edgehemo_export.data.cell_masks import middle_cell
+from edgehemo_export.data.datasets import LabelledImage
 from edgehemo_export.data.readers.records import lmu_group, pbc_group
 from edgehemo_export.nets.architecture_table import (
     ARCHITECTURES,
@@ -299,6 +302,23 @@ def test_codes_are_cached_until_a_file_changes(tmp_path: Path) -> None:
     source.write_bytes(b"22")
     cached_codes("k", [source], make, tmp_path / "cache")
     assert len(calls) == 2
+
+
+def test_other_labels_of_the_same_picture_are_other_crops(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    picture = write_image(tmp_path / "a.png", np.full((200, 260, 3), 210, np.uint8))
+    boxes = np.array([[20, 20, 60, 60], [100, 80, 140, 120], [180, 90, 220, 130]], np.float32)
+
+    def crops_of(count: int) -> int:
+        image = LabelledImage(
+            picture, "chula_rbc12", "g", boxes[:count], np.zeros(count, np.intp), frozenset()
+        )
+        options = CropOptions(side_px=32, margin_px=0)
+        cache = tmp_path / "cache"
+        return len(field_crops("k", [image], centres_of("rbc"), options, cache, ("a",), 0))
+
+    assert [crops_of(3), crops_of(2), crops_of(3)] == [3, 2, 3]
 
 
 @pytest.mark.real

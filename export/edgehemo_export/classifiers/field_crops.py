@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -85,7 +86,8 @@ def field_crops(
         marks[:, 0, :4, 0] = np.array(owners, "<u4").view(np.uint8).reshape(-1, 4)
         return np.concatenate([marks, codes], axis=1)
 
-    stored = cached_codes(f"fields/{key}/{side}/{options.um_per_px}", files, make, cache)
+    named = f"fields/{key}/{_labels_digest(images)}/{side}/{options.um_per_px}/{estimated_scale}"
+    stored = cached_codes(named, files, make, cache)
     owner = np.ascontiguousarray(stored[:, 0, :4, 0]).view("<u4").ravel().astype(int)
     return CellCrops(
         classes=classes,
@@ -97,6 +99,15 @@ def field_crops(
         um_per_px=options.um_per_px,
         files=tuple(files[i] for i in owner),
     )
+
+
+def _labels_digest(images: Sequence[LabelledImage]) -> str:
+    """Of all boxes and kinds: other labels are other crops, of the very same pictures."""
+    digest = hashlib.sha256()
+    for image in images:
+        digest.update(f"{image.source}/{len(image.kinds)};".encode())
+        digest.update(image.boxes.tobytes() + image.kinds.tobytes())
+    return digest.hexdigest()[:16]
 
 
 def _cut(

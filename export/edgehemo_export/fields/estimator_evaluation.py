@@ -43,7 +43,7 @@ SIMULATED_SAMPLES = 40
 # Microscopes drawn from the wide ranges: samples of each, leave-one-out.
 OTHER_MICROSCOPES = 2
 OTHER_SAMPLES, OTHER_FIELDS = 8, 4
-# Named like an estimator, it knows what the fields were drawn with: no reader can do better.
+# Named like an estimator, it knows what the fields were drawn with: no reader can know more.
 DRAWN = "what was drawn"
 # Estimators that are reported side by side; the first of each is the network's.
 COMPARED: Mapping[Measurand, tuple[str, ...]] = {
