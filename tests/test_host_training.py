@@ -49,6 +49,7 @@ from edgehemo_export.data.splits import part_of  # noqa: E402
 from edgehemo_export.finder.evaluation import average_precision, box_iou, match  # noqa: E402
 from edgehemo_export.finder.export import problems  # noqa: E402
 from edgehemo_export.finder.lights import LIGHTS  # noqa: E402
+from edgehemo_export.finder.narrowing import narrowed_head  # noqa: E402
 from edgehemo_export.finder.run import blend, judged, run_training, without  # noqa: E402
 from edgehemo_export.finder.samples import (  # noqa: E402
     CUT_WEIGHT,
@@ -376,6 +377,25 @@ def test_weights_between_two_networks_are_between_them() -> None:
     blend(after, old, 1.0)
     for name, value in after.state_dict().items():
         assert torch.allclose(value.float(), old[name].float(), atol=1e-6)
+
+
+def test_a_narrowed_head_keeps_the_channels_that_speak() -> None:
+    """Channels that nothing reads go first: without them the network answers the same."""
+    torch.manual_seed(4)
+    wide = CellFinderNet(TINY.model_copy(update={"head": 16})).eval()
+    spoken = [1, 2, 5, 7, 8, 11, 14, 15]
+    silent = [c for c in range(16) if c not in spoken]
+    with torch.no_grad():
+        for reader in (wide.merge4[0], wide.head[0], wide.output):
+            reader.weight[:, silent] = 0.0
+    kept = narrowed_head(wide.state_dict(), len(spoken))
+    narrow = CellFinderNet(TINY.model_copy(update={"head": len(spoken)})).eval()
+    narrow.load_state_dict(kept)
+    light = torch.rand(1, 3, 48, 64)
+    with torch.inference_mode():
+        assert torch.allclose(narrow.logits(light), wide.logits(light), atol=1e-5)
+    same = narrowed_head(wide.state_dict(), 16)
+    assert all(torch.equal(value, wide.state_dict()[name]) for name, value in same.items())
 
 
 def test_a_share_of_the_first_weights_needs_first_weights(tmp_path: Path) -> None:

@@ -29,6 +29,7 @@ from edgehemo_export.finder.evaluation import (
     measure_lights,
 )
 from edgehemo_export.finder.export import finder_subject
+from edgehemo_export.finder.narrowing import narrowed_head
 from edgehemo_export.finder.training import FinderTask, FinderTrainingConfig, read_config
 from edgehemo_export.nets.architectures import FINDER_MULTIPLE, CellFinderConfig, CellFinderNet
 from edgehemo_export.quantisation.subject import ExportSubject
@@ -75,12 +76,16 @@ def run_training(
             cache=cache,
             progress=run.show_progress,
         )
+    earlier = None if run.initial is None else run.initial.weights
+    if earlier is not None and config.initial_share == 0:
+        earlier = narrowed_head(earlier, config.model.head)
     net, state = train(
         FinderTask(examples, config),
         lambda: CellFinderNet(config.model),
         config,
         work,
         run,
+        weights=earlier,
         strict=True,
     )
     if run.initial is not None and config.initial_share > 0:
