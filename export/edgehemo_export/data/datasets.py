@@ -12,6 +12,7 @@ import re
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -185,7 +186,7 @@ def completed(images: Iterable[LabelledImage]) -> list[LabelledImage]:
 
 
 def relabelled(images: Iterable[LabelledImage]) -> list[LabelledImage]:
-    """The images of BCCD that we completed by hand, with the boxes its labels lack.
+    """The images of BCCD that we went through by hand, with the boxes its labels lack.
 
     Their source says so; an image that was not gone through is not among them.
     """
@@ -198,18 +199,26 @@ def relabelled(images: Iterable[LabelledImage]) -> list[LabelledImage]:
 
 
 def _with_added(image: LabelledImage, known: Mapping[str, Any]) -> LabelledImage | None:
-    """An image of BCCD with the boxes added to it; None where it has none of ours."""
+    """An image of BCCD with the boxes added to it; None where it has none of ours.
+
+    Published boxes whose kind is plainly wrong get the right one.
+    """
     added = known.get(image.path.stem) if image.source == "bccd" else None
     if added is None:
         return None
+    published = image.kinds.copy()
+    boxes, kinds = _rows(_our_labels("bccd_kinds").get(image.path.stem, []))
+    for box, kind in zip(boxes, kinds, strict=True):
+        published[(image.boxes == box).all(axis=1)] = kind
     boxes, kinds = _rows(added)
     return replace(
         image,
         boxes=np.concatenate([image.boxes, boxes]),
-        kinds=np.concatenate([image.kinds, kinds]),
+        kinds=np.concatenate([published, kinds]),
     )
 
 
+@cache
 def _our_labels(name: str) -> dict[str, Any]:
     labels: dict[str, Any] = json.loads((RELABELS / f"{name}.json").read_text(encoding="utf-8"))
     return labels
