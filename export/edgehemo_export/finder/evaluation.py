@@ -126,8 +126,8 @@ def _examined(
         label_kinds=image.kinds,
         candidates=candidates,
         matched=match(candidates, labels, image.kinds),
-        interior_candidates=_centres_in(candidates, mask),
-        interior_labels=_centres_in(labels, mask),
+        interior_candidates=centres_in(candidates, mask),
+        interior_labels=centres_in(labels, mask),
     )
 
 
@@ -404,7 +404,8 @@ def _interval(drawn: Sequence[float]) -> tuple[float | None, float | None]:
     return low, high
 
 
-def _centres_in(boxes: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def centres_in(boxes: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whether the centre of each box (n, 4 or more) lies on the mask (h, w); bool (n,)."""
     if len(boxes) == 0:
         return np.zeros(0, np.bool_)
     height, width = mask.shape

@@ -29,6 +29,7 @@ from edgehemo_export.finder.evaluation import (
     measure_lights,
 )
 from edgehemo_export.finder.export import finder_subject
+from edgehemo_export.finder.isolated import measure_isolated
 from edgehemo_export.finder.narrowing import narrowed_head
 from edgehemo_export.finder.training import FinderTask, FinderTrainingConfig, read_config
 from edgehemo_export.nets.architectures import FINDER_MULTIPLE, CellFinderConfig, CellFinderNet
@@ -45,7 +46,6 @@ LICENCES = {
     "txl_raabin": "TXL-PBC crops of Raabin-WBC, MIT",
     "chula_rbc12": "Chula RBC-12 (Chula-PIC-Lab), MIT, boxes of this project at its points",
     "chula_disease": "Chula fields by diagnosis (Chula-PIC-Lab), MIT, boxes of this project",
-    "anerbc": "AneRBC (Shahzad et al. 2024), CC BY 4.0, boxes of this project from its masks",
     SIMULATED: "the simulated microscope of this project, CBC panels after AneRBC (CC BY 4.0)",
 }
 
@@ -172,9 +172,10 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     finder = bare_finder(TorchRunner(finder_net(checkpoint)), FINDER_MULTIPLE)
     points = operating_points(checkpoint)
     plain = examine(images, finder)
-    return Evaluation(
-        measure(plain, points) + measure_lights(images, finder, plain, points),
-    )
+    metrics = measure(plain, points) + measure_lights(images, finder, plain, points)
+    if left_out is None and part == "test":
+        metrics += measure_isolated(data, finder, points)
+    return Evaluation(metrics)
 
 
 def export_subject(checkpoint: Checkpoint) -> ExportSubject:
