@@ -53,8 +53,11 @@ from edgehemo_export.finder.narrowing import narrowed_head  # noqa: E402
 from edgehemo_export.finder.run import blend, judged, run_training, without  # noqa: E402
 from edgehemo_export.finder.samples import (  # noqa: E402
     CUT_WEIGHT,
+    SPECK_DENSITY,
+    SPECK_TINT,
     SampleOptions,
     crop,
+    dirt,
     draw_batch,
     targets,
     vary_colour,
@@ -215,6 +218,27 @@ def test_colour_changes_keep_the_field_a_field(examples: list[CanonicalExample])
     assert first.min() >= 0 and first.max() <= 1.275 and torch.isfinite(first).all()
     clear = (batch.codes > 198).all(dim=-1)[:, None].expand_as(first)
     assert (first[clear] - 1).abs().mean() < 0.08
+
+
+def test_dirt_is_drawn_on_the_stated_share_and_stays_small_or_grey() -> None:
+    drawn = dirt(200, 96, 0.4, torch.Generator().manual_seed(3))
+    assert torch.equal(drawn, dirt(200, 96, 0.4, torch.Generator().manual_seed(3)))
+    dirty = drawn.flatten(1).amax(dim=1) > 0
+    # Some of those chosen get no speck by chance.
+    assert 0.25 < dirty.float().mean() < 0.45
+    assert drawn.min() >= 0 and drawn.max() < 0.5
+    deep = drawn.amax(dim=1) > SPECK_DENSITY[1] * (1 + SPECK_TINT) * 1.5
+    red, green, blue = (channel[deep] for channel in drawn.unbind(1))
+    assert len(red) > 100
+    assert (red / green - 1).abs().median() < 0.1 and (blue / green - 1).abs().median() < 0.1
+
+
+def test_without_a_share_no_dirt_is_drawn() -> None:
+    codes = torch.full((3, 64, 64, 3), 200, dtype=torch.uint8)
+    clean = vary_colour(codes, torch.Generator().manual_seed(1))
+    assert torch.equal(clean, vary_colour(codes, torch.Generator().manual_seed(1), dirty_share=0.0))
+    dirty = vary_colour(codes, torch.Generator().manual_seed(1), dirty_share=1.0)
+    assert not torch.equal(clean, dirty)
 
 
 def test_unknown_places_teach_nothing(examples: list[CanonicalExample]) -> None:

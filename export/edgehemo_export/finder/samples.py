@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pydantic import Field
 from torch import Tensor
 
 from edgehemo.cells.maps import KINDS_IN_MAPS, STRIDE
@@ -32,16 +33,26 @@ CENTRE_SPREAD = 0.11
 # platelet": not in full, since a platelet may lie there unlabelled.
 CUT_WEIGHT = 0.5
 
+# Dirt that is no platelet: at most so many on an image, standard deviations in canonical px,
+# optical densities at the peak, and how far the channels differ. A platelet is 1.5 to 3 um wide,
+# which is 6 to 12 px, and takes stain.
+MOST_SPECKS, SPECK_SIGMA_PX, SPECK_DENSITY, SPECK_TINT = 20, (0.6, 1.6), (0.015, 0.10), 0.4
+MOST_BLOTS, BLOT_SIGMA_PX, BLOT_DENSITY, BLOT_TINT = 2, (2.0, 4.5), (0.04, 0.30), 0.06
+
 _LN10 = math.log(10.0)
 
 
 class SampleOptions(Configuration):
-    """How crops are varied. Sizes in canonical px; zoom covers the error of an estimated scale."""
+    """How crops are varied. Sizes in canonical px; zoom covers the error of an estimated scale.
+
+    dirty_share: of the crops that get specks and blots, which are no platelets.
+    """
 
     side_px: int = 192
     zoom_low: float = 0.75
     zoom_high: float = 1.33
     aspect: float = 0.12
+    dirty_share: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 @dataclass(frozen=True)
@@ -208,11 +219,12 @@ def draw_batch(
     return Batch(*tensors)
 
 
-def vary_colour(codes: Tensor, generator: torch.Generator) -> Tensor:
+def vary_colour(codes: Tensor, generator: torch.Generator, *, dirty_share: float = 0.0) -> Tensor:
     """Canonical codes (n, s, s, 3) uint8 to varied transmittance (n, 3, s, s) float32.
 
     Works on optical density, where stains are linear: strength, hue (a mixing of channels near
-    the identity), a residue of uneven light, blur, sensor noise. A batch is varied image by image.
+    the identity), dirt on a share of the images, a residue of uneven light, blur, sensor noise. A
+    batch is varied image by image.
     """
     n = codes.shape[0]
     light = codes.permute(0, 3, 1, 2).to(torch.float32) / UINT8_PER_TRANSMITTANCE
@@ -230,6 +242,8 @@ def vary_colour(codes: Tensor, generator: torch.Generator) -> Tensor:
     grey = (uniform(0, 1, n) < 0.08)[:, None, None]
     mixing = torch.where(grey, torch.full((3, 3), 1 / 3).expand(n, 3, 3), mixing)
     density = torch.einsum("nij,njhw->nihw", mixing, density * strength)
+    if dirty_share > 0:
+        density = density + dirt(n, light.shape[-1], dirty_share, generator)
     side = light.shape[-1]
     ramp = torch.linspace(-1, 1, side)
     slope = uniform(-0.025, 0.025, n, 2, 1, 1)
@@ -249,6 +263,46 @@ def vary_colour(codes: Tensor, generator: torch.Generator) -> Tensor:
         light[changed] = part + share[changed, None, None, None] * (part - soft)
     noise = _noise_like(light, generator) * uniform(0.0, 0.025, n, 1, 1, 1)
     return (light + noise).clamp(0.0, 1.275)
+
+
+def dirt(n: int, side: int, share: float, generator: torch.Generator) -> Tensor:
+    """Optical density of dirt on a share of n images, float32 (n, 3, side, side).
+
+    Specks are grains of stain or of the slide, under a micrometre and faint. Blots are dust near
+    the sensor: out of focus, grey whatever the stain, as large as a platelet.
+    """
+    density = torch.zeros(n, 3, side, side)
+
+    def uniform(low: float, high: float, count: int = 1) -> Tensor:
+        return torch.empty(count).uniform_(low, high, generator=generator)
+
+    for chosen in torch.nonzero(torch.rand(n, generator=generator) < share).flatten().tolist():
+        for many, sigma_px, peak, tint in (
+            (MOST_SPECKS, SPECK_SIGMA_PX, SPECK_DENSITY, SPECK_TINT),
+            (MOST_BLOTS, BLOT_SIGMA_PX, BLOT_DENSITY, BLOT_TINT),
+        ):
+            count = int(torch.randint(0, many + 1, (1,), generator=generator))
+            for x, y, aspect, wide, deep in zip(
+                uniform(0, side, count).tolist(),
+                uniform(0, side, count).tolist(),
+                uniform(0.75, 1.33, count).tolist(),
+                uniform(*sigma_px, count).tolist(),
+                uniform(*peak, count).tolist(),
+                strict=True,
+            ):
+                colour = deep * (1 + uniform(-tint, tint, 3))
+                _add_bump(density[chosen], x, y, wide * aspect**0.5, wide / aspect**0.5, colour)
+    return density
+
+
+def _add_bump(image: Tensor, x: float, y: float, wide: float, tall: float, peak: Tensor) -> None:
+    """Add a Gaussian of these standard deviations (px) and peak (3,) to an image (3, s, s)."""
+    side = image.shape[-1]
+    left, right = max(0, int(x - 3 * wide)), min(side, int(x + 3 * wide) + 2)
+    top, bottom = max(0, int(y - 3 * tall)), min(side, int(y + 3 * tall) + 2)
+    across = torch.exp(-0.5 * ((torch.arange(left, right) + 0.5 - x) / wide) ** 2)
+    down = torch.exp(-0.5 * ((torch.arange(top, bottom) + 0.5 - y) / tall) ** 2)
+    image[:, top:bottom, left:right] += peak[:, None, None] * down[:, None] * across
 
 
 @cache

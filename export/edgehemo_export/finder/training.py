@@ -135,7 +135,8 @@ class FinderTask:
         drawn = draw_batch(
             self._examples, self._chances, size, config.crop, rng, config.doubt_weights
         )
-        return drawn, vary_colour(drawn.codes, generator)
+        share = config.crop.dirty_share
+        return drawn, vary_colour(drawn.codes, generator, dirty_share=share)
 
     def loss(
         self, net: nn.Module, batch: tuple[Batch, Tensor], place: torch.device
