@@ -2,7 +2,8 @@
 
 An outline that stands alone, smooth and of the size of a cell, is one cell: those are asked for.
 Clumps, cells at the border, platelets and white cells are neither asked for nor held against the
-finder. No finder of this project is trained on AneRBC.
+finder. The analyser's count says how many platelets there are to a red cell. No finder of this
+project is trained on AneRBC.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from edgehemo.errors import UsageError
 from edgehemo.field import canonical_field
 from edgehemo.images import read_frame
 from edgehemo_export.data.readers import anerbc
-from edgehemo_export.data.readers.records import first_folder
+from edgehemo_export.data.readers.records import BloodCount, FoundPicture, first_folder
 from edgehemo_export.evaluation.statistics import bootstrap_by_group
 from edgehemo_export.finder.evaluation import average_precision, centres_in, match
 
@@ -84,7 +85,8 @@ class _Read:
 
     scores: float32 (n,) and matched: bool (n,), of the candidates. found: cells with a candidate of
     at least the threshold. stray: such candidates on bare background. expected: the candidates'
-    probabilities, summed.
+    probabilities, summed. platelets: expected ones a red cell over the analyser's, less 1; None
+    where the analyser's counts are not known.
     """
 
     cells: int
@@ -93,6 +95,7 @@ class _Read:
     found: int
     stray: int
     expected: float
+    platelets: float | None
 
 
 def measure_isolated(
@@ -107,7 +110,7 @@ def measure_isolated(
     masked = [(p, data / p.labels.mask) for p in pictures if p.labels.mask is not None]
     if not masked:
         return []
-    read = [_read_field(picture.path, mask, finder, points["rbc"]) for picture, mask in masked]
+    read = [_read_field(picture, mask, finder, points) for picture, mask in masked]
     intervals = bootstrap_by_group(
         [picture.group for picture, _ in masked],
         lambda chosen: _figures([read[i] for i in chosen]),
@@ -144,13 +147,21 @@ def _figures(read: Sequence[_Read]) -> dict[str, float]:
     if enough.any():
         error = np.abs(expected - cells)[enough] / cells[enough]
         figures["interior rbc count, median relative error of a field"] = float(np.median(error))
+    platelets = [abs(field.platelets) for field in read if field.platelets is not None]
+    if platelets:
+        name = "platelets a red cell against the analyser, {} relative error of a field"
+        figures[name.format("median")] = float(np.median(platelets))
+        figures[name.format("mean")] = float(np.mean(platelets))
     return figures
 
 
 def _read_field(
-    path: Path, mask_path: Path, finder: CellFinder, point: KindOperatingPoint
+    picture: FoundPicture,
+    mask_path: Path,
+    finder: CellFinder,
+    points: dict[str, KindOperatingPoint],
 ) -> _Read:
-    frame = read_frame(path)
+    frame = read_frame(picture.path)
     isolated = isolated_cells(read_mask(mask_path, frame.pixels))
     field = canonical_field(frame)
     across, down = field.frame_px_per_canonical_px
@@ -160,12 +171,18 @@ def _read_field(
     )
     interior = interior_mask(field.valid)
     candidates = finder.candidates(field.to_uint8())
-    red = candidates[candidates[:, 5] == CELL_KINDS.index("rbc")]
+    red, platelets = (
+        candidates[candidates[:, 5] == CELL_KINDS.index(kind)] for kind in ("rbc", "platelet")
+    )
+    red_cells, platelet_count = (
+        float(calibrate(rows[centres_in(rows, interior), 4], points[kind]).sum())
+        for kind, rows in (("rbc", red), ("platelet", platelets))
+    )
     red = red[centres_in(red, interior & (places != _IGNORED))]
     boxes = boxes[centres_in(boxes, interior)]
     matched = match(red, boxes, np.zeros(len(boxes), np.intp))
-    probability = calibrate(red[:, 4], point)
-    reported = probability >= point.threshold
+    probability = calibrate(red[:, 4], points["rbc"])
+    reported = probability >= points["rbc"].threshold
     on_cells = centres_in(red, places == _ISOLATED)
     return _Read(
         cells=len(boxes),
@@ -174,7 +191,15 @@ def _read_field(
         found=int((matched & reported).sum()),
         stray=int((reported & ~on_cells).sum()),
         expected=float(probability.sum()),
+        platelets=_against(picture.labels.blood_count, platelet_count, red_cells),
     )
+
+
+def _against(count: BloodCount | None, platelets: float, red_cells: float) -> float | None:
+    """Relative error of the platelets to a red cell; None where the analyser's is not known."""
+    if count is None or not count.plt_1e9_per_l or not count.rbc_1e12_per_l or red_cells <= 0:
+        return None
+    return platelets / red_cells * (1000 * count.rbc_1e12_per_l) / count.plt_1e9_per_l - 1
 
 
 def read_mask(path: Path, picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
