@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.records import CELL_KINDS, CellKind
 from edgehemo.errors import UsageError
-from edgehemo_export.data.readers import chula_disease
+from edgehemo_export.data.readers import chula_disease, txl_pbc
 from edgehemo_export.data.readers.records import first_folder, picture_named, trailing_number
 
 # Our own labels of public images, by image name: see the README beside them.
@@ -80,10 +80,9 @@ def read_bccd(folder: Path) -> Iterator[LabelledImage]:
 
 
 def read_txl_pbc(folder: Path) -> Iterator[LabelledImage]:
-    """TXL-PBC (MIT): YOLO boxes on crops of PBC and Raabin-WBC, of all cells.
+    """TXL-PBC (MIT): YOLO boxes of all cells, but for Raabin's platelets, on crops of PBC and
+    Raabin-WBC.
 
-    But for Raabin's platelets: 31 are labelled beside 508 white cells, where PBC has 323 beside
-    474, and most of what a finder adds in the tune part are platelets to the eye (8 of 13).
     Raabin names begin with the slide (date and number); PBC names with class and a running
     number, taken in blocks of 200.
     """
@@ -114,16 +113,13 @@ def read_txl_pbc(folder: Path) -> Iterator[LabelledImage]:
         size = _image_size(image)
         found, kinds = _yolo_boxes(label, size, yolo_kinds)
         short = "raabin" if source.startswith("Raabin") else "pbc"
-        complete: frozenset[CellKind] = (
-            frozenset(("rbc", "wbc")) if short == "raabin" else frozenset(CELL_KINDS)
-        )
         yield LabelledImage(
             path=image,
             source=f"txl_{short}",
             group=group,
             boxes=found,
             kinds=kinds,
-            complete=complete,
+            complete=frozenset(txl_pbc.LABELLED_COMPLETELY.get(short, CELL_KINDS)),
         )
 
 
