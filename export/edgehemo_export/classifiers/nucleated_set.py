@@ -27,7 +27,7 @@ from edgehemo_export.classifiers.field_crops import (
     rng_of,
 )
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
-from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc
+from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc, with_right_kinds
 from edgehemo_export.data.duplicates import duplicate_pairs, perceptual_hash, thumbnail, united
 from edgehemo_export.data.readers import lmu, pbc, three_class
 from edgehemo_export.data.readers.records import (
@@ -131,7 +131,7 @@ def unnamed_white_cells(root: Path, options: CropOptions, cache: Path | None) ->
     its stain itself would mean `other`. No crops where the root lacks the set.
     """
     folder = root / "bccd"
-    images = list(read_bccd(folder)) if folder.is_dir() else []
+    images = [with_right_kinds(i) for i in read_bccd(folder)] if folder.is_dir() else []
     return _cells_in_fields(
         "bccd-white", images, centres_of("wbc"), options, cache, estimated_scale=True
     )

@@ -199,23 +199,28 @@ def relabelled(images: Iterable[LabelledImage]) -> list[LabelledImage]:
     ]
 
 
-def _with_added(image: LabelledImage, known: Mapping[str, Any]) -> LabelledImage | None:
-    """An image of BCCD with the boxes added to it; None where it has none of ours.
+def with_right_kinds(image: LabelledImage) -> LabelledImage:
+    """An image of BCCD with published boxes whose kind is plainly wrong given the right one."""
+    wrong = _our_labels("bccd_kinds").get(image.path.stem) if image.source == "bccd" else None
+    if wrong is None:
+        return image
+    kinds = image.kinds.copy()
+    for box, kind in zip(*_rows(wrong), strict=True):
+        kinds[(image.boxes == box).all(axis=1)] = kind
+    return replace(image, kinds=kinds)
 
-    Published boxes whose kind is plainly wrong get the right one.
-    """
+
+def _with_added(image: LabelledImage, known: Mapping[str, Any]) -> LabelledImage | None:
+    """An image of BCCD put right, with the boxes added to it; None where it has none of ours."""
     added = known.get(image.path.stem) if image.source == "bccd" else None
     if added is None:
         return None
-    published = image.kinds.copy()
-    boxes, kinds = _rows(_our_labels("bccd_kinds").get(image.path.stem, []))
-    for box, kind in zip(boxes, kinds, strict=True):
-        published[(image.boxes == box).all(axis=1)] = kind
     boxes, kinds = _rows(added)
+    published = with_right_kinds(image)
     return replace(
         image,
         boxes=np.concatenate([image.boxes, boxes]),
-        kinds=np.concatenate([published, kinds]),
+        kinds=np.concatenate([published.kinds, kinds]),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.evaluation.card_parts import lineage
+from edgehemo_export.evaluation.card_parts import lineage, section
 
 
 def finder_card(checkpoint: Checkpoint) -> str:
@@ -59,7 +59,13 @@ def finder_card(checkpoint: Checkpoint) -> str:
         "left out was measured, all its images, with a finder that was never trained on it: an "
         "earlier stage of this one, or one trained for that figure alone. The boxes of Chula "
         "RBC-12 were drawn by the first stage of this finder at the published points: precision "
-        "there says that the right cells are found, not how well their boxes fit.",
+        "there says that the right cells are found, not how well their boxes fit. Of Raabin's "
+        "platelets hardly one is labelled: its figure for them says nothing.",
+        "",
+        "AneRBC's masks do not tell touching cells apart: outlines that are plainly one cell are "
+        "asked for, and findings on those and on bare background are judged. Most of what is found "
+        "on bare background are cells that the masks leave out. How many platelets there are to a "
+        "red cell is held against the analyser of the same patient.",
         "",
         "| source | metric | value | 95 % interval | images |",
         "|---|---|---|---|---|",
@@ -70,8 +76,10 @@ def finder_card(checkpoint: Checkpoint) -> str:
             f"| {metric['source']} | {metric['name']} | {metric['value']:.3f} | {bounds} "
             f"| {metric['images']} |"
         )
+    lines.append("")
+    if record.get("tried"):
+        lines += section("Seen and tried", [f"- {item}" for item in record["tried"]])
     lines += [
-        "",
         "## Never tested on",
         "",
         "Thick films, bone marrow, animal blood, stains other than Romanowsky type, malaria "
