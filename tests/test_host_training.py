@@ -50,7 +50,7 @@ from edgehemo_export.finder.evaluation import average_precision, box_iou, match 
 from edgehemo_export.finder.export import problems  # noqa: E402
 from edgehemo_export.finder.lights import LIGHTS  # noqa: E402
 from edgehemo_export.finder.narrowing import narrowed_head  # noqa: E402
-from edgehemo_export.finder.run import blend, judged, run_training, without  # noqa: E402
+from edgehemo_export.finder.run import judged, without  # noqa: E402
 from edgehemo_export.finder.samples import (  # noqa: E402
     CUT_WEIGHT,
     SPECK_DENSITY,
@@ -398,13 +398,13 @@ def test_weights_between_two_networks_are_between_them() -> None:
     before, after = CellFinderNet(TINY), CellFinderNet(TINY)
     old = {name: value.clone() for name, value in before.state_dict().items()}
     new = {name: value.clone() for name, value in after.state_dict().items()}
-    blend(after, old, 0.25)
+    training_loop.blend(after, old, 0.25)
     for name, value in after.state_dict().items():
         if value.is_floating_point():
             assert torch.allclose(value, 0.25 * old[name] + 0.75 * new[name], atol=1e-6)
         else:
             assert torch.equal(value, new[name])
-    blend(after, old, 1.0)
+    training_loop.blend(after, old, 1.0)
     for name, value in after.state_dict().items():
         assert torch.allclose(value.float(), old[name].float(), atol=1e-6)
 
@@ -428,10 +428,17 @@ def test_a_narrowed_head_keeps_the_channels_that_speak() -> None:
     assert all(torch.equal(value, wide.state_dict()[name]) for name, value in same.items())
 
 
-def test_a_share_of_the_first_weights_needs_first_weights(tmp_path: Path) -> None:
+def test_a_share_of_the_first_weights_needs_first_weights() -> None:
     config = read_config(changes={"initial_share": 0.5})
+    training_loop.check_initial(config, begun=True)
     with pytest.raises(UsageError, match="give --init"):
-        run_training(tmp_path, config, tmp_path / "work", training_loop.Run())
+        training_loop.check_initial(config, begun=False)
+
+
+def test_weights_of_another_shape_are_not_blended() -> None:
+    wide = CellFinderNet(TINY.model_copy(update={"head": 32}))
+    with pytest.raises(UsageError, match="of the configured model's own shape"):
+        training_loop.blend(CellFinderNet(TINY), wide.state_dict(), 0.5)
 
 
 def test_export_gates_catch_lost_cells_and_precision() -> None:

@@ -134,7 +134,7 @@ def train(
 
     from edgehemo.files import sha256_of_file
     from edgehemo_export.checkpoints import load_checkpoint, save_checkpoint
-    from edgehemo_export.training.loop import Run
+    from edgehemo_export.training.loop import Run, check_initial
 
     if threads is not None:
         torch.set_num_threads(threads)
@@ -151,6 +151,7 @@ def train(
     elif initial is not None:
         start = load_checkpoint(Path(initial))
     settings = module.read_config(config, changes)
+    check_initial(settings, begun=initial is not None)
     if teacher is not None and "teacher_share" not in type(settings).model_fields:
         raise UsageError(f"--teacher: {task} is not learned from a teacher, the classifiers are")
     with _steps_bar(settings.loop.steps) as progress:

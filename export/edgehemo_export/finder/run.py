@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import Tensor, nn
 
 from edgehemo.bundle import KindOperatingPoint
 from edgehemo.errors import UsageError
@@ -62,8 +59,6 @@ def run_training(
     run: Run,
 ) -> Checkpoint:
     """Read, train, set the operating points on the tune part; the test part is not looked at."""
-    if config.initial_share > 0 and run.initial is None:
-        raise UsageError("initial_share is of the weights a run begins with: give --init EARLIER")
     images = without(read_data_root(data), run.leave_out)
     cache = work / "cache"
     training = completed(images_of(images, "train"))
@@ -77,7 +72,7 @@ def run_training(
             progress=run.show_progress,
         )
     earlier = None if run.initial is None else run.initial.weights
-    if earlier is not None and config.initial_share == 0:
+    if earlier is not None:
         earlier = narrowed_head(earlier, config.model.head)
     net, state = train(
         FinderTask(examples, config),
@@ -88,8 +83,6 @@ def run_training(
         weights=earlier,
         strict=True,
     )
-    if run.initial is not None and config.initial_share > 0:
-        blend(net, run.initial.weights, config.initial_share)
     tune = judged(images_of(images, "tune"))
     finder = bare_finder(TorchRunner(net), FINDER_MULTIPLE)
     points = fit_operating_points(examine(tune, finder), complete_in(tune))
@@ -104,19 +97,6 @@ def run_training(
         "training_envelope": training_envelope(training, seed=config.loop.seed).model_dump(),
     }
     return Checkpoint(TASK, dict(net.state_dict()), record)
-
-
-def blend(net: nn.Module, initial: Mapping[str, Tensor], share: float) -> None:
-    """Move a network's weights this share of the way back to those it began with, in place.
-
-    Between the two lie networks that keep most of what each of them reads better (Wortsman et al.
-    2022, "Robust fine-tuning of zero-shot models").
-    """
-    weights = net.state_dict()
-    with torch.no_grad():
-        for name, value in weights.items():
-            if value.is_floating_point():
-                value.lerp_(initial[name].to(value), share)
 
 
 def without(images: Sequence[LabelledImage], left_out: str | None) -> list[LabelledImage]:

@@ -40,11 +40,10 @@ class FinderTrainingConfig(TaskConfiguration):
     source_shares: share of the samples drawn from each source. doubt_weights: by source, how much
     stain without a box weighs as background where not every cell has a box: a little ranks what
     labellers leave out below the rest without suppressing it. box_loss_weight: of the boxes
-    beside the score maps. initial_share: of the weights a run began with in those it ends with.
+    beside the score maps.
     """
 
     box_loss_weight: float
-    initial_share: float = Field(default=0.0, ge=0.0, le=1.0)
     source_shares: dict[str, float]
     doubt_weights: dict[str, float] = Field(default_factory=dict)
     crop: SampleOptions = SampleOptions()

@@ -24,6 +24,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import torch
+from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -72,9 +73,13 @@ class LoopConfig(Configuration):
 
 
 class TaskConfiguration(Configuration):
-    """What every task's configuration holds."""
+    """What every task's configuration holds.
+
+    initial_share: of the weights a run began with in those it ends with.
+    """
 
     loop: LoopConfig
+    initial_share: float = Field(default=0.0, ge=0.0, le=1.0)
 
 
 class LearningTask(Protocol[BatchT]):
@@ -401,11 +406,13 @@ def train(
 ) -> tuple[NetT, TrainingState]:
     """Train to the end of the configuration; ``work`` keeps the state a run resumes from.
 
-    weights: to start from, those of ``run.initial`` by default; ``strict`` as in `Training`.
+    weights: to start from, those of ``run.initial`` by default; ``strict`` as in `Training`. The
+    configured share of them is blended into what was trained.
     """
     run = run or Run()
     if weights is None and run.initial is not None:
         weights = run.initial.weights
+    check_initial(config, begun=weights is not None)
     training = Training(
         task,
         make,
@@ -416,7 +423,16 @@ def train(
         strict_initial=strict,
         device=run.device,
     )
-    return training.run(resume=run.resume, progress=run.progress, stop_after=run.stop_after)
+    net, state = training.run(resume=run.resume, progress=run.progress, stop_after=run.stop_after)
+    if weights is not None and config.initial_share > 0:
+        blend(net, weights, config.initial_share)
+    return net, state
+
+
+def check_initial(config: TaskConfiguration, *, begun: bool) -> None:
+    """Raise UsageError where a share of the first weights is wanted and there are none."""
+    if config.initial_share > 0 and not begun:
+        raise UsageError("initial_share is of the weights a run begins with: give --init EARLIER")
 
 
 def run_record(config: TaskConfiguration, state: TrainingState, run: Run) -> dict[str, Any]:
@@ -466,6 +482,22 @@ def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
                 value.lerp_(theirs[name], 1 - decay)
             else:
                 value.copy_(theirs[name])
+
+
+def blend(net: nn.Module, initial: Mapping[str, Tensor], share: float) -> None:
+    """Move a network's weights this share of the way back to those it began with, in place.
+
+    Between the two lie networks that keep most of what each of them reads better (Wortsman et al.
+    2022, "Robust fine-tuning of zero-shot models"). Raises UsageError where the two differ in
+    shape.
+    """
+    weights = net.state_dict()
+    floats = {name: value for name, value in weights.items() if value.is_floating_point()}
+    if any(name not in initial or initial[name].shape != v.shape for name, v in floats.items()):
+        raise UsageError("initial_share wants first weights of the configured model's own shape")
+    with torch.no_grad():
+        for name, value in floats.items():
+            value.lerp_(initial[name].to(value), share)
 
 
 def start_from(net: nn.Module, weights: Mapping[str, Tensor], *, strict: bool) -> list[str]:
