@@ -276,8 +276,7 @@ def card(checkpoint: Checkpoint) -> str:
     """The model card, from the checkpoint's record."""
     tables = checkpoint.record.get("tables", {})
     more = card_parts.section("How it came about", checkpoint.record.get("lineage", []))
-    if checkpoint.record.get("tried"):
-        more += card_parts.section("Tried", [f"- {item}" for item in checkpoint.record["tried"]])
+    more += card_parts.tried(checkpoint.record)
     more += card_parts.section(
         "Blocks left out",
         "One labelled source, so no source can be left out. Each block of ten neighbouring fields "

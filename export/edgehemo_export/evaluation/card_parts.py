@@ -44,6 +44,12 @@ def section(title: str, *blocks: Iterable[str] | str, level: int = 2) -> list[st
     return lines
 
 
+def tried(record: Mapping[str, Any], title: str = "Tried") -> list[str]:
+    """What a record tells of attempts and of what was seen; nothing where it tells none."""
+    told = record.get("tried", [])
+    return section(title, [f"- {item}" for item in told]) if told else []
+
+
 def lineage(record: Mapping[str, Any], task: str) -> list[str]:
     """A numbered line a run of this task that these weights went through, the first one first."""
     runs: list[Mapping[str, Any]] = []

@@ -18,6 +18,7 @@ from edgehemo_export.evaluation.card_parts import (
     never_tested,
     pictures,
     section,
+    tried,
 )
 from edgehemo_export.fields.estimator_evaluation import DRAWN
 
@@ -87,6 +88,7 @@ def estimator_card(checkpoint: Checkpoint) -> str:
                 {name: _caption(name) for name in record.get("pictures", [])},
             ),
         ),
+        *tried(record, "Seen and tried"),
         *never_tested(
             "absolute haemoglobin without a calibration: it cannot be known",
             "smears of more than one microscope under one calibration",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.evaluation.card_parts import lineage, section
+from edgehemo_export.evaluation.card_parts import lineage, tried
 
 
 def finder_card(checkpoint: Checkpoint) -> str:
@@ -76,10 +76,9 @@ def finder_card(checkpoint: Checkpoint) -> str:
             f"| {metric['source']} | {metric['name']} | {metric['value']:.3f} | {bounds} "
             f"| {metric['images']} |"
         )
-    lines.append("")
-    if record.get("tried"):
-        lines += section("Seen and tried", [f"- {item}" for item in record["tried"]])
     lines += [
+        "",
+        *tried(record, "Seen and tried"),
         "## Never tested on",
         "",
         "Thick films, bone marrow, animal blood, stains other than Romanowsky type, malaria "
