@@ -16,7 +16,7 @@ from edgehemo.cells.records import UNCERTAIN
 from edgehemo.field import UINT8_PER_TRANSMITTANCE
 from edgehemo.inference import Runner
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.evaluation.statistics import Interval, bootstrap_by_group, wilson
+from edgehemo_export.evaluation.statistics import Interval, bootstrap_by_group, metric_of, wilson
 from edgehemo_export.nets.classifier_nets import ClassifierNet
 
 if TYPE_CHECKING:
@@ -218,16 +218,7 @@ def measure(
         whole = scores(np.arange(n, dtype=np.intp))
         intervals = {name: Interval(value, None, None, "none") for name, value in whole.items()}
     for name, interval in intervals.items():
-        out.append(
-            Metric(
-                name=name,
-                source=source,
-                value=interval.value,
-                low=interval.low,
-                high=interval.high,
-                images=sizes.get(name, n),
-            )
-        )
+        out.append(metric_of(interval, name, source, sizes.get(name, n)))
     out.append(
         Metric(
             name="expected calibration error",

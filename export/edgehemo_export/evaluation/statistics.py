@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edgehemo.bundle import Metric
+
 CONFIDENCE = 0.95
 BOOTSTRAP_ROUNDS = 1000
 
@@ -65,6 +67,18 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
     return Interval(share, low, high, "Wilson")
+
+
+def metric_of(interval: Interval, name: str, source: str, images: int) -> Metric:
+    """A figure with its interval as models and bundles store it."""
+    return Metric(
+        name=name,
+        source=source,
+        value=interval.value,
+        low=interval.low,
+        high=interval.high,
+        images=images,
+    )
 
 
 def bootstrap_by_group(

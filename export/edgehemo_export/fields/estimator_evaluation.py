@@ -32,7 +32,7 @@ from edgehemo_export.data.field_tiles import FieldImage, real_fields
 from edgehemo_export.data.simulated_samples import SimulatedSample, samples
 from edgehemo_export.data.simulated_tiles import BLOCK_PX
 from edgehemo_export.data.splits import Part
-from edgehemo_export.evaluation.statistics import bootstrap_by_group
+from edgehemo_export.evaluation.statistics import bootstrap_by_group, metric_of
 
 FIELDS_PER_SAMPLE = 20
 # Seeds of the simulated slides, far apart so that no part shares one with another.
@@ -174,14 +174,7 @@ def _metrics(made: Estimates, source: str, name: str) -> list[Metric]:
     groups = [str(i) for i in range(len(made.reference))]
     intervals = bootstrap_by_group(groups, made.figures)
     return [
-        Metric(
-            name=name.format(figure),
-            source=source,
-            value=interval.value,
-            low=interval.low,
-            high=interval.high,
-            images=len(groups),
-        )
+        metric_of(interval, name.format(figure), source, len(groups))
         for figure, interval in intervals.items()
     ]
 

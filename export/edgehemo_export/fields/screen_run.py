@@ -20,7 +20,7 @@ from edgehemo_export.data.simulated_tiles import simulated_fields, simulated_one
 from edgehemo_export.data.smear_sets import ANAEMIA, LICENCES
 from edgehemo_export.data.splits import Part
 from edgehemo_export.evaluation.explanations import explanation_picture
-from edgehemo_export.evaluation.statistics import bootstrap_by_group, clopper_pearson
+from edgehemo_export.evaluation.statistics import bootstrap_by_group, clopper_pearson, metric_of
 from edgehemo_export.fields.export import screen_subject
 from edgehemo_export.fields.screen_card import screen_card
 from edgehemo_export.fields.screen_set import (
@@ -246,16 +246,7 @@ def source_metrics(fields: Judged, source: str, point: KindOperatingPoint) -> li
             (f"{name} samples called uncertain", here.count("uncertain")),
         ):
             share = clopper_pearson(hits, len(here))
-            out.append(
-                Metric(
-                    name=what,
-                    source=source,
-                    value=share.value,
-                    low=share.low,
-                    high=share.high,
-                    images=len(here),
-                )
-            )
+            out.append(metric_of(share, what, source, len(here)))
     return out
 
 

@@ -24,7 +24,7 @@ from edgehemo.field import canonical_field
 from edgehemo.images import read_frame
 from edgehemo_export.data.readers import anerbc
 from edgehemo_export.data.readers.records import BloodCount, FoundPicture, first_folder
-from edgehemo_export.evaluation.statistics import bootstrap_by_group
+from edgehemo_export.evaluation.statistics import bootstrap_by_group, metric_of
 from edgehemo_export.finder.evaluation import average_precision, centres_in, match
 
 SOURCE = "anerbc, isolated cells, never trained on"
@@ -115,17 +115,7 @@ def measure_isolated(
         [picture.group for picture, _ in masked],
         lambda chosen: _figures([read[i] for i in chosen]),
     )
-    return [
-        Metric(
-            name=name,
-            source=SOURCE,
-            value=interval.value,
-            low=interval.low,
-            high=interval.high,
-            images=len(read),
-        )
-        for name, interval in intervals.items()
-    ]
+    return [metric_of(found, name, SOURCE, len(read)) for name, found in intervals.items()]
 
 
 def _figures(read: Sequence[_Read]) -> dict[str, float]:
