@@ -49,7 +49,7 @@ report-picture: $(LIGHT)
 # The profile of the simulated microscope that the demonstration uses; simulated, and marked so.
 demo-profile: $(LIGHT)
 	rm -rf runs/demo-profile runs/simulated-profile.json
-	$(BIN)/python -m edgehemo.demo runs/demo-profile
+	$(BIN)/python -m edgehemo.demo.demonstration runs/demo-profile
 	$(BIN)/edgehemo calibrate scale --um-per-px 0.2 --uncertainty 0.001 \
 	  --microscope "simulated microscope" --camera simulated --out runs/simulated-profile.json
 	$(BIN)/edgehemo calibrate analyser --images runs/demo-profile \

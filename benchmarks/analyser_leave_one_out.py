@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 import edgehemo
-from edgehemo.api import ScreeningResult
+from edgehemo.device.equipment import open_equipment
 from edgehemo.measurands import MEASURANDS
-from edgehemo.opening import open_equipment
-from edgehemo.profile import new_profile, save_profile
-from edgehemo_calibration.analyser import AnalyserSample, fit_analyser
+from edgehemo.profile.profile import new_profile, save_profile
+from edgehemo.report.result import ScreeningResult
+from edgehemo_calibration.analyser.fit import AnalyserSample, fit_analyser
+from edgehemo_calibration.analyser.pairs import read_pairs
 from edgehemo_calibration.measuring import measure_image, samples_of
-from edgehemo_calibration.pairs import read_pairs
 
 # Below what `edgehemo calibrate analyser` accepts: leaving one out of eight leaves six or seven.
 MIN_SAMPLES = 6

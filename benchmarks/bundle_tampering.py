@@ -16,24 +16,24 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgehemo.bundle import (
+from edgehemo.bundle.bundle import (
     MANIFEST_NAME,
     SHIPPED_BUNDLE,
     SIGNATURE_NAME,
     Bundle,
     load_bundle,
 )
-from edgehemo.bundle_store import BundleStore
-from edgehemo.errors import EdgeHemoError
-from edgehemo.files import sha256_of_file
-from edgehemo.inference import check_graph, open_runner
-from edgehemo.signatures import (
+from edgehemo.bundle.signatures import (
     KEYS_VARIABLE,
     PrivateKey,
     new_key,
     read_private_key,
     signature_text,
 )
+from edgehemo.device.installed_bundles import BundleStore
+from edgehemo.errors import EdgeHemoError
+from edgehemo.files.atomic import sha256_of_file
+from edgehemo.inference import check_graph, open_runner
 from edgehemo_export.evaluation.card_parts import section, table
 
 

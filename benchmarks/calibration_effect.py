@@ -24,24 +24,16 @@ import numpy as np
 
 from edgehemo.capture.protocol import CameraSettings
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
+from edgehemo.device.equipment import open_finder
 from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.pooling import pool
-from edgehemo.field import canonical_field
-from edgehemo.frame import Frame
-from edgehemo.opening import open_finder
-from edgehemo.profile import (
-    CalibrationProfile,
-    IlluminationCalibration,
-    ScaleCalibration,
-    new_profile,
-)
+from edgehemo.field.canonical import canonical_field
+from edgehemo.images.frame import Frame
+from edgehemo.profile.parts import IlluminationCalibration, ScaleCalibration
+from edgehemo.profile.profile import CalibrationProfile, new_profile
 from edgehemo.quality import check_field
 from edgehemo.simulation.field import Specimen, photograph
-from edgehemo.simulation.parameters import (
-    OpticsParameters,
-    SensorParameters,
-    SimulationParameters,
-)
+from edgehemo.simulation.parameters import OpticsParameters, SensorParameters, SimulationParameters
 from edgehemo.simulation.targets import empty_slide, ruled_slide
 from edgehemo_calibration.flat_field import measure_flat_field
 from edgehemo_calibration.measuring import Find

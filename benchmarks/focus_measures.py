@@ -35,8 +35,8 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import real_fields
 
-from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
-from edgehemo.frame import Frame
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
+from edgehemo.images.frame import Frame
 from edgehemo.quality.fine_detail import fine_detail
 from edgehemo.quality.focus import edge_sharpness, lowest_sharpness
 from edgehemo.quality.limits import limit as limit_of

@@ -26,19 +26,15 @@ import numpy as np
 import edgehemo
 from edgehemo.capture.protocol import CameraSettings
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
-from edgehemo.frame import Frame
-from edgehemo.illumination import stretched_grid
+from edgehemo.device.equipment import open_finder
+from edgehemo.field.illumination import stretched_grid
+from edgehemo.images.frame import Frame
 from edgehemo.measurands import Measurand
-from edgehemo.opening import open_finder
-from edgehemo.profile import CalibrationProfile, new_profile, save_profile
+from edgehemo.profile.profile import CalibrationProfile, new_profile, save_profile
 from edgehemo.simulation.field import Specimen
-from edgehemo.simulation.parameters import (
-    OpticsParameters,
-    SensorParameters,
-    SimulationParameters,
-)
+from edgehemo.simulation.parameters import OpticsParameters, SensorParameters, SimulationParameters
 from edgehemo.simulation.targets import empty_slide, ruled_slide, vignette_of
-from edgehemo_calibration.analyser import AnalyserSample, fit_analyser
+from edgehemo_calibration.analyser.fit import AnalyserSample, fit_analyser
 from edgehemo_calibration.exposure import expose
 from edgehemo_calibration.flat_field import measure_flat_field
 from edgehemo_calibration.measuring import measure_image, measure_stain
@@ -130,7 +126,7 @@ def calibrated_optics(folder: Path, seed: int) -> tuple[CalibrationProfile, Came
         microscope="under test",
         camera="under test",
     )
-    from edgehemo.profile import ScaleCalibration
+    from edgehemo.profile.parts import ScaleCalibration
 
     part = ScaleCalibration(
         um_per_px=scale.um_per_px,

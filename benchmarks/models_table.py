@@ -16,8 +16,9 @@ from typing import Any
 
 from safetensors import safe_open
 
-from edgehemo.bundle import Artefact, Bundle, load_bundle
-from edgehemo.files import sha256_of_file
+from edgehemo.bundle.bundle import Bundle, load_bundle
+from edgehemo.bundle.manifest import Artefact
+from edgehemo.files.atomic import sha256_of_file
 from edgehemo_export.evaluation.card_parts import metrics_table, section, table
 
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "export" / "checkpoints"

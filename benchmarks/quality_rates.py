@@ -31,11 +31,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import real_fields
 from focus_measures import scale_of
 
+from edgehemo.device.equipment import open_finder
 from edgehemo.errors import FieldError
-from edgehemo.field import canonical_field
-from edgehemo.frame import Frame
-from edgehemo.opening import open_finder
-from edgehemo.profile import CalibrationProfile, StainReference
+from edgehemo.field.canonical import canonical_field
+from edgehemo.images.frame import Frame
+from edgehemo.profile.parts import StainReference
+from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.quality import QualityReport, check_field
 from edgehemo.quality.regions import field_regions
 

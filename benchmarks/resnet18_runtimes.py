@@ -25,15 +25,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgehemo.benchmark import machine
-from edgehemo.bundle import ArtefactFormat, Precision, load_bundle
-from edgehemo.field_tiles import TILE_PX
-from edgehemo.files import write_bytes_atomically
+from edgehemo.bench.stages import machine
+from edgehemo.bundle.bundle import load_bundle
+from edgehemo.bundle.manifest import ArtefactFormat, Precision
+from edgehemo.field.tiles import TILE_PX
+from edgehemo.files.atomic import write_bytes_atomically
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo_export.checkpoints import load_checkpoint
 from edgehemo_export.data.simulated_tiles import simulated_one
 from edgehemo_export.evaluation.card_parts import section, table
-from edgehemo_export.fields.estimator_run import estimator_net
+from edgehemo_export.models.field_estimator.run import estimator_net
 from edgehemo_export.nets.resnet_fields import FLOAT_LAYERS
 from edgehemo_export.quantisation.formats import ALL_PRECISIONS, FORMATS
 from edgehemo_export.quantisation.graph import Graph
@@ -53,7 +54,7 @@ import json, sys, time
 started = time.perf_counter()
 import torch
 from edgehemo_export.checkpoints import load_checkpoint
-from edgehemo_export.fields.estimator_run import estimator_net
+from edgehemo_export.models.field_estimator.run import estimator_net
 from pathlib import Path
 torch.set_num_threads(1)
 net = estimator_net(load_checkpoint(Path(sys.argv[1]))).eval()

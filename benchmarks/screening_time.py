@@ -19,10 +19,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from edgehemo.api import screen
-from edgehemo.benchmark import NETWORK_STAGE, StageTime, machine, stage_times
-from edgehemo.files import write_json_atomically
-from edgehemo.images import images_in
-from edgehemo.opening import open_equipment
+from edgehemo.bench.stages import NETWORK_STAGE, StageTime, machine, stage_times
+from edgehemo.device.equipment import open_equipment
+from edgehemo.files.atomic import write_json_atomically
+from edgehemo.images.reading import images_in
 
 # What the command must import whatever it does: its start is measured against this.
 BARE_IMPORT = "import onnxruntime, cv2"

@@ -26,20 +26,20 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 import real_fields
 
-from edgehemo.bundle import load_bundle
+from edgehemo.bundle.bundle import load_bundle
+from edgehemo.cells.cell import Cell
 from edgehemo.cells.crops import crop_at
 from edgehemo.cells.finder import open_cell_finder
-from edgehemo.cells.records import Cell
 from edgehemo.cells.second_look import NO_NUCLEUS_FROM
 from edgehemo.cells.typing import open_cell_typer
 from edgehemo.errors import EdgeHemoError
-from edgehemo.field import CanonicalField, canonical_field
-from edgehemo.images import images_in, read_frame
+from edgehemo.field.canonical import CanonicalField, canonical_field
+from edgehemo.images.reading import images_in, read_frame
 from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc
 from edgehemo_export.data.readers.chula_disease import WIDTH_UM as DISEASE_FIELD_WIDTH_UM
 from edgehemo_export.data.splits import part_of
 from edgehemo_export.evaluation.statistics import wilson
-from edgehemo_export.finder.evaluation import box_iou
+from edgehemo_export.models.finder.evaluation import box_iou
 
 WHITE = 1
 OVERLAP = 0.5

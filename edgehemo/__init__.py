@@ -12,17 +12,17 @@ from edgehemo.version import __version__
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from edgehemo.api import screen
-    from edgehemo.field import CanonicalField, canonical_field
-    from edgehemo.frame import Frame
-    from edgehemo.images import read_frame
+    from edgehemo.field.canonical import CanonicalField, canonical_field
+    from edgehemo.images.frame import Frame
+    from edgehemo.images.reading import read_frame
 
 __all__ = ["CanonicalField", "Frame", "__version__", "canonical_field", "read_frame", "screen"]
 
 _HOMES = {
-    "CanonicalField": "edgehemo.field",
-    "Frame": "edgehemo.frame",
-    "canonical_field": "edgehemo.field",
-    "read_frame": "edgehemo.images",
+    "CanonicalField": "edgehemo.field.canonical",
+    "Frame": "edgehemo.images.frame",
+    "canonical_field": "edgehemo.field.canonical",
+    "read_frame": "edgehemo.images.reading",
     "screen": "edgehemo.api",
 }
 

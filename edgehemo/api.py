@@ -5,36 +5,31 @@ The edge of the pure parts: opens the three artefacts, reads frames, knows the t
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgehemo.capture import CameraSettings, LiveCapture, frames, is_camera
+from edgehemo.device.equipment import Equipment, open_equipment
+from edgehemo.device.readiness import SIMULATED_CAMERA, refuse_another_camera
 from edgehemo.errors import UsageError
-from edgehemo.field_reading import FieldReading
-from edgehemo.files import write_bytes_atomically, write_json_atomically, write_text_atomically
-from edgehemo.opening import Equipment, open_equipment
 from edgehemo.quality.focus import frame_sharpness
-from edgehemo.report.histogram import histogram
-from edgehemo.report.page import render
-from edgehemo.report.pictures import annotated, data_uri, png
-from edgehemo.report.record import Provenance, name_of, screen_record
-from edgehemo.screening import (
-    SampleReading,
+from edgehemo.report.folder import REPORT_FILE, OutputFolder
+from edgehemo.report.result import Provenance, ScreeningResult
+from edgehemo.screening.field import FieldReading
+from edgehemo.screening.sample import (
     Screening,
     StopRule,
     UnreadableImage,
     screen_frames,
 )
-from edgehemo.validity import SIMULATED_CAMERA, refuse_another_camera
 
 if TYPE_CHECKING:
-    from edgehemo.anaemia import Person
-    from edgehemo.frame import Frame
+    from edgehemo.anaemia.who_grade import Person
+    from edgehemo.images.frame import Frame
 
 Source = str | Path
 OnImage = Callable[[FieldReading | UnreadableImage], None]
@@ -43,33 +38,6 @@ OnImage = Callable[[FieldReading | UnreadableImage], None]
 EXAMINED_PER_LIVE_SAMPLE = 60
 # Where a counting error is asked for: +-4 % needs 2,400 cells, 120 fields of 20.
 EXAMINED_FOR_COUNTING_ERROR = 240
-RESULT_FILE = "result.json"
-REPORT_FILE = "report.html"
-FIELDS_FOLDER = "fields"
-# Pictures shown in the report, of accepted and of refused fields each: what a reader will look
-# at, and a page that stays below a few MB. All are in the folder beside it.
-SHOWN_OF_EACH = 12
-_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_OURS = re.compile(r"\d{3,}_[A-Za-z0-9._-]*\.png")
-
-
-@dataclass(frozen=True)
-class ScreeningResult:
-    """What a screening came to: the reading, what it was made with, and where the report lies.
-
-    pictures: index of an image -> its drawn field, relative to the report. report: the page's
-    path, None when nothing was written.
-    """
-
-    reading: SampleReading
-    provenance: Provenance
-    pictures: Mapping[int, str] = field(default_factory=dict)
-    report: Path | None = None
-
-    @cached_property
-    def record(self) -> dict[str, Any]:
-        """The JSON values of result.json."""
-        return screen_record(self.reading, self.provenance, self.pictures)
 
 
 def screen(
@@ -125,7 +93,7 @@ def screen(
         typer=equipment.open_typer(),
         networks=equipment.open_networks(),
     )
-    folder = _OutputFolder(Path(out)) if out is not None else None
+    folder = OutputFolder(Path(out)) if out is not None else None
 
     simulated = False
 
@@ -149,48 +117,6 @@ def screen(
     result = ScreeningResult(reading, provenance, folder.pictures, folder.path / REPORT_FILE)
     folder.finish(result)
     return result
-
-
-@dataclass(slots=True)
-class _OutputFolder:
-    """Writes the pictures as they come and the two files at the end."""
-
-    path: Path
-    pictures: dict[int, str] = field(default_factory=dict)
-    _shown: dict[int, str] = field(default_factory=dict)
-    _shown_of_each: dict[bool, int] = field(default_factory=dict)
-    _seen: int = 0
-
-    def __post_init__(self) -> None:
-        (self.path / FIELDS_FOLDER).mkdir(parents=True, exist_ok=True)
-
-    def add(self, result: FieldReading | UnreadableImage, frame: Frame | None) -> None:
-        index = self._seen
-        self._seen += 1
-        if frame is None or isinstance(result, UnreadableImage):
-            return
-        picture = annotated(frame, result)
-        stem = _UNSAFE.sub("_", Path(name_of(result.image)).stem)[:80]
-        name = f"{index + 1:03d}_{stem}.png"
-        write_bytes_atomically(self.path / FIELDS_FOLDER / name, png(picture))
-        self.pictures[index] = f"{FIELDS_FOLDER}/{name}"
-        shown = self._shown_of_each.get(result.accepted, 0)
-        if shown < SHOWN_OF_EACH:
-            self._shown[index] = data_uri(picture)
-            self._shown_of_each[result.accepted] = shown + 1
-
-    def finish(self, result: ScreeningResult) -> None:
-        self._remove_pictures_of_earlier_runs()
-        write_json_atomically(self.path / RESULT_FILE, result.record)
-        page = render(result.record, self._shown, histogram(result.reading.accepted))
-        write_text_atomically(self.path / REPORT_FILE, page)
-
-    def _remove_pictures_of_earlier_runs(self) -> None:
-        """A field of another sample must not lie beside this one's."""
-        written = {Path(picture).name for picture in self.pictures.values()}
-        for path in (self.path / FIELDS_FOLDER).iterdir():
-            if _OURS.fullmatch(path.name) and path.name not in written:
-                path.unlink()
 
 
 def _camera_settings(equipment: Equipment) -> CameraSettings:

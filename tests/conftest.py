@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgehemo.frame import Frame
+from edgehemo.images.frame import Frame
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

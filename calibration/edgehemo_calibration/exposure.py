@@ -13,7 +13,7 @@ import numpy as np
 
 from edgehemo.capture.protocol import SETTING_RANGES, Camera, CameraSettings
 from edgehemo.errors import CalibrationError
-from edgehemo.frame import Frame
+from edgehemo.images.frame import Frame
 
 # 70 % of full scale, as OpenFlexure sets its exposure: room above for noise, below for stain.
 TARGET_LEVEL = 178.0

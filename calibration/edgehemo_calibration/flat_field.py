@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import CalibrationError
-from edgehemo.frame import Frame
-from edgehemo.illumination import field_stop_mask
-from edgehemo.profile import IlluminationCalibration
+from edgehemo.field.illumination import field_stop_mask
+from edgehemo.images.frame import Frame
+from edgehemo.profile.parts import IlluminationCalibration
 
 # Longest side of the grid: light is smooth, and what is finer is dust.
 GRID_SIDE = 32

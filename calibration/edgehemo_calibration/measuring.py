@@ -9,19 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from edgehemo.cells.records import FieldCells
+from edgehemo.cells.cell import FieldCells
 from edgehemo.errors import CalibrationError, FieldError, ImageError
 from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.network import FieldNetworks
 from edgehemo.estimate.pooling import pool
-from edgehemo.estimate.records import FieldIndices
-from edgehemo.field import CanonicalField, canonical_field
-from edgehemo.images import read_frame
-from edgehemo.profile import CalibrationProfile, StainReference
+from edgehemo.estimate.values import FieldIndices
+from edgehemo.field.canonical import CanonicalField, canonical_field
+from edgehemo.images.reading import read_frame
+from edgehemo.profile.parts import StainReference
+from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.quality import check_field
 from edgehemo.quality.regions import field_regions
-from edgehemo_calibration.analyser import AnalyserSample
-from edgehemo_calibration.pairs import Pair
+from edgehemo_calibration.analyser.fit import AnalyserSample
+from edgehemo_calibration.analyser.pairs import Pair
 
 Find = Callable[[CanonicalField], FieldCells]
 # Fewer reference fields than this give no spread to compare a new field with.

@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import CalibrationError
-from edgehemo.frame import Frame
-from edgehemo.scale import MAX_UM_PER_PX, MIN_UM_PER_PX
+from edgehemo.field.scale import MAX_UM_PER_PX, MIN_UM_PER_PX
+from edgehemo.images.frame import Frame
 
 # The direction is searched on a picture of at most this side; the lines are measured at full size.
 SEARCH_SIDE_PX = 640

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgehemo.errors import CalibrationError, FieldError, ImageError
-from edgehemo.field import canonical_field
-from edgehemo.images import read_frame
-from edgehemo.profile import CalibrationProfile, FocusReference
+from edgehemo.field.canonical import canonical_field
+from edgehemo.images.reading import read_frame
+from edgehemo.profile.parts import FocusReference
+from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.quality.focus import FOCUS_MEASURE, edge_sharpness
 from edgehemo.quality.regions import field_regions
 

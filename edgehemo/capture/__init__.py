@@ -24,7 +24,7 @@ from edgehemo.errors import CaptureError, MissingDependencyError, UsageError
 if TYPE_CHECKING:
     from edgehemo.capture.autocapture import AutoCapture, Judge, View
     from edgehemo.capture.guard import GuardedCamera
-    from edgehemo.frame import Frame
+    from edgehemo.images.frame import Frame
 
 __all__ = [
     "CAMERA_SCHEMES",
@@ -159,7 +159,7 @@ def distinct_frames(
 def _operated(
     camera: GuardedCamera, limit: int, live: LiveCapture, clock: Callable[[], float]
 ) -> Iterator[Frame]:
-    from edgehemo.capture.autocapture import ADVICE
+    from edgehemo.guidance.catalogue import ADVICE
 
     capture = _auto_capture(live)
     ends = clock() + (FOCUS_PASS_WAIT_S if capture.focusing else NEXT_FIELD_WAIT_S)

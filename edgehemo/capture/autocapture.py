@@ -9,27 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.capture.overlap import Place, displacement, place_of, same_place
+from edgehemo.guidance.catalogue import Advice
 from edgehemo.quality.focus import Sharpness
 from edgehemo.quality.limits import limit
-
-Advice = Literal["turn_focus", "find_cells", "refocus", "hold_still", "move_on", "taken"]
-
-# What the operator is told; one sentence each.
-ADVICE: dict[Advice, str] = {
-    "turn_focus": "Turn the focus slowly through the sharpest point and a little beyond.",
-    "find_cells": "Move to a place with single red cells and focus on them.",
-    "refocus": "Turn the focus until the picture is as sharp as it was.",
-    "hold_still": "Hold the slide still.",
-    "move_on": "Move the slide to the next field.",
-    "taken": "Field taken; move the slide to the next field.",
-}
 
 # Longest side of the picture that the focus bar is read from. On real fields of six sets the bar
 # fell at every step of blur to 3 um at this size; at 480 px noise took over on two of them.

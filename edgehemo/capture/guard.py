@@ -20,7 +20,7 @@ from edgehemo.capture.protocol import (
     capture_error,
 )
 from edgehemo.errors import CaptureError
-from edgehemo.frame import Frame
+from edgehemo.images.frame import Frame
 
 # A frame whose brightest hundredth stays below this (of 255) has no lamp behind it; the clear part
 # of a well set bright field lies near 70 % of full scale (OpenFlexure's automatic exposure).

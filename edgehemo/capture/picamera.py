@@ -27,7 +27,7 @@ from edgehemo.capture.protocol import (
 )
 from edgehemo.capture.sources import size_option, split_options
 from edgehemo.errors import MissingDependencyError, UsageError
-from edgehemo.frame import Frame
+from edgehemo.images.frame import Frame
 
 # The format asked for; what is really given is read back and may be any of `RGB_ORDERS` or NV12.
 ASKED_FORMAT = "RGB888"

@@ -7,22 +7,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
-from typing import Any, Literal, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from edgehemo.errors import CaptureError, UsageError
-from edgehemo.frame import Frame
-
-CaptureCode = Literal["timeout", "unplugged", "frozen", "dark", "setting_refused", "not_found"]
-
-# What the operator is told for each fault; a camera may say something more precise.
-ACTIONS: dict[CaptureCode, str] = {
-    "timeout": "Check the camera's cable and power, then try again.",
-    "unplugged": "Plug the camera in again and check the cable.",
-    "frozen": "Unplug the camera, plug it in again and try once more.",
-    "dark": "Switch the lamp on and check that nothing blocks the light.",
-    "setting_refused": "Choose a value this camera supports in the device configuration.",
-    "not_found": "Check that the camera is plugged in and named as `edgehemo doctor` lists it.",
-}
+from edgehemo.guidance.catalogue import ACTIONS, CaptureCode
+from edgehemo.images.frame import Frame
 
 # The range each setting must lie in, unit included in the name. Exposure: the shortest shutter of
 # the usual sensors to one second. Gain: a factor of at most 64 on a Pi camera, but a USB camera's

@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from edgehemo.capture.protocol import FailedSource
-from edgehemo.decoder_messages import decoder_messages
 from edgehemo.errors import ImageError
-from edgehemo.frame import Frame
-from edgehemo.images import MAX_PIXELS, images_in, read_frame
+from edgehemo.images.decoder_messages import decoder_messages
+from edgehemo.images.frame import Frame
+from edgehemo.images.reading import MAX_PIXELS, images_in, read_frame
 
 if TYPE_CHECKING:
     from edgehemo.capture.overlap import Place

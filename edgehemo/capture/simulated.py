@@ -27,13 +27,8 @@ from edgehemo.capture.protocol import (
     refused_settings,
 )
 from edgehemo.errors import UsageError
-from edgehemo.frame import Frame
-from edgehemo.simulation.field import (
-    FieldTruth,
-    Specimen,
-    draw_specimen,
-    photograph,
-)
+from edgehemo.images.frame import Frame
+from edgehemo.simulation.field import FieldTruth, Specimen, draw_specimen, photograph
 from edgehemo.simulation.panels import CBCPanel, draw_panel
 from edgehemo.simulation.parameters import (
     OpticsParameters,

@@ -28,7 +28,7 @@ from edgehemo.capture.protocol import (
 )
 from edgehemo.capture.sources import size_option, split_options
 from edgehemo.errors import CaptureError, UsageError
-from edgehemo.frame import Frame
+from edgehemo.images.frame import Frame
 
 DEFAULT_DEVICE = "/dev/video0"
 # How long opening and setting may take; a wedged driver blocks for ten seconds and more, and the

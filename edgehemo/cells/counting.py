@@ -7,12 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import CountInterval
-
-# Two-sided 95 % of the normal distribution.
-Z_95 = 1.959964
-# Below this count Byar's lower limit is no longer monotone; it is 0 for all purposes.
-_BYAR_FROM = 0.3
+from edgehemo.cells.cell import CountInterval
+from edgehemo.statistics.poisson import Z_95, poisson_interval
 
 
 def expected_count(probabilities: NDArray[np.float32], *, relative_sd: float) -> CountInterval:
@@ -52,13 +48,3 @@ def recounted(interval: CountInterval, value: float) -> CountInterval:
 def _without(whole: float, part: float) -> float:
     """What joins a part in quadrature to the whole; none where the whole was cut off at zero."""
     return math.sqrt(max(0.0, whole * whole - part * part))
-
-
-def poisson_interval(count: float) -> tuple[float, float]:
-    """95 % interval of a Poisson mean from a (possibly fractional) count, by Byar."""
-    low = 0.0
-    if count > _BYAR_FROM:
-        low = max(0.0, count * (1 - 1 / (9 * count) - Z_95 / (3 * math.sqrt(count))) ** 3)
-    above = count + 1
-    high = above * (1 - 1 / (9 * above) + Z_95 / (3 * math.sqrt(above))) ** 3
-    return low, high

@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import FieldError
-from edgehemo.field import CANONICAL_UM_PER_PX, CLEAR_FIELD_CODE, UINT8_PER_TRANSMITTANCE
-from edgehemo.scale import (
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CLEAR_FIELD_CODE, UINT8_PER_TRANSMITTANCE
+from edgehemo.field.scale import (
     MAX_UM_PER_PX,
     MIN_UM_PER_PX,
     RED_CELL_DIAMETER_UM,
@@ -42,7 +42,7 @@ _CELL_FILL = 0.88
 # Red cells are measured on the picture at this many px per assumed cell, whatever its size.
 _MEASURE_CELL_PX = 33.0
 MIN_SIDE_PX = 16
-# Half the width of the background's mode in log intensity, as in `edgehemo.illumination`.
+# Half the width of the background's mode in log intensity, as in `edgehemo.field.illumination`.
 _BACKGROUND_HALF_WIDTH = 0.035
 # The background is the brightest mode that holds at least this share of the highest one.
 _PEAK_SHARE = 0.25

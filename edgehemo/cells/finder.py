@@ -9,18 +9,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import (
-    ArtefactFormat,
-    Bundle,
-    InputSpec,
-    KindOperatingPoint,
-    Precision,
-)
+from edgehemo.bundle.bundle import Bundle
+from edgehemo.bundle.manifest import ArtefactFormat, InputSpec, KindOperatingPoint, Precision
+from edgehemo.cells.cell import CELL_KINDS, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.cells.counting import expected_count
 from edgehemo.cells.maps import MIN_SCORE, STRIDE, read_maps, suppress
-from edgehemo.cells.records import CELL_KINDS, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.errors import BundleError
-from edgehemo.field import (
+from edgehemo.field.canonical import (
     CANONICAL_UM_PER_PX,
     CELL_DIAMETER_PX,
     CLEAR_FIELD_CODE,

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import CELL_KINDS
-from edgehemo.field import CELL_DIAMETER_PX
+from edgehemo.cells.cell import CELL_KINDS
+from edgehemo.field.canonical import CELL_DIAMETER_PX
 
 STRIDE = 4
 KINDS_IN_MAPS = CELL_KINDS

@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
+from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.cells.counting import recounted
 from edgehemo.cells.finder import interior_mask
-from edgehemo.cells.records import UNCERTAIN, Cell, CellKind, CountInterval, FieldCells
-from edgehemo.field import CanonicalField
+from edgehemo.field.canonical import CanonicalField
 
 # From this probability of being no nucleated cell on, a white cell of the finder is a red one
 # (benchmarks/second_look.py; set on tune parts: of 22 white cells of BCCD and 170 of Raabin 1 and 3

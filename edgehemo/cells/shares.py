@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import Confusion
-from edgehemo.cells.records import UNCERTAIN
+from edgehemo.bundle.manifest import Confusion
+from edgehemo.cells.cell import UNCERTAIN
 from edgehemo.errors import UsageError
 
 INTERVAL = 0.95

@@ -13,15 +13,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, FieldCells
 from edgehemo.cells.crops import crops_at
-from edgehemo.cells.records import UNCERTAIN, Cell, CellKind, FieldCells
 from edgehemo.cells.second_look import NO_NUCLEUS_FROM, as_red_cells
 from edgehemo.errors import BundleError
-from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField
 from edgehemo.inference import Runner, open_model
 
 if TYPE_CHECKING:
-    from edgehemo.bundle import ArtefactFormat, Bundle, ModelEntry, ModelTask, Precision
+    from edgehemo.bundle.bundle import Bundle
+    from edgehemo.bundle.manifest import ArtefactFormat, ModelEntry, ModelTask, Precision
 
 # Which model names which of the finder's kinds. A platelet has no further types: the finder has
 # said all there is to say (asked of it, the nucleated model found every one uncertain).

@@ -11,8 +11,8 @@ import click
 from edgehemo.commands import common
 
 if TYPE_CHECKING:
-    from edgehemo.bundle import Bundle
-    from edgehemo.runtime_benchmark import ArtefactTime, Recommendation
+    from edgehemo.bench.artefacts import ArtefactTime, Recommendation
+    from edgehemo.bundle.bundle import Bundle
 
 DEFAULT_RUNS = 20
 
@@ -56,10 +56,10 @@ def bench(
     First each stage of one field, then every artefact of the bundle in each runtime that is
     installed, in a process of its own; says which to use here.
     """
-    from edgehemo.benchmark import CELLS_STAGES, NETWORK_STAGE, machine, stage_times
-    from edgehemo.demo import sample_image
+    from edgehemo.bench.stages import CELLS_STAGES, NETWORK_STAGE, machine, stage_times
+    from edgehemo.demo.demonstration import sample_image
+    from edgehemo.device.equipment import open_equipment
     from edgehemo.inference.worker import peak_memory_mb
-    from edgehemo.opening import open_equipment
 
     started_s = time.perf_counter()
     equipment = open_equipment(bundle, None)
@@ -120,7 +120,7 @@ def _artefacts(
     bundle: Bundle, threads: list[int], runs: int, json_file: str | None
 ) -> tuple[list[ArtefactTime], Recommendation | None]:
     """Time every artefact and say it; the choice for this board."""
-    from edgehemo.runtime_benchmark import recommended, time_artefacts
+    from edgehemo.bench.artefacts import recommended, time_artefacts
 
     total = len(threads) * sum(len(entry.artefacts) for entry in bundle.manifest.models)
     with common.Progress("artefacts", total) as bar:
@@ -157,9 +157,8 @@ def _artefacts(
 
 def _write_choice(choice: Recommendation, json_file: str | None) -> None:
     """Into the file that configures this device; a device without one keeps its defaults."""
-    from edgehemo.device import DeviceConfiguration, configured_path
-    from edgehemo.files import write_text_atomically
-    from edgehemo.runtime_benchmark import with_inference
+    from edgehemo.device.configuration import DeviceConfiguration, configured_path, with_inference
+    from edgehemo.files.atomic import write_text_atomically
 
     path = configured_path()
     if path is None:

@@ -11,8 +11,8 @@ from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
-    from edgehemo.bundle import Bundle
-    from edgehemo.bundle_store import BundleStore
+    from edgehemo.bundle.bundle import Bundle
+    from edgehemo.device.installed_bundles import BundleStore
 
 
 @click.group()
@@ -38,7 +38,7 @@ def install(source: Path, json_file: str | None) -> int:
 @common.json_option
 def list_(json_file: str | None) -> int:
     """The bundles on this device, the one in use first."""
-    from edgehemo.bundle import load_bundle
+    from edgehemo.bundle.bundle import load_bundle
 
     shipped = load_bundle()
     entries: list[dict[str, Any]] = []
@@ -69,8 +69,8 @@ def rollback(json_file: str | None) -> int:
 @click.argument("target", type=click.Path(path_type=Path, dir_okay=False))
 def pack(folder: Path, target: Path) -> int:
     """Put a bundle folder into one ZIP file, which `install` takes."""
-    from edgehemo.bundle_file import PACKED_SUFFIX, is_packed
-    from edgehemo.bundle_store import pack as packed
+    from edgehemo.bundle.packing import PACKED_SUFFIX, is_packed
+    from edgehemo.device.installed_bundles import pack as packed
 
     if not is_packed(target):
         raise UsageError(f"{target.name}: a packed bundle's name ends in {PACKED_SUFFIX}")
@@ -80,8 +80,8 @@ def pack(folder: Path, target: Path) -> int:
 
 
 def _store() -> BundleStore:
-    from edgehemo.bundle_store import BundleStore
-    from edgehemo.device import load_device
+    from edgehemo.device.configuration import load_device
+    from edgehemo.device.installed_bundles import BundleStore
 
     return BundleStore(load_device(None).data_dir)
 

@@ -10,7 +10,7 @@ import click
 from edgehemo.commands import common
 
 if TYPE_CHECKING:
-    from edgehemo.frame import Frame
+    from edgehemo.images.frame import Frame
 
 
 @click.command()
@@ -34,12 +34,12 @@ def cells(
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from edgehemo.opening import open_equipment
+    from edgehemo.device.equipment import open_equipment
 
     equipment = open_equipment(bundle, profile)
     # The classifiers are opened while the rest is imported and the first field is searched.
     typer = ThreadPoolExecutor(max_workers=1).submit(equipment.open_typer)
-    from edgehemo.field import canonical_field
+    from edgehemo.field.canonical import canonical_field
     from edgehemo.quality import check_field
 
     envelope = equipment.envelope

@@ -10,8 +10,8 @@ import click
 from edgehemo.commands import common
 
 if TYPE_CHECKING:
-    from edgehemo.bundle import ModelTask
-    from edgehemo.frame import Frame
+    from edgehemo.bundle.manifest import ModelTask
+    from edgehemo.images.frame import Frame
 
 # Model -> what `type` says of a picture that holds nothing the model names.
 NOT_OF: dict[ModelTask, str] = {
@@ -54,8 +54,8 @@ def classify(
     cannot be called large or small.
     """
     from edgehemo.cells.crops import canonical_crop, crop_scale
+    from edgehemo.device.equipment import open_one_classifier
     from edgehemo.errors import FieldError
-    from edgehemo.opening import open_one_classifier
 
     classifier = open_one_classifier(bundle, task)
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, Self
 import click
 
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, FieldError
-from edgehemo.files import dump_json, write_text_atomically
+from edgehemo.files.atomic import dump_json, write_text_atomically
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
     from rich.progress import TaskID
 
-    from edgehemo.frame import Frame
+    from edgehemo.images.frame import Frame
 
 # A progress bar appears on what takes longer than this.
 PROGRESS_AFTER_S = 1.0

@@ -19,8 +19,8 @@ from edgehemo.commands import common
 @common.json_option
 def demo(out: Path | None, json_file: str | None) -> int:
     """Screen a simulated slide with known blood, bad fields and all, and write its report."""
-    from edgehemo import demo as demonstration
     from edgehemo.commands.estimate import sample_lines
+    from edgehemo.demo import demonstration
 
     common.say("SIMULATED: a slide drawn by the simulated microscope, no real blood", json_file)
     with common.Progress("screening", total=demonstration.DEMO_SLIDE.fields) as progress:

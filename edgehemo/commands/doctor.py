@@ -15,7 +15,7 @@ def doctor(json_file: str | None) -> int:
 
     Exit code 1 when something is wrong that stops a screening.
     """
-    from edgehemo.doctor import doctor_json, examine
+    from edgehemo.device.doctor import doctor_json, examine
 
     report = examine()
     for finding in report.findings:

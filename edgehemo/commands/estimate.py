@@ -10,7 +10,7 @@ import click
 from edgehemo.commands import common
 
 if TYPE_CHECKING:
-    from edgehemo.field_reading import FieldReading
+    from edgehemo.screening.field import FieldReading
 
 
 @click.command()
@@ -32,8 +32,8 @@ def estimate(
     the words "not calibrated". Exit code 1 when no field could be trusted.
     """
     from edgehemo.api import screen
-    from edgehemo.report.record import estimate_record, withheld_record
-    from edgehemo.screening import UnreadableImage
+    from edgehemo.report.result import estimate_record, withheld_record
+    from edgehemo.screening.sample import UnreadableImage
 
     with common.Progress("measuring") as progress:
         result = screen(

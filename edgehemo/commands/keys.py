@@ -27,7 +27,7 @@ def new(out: Path | None, name: str | None) -> int:
 
     Copy the public half (.pub) into the key folder of each device that shall trust its bundles.
     """
-    from edgehemo.signatures import DEFAULT_KEY_NAME, new_key, own_key_folder
+    from edgehemo.bundle.signatures import DEFAULT_KEY_NAME, new_key, own_key_folder
 
     private, public = new_key(out or own_key_folder(), name or DEFAULT_KEY_NAME)
     common.say(f"private: {private}")
@@ -39,7 +39,7 @@ def new(out: Path | None, name: str | None) -> int:
 @common.json_option
 def list_(json_file: str | None) -> int:
     """The keys this device trusts."""
-    from edgehemo.signatures import key_folders, trusted_keys
+    from edgehemo.bundle.signatures import key_folders, trusted_keys
 
     found = trusted_keys()
     for key in found:
@@ -56,8 +56,8 @@ def list_(json_file: str | None) -> int:
 @click.argument("public_key", type=click.Path(path_type=Path, exists=True, dir_okay=False))
 def trust(public_key: Path) -> int:
     """Trust what the private half of PUBLIC_KEY (.pub) signs."""
-    from edgehemo.files import write_text_atomically
-    from edgehemo.signatures import PUBLIC_SUFFIX, own_key_folder, read_public_key
+    from edgehemo.bundle.signatures import PUBLIC_SUFFIX, own_key_folder, read_public_key
+    from edgehemo.files.atomic import write_text_atomically
 
     key = read_public_key(public_key)
     target = own_key_folder() / f"{key.identifier}{PUBLIC_SUFFIX}"

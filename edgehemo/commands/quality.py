@@ -10,12 +10,12 @@ import click
 from edgehemo.commands import common
 
 if TYPE_CHECKING:
-    from edgehemo.frame import Frame
+    from edgehemo.images.frame import Frame
 
 
 def _print_codes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from edgehemo.quality.help import help_text
+        from edgehemo.guidance.catalogue import help_text
 
         click.echo(help_text())
         context.exit()
@@ -23,8 +23,8 @@ def _print_codes(context: click.Context, _: click.Parameter, wanted: bool) -> No
 
 def _write_help_page(context: click.Context, _: click.Parameter, path: Path | None) -> None:
     if path is not None:
-        from edgehemo.files import write_text_atomically
-        from edgehemo.quality.help import help_page
+        from edgehemo.files.atomic import write_text_atomically
+        from edgehemo.guidance.page import help_page
 
         write_text_atomically(path, help_page())
         click.echo(f"help page: {path}")
@@ -65,8 +65,8 @@ def quality(
 
     Exit code 1 when an image is refused, 2 when one cannot be read.
     """
-    from edgehemo.opening import open_equipment
-    from edgehemo.screening import read_field
+    from edgehemo.device.equipment import open_equipment
+    from edgehemo.screening.field import read_field
 
     equipment = open_equipment(bundle, profile)
     envelope = equipment.envelope

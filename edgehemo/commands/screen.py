@@ -12,7 +12,7 @@ from edgehemo.commands import common
 
 if TYPE_CHECKING:
     from edgehemo.capture.autocapture import View
-    from edgehemo.frame import Frame
+    from edgehemo.images.frame import Frame
 
 # Width of the focus bar on a terminal.
 _BAR_CELLS = 20
@@ -75,7 +75,7 @@ def screen(
     A camera whose slide is moved by hand takes a field by itself once it is sharp, still and new.
     Exit code 1 when the result is withheld, 2 when an input cannot be read.
     """
-    from edgehemo.anaemia import Person
+    from edgehemo.anaemia.who_grade import Person
     from edgehemo.api import screen as screen_sample
     from edgehemo.capture import LiveCapture
     from edgehemo.commands.estimate import sample_lines
@@ -144,7 +144,7 @@ class _LiveLine:
     shown = False
 
     def __call__(self, view: View, frame: Frame) -> None:
-        from edgehemo.capture.autocapture import ADVICE
+        from edgehemo.guidance.catalogue import ADVICE
 
         self.shown = True
         filled = round(view.bar * _BAR_CELLS)

@@ -20,9 +20,9 @@ def verify(bundle: Path | None, threads: int, json_file: str | None) -> int:
     Each artefact is opened in its runtime in a fresh process and run on the samples the bundle
     carries. One whose runtime is not installed here is named and not counted as a failure.
     """
-    from edgehemo.bundle import load_bundle
+    from edgehemo.bundle.bundle import load_bundle
     from edgehemo.errors import BundleError
-    from edgehemo.verification import verify_artefacts
+    from edgehemo.inference.verification import verify_artefacts
 
     loaded = load_bundle(bundle, trust="files-only")
     problems: list[str] = []

@@ -14,7 +14,7 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from edgehemo.estimate.records import FieldIndices
+from edgehemo.estimate.values import FieldIndices
 from edgehemo.measurands import Measurand
 
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import FieldCells
-from edgehemo.estimate.records import FieldIndices
-from edgehemo.field import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE, CanonicalField
-from edgehemo.scale import cell_mask
+from edgehemo.cells.cell import FieldCells
+from edgehemo.estimate.values import FieldIndices
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE, CanonicalField
+from edgehemo.field.scale import cell_mask
 
 # A pixel is dark over this green optical density: well above the noise of a background at 1, well
 # below the thinnest part of a stained red cell.

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.field import CanonicalField
-from edgehemo.field_tiles import TILE_PX, tiles_of_field
+from edgehemo.field.canonical import CanonicalField
+from edgehemo.field.tiles import TILE_PX, tiles_of_field
 from edgehemo.quality.envelope import envelope_check, envelope_features
 from edgehemo.quality.regions import field_regions
 
 if TYPE_CHECKING:
-    from edgehemo.bundle import ArtefactFormat, Bundle, KindOperatingPoint, ModelTask, Precision
+    from edgehemo.bundle.bundle import Bundle
+    from edgehemo.bundle.manifest import ArtefactFormat, KindOperatingPoint, ModelTask, Precision
     from edgehemo.inference import Runner
 
 # What the field estimator answers for a tile, in this order: nominal HGB g/L, HCT L/L and RBC
@@ -141,7 +142,7 @@ def _opened(
     precision: Precision | None,
 ) -> FieldNetwork:
     from edgehemo.errors import BundleError
-    from edgehemo.field import CANONICAL_UM_PER_PX
+    from edgehemo.field.canonical import CANONICAL_UM_PER_PX
     from edgehemo.inference import open_model
 
     entry = bundle.model(task)

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from itertools import chain
 
 from edgehemo.errors import FieldError
-from edgehemo.estimate.records import FieldIndices, Interval, SampleIndices
-from edgehemo.estimate.student import t95
+from edgehemo.estimate.values import FieldIndices, SampleIndices
+from edgehemo.statistics.interval import Interval
+from edgehemo.statistics.student import t95
 
 # Pooled by the area they were measured on.
 _BY_AREA = (

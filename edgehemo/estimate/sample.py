@@ -8,17 +8,13 @@ from typing import TYPE_CHECKING
 
 from edgehemo.estimate.estimators import BY_NAME, Estimator
 from edgehemo.estimate.pooling import leave_one_field_out
-from edgehemo.estimate.records import (
-    CalibrationGrade,
-    FieldIndices,
-    Interval,
-    SampleEstimate,
-    SampleIndices,
-)
+from edgehemo.estimate.values import CalibrationGrade, FieldIndices, SampleEstimate, SampleIndices
 from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.statistics.interval import Interval
 
 if TYPE_CHECKING:
-    from edgehemo.profile import AnalyserCalibration, CalibrationProfile, MeasurandCalibration
+    from edgehemo.profile.analyser import AnalyserCalibration, MeasurandCalibration
+    from edgehemo.profile.profile import CalibrationProfile
 
 NOT_CALIBRATED = "not calibrated: no analyser calibration in the profile"
 # How far beyond what the calibration saw a line is trusted, as a share of the range it saw.

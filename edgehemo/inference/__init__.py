@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from edgehemo.errors import BundleError, UsageError
 
 if TYPE_CHECKING:
-    from edgehemo.bundle import Artefact, ArtefactFormat, Bundle, ModelEntry, ModelTask, Precision
+    from edgehemo.bundle.bundle import Bundle
+    from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelEntry, ModelTask, Precision
 
 Shape = tuple[int | None, ...]
 
@@ -138,7 +139,7 @@ def open_model(
 
 def check_graph(runner: DescribedRunner, entry: ModelEntry, artefact: Artefact) -> None:
     """BundleError where a graph takes or gives something else than the manifest says."""
-    from edgehemo.cells.maps import MAP_CHANNELS  # which itself needs the finder, which needs us
+    from edgehemo.cells.maps import MAP_CHANNELS
 
     spec = entry.input_of(artefact)
     wanted = (None, spec.height_px, spec.width_px, spec.channels)

@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from edgehemo.errors import BundleError, EdgeHemoError, MissingDependencyError
 
 if TYPE_CHECKING:
-    from edgehemo.bundle import ArtefactFormat
+    from edgehemo.bundle.manifest import ArtefactFormat
 
 PROCESS_STATUS = Path("/proc/self/status")
 # Before the child's last words: why it cannot go on, and what is not installed.

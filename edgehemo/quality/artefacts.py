@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField
 from edgehemo.quality.check import Check
 from edgehemo.quality.verdicts import judged
 

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from edgehemo.cells.records import FieldCells
+from edgehemo.cells.cell import FieldCells
+from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.quality.check import Check
 from edgehemo.quality.regions import ANALYSIS_UM_PER_PX, RED_CELL_AREA_UM2, FieldRegions
 from edgehemo.quality.verdicts import judged
-from edgehemo.scale import RED_CELL_DIAMETER_UM
 
 # A connected part larger than this many red cells is a clump.
 CLUMP_CELLS = 4.0

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.illumination import Illumination
+from edgehemo.field.illumination import Illumination
 from edgehemo.quality.check import Check
 from edgehemo.quality.regions import FieldRegions
 from edgehemo.quality.stain import background_tint

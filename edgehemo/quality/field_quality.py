@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from edgehemo.cells.records import FieldCells
-from edgehemo.field import CanonicalField
-from edgehemo.frame import Frame
+from edgehemo.cells.cell import FieldCells
+from edgehemo.field.canonical import CanonicalField
+from edgehemo.images.frame import Frame
 from edgehemo.quality.artefacts import artefact_check
 from edgehemo.quality.check import Check, QualityReport
 from edgehemo.quality.density import density_checks
@@ -22,7 +22,7 @@ from edgehemo.quality.specimen import specimen_check
 from edgehemo.quality.stain import stain_checks
 
 if TYPE_CHECKING:
-    from edgehemo.profile import CalibrationProfile
+    from edgehemo.profile.profile import CalibrationProfile
 
 
 def check_field(

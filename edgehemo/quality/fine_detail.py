@@ -17,12 +17,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
-from edgehemo.medians import quantiles_of
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import FieldRegions
 from edgehemo.quality.verdicts import flagged
+from edgehemo.statistics.medians import quantiles_of
 
 # Bands, cycles per um: what a blur of 1 um takes away; the cells' own size; and what is noise
 # alone, for no structure of a cell is half a micrometre wide and dark.

@@ -26,16 +26,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import FieldError
-from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
-from edgehemo.frame import Frame
-from edgehemo.medians import median_of, quantiles_of
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
+from edgehemo.images.frame import Frame
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import FieldRegions, field_regions
 from edgehemo.quality.verdicts import flagged
+from edgehemo.statistics.medians import median_of, quantiles_of
 
 if TYPE_CHECKING:
-    from edgehemo.profile import CalibrationProfile, FocusReference
+    from edgehemo.profile.parts import FocusReference
+    from edgehemo.profile.profile import CalibrationProfile
 
 # What a profile names the measure by; a reference in another measure is not used.
 FOCUS_MEASURE = "edge_sharpness_per_um"

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.frame import Frame
-from edgehemo.illumination import Illumination
+from edgehemo.field.illumination import Illumination
+from edgehemo.images.frame import Frame
 from edgehemo.quality.check import Check
 from edgehemo.quality.verdicts import judged
 

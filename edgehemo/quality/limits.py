@@ -43,7 +43,7 @@ LIMITS: dict[str, Limit] = {
         0.05, "share", "below it the illumination cannot be fitted; measured: real fields over 0.28"
     ),
     "background.warn_below": Limit(0.15, "share", "measured: real fields over 0.28"),
-    "scale_cells.fail_below": Limit(4.0, "cells", "edgehemo.scale.MIN_CELLS"),
+    "scale_cells.fail_below": Limit(4.0, "cells", "edgehemo.field.scale.MIN_CELLS"),
     "scale_cells.warn_below": Limit(8.0, "cells", "standard error of the median over 5 %"),
     "scale_spread.warn_above": Limit(
         0.30, "relative IQR", "measured: real fields under 0.30; widths then mix kinds of cells"

@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import Cell, FieldCells
-from edgehemo.field import CanonicalField
-from edgehemo.medians import column_medians, quantiles_of
+from edgehemo.cells.cell import Cell, FieldCells
+from edgehemo.field.canonical import CanonicalField
 from edgehemo.quality.check import Check
 from edgehemo.quality.regions import (
     ANALYSIS_UM_PER_PX,
@@ -25,6 +24,7 @@ from edgehemo.quality.regions import (
     FieldRegions,
 )
 from edgehemo.quality.verdicts import judged
+from edgehemo.statistics.medians import column_medians, quantiles_of
 
 # Above the red cells' bodies by this much in the optical density of red, a pixel is a nucleus's.
 NUCLEUS_EXCESS_OD = 0.12

@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField
-from edgehemo.medians import median_of
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.field.scale import RED_CELL_DIAMETER_UM, cell_mask
 from edgehemo.quality.artefacts import artefacts_of
-from edgehemo.scale import RED_CELL_DIAMETER_UM, cell_mask
+from edgehemo.statistics.medians import median_of
 
 # Colours, covers and shapes need no more than half the canonical resolution (red cell: 15 px).
 ANALYSIS_UM_PER_PX = 2 * CANONICAL_UM_PER_PX

@@ -8,12 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.field import CanonicalField
+from edgehemo.field.canonical import CanonicalField
+from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import ANALYSIS_UM_PER_PX, FieldRegions
 from edgehemo.quality.verdicts import flagged, judged
-from edgehemo.scale import RED_CELL_DIAMETER_UM
 
 # Fewer measured cells than this cannot contradict a calibrated scale.
 _MIN_CELLS_TO_CONTRADICT = 8

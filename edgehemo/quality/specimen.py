@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from edgehemo.medians import quantiles_of
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import ANALYSIS_UM_PER_PX, MIN_REGION_PX, FieldRegions, artefact_share
 from edgehemo.quality.verdicts import flagged, judged
+from edgehemo.statistics.medians import quantiles_of
 
 # Half-widths that red cells, single or overlapping, have on a thin smear, um. Thin: elliptocytes
 # and fragments; wide: two cells side by side or a white cell.

@@ -10,13 +10,13 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from edgehemo.illumination import Illumination
+from edgehemo.field.illumination import Illumination
 from edgehemo.quality.check import Check
 from edgehemo.quality.regions import FieldRegions
 from edgehemo.quality.verdicts import judged
 
 if TYPE_CHECKING:
-    from edgehemo.profile import StainReference
+    from edgehemo.profile.parts import StainReference
 
 # Fields of one slide differ by at least this much (optical density; log counts): a reference made
 # from few, alike fields must not call every other field drifted.

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from edgehemo.guidance.catalogue import help_for
 from edgehemo.quality.check import Check, Verdict
-from edgehemo.quality.help import help_for
 from edgehemo.quality.limits import LIMITS
 
 _WORST_FIRST: tuple[Verdict, Verdict] = ("fail", "warn")

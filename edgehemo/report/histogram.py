@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgehemo.field_reading import FieldReading
+from edgehemo.screening.field import FieldReading
 
 # Diameters shown, um; cells outside are counted into the outermost bar.
 LOW_UM = 3.0

@@ -8,10 +8,10 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from edgehemo.anaemia import limits
+from edgehemo.anaemia.who_grade import limits
 from edgehemo.report.histogram import Histogram
 from edgehemo.report.pictures import KIND_RGB, REFUSED_RGB
-from edgehemo.report.record import SIMULATED_NOTICE
+from edgehemo.report.result import SIMULATED_NOTICE
 
 if TYPE_CHECKING:
     from jinja2 import Environment

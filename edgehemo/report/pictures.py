@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import Cell, CellKind
-from edgehemo.field_reading import FieldReading
-from edgehemo.frame import Frame
+from edgehemo.cells.cell import Cell, CellKind
+from edgehemo.images.frame import Frame
+from edgehemo.screening.field import FieldReading
 
 # Colours that the colour-blind can tell apart and that stain does not have (Okabe and Ito 2008),
 # RGB. The shapes differ as well, for black-and-white prints.

@@ -25,7 +25,7 @@ from edgehemo.simulation.parameters import (
 )
 
 if TYPE_CHECKING:
-    from edgehemo.cells.records import CellKind
+    from edgehemo.cells.cell import CellKind
 
 Floats = NDArray[np.float32]
 

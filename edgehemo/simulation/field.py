@@ -21,14 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import UsageError
-from edgehemo.frame import Frame
+from edgehemo.images.frame import Frame
 from edgehemo.simulation import cells as shapes
-from edgehemo.simulation.optics import (
-    blur_margin_px,
-    illumination_surface,
-    image_formed,
-    sensed,
-)
+from edgehemo.simulation.optics import blur_margin_px, illumination_surface, image_formed, sensed
 from edgehemo.simulation.panels import CBCPanel
 from edgehemo.simulation.parameters import (
     OpticsParameters,
@@ -41,7 +36,7 @@ from edgehemo.simulation.parameters import (
 from edgehemo.simulation.placement import place
 
 if TYPE_CHECKING:
-    from edgehemo.cells.records import CellKind
+    from edgehemo.cells.cell import CellKind
 
 Floats = NDArray[np.float32]
 

@@ -313,7 +313,7 @@ def _normal_quantile(shares: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def main(arguments: list[str]) -> int:
     """Fit the copula on the CSV named by the only argument and write the shipped JSON."""
-    from edgehemo.files import write_json_atomically
+    from edgehemo.files.atomic import write_json_atomically
 
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m edgehemo.simulation.panels PANELS.csv\n")

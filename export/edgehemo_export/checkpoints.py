@@ -12,14 +12,17 @@ from safetensors.torch import save
 from torch import Tensor
 
 from edgehemo.errors import UsageError
-from edgehemo.files import write_bytes_atomically
+from edgehemo.files.atomic import write_bytes_atomically
 
 CHECKPOINT_SCHEMA = "edgehemo.checkpoint/1"
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """task: a name of `edgehemo_export.tasks`; record: configuration, split, metrics, data."""
+    """task: a name of `edgehemo_export.models.registry`.
+
+    record: configuration, split, metrics, data.
+    """
 
     task: str
     weights: dict[str, Tensor]

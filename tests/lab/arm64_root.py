@@ -159,7 +159,7 @@ def answers(bundle: Path, keys: Path, board: str, *, timeout_s: float) -> dict[s
 
 
 def main() -> None:
-    from edgehemo.signatures import own_key_folder
+    from edgehemo.bundle.signatures import own_key_folder
 
     for board in PROCESSORS:
         record = answers(Path(sys.argv[1]), own_key_folder(), board, timeout_s=3000)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from edgehemo.bundle import SHIPPED_BUNDLE
+from edgehemo.bundle.bundle import SHIPPED_BUNDLE
 from edgehemo.inference import RUNTIMES
 from tests.lab import arm64_root
 
@@ -28,12 +28,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
     pytest.importorskip("litert_torch", reason='needs pip install "edgehemo[host]"')
     from edgehemo_export.checkpoints import Checkpoint, save_checkpoint
-    from edgehemo_export.quantisation import exporting
-    from edgehemo_export.quantisation.exporting import export_bundle
+    from edgehemo_export.quantisation import bundling as exporting
+    from edgehemo_export.quantisation.bundling import export_bundle
     from edgehemo_export.quantisation.formats import ALL_PRECISIONS, chosen_formats
-    from edgehemo_export.quantisation.records import ExportOptions
+    from edgehemo_export.quantisation.options import ExportOptions
     from edgehemo_export.quantisation.signing import signer_for
-    from tests.test_export import small_subject
+    from tests.export.test_export import small_subject
 
     folder = tmp_path_factory.mktemp("arm64")
     checkpoint = folder / "small.safetensors"

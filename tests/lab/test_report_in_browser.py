@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 import pytest
 from browser import PAGE_WIDTH_PX, find_browser, photograph, run
-from screening_fakes import TruthFinder, simulated_frames, use_equipment
 
 from edgehemo.cli import run as edgehemo
-from edgehemo.frame import Frame
+from edgehemo.images.frame import Frame
+from tests.support.screening_fakes import TruthFinder, simulated_frames, use_equipment
 
 pytestmark = pytest.mark.lab
 

@@ -12,12 +12,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import CELL_KINDS, CellKind
+from edgehemo.cells.cell import CELL_KINDS, CellKind
 from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.field import CELL_DIAMETER_PX, CanonicalField, canonical_field
-from edgehemo.images import read_frame
+from edgehemo.field.canonical import CELL_DIAMETER_PX, CanonicalField, canonical_field
+from edgehemo.field.scale import RED_CELL_DIAMETER_UM, cell_mask
+from edgehemo.images.reading import read_frame
 from edgehemo.quality.artefacts import artefact_mask
-from edgehemo.scale import RED_CELL_DIAMETER_UM, cell_mask
 from edgehemo_export.data.datasets import LabelledImage
 
 # Raise when what is stored for an image changes, so that caches of the old kind are not read.

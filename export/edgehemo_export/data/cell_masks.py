@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.field import UINT8_PER_TRANSMITTANCE
+from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 
 # Optical density of azure matter in red, at least; and of any stained matter in green.
 AZURE_RED_DENSITY = 0.17

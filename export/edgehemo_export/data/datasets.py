@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import CELL_KINDS, CellKind
+from edgehemo.cells.cell import CELL_KINDS, CellKind
 from edgehemo.errors import UsageError
 from edgehemo_export.data.readers import chula_disease, txl_pbc
 from edgehemo_export.data.readers.records import first_folder, picture_named, trailing_number

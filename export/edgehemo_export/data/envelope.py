@@ -8,10 +8,10 @@ from typing import Protocol
 
 import numpy as np
 
-from edgehemo.bundle import TrainingEnvelope
+from edgehemo.bundle.manifest import TrainingEnvelope
 from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.field import CanonicalField, canonical_field
-from edgehemo.images import read_frame
+from edgehemo.field.canonical import CanonicalField, canonical_field
+from edgehemo.images.reading import read_frame
 from edgehemo.quality.envelope import envelope_features, fit_envelope
 from edgehemo.quality.regions import field_regions
 from edgehemo_export.data.simulated_set import simulated_field

@@ -13,24 +13,20 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from edgehemo.cells.cell import FieldCells
 from edgehemo.cells.finder import CellFinder
-from edgehemo.cells.records import FieldCells
 from edgehemo.errors import EdgeHemoError
-from edgehemo.field import (
+from edgehemo.field.canonical import (
     CANONICAL_UM_PER_PX,
     UINT8_PER_TRANSMITTANCE,
     CanonicalField,
     canonical_field,
 )
-from edgehemo.images import read_frame
+from edgehemo.field.scale import cell_mask
+from edgehemo.images.reading import read_frame
 from edgehemo.quality import check_field
-from edgehemo.scale import cell_mask
 from edgehemo_export.configuration import Configuration
-from edgehemo_export.data.simulated_tiles import (
-    BLOCK_PX,
-    REFERENCE_THICKNESS_UM,
-    SimulatedFields,
-)
+from edgehemo_export.data.simulated_tiles import BLOCK_PX, REFERENCE_THICKNESS_UM, SimulatedFields
 
 # Raise when what is stored for a field changes.
 CACHE_VERSION = 1

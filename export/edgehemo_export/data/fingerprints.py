@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import ImageError
-from edgehemo.files import sha256_of_file
-from edgehemo.images import read_frame
+from edgehemo.files.atomic import sha256_of_file
+from edgehemo.images.reading import read_frame
 from edgehemo_export.data.duplicates import perceptual_hash, thumbnail
 from edgehemo_export.data.readers.records import FoundPicture
 

@@ -17,23 +17,13 @@ from typing import Annotated, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from edgehemo.cells.records import CellKind
+from edgehemo.cells.cell import CellKind
 from edgehemo.errors import UsageError
-from edgehemo.files import write_text_atomically
-from edgehemo_export.data.duplicates import (
-    DuplicateKind,
-    DuplicatePair,
-    duplicate_pairs,
-    united,
-)
+from edgehemo.files.atomic import write_text_atomically
+from edgehemo_export.data.duplicates import DuplicateKind, DuplicatePair, duplicate_pairs, united
 from edgehemo_export.data.fingerprints import Progress, fingerprints, relative_path
 from edgehemo_export.data.readers import read_sets
-from edgehemo_export.data.readers.records import (
-    FoundPicture,
-    Labels,
-    PictureKind,
-    ScaleKnown,
-)
+from edgehemo_export.data.readers.records import FoundPicture, Labels, PictureKind, ScaleKnown
 from edgehemo_export.data.splits import SPLIT_NAME, Part, part_of
 
 MANIFEST_SCHEMA = "edgehemo.manifest/1"

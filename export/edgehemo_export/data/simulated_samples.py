@@ -22,9 +22,9 @@ from edgehemo.errors import FieldError
 from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.network import FieldNetworks
 from edgehemo.estimate.pooling import pool
-from edgehemo.estimate.records import FieldIndices, SampleIndices
-from edgehemo.field import CanonicalField, canonical_field
-from edgehemo.field_tiles import tiles_of_field
+from edgehemo.estimate.values import FieldIndices, SampleIndices
+from edgehemo.field.canonical import CanonicalField, canonical_field
+from edgehemo.field.tiles import tiles_of_field
 from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.quality import check_field
 from edgehemo.quality.envelope import envelope_features

@@ -9,18 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.records import CELL_KINDS
-from edgehemo.field import CANONICAL_UM_PER_PX, canonical_field
+from edgehemo.cells.cell import CELL_KINDS
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.simulation.field import SimulatedField, simulate_field
 from edgehemo.simulation.panels import draw_panel
 from edgehemo.simulation.parameters import randomised_parameters
 from edgehemo.version import __version__
-from edgehemo_export.data.canonical_set import (
-    KNOWN,
-    MIN_VISIBLE_SHARE,
-    UNKNOWN,
-    CanonicalExample,
-)
+from edgehemo_export.data.canonical_set import KNOWN, MIN_VISIBLE_SHARE, UNKNOWN, CanonicalExample
 
 SOURCE = "simulated"
 # From 100x oil on a common camera to the low magnification of AneRBC.

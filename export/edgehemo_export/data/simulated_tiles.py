@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.capture.simulated import NEUTRAL_GAINS, default_parameters
-from edgehemo.field import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
 from edgehemo.simulation.field import FieldTruth, Specimen, draw_specimen, photograph
 from edgehemo.simulation.panels import CBCPanel, draw_panel
 from edgehemo.simulation.parameters import (

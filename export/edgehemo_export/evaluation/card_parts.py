@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from edgehemo.bundle import Metric
+from edgehemo.bundle.manifest import Metric
 
 INTENDED_USE = "Research and screening aid; not a diagnosis."
 # What no model of this project has been tested on, whatever it does.

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgehemo.field import UINT8_PER_TRANSMITTANCE
+from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet, FieldEstimatorNet, scaled_codes
 
 # Of the map laid over the picture.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edgehemo.bundle import Metric
+from edgehemo.bundle.manifest import Metric
 
 CONFIDENCE = 0.95
 BOOTSTRAP_ROUNDS = 1000

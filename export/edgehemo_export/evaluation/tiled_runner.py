@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import InputSpec
+from edgehemo.bundle.manifest import InputSpec
 from edgehemo.cells.finder import tiles_of
 from edgehemo.cells.maps import STRIDE
-from edgehemo.field import CLEAR_FIELD_CODE
+from edgehemo.field.canonical import CLEAR_FIELD_CODE
 from edgehemo.inference import Runner
 
 

@@ -14,7 +14,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from edgehemo.bundle import Precision
+from edgehemo.bundle.manifest import Precision
 from edgehemo_export.nets.architectures import ConvBlock, ResidualBlock
 from edgehemo_export.nets.morphology_net import LightRedCellNet, RedCellNet, SmallRedCellNet
 from edgehemo_export.nets.scattering_svm import ScatteringSvm

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from edgehemo.cells.maps import KINDS_IN_MAPS, MAP_CHANNELS, STRIDE
-from edgehemo.field import UINT8_PER_TRANSMITTANCE
+from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.configuration import Configuration
 from edgehemo_export.nets.logit_net import LogitNet
 

@@ -7,7 +7,7 @@ from pydantic import field_validator
 from torch import Tensor, nn
 
 from edgehemo.errors import UsageError
-from edgehemo.field import UINT8_PER_TRANSMITTANCE
+from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.configuration import Configuration
 from edgehemo_export.nets.architecture_table import ARCHITECTURES, BY_NAME
 from edgehemo_export.nets.logit_net import LogitNet

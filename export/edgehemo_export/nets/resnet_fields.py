@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torchvision.models import resnet18
 
-from edgehemo.field import UINT8_PER_TRANSMITTANCE
+from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo.measurands import MEASURANDS
 from edgehemo_export.nets.logit_net import LogitNet
 

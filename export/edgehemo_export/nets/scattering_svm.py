@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from edgehemo.field import UINT8_PER_TRANSMITTANCE
+from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.nets.scattering import Scattering
 
 # The study's: invariance over 40 px, two rotations in each layer; ours is over a power of two and

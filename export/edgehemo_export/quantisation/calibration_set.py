@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.field import CLEAR_FIELD_CODE, CanonicalField, canonical_field
-from edgehemo.images import images_in, read_frame
+from edgehemo.field.canonical import CLEAR_FIELD_CODE, CanonicalField, canonical_field
+from edgehemo.images.reading import images_in, read_frame
 from edgehemo_export.data.datasets import READERS, read_data_root
 from edgehemo_export.data.duplicates import (
     CANDIDATE_BITS,

@@ -10,7 +10,7 @@ import importlib.util
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgehemo.bundle import ArtefactFormat, Precision
+from edgehemo.bundle.manifest import ArtefactFormat, Precision
 from edgehemo.errors import MissingDependencyError, UsageError
 from edgehemo.inference import RUNTIMES, RuntimeFacts, format_named
 

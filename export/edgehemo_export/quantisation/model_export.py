@@ -18,20 +18,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgehemo.bundle import (
-    Artefact,
-    Bundle,
-    Companion,
-    InputSpec,
-    ModelEntry,
-    Precision,
-)
+from edgehemo.bundle.bundle import Bundle
+from edgehemo.bundle.manifest import Artefact, Companion, InputSpec, ModelEntry, Precision
 from edgehemo.errors import BundleError, EdgeHemoError, UsageError
-from edgehemo.files import sha256_of_file, write_bytes_atomically
+from edgehemo.files.atomic import sha256_of_file, write_bytes_atomically
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo.version import __version__
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.finder.evaluation import TorchRunner
+from edgehemo_export.nets.torch_runner import TorchRunner
 from edgehemo_export.quantisation.calibration_set import (
     ADVISED_SAMPLES,
     MIN_SAMPLES,
@@ -47,6 +41,7 @@ from edgehemo_export.quantisation.int8_recipes import (
     float_layers_of,
     further_recipes,
 )
+from edgehemo_export.quantisation.options import ExportOptions, ExportRow, Say
 from edgehemo_export.quantisation.parity import (
     DIFFERENCE,
     Reference,
@@ -56,11 +51,7 @@ from edgehemo_export.quantisation.parity import (
     reference_of,
     verify,
 )
-from edgehemo_export.quantisation.records import ExportOptions, ExportRow, Say
-from edgehemo_export.quantisation.report import (
-    Measured,
-    ReportRow,
-)
+from edgehemo_export.quantisation.report import Measured, ReportRow
 from edgehemo_export.quantisation.subject import ExportSubject, HeldOut
 from edgehemo_export.quantisation.writers import ArtefactWriter, writer_for
 from edgehemo_export.tools import tool_versions
@@ -430,9 +421,9 @@ def content_digest(checkpoint: Checkpoint) -> str:
 
 def published_samples(subject: ExportSubject) -> list[NDArray[np.uint8]]:
     """Inputs from the simulated microscope, which anybody may have, uint8 (1, h, w, 3)."""
-    from edgehemo.demo import sample_image
-    from edgehemo.field import canonical_field
-    from edgehemo.images import decode_frame
+    from edgehemo.demo.demonstration import sample_image
+    from edgehemo.field.canonical import canonical_field
+    from edgehemo.images.reading import decode_frame
 
     codes = canonical_field(decode_frame(sample_image(), "sample")).to_uint8()
     free = subject.free_size_multiple is not None

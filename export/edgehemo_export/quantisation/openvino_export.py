@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import Precision
+from edgehemo.bundle.manifest import Precision
 from edgehemo.errors import UsageError
 from edgehemo_export.quantisation.graph import Files, Graph
 from edgehemo_export.quantisation.int8_recipes import Int8Recipe

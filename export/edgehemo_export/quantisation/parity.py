@@ -15,13 +15,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import ArtefactFormat, InputSpec, ModelTask, Precision
-from edgehemo.field import CLEAR_FIELD_CODE
+from edgehemo.bundle.manifest import ArtefactFormat, InputSpec, ModelTask, Precision
+from edgehemo.field.canonical import CLEAR_FIELD_CODE
 from edgehemo.inference import Runner
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo.measurands import MEASURANDS
 from edgehemo_export.evaluation.tiled_runner import TiledRunner
-from edgehemo_export.finder.evaluation import TorchRunner
+from edgehemo_export.nets.torch_runner import TorchRunner
 from edgehemo_export.quantisation.subject import ExportSubject, Figures, HeldOut
 
 # Largest difference from PyTorch, as a share of the answer where that is above 1 and absolute

@@ -19,10 +19,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.benchmark import machine
-from edgehemo.bundle import Artefact, ArtefactFormat, Bundle, Precision
+from edgehemo.bench.stages import machine
+from edgehemo.bundle.bundle import Bundle
+from edgehemo.bundle.manifest import Artefact, ArtefactFormat, Precision
 from edgehemo.errors import BundleError
-from edgehemo.files import sha256_of_file, write_json_atomically, write_text_atomically
+from edgehemo.files.atomic import sha256_of_file, write_json_atomically, write_text_atomically
 from edgehemo.version import __version__
 
 REPORT_SCHEMA = "edgehemo.export-report/1"

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgehemo.bundle import MANIFEST_NAME, SIGNATURE_NAME
-from edgehemo.errors import UsageError
-from edgehemo.files import write_text_atomically
-from edgehemo.signatures import (
+from edgehemo.bundle.bundle import MANIFEST_NAME, SIGNATURE_NAME
+from edgehemo.bundle.signatures import (
     DEFAULT_KEY_NAME,
     PRIVATE_SUFFIX,
     PrivateKey,
@@ -17,6 +15,8 @@ from edgehemo.signatures import (
     read_private_key,
     signature_text,
 )
+from edgehemo.errors import UsageError
+from edgehemo.files.atomic import write_text_atomically
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
-from edgehemo.bundle import Artefact, ModelEntry, ModelTask, Precision
+from edgehemo.bundle.manifest import Artefact, ModelEntry, ModelTask, Precision
 from edgehemo.inference import Runner
 from edgehemo_export.quantisation.calibration_set import CalibrationSet
 from edgehemo_export.quantisation.formats import ALL_PRECISIONS

@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgehemo.bundle import Precision
+from edgehemo.bundle.manifest import Precision
 from edgehemo.errors import UsageError
 from edgehemo_export.quantisation.graph import FREE_SIZE_PX, Files, Graph
 from edgehemo_export.quantisation.int8_recipes import Int8Recipe

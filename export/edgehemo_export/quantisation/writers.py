@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle import Precision
+from edgehemo.bundle.manifest import Precision
 from edgehemo_export.quantisation.formats import ExportFormat
 from edgehemo_export.quantisation.graph import Files, Graph
 from edgehemo_export.quantisation.int8_recipes import Int8Recipe

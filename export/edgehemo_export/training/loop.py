@@ -30,7 +30,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from edgehemo.errors import UsageError
-from edgehemo.files import write_text_atomically
+from edgehemo.files.atomic import write_text_atomically
 from edgehemo.version import __version__
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.configuration import Configuration

@@ -10,9 +10,9 @@ import platform
 import sys
 from pathlib import Path
 
-from edgehemo.bundle import load_bundle
+from edgehemo.bundle.bundle import load_bundle
 from edgehemo.inference import check_graph, open_runner
-from edgehemo.verification import allowed_difference, read_samples, sample_difference
+from edgehemo.inference.verification import allowed_difference, read_samples, sample_difference
 
 FORMATS = ("onnx", "tflite")
 

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgehemo.cells.records import CellKind
+from edgehemo.cells.cell import CellKind
 from edgehemo.errors import UsageError
 from edgehemo_export.data.readers.records import (
     FIELDS_PER_BLOCK,

@@ -10,8 +10,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from edgehemo.cells.records import CellKind
-from edgehemo.images import IMAGE_SUFFIXES, natural_key
+from edgehemo.cells.cell import CellKind
+from edgehemo.images.reading import IMAGE_SUFFIXES, natural_key
 
 # "published": stated by who made the set. "estimated": by us, from the width of normal red cells
 # (about 7.5 um). "none": to be read from the picture itself.

@@ -8,9 +8,9 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from edgehemo.cells.records import CELL_KINDS, CellKind
+from edgehemo.cells.cell import CELL_KINDS, CellKind
 from edgehemo.errors import EdgeHemoError, UsageError
-from edgehemo.image_header import read_header
+from edgehemo.images.header import read_header
 from edgehemo_export.data.readers.records import (
     PBC_WIDTH_UM,
     BoxLabels,

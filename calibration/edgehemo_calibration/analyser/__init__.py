@@ -1,0 +1,1 @@
+"""Indices of a microscope against an analyser's values."""

@@ -1,0 +1,439 @@
+"""Fits HGB, HCT and RBC on samples measured by an analyser. Pure: no file, no clock.
+
+The candidates are those of `edgehemo.estimate.estimators`: physical indices, the field estimator
+(a network, where the bundle holds one) and their combinations. Each is an ordinary
+least-squares line. Among those whose leave-one-out error is within one standard error of the
+smallest, which chance alone may have made the smallest, the first in the table's order of
+preference is taken (the one-standard-error rule, Breiman et al. 1984). Its error flatters it all
+the same, so the figure reported is the nested one: with the choice made anew inside every fold.
+Samples with the very same CBC panel are one patient's and leave together.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.errors import CalibrationError
+from edgehemo.estimate.estimators import Estimator, estimators_of
+from edgehemo.estimate.values import DECIMALS, SampleIndices
+from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.profile.analyser import AnalyserCalibration, Candidate, MeasurandCalibration
+from edgehemo.statistics.student import t95
+from edgehemo_calibration.analyser.comparison import (
+    bland_altman,
+    correlation,
+    deming,
+    passing_bablok,
+)
+from edgehemo_calibration.analyser.prediction import left_out_reach
+
+MIN_SAMPLES = 8
+MIN_PANELS = 6
+MIN_SAMPLES_CALIBRATED = 20
+# A sample this many robust standard deviations off is shown as an outlier; none is dropped.
+OUTLIER_DEVIATIONS = 3.5
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyserSample:
+    """One sample: its name (for messages only), pooled indices and what the analyser measured."""
+
+    name: str
+    indices: SampleIndices
+    reference: Mapping[Measurand, float]
+
+    @property
+    def panel(self) -> tuple[tuple[str, float], ...]:
+        """What makes two samples one patient's."""
+        return tuple(sorted(self.reference.items()))
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """One sample's estimate from a fit that had not seen it (nested leave-one-out).
+
+    low, high: its 95 % prediction interval, made without it as well; None where the others did not
+    determine one.
+    """
+
+    sample: str
+    measurand: Measurand
+    analyser: float
+    estimate: float
+    low: float | None
+    high: float | None
+    estimator: str
+    outlier: bool
+
+    def as_json(self) -> dict[str, Any]:
+        decimals = DECIMALS[self.measurand]
+        return {
+            "sample": self.sample,
+            "measurand": self.measurand,
+            "analyser": self.analyser,
+            "estimate": round(self.estimate, decimals),
+            "low": None if self.low is None else round(self.low, decimals),
+            "high": None if self.high is None else round(self.high, decimals),
+            "error": round(self.estimate - self.analyser, decimals),
+            "estimator": self.estimator,
+            "outlier": self.outlier,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class AnalyserFit:
+    """The calibration for the profile; the points behind it, which name samples and stay out of
+    the profile; and why a measurand got none."""
+
+    calibration: AnalyserCalibration
+    points: tuple[Point, ...]
+    refused: Mapping[Measurand, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A least-squares line: coefficients (intercept first), (X'X)^-1, residual sd."""
+
+    coefficients: Array
+    unscaled_covariance: Array
+    residual_sd: float
+
+    def at(self, features: Array) -> Array:
+        """Values at features, float64 (n, count) -> (n,)."""
+        return np.asarray(_design(features) @ self.coefficients)
+
+    def leverage(self, features: Array) -> Array:
+        """x' (X'X)^-1 x of new samples, float64 (n, count) -> (n,)."""
+        x = _design(features)
+        return np.asarray(np.einsum("ni,ij,nj->n", x, self.unscaled_covariance, x))
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """One measurand's data: references (n,), group numbers (n,), features by estimator (n, k)."""
+
+    reference: Array
+    groups: NDArray[np.int64]
+    features: Mapping[str, Array]
+    estimators: tuple[Estimator, ...]
+    unusable: Mapping[str, str]
+
+    def without(self, group: int) -> _Table:
+        kept = self.groups != group
+        return _Table(
+            self.reference[kept],
+            self.groups[kept],
+            {name: values[kept] for name, values in self.features.items()},
+            self.estimators,
+            self.unusable,
+        )
+
+
+def fit_analyser(
+    samples: Sequence[AnalyserSample],
+    measurands: Sequence[Measurand] = MEASURANDS,
+    *,
+    made_at: datetime,
+    um_per_px: float | None = None,
+    flat_field_sha256: str | None = None,
+    bundle_sha256: str | None = None,
+    refused_fields: int = 0,
+    min_samples: int = MIN_SAMPLES,
+) -> AnalyserFit:
+    """Fit every measurand that all samples carry.
+
+    um_per_px, flat_field_sha256, bundle_sha256: what the indices were made with; the device
+    refuses the calibration with anything else. refused_fields: how many of the samples' fields
+    quality had refused. min_samples: lower it only to study the procedure.
+
+    Raises CalibrationError with fewer than 8 samples or 6 different panels, and when no measurand
+    can be calibrated.
+    """
+    if len(samples) < min_samples:
+        raise CalibrationError(
+            f"{len(samples)} samples are too few for an analyser calibration: "
+            f"measure at least {min_samples}, better {MIN_SAMPLES_CALIBRATED}"
+        )
+    panels = sorted({sample.panel for sample in samples})
+    if len(panels) < min(MIN_PANELS, min_samples - 1):
+        raise CalibrationError(
+            f"only {len(panels)} different analyser results among {len(samples)} samples: "
+            f"at least {MIN_PANELS} are needed"
+        )
+    groups = np.array([panels.index(sample.panel) for sample in samples], dtype=np.int64)
+    fitted: list[MeasurandCalibration] = []
+    points: list[Point] = []
+    refused: dict[Measurand, str] = {}
+    for measurand in measurands:
+        if any(measurand not in sample.reference for sample in samples):
+            refused[measurand] = "not measured for every sample"
+            continue
+        table = _table(samples, groups, measurand)
+        outcome = _fit_measurand(samples, table, measurand)
+        if isinstance(outcome, str):
+            refused[measurand] = outcome
+        else:
+            fitted.append(outcome[0])
+            points.extend(outcome[1])
+    if not fitted:
+        why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+        raise CalibrationError(f"nothing can be calibrated on these samples: {why}")
+    enough = len(panels) >= MIN_SAMPLES_CALIBRATED
+    calibration = AnalyserCalibration(
+        grade="calibrated" if enough else "demonstration",
+        made_at=made_at,
+        samples=len(samples),
+        fields=sum(len(sample.indices.fields) for sample in samples),
+        refused_fields=refused_fields,
+        scale_source=_scale_source(samples),
+        um_per_px=um_per_px,
+        flat_field_sha256=flat_field_sha256,
+        bundle_sha256=bundle_sha256,
+        measurands=tuple(fitted),
+    )
+    return AnalyserFit(calibration, tuple(points), refused)
+
+
+def fit_line(features: Array, values: Array) -> Line | None:
+    """Least squares of values (n,) on features (n, k); None where they do not determine a line."""
+    x = _design(features)
+    n, terms = x.shape
+    if n < terms + 1:
+        return None
+    # Scaled columns, so that the condition number means something.
+    scale = np.maximum(np.abs(x).max(axis=0), 1e-300)
+    gram = (x / scale).T @ (x / scale)
+    if np.linalg.cond(gram) > 1e10:
+        return None
+    inverse = np.linalg.inv(gram) / np.outer(scale, scale)
+    coefficients = inverse @ x.T @ values
+    residual = values - x @ coefficients
+    return Line(
+        coefficients=coefficients,
+        unscaled_covariance=(inverse + inverse.T) / 2,
+        residual_sd=float(math.sqrt(float(residual @ residual) / (n - terms))),
+    )
+
+
+def _design(features: Array) -> Array:
+    return np.column_stack([np.ones(len(features)), features])
+
+
+def _table(
+    samples: Sequence[AnalyserSample], groups: NDArray[np.int64], measurand: Measurand
+) -> _Table:
+    features: dict[str, Array] = {}
+    unusable: dict[str, str] = {}
+    candidates = estimators_of(measurand)
+    for estimator in candidates:
+        rows = [estimator.values(sample.indices.mean) for sample in samples]
+        if reason := _unusable(estimator, samples, rows):
+            unusable[estimator.name] = reason
+        else:
+            features[estimator.name] = np.array([row for row in rows if row], dtype=np.float64)
+    reference = np.array([sample.reference[measurand] for sample in samples], dtype=np.float64)
+    return _Table(reference, groups, features, candidates, unusable)
+
+
+def _unusable(
+    estimator: Estimator,
+    samples: Sequence[AnalyserSample],
+    rows: Sequence[tuple[float, ...] | None],
+) -> str:
+    sources = {sample.indices.mean.scale_source for sample in samples}
+    if estimator.needs_scale and not sources <= {"profile", "given"}:
+        return "needs a measured scale: give --um-per-px or calibrate the scale"
+    missing = sum(1 for row in rows if row is None)
+    if missing:
+        part = "the cell finder" if estimator.needs_finder else "enough single cells"
+        if estimator.needs_network:
+            part = "a bundle with the field estimator, and fields inside its training envelope"
+        return f"{missing} of {len(rows)} samples lack it: needs {part}"
+    return ""
+
+
+def _left_out_errors(table: _Table, name: str) -> Array | str:
+    """Errors of one estimator, each sample predicted without its group; or why there are none."""
+    line = fit_line(table.features[name], table.reference)
+    if line is None:
+        return "its features do not vary, or only together"
+    if (line.coefficients[1:] <= 0).any():
+        return "falls where physics says it must rise"
+    errors = np.empty(len(table.reference))
+    for group in np.unique(table.groups):
+        out = table.groups == group
+        part = fit_line(table.features[name][~out], table.reference[~out])
+        if part is None:
+            return "its features do not vary, or only together"
+        errors[out] = part.at(table.features[name][out]) - table.reference[out]
+    return errors
+
+
+def _chosen(table: _Table) -> tuple[str | None, tuple[Candidate, ...]]:
+    """The preferred estimator of those about as good as the best, and all that were tried."""
+    absolute: dict[str, Array] = {}
+    tried: list[Candidate] = []
+    for estimator in table.estimators:
+        names = tuple(feature.name for feature in estimator.features)
+        reason = table.unusable.get(estimator.name, "")
+        errors = reason or _left_out_errors(table, estimator.name)
+        if isinstance(errors, str):
+            tried.append(Candidate(estimator=estimator.name, features=names, reason=errors))
+            continue
+        mae = float(np.abs(errors).mean())
+        rmse = float(np.sqrt((errors**2).mean()))
+        tried.append(
+            Candidate(estimator=estimator.name, features=names, loo_mae=mae, loo_rmse=rmse)
+        )
+        absolute[estimator.name] = np.abs(errors)
+    if not absolute:
+        return None, tuple(tried)
+    best = min(absolute.values(), key=lambda found: float(found.mean()))
+    # Robust: one outlier would make every estimator as good as the best.
+    standard_error = _robust_sd(best) / math.sqrt(len(np.unique(table.groups)))
+    enough = float(best.mean()) + standard_error
+    chosen = next(name for name, found in absolute.items() if float(found.mean()) <= enough)
+    return chosen, tuple(tried)
+
+
+def _fit_measurand(
+    samples: Sequence[AnalyserSample], table: _Table, measurand: Measurand
+) -> tuple[MeasurandCalibration, tuple[Point, ...]] | str:
+    name, candidates = _chosen(table)
+    if name is None:
+        return "no estimator fits: " + "; ".join(
+            f"{candidate.estimator} {candidate.reason}" for candidate in candidates
+        )
+    estimator = next(e for e in table.estimators if e.name == name)
+    features = table.features[name]
+    line = fit_line(features, table.reference)
+    groups = np.unique(table.groups)
+    freedom = len(groups) - len(estimator.features) - 1
+    if line is None or freedom < 1:
+        return "too few different panels for its features"
+
+    n = len(table.reference)
+    estimates, spread, mean_only = np.empty(n), np.ones(n), np.empty(n)
+    residual_sd, inner_freedom = np.zeros(n), np.zeros(n, dtype=np.int64)
+    used = [""] * n
+    for group in groups:
+        out = table.groups == group
+        part = table.without(int(group))
+        inner, _ = _chosen(part)
+        inner_line = None if inner is None else fit_line(part.features[inner], part.reference)
+        mean_only[out] = part.reference.mean()
+        if inner is None or inner_line is None:
+            estimates[out] = mean_only[out]
+        else:
+            estimates[out] = inner_line.at(table.features[inner][out])
+            spread[out] = 1.0 + inner_line.leverage(table.features[inner][out])
+            residual_sd[out] = inner_line.residual_sd
+            inner_freedom[out] = len(groups) - 2 - table.features[inner].shape[1]
+        for i in np.flatnonzero(out):
+            used[i] = inner or "mean"
+    errors = estimates - table.reference
+    nested_mae = float(np.abs(errors).mean())
+    mean_mae = float(np.abs(mean_only - table.reference).mean())
+    if nested_mae >= mean_mae:
+        return (
+            f"no estimator beats saying the mean (error {nested_mae:.3g} against {mean_mae:.3g}): "
+            "choose samples over a wider range"
+        )
+    # The choice and the leverage are in the nested errors: no interval may be narrower than they.
+    prediction_sd = max(line.residual_sd, float(np.sqrt((errors**2 / spread).mean())))
+    reach = left_out_reach(errors, spread, residual_sd, inner_freedom, table.groups)
+    between = _between_field_sd(samples, estimator, line)
+    chosen = next(candidate for candidate in candidates if candidate.estimator == name)
+    calibration = MeasurandCalibration(
+        measurand=measurand,
+        estimator=name,
+        features=tuple(feature.name for feature in estimator.features),
+        coefficients=_floats(line.coefficients),
+        unscaled_covariance=tuple(_floats(row) for row in line.unscaled_covariance),
+        residual_sd=line.residual_sd,
+        prediction_sd=prediction_sd,
+        degrees_of_freedom=freedom,
+        t95=t95(freedom),
+        feature_low=_floats(features.min(axis=0)),
+        feature_high=_floats(features.max(axis=0)),
+        value_low=float(table.reference.min()),
+        value_high=float(table.reference.max()),
+        between_field_sd=between,
+        fields_per_sample=float(np.median([len(sample.indices.fields) for sample in samples])),
+        samples=n,
+        groups=len(groups),
+        chosen_loo_mae=chosen.loo_mae if chosen.loo_mae is not None else nested_mae,
+        nested_mae=nested_mae,
+        nested_rmse=float(np.sqrt((errors**2).mean())),
+        nested_pcc=correlation(table.reference, estimates),
+        mean_only_mae=mean_mae,
+        intervals_holding=int(np.count_nonzero(np.abs(errors) <= reach)),
+        agreement=bland_altman(table.reference, estimates),
+        deming=deming(table.reference, estimates),
+        passing_bablok=passing_bablok(table.reference, estimates),
+        candidates=candidates,
+    )
+    outliers = _outliers(errors)
+    points = tuple(
+        Point(
+            sample=sample.name,
+            measurand=measurand,
+            analyser=float(table.reference[i]),
+            estimate=float(estimates[i]),
+            low=float(max(0.0, estimates[i] - reach[i])) if np.isfinite(reach[i]) else None,
+            high=float(estimates[i] + reach[i]) if np.isfinite(reach[i]) else None,
+            estimator=used[i],
+            outlier=bool(outliers[i]),
+        )
+        for i, sample in enumerate(samples)
+    )
+    return calibration, points
+
+
+def _outliers(errors: Array) -> NDArray[np.bool_]:
+    off = np.abs(errors - np.median(errors))
+    return np.asarray(off > OUTLIER_DEVIATIONS * max(_robust_sd(errors), 1e-12), dtype=np.bool_)
+
+
+def _robust_sd(values: Array) -> float:
+    """From the median absolute deviation, which outliers cannot inflate."""
+    return 1.4826 * float(np.median(np.abs(values - np.median(values))))
+
+
+def _between_field_sd(
+    samples: Sequence[AnalyserSample], estimator: Estimator, line: Line
+) -> float | None:
+    """Standard deviation of the value between fields of one sample, pooled over the samples."""
+    squares, freedom = 0.0, 0
+    for sample in samples:
+        rows = [estimator.values(field) for field in sample.indices.fields]
+        known = np.array([row for row in rows if row is not None], dtype=np.float64)
+        if len(known) < 2:
+            continue
+        values = line.at(known)
+        squares += float(((values - values.mean()) ** 2).sum())
+        freedom += len(values) - 1
+    return math.sqrt(squares / freedom) if freedom else None
+
+
+def _scale_source(
+    samples: Sequence[AnalyserSample],
+) -> Literal["profile", "given", "red_cells", "mixed"]:
+    sources = {field.scale_source for sample in samples for field in sample.indices.fields}
+    for source in ("profile", "given", "red_cells"):
+        if sources == {source}:
+            return source
+    return "mixed"
+
+
+def _floats(values: Array) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,0 +1,1 @@
+"""`edgehemo calibrate`: its commands."""

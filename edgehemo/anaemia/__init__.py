@@ -1,0 +1,1 @@
+"""The WHO grade of anaemia, for a person as described."""

@@ -1,0 +1,1 @@
+"""How long a screening and each artefact take on this machine."""

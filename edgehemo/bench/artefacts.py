@@ -1,0 +1,175 @@
+"""How fast each artefact of a bundle runs on this board, each in a process of its own.
+
+Cold start and peak memory are the artefact's: its process imports nothing but the runtime. A time
+belongs to the board, the runtime, its version and the number of threads it was measured with, and
+every row says them.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.bench.stages import WARM_UP_RUNS
+from edgehemo.bundle.bundle import Bundle
+from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelEntry, Precision
+from edgehemo.device.board import BoardState
+from edgehemo.errors import EdgeHemoError
+from edgehemo.inference.verification import read_samples
+from edgehemo.inference.worker import WorkerRunner
+
+# Side of the input where neither the artefact nor a sample fixes one, px.
+FREE_SIDE_PX = 384
+# A faster choice must be faster by this share to be worth a change.
+WORTH_CHANGING = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class ArtefactTime:
+    """One artefact at one number of threads; ms of one sample. problem: why it was not timed."""
+
+    model: str
+    format: ArtefactFormat
+    precision: Precision
+    threads: int
+    bytes: int
+    input_shape: tuple[int, ...] = ()
+    runtime: str | None = None
+    median_ms: float = 0.0
+    p95_ms: float = 0.0
+    cold_start_ms: float = 0.0
+    peak_memory_mb: float = 0.0
+    celsius: float | None = None
+    throttled: int | None = None
+    problem: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            "model": self.model,
+            "format": self.format,
+            "precision": self.precision,
+            "threads": self.threads,
+            "bytes": self.bytes,
+            "problem": self.problem,
+        }
+        if self.problem is None:
+            out |= {
+                "runtime": self.runtime,
+                "input_shape": list(self.input_shape),
+                "median_ms": round(self.median_ms, 3),
+                "p95_ms": round(self.p95_ms, 3),
+                "cold_start_ms": round(self.cold_start_ms, 1),
+                "peak_memory_mb": round(self.peak_memory_mb, 1),
+                "celsius": self.celsius,
+                "throttled": self.throttled,
+            }
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """What to run here: the runtime, precision and threads whose models together take least."""
+
+    format: ArtefactFormat
+    precision: Precision
+    threads: int
+    total_ms: float
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "runtime": self.format,
+            "precision": self.precision,
+            "threads": self.threads,
+            "total_ms": round(self.total_ms, 3),
+        }
+
+
+def time_artefacts(
+    bundle: Bundle, *, threads: Sequence[int], runs: int, tell: Callable[[str], None]
+) -> list[ArtefactTime]:
+    """Every artefact at every number of threads; one whose runtime is missing says so."""
+    out = []
+    for entry in bundle.manifest.models:
+        for artefact in entry.artefacts:
+            for count in threads:
+                tell(artefact.file)
+                try:
+                    out.append(_timed(bundle, entry, artefact, count, runs))
+                except EdgeHemoError as error:
+                    out.append(
+                        ArtefactTime(
+                            entry.name,
+                            artefact.format,
+                            artefact.precision,
+                            count,
+                            artefact.total_bytes,
+                            problem=str(error),
+                        )
+                    )
+    return out
+
+
+def recommended(times: Iterable[ArtefactTime]) -> Recommendation | None:
+    """The runtime, precision and threads that serve every model fastest; None where none does.
+
+    Between choices that are alike the one with fewer threads leaves a core to the camera and page.
+    """
+    rows = [row for row in times if row.problem is None]
+    models = {row.model for row in rows}
+    totals: dict[tuple[ArtefactFormat, Precision, int], dict[str, float]] = {}
+    for row in rows:
+        totals.setdefault((row.format, row.precision, row.threads), {})[row.model] = row.median_ms
+    whole = [
+        Recommendation(*key, sum(by_model.values()))
+        for key, by_model in totals.items()
+        if by_model.keys() == models
+    ]
+    if not whole:
+        return None
+    fastest = min(item.total_ms for item in whole)
+    alike = [item for item in whole if item.total_ms <= fastest * (1 + WORTH_CHANGING)]
+    return min(alike, key=lambda item: (item.threads, item.total_ms))
+
+
+def _timed(
+    bundle: Bundle, entry: ModelEntry, artefact: Artefact, threads: int, runs: int
+) -> ArtefactTime:
+    path = bundle.checked_file(artefact.file, artefact.sha256)
+    codes = _input(bundle, entry, artefact)
+    with WorkerRunner(path, artefact.format, threads=threads) as runner:
+        seconds = []
+        for run in range(WARM_UP_RUNS + runs):
+            runner.run(codes)
+            if run >= WARM_UP_RUNS:
+                seconds.append(runner.last_run_s)
+        board = BoardState.read()
+        return ArtefactTime(
+            entry.name,
+            artefact.format,
+            artefact.precision,
+            threads,
+            artefact.total_bytes,
+            input_shape=codes.shape,
+            runtime=f"{runner.name} {runner.version}",
+            median_ms=1e3 * statistics.median(seconds),
+            p95_ms=1e3 * float(np.quantile(seconds, 0.95)),
+            cold_start_ms=1e3 * runner.cold_start_s,
+            peak_memory_mb=runner.peak_memory_mb,
+            celsius=board.celsius,
+            throttled=board.throttled,
+        )
+
+
+def _input(bundle: Bundle, entry: ModelEntry, artefact: Artefact) -> NDArray[np.uint8]:
+    """The bundle's own sample, else a clear field of the size the artefact takes."""
+    samples = read_samples(bundle, entry)
+    if samples:
+        return samples[0][0]
+    spec = entry.input_of(artefact)
+    height, width = spec.height_px or FREE_SIDE_PX, spec.width_px or FREE_SIDE_PX
+    return np.full((1, height, width, 3), int(spec.code_of_transmittance_1), np.uint8)

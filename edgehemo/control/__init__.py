@@ -1,0 +1,1 @@
+"""Control slides: targets, checks, rules, charts."""

@@ -1,0 +1,114 @@
+"""Levey-Jennings charts of the control slides, as one page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from edgehemo.control.history import Clearance, ControlCheck
+from edgehemo.control.repeatability import LABELS
+from edgehemo.pages.plots import Plot, page, paragraph, table
+from edgehemo.profile.parts import ControlSlide, Spread
+from edgehemo.profile.profile import CalibrationProfile
+
+# Checks shown in a chart and in the table: some two months of daily ones.
+SHOWN = 60
+# Standard deviations shown; what lies beyond is drawn at the edge.
+REACH_SD = 4.5
+_PASSED, _WARNED, _FAILED = "#1f5f99", "#b06a00", "#b3202c"
+
+
+def control_page(
+    profile: CalibrationProfile,
+    records: Sequence[ControlCheck | Clearance],
+    *,
+    blocked: str,
+    now: datetime,
+) -> str:
+    """The charts and the last records. ``blocked``: why results are withheld, empty if not."""
+    named = ", ".join(
+        part for part in (profile.microscope, profile.camera, profile.objective) if part
+    )
+    parts = [
+        paragraph(f"{named or 'unnamed microscope'}; {now:%Y-%m-%d %H:%M}."),
+        paragraph(f"Results are withheld: {blocked}", "notice failed")
+        if blocked
+        else paragraph("Results may be given."),
+    ]
+    for slide in profile.controls:
+        checks = [
+            record
+            for record in records
+            if isinstance(record, ControlCheck)
+            and record.slide == slide.name
+            and record.established_at == slide.established_at
+        ][-SHOWN:]
+        parts.append(f"<h2>{_heading(slide)}</h2>")
+        if slide.grade == "provisional":
+            parts.append(
+                paragraph("Provisional targets: fewer than 20 runs; measure more.", "notice")
+            )
+        parts += [f"<figure>{levey_jennings(target, checks)}</figure>" for target in slide.targets]
+    parts.append("<h2>Records</h2>")
+    parts.append(_records(list(records)[-SHOWN:]))
+    return page("Control checks", parts)
+
+
+def levey_jennings(target: Spread, checks: Sequence[ControlCheck]) -> str:
+    """One quantity's checks in SD of its target, oldest left, as SVG."""
+    label, unit, decimals = LABELS.get(target.quantity, (target.quantity, "", 4))
+    shown = [
+        (number, check)
+        for number, check in enumerate(checks, start=1)
+        if target.quantity in check.deviations
+    ]
+    plot = Plot(
+        f"{label}: target {target.mean:.{decimals}f}, SD {target.sd:.2g} {unit}",
+        "check",
+        "SD",
+        (0.0, max(10.0, len(checks) + 1.0)),
+        (-REACH_SD, REACH_SD),
+        width=620,
+        height=280,
+    )
+    plot.band(-3, 3, "#fdf3dc")
+    plot.band(-2, 2, "#e6f2e9")
+    plot.level(0, "#5b6675", "target")
+    for sd, colour in ((2, "#b06a00"), (3, "#b3202c")):
+        plot.level(sd, colour, f"+{sd} SD", dashed=True)
+        plot.level(-sd, colour, f"-{sd} SD", dashed=True)
+    plot.path([(number, check.deviations[target.quantity]) for number, check in shown], "#8b97a6")
+    for number, check in shown:
+        deviation = check.deviations[target.quantity]
+        broken = [v.rule for v in check.violations if v.quantity == target.quantity]
+        colour = _FAILED if broken else _WARNED if abs(deviation) > 2 else _PASSED
+        value = check.values.get(target.quantity)
+        measured = "" if value is None else f" {value:.{decimals}f} {unit},"
+        rules = f", {', '.join(broken)}" if broken else ""
+        plot.point(
+            number,
+            deviation,
+            colour,
+            f"{check.at:%Y-%m-%d %H:%M}:{measured} {deviation:+.2f} SD{rules}",
+            "square" if broken else "circle",
+        )
+    return plot.svg()
+
+
+def _heading(slide: ControlSlide) -> str:
+    from html import escape
+
+    return f"Slide {escape(slide.name)}, targets of {slide.established_at:%Y-%m-%d}"
+
+
+def _records(records: Sequence[ControlCheck | Clearance]) -> str:
+    rows = []
+    for record in reversed(records):
+        at = f"{record.at:%Y-%m-%d %H:%M}"
+        if isinstance(record, Clearance):
+            rows.append((at, "", "cleared", f"{record.reason} ({record.by})"))
+        else:
+            verdict = "passed" if record.passed else "failed"
+            said = record.reason or "; ".join(record.warnings)
+            rows.append((at, record.slide, verdict, said))
+    return table(("when", "slide", "", "reason"), rows, ())

@@ -1,0 +1,127 @@
+"""Control slides: targets from repeated runs, and a run judged against them by Westgard's rules.
+
+Pure: the history comes in as records and a new one goes out; `edgehemo.control.history` keeps them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from datetime import datetime
+
+from edgehemo.control.history import Clearance, ControlCheck, Violation, checks_since_clearance
+from edgehemo.control.repeatability import BACKGROUND, LABELS, Run, spreads_of
+from edgehemo.control.westgard import RULES, evaluate
+from edgehemo.errors import CalibrationError
+from edgehemo.profile.parts import ControlSlide, Spread
+from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.version import __version__
+
+# Westgard asks for 20 runs over 10 days or more; 10 serve provisionally.
+MIN_RUNS = 10
+MIN_RUNS_ESTABLISHED = 20
+# What is judged: colour and depth (stain, lamp), size (scale, focus), light, and the index that
+# becomes HGB. Every quantity more would add its own false alarms; cover alone hangs on where on
+# the slide one looks, and the count on the cover.
+JUDGED = ("hgb_index", "cell_od_green", "cell_area_um2", BACKGROUND)
+# Runs of one slide scatter by at least this share of the mean whatever a few lucky runs say.
+MIN_RELATIVE_SD = 0.002
+
+
+def control_slide(name: str, runs: Sequence[Run], established_at: datetime) -> ControlSlide:
+    """The targets of a control slide from runs on several days.
+
+    Raises CalibrationError with fewer than 10 runs, or runs without an accepted field.
+    """
+    targets = []
+    for spread in spreads_of(runs, MIN_RUNS):
+        if spread.quantity in JUDGED:
+            least = MIN_RELATIVE_SD * abs(spread.mean)
+            targets.append(spread.model_copy(update={"sd": max(spread.sd, least)}))
+    if not targets:
+        raise CalibrationError("the runs have no judged quantity in common")
+    established = len(runs) >= MIN_RUNS_ESTABLISHED
+    return ControlSlide(
+        name=name,
+        established_at=established_at,
+        grade="established" if established else "provisional",
+        targets=tuple(targets),
+    )
+
+
+def standard_deviations(value: float, target: Spread) -> float:
+    """How far a value lies from its target, as the normal deviate that is as rare.
+
+    The target's mean and SD are known from so many runs only: the distance over the SD of a new
+    value follows Student's t, which is turned into a normal deviate (Wallace, Annals of
+    Mathematical Statistics 30 (1959) 1124). From some fifty runs on it is the plain distance in SD.
+    """
+    freedom = target.runs - 1
+    t = (value - target.mean) / (target.sd * math.sqrt(1.0 + 1.0 / target.runs))
+    factor = (8 * freedom + 1) / (8 * freedom + 3)
+    return math.copysign(factor * math.sqrt(freedom * math.log1p(t * t / freedom)), t)
+
+
+def with_slide(profile: CalibrationProfile, slide: ControlSlide) -> CalibrationProfile:
+    """The profile with the slide in the place of an older one of its name, else added."""
+    others = tuple(other for other in profile.controls if other.name != slide.name)
+    return profile.model_copy(update={"controls": (*others, slide)})
+
+
+def checked(
+    run: Run,
+    slide: ControlSlide,
+    history: Sequence[ControlCheck | Clearance],
+    *,
+    profile_sha256: str,
+    at: datetime,
+) -> ControlCheck:
+    """Judge a run of a control slide against its targets and the checks before it.
+
+    The rules look at checks of this slide against these targets since the last clearance: what was
+    mended must not count against what came after. A run without an accepted field fails, and so
+    does a quantity that can no longer be measured.
+    """
+    deviations: dict[str, float] = {}
+    violations: list[Violation] = []
+    warnings: list[str] = []
+    reasons: list[str] = []
+    before = [
+        check
+        for check in checks_since_clearance(history)
+        if check.slide == slide.name and check.established_at == slide.established_at
+    ]
+    if not run.fields:
+        reasons.append(f"no field accepted ({', '.join(run.codes) or 'no picture'})")
+    for target in slide.targets if run.fields else ():
+        name = target.quantity
+        label = LABELS[name][0] if name in LABELS else name
+        value = run.values.get(name)
+        if value is None or not math.isfinite(value):
+            reasons.append(f"{label} could not be measured")
+            continue
+        deviation = standard_deviations(value, target)
+        deviations[name] = deviation
+        series = [c.deviations[name] for c in before if name in c.deviations]
+        outcome = evaluate([*series, deviation])
+        violations += [Violation(quantity=name, rule=rule) for rule in outcome.rejected_by]
+        if outcome.rejected_by:
+            said = "; ".join(f"{rule}: {RULES[rule]}" for rule in outcome.rejected_by)
+            reasons.append(f"{label} {deviation:+.1f} SD ({said})")
+        elif outcome.warned:
+            warnings.append(f"{label} {deviation:+.1f} SD (1-2s: {RULES['1-2s']})")
+    return ControlCheck(
+        at=at,
+        software_version=__version__,
+        slide=slide.name,
+        established_at=slide.established_at,
+        profile_sha256=profile_sha256,
+        fields=run.fields,
+        refused=run.refused,
+        values={name: float(value) for name, value in run.values.items()},
+        deviations=deviations,
+        violations=tuple(violations),
+        warnings=tuple(warnings),
+        passed=not reasons,
+        reason="; ".join(reasons),
+    )

@@ -1,0 +1,199 @@
+"""Control checks of this microscope: their history, and whether results may be given.
+
+The history is one file of JSON lines beside the profile (``<profile>.control.jsonl``), one record
+a line: a check of a control slide, or a clearance after a failed one. `edgehemo calibrate check`
+and `clear` write it; a screening only reads it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from edgehemo.control.westgard import Rule
+from edgehemo.errors import ProfileError
+from edgehemo.files.atomic import write_text_atomically
+from edgehemo.files.lock import locked
+from edgehemo.profile.profile import CalibrationProfile
+
+CONTROL_SCHEMA: Literal["edgehemo.control/1"] = "edgehemo.control/1"
+HISTORY_SUFFIX = ".control.jsonl"
+# A decade of daily checks of two slides is some 5 MB.
+MAX_HISTORY_BYTES = 64 * 1024 * 1024
+# How far a record may lie in the future before the device's clock is taken to be wrong.
+CLOCK_TOLERANCE = timedelta(minutes=10)
+
+
+class _Record(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, populate_by_name=True)
+
+    schema_id: Literal["edgehemo.control/1"] = Field(default=CONTROL_SCHEMA, alias="schema")
+    at: AwareDatetime
+    software_version: str = Field(min_length=1)
+
+
+class Violation(BaseModel):
+    """A rule that a quantity broke."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+
+    quantity: str = Field(min_length=1)
+    rule: Rule
+
+
+class ControlCheck(_Record):
+    """One check of a control slide.
+
+    established_at: of the targets it was judged by. values: what was measured, by quantity;
+    deviations: in SD of the target. fields, refused: pictures used and refused by quality.
+    reason: why it failed, empty when passed.
+    """
+
+    kind: Literal["check"] = "check"
+    slide: str = Field(min_length=1)
+    established_at: AwareDatetime
+    profile_sha256: str
+    fields: Annotated[int, Field(ge=0)]
+    refused: Annotated[int, Field(ge=0)]
+    values: dict[str, Annotated[float, Field(allow_inf_nan=False)]]
+    deviations: dict[str, Annotated[float, Field(allow_inf_nan=False)]]
+    violations: tuple[Violation, ...] = ()
+    warnings: tuple[str, ...] = ()
+    passed: bool
+    reason: str = ""
+
+
+class Clearance(_Record):
+    """Somebody took responsibility after failed checks: the cause found, and what was done.
+
+    by: initials of the member of staff, never a patient's.
+    """
+
+    kind: Literal["clear"] = "clear"
+    reason: str = Field(min_length=1, max_length=500)
+    by: str = Field(min_length=1, max_length=40)
+
+
+ControlRecord = Annotated[ControlCheck | Clearance, Field(discriminator="kind")]
+_RECORD: TypeAdapter[ControlCheck | Clearance] = TypeAdapter(ControlRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class ControlBlock:
+    """Why no result may be given now, and what to do about it."""
+
+    reason: str
+    action: str
+
+
+def history_path(profile: Path) -> Path:
+    """Where the control history of a profile lies."""
+    return profile.with_name(profile.name + HISTORY_SUFFIX)
+
+
+def read_history(path: Path) -> tuple[ControlCheck | Clearance, ...]:
+    """The records in the order written; none where there is no file.
+
+    Raises ProfileError, one line naming the first bad line: a history that was tampered with or
+    damaged says nothing.
+    """
+    try:
+        if path.stat().st_size > MAX_HISTORY_BYTES:
+            raise ProfileError(f"{path}: too large for a control history")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return ()
+    except UnicodeDecodeError:
+        raise ProfileError(f"{path}: damaged control history (no UTF-8 text)") from None
+    except OSError as error:
+        raise ProfileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    records = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            records.append(_RECORD.validate_json(line, strict=True))
+        except (ValidationError, RecursionError):
+            raise ProfileError(f"{path}: damaged control history (line {number})") from None
+    return tuple(records)
+
+
+def append_record(path: Path, record: ControlCheck | Clearance) -> None:
+    """Add a record; a reader sees the whole old file or the whole new one.
+
+    Raises ProfileError where the history is damaged or cannot be written.
+    """
+    with locked(path):
+        known = read_history(path)
+        lines = [json.dumps(item.model_dump(mode="json", by_alias=True)) for item in known]
+        lines.append(json.dumps(record.model_dump(mode="json", by_alias=True)))
+        try:
+            write_text_atomically(path, "\n".join(lines) + "\n")
+        except OSError as error:
+            raise ProfileError(f"{path}: cannot be written: {error.strerror or error}") from None
+
+
+def checks_since_clearance(
+    records: Sequence[ControlCheck | Clearance],
+) -> tuple[ControlCheck, ...]:
+    """The checks after the last clearance, oldest first: what the rules and the block look at."""
+    since: list[ControlCheck] = []
+    for record in records:
+        if isinstance(record, Clearance):
+            since.clear()
+        else:
+            since.append(record)
+    return tuple(since)
+
+
+def control_block(
+    profile: CalibrationProfile,
+    records: Sequence[ControlCheck | Clearance],
+    *,
+    now: datetime,
+    expires_hours: int,
+) -> ControlBlock | None:
+    """Why results are blocked at ``now`` (timezone-aware), None where they may be given.
+
+    A profile without control slides asks for no check. Else: no check since the last clearance may
+    have failed, whatever passed after it, and the newest check against the profile's own targets
+    must be at most ``expires_hours`` old.
+    """
+    if not profile.controls:
+        return None
+    since = checks_since_clearance(records)
+    for failed in reversed(since):
+        if not failed.passed:
+            return ControlBlock(
+                f"the control check of slide {failed.slide!r} on {failed.at:%Y-%m-%d %H:%M} "
+                f"failed: {failed.reason}",
+                "Find and mend the cause, note it with `edgehemo calibrate clear`, "
+                "then check the control slide again.",
+            )
+    again = "Check a control slide with `edgehemo calibrate check`."
+    known = {(slide.name, slide.established_at) for slide in profile.controls}
+    dates = [
+        record.at
+        for record in records
+        if isinstance(record, ControlCheck) and (record.slide, record.established_at) in known
+    ]
+    if not dates:
+        return ControlBlock("no control slide was checked with this calibration profile", again)
+    age = now - dates[-1]
+    if age < -CLOCK_TOLERANCE:
+        return ControlBlock(
+            f"the last control check, {dates[-1]:%Y-%m-%d %H:%M}, lies in the future: "
+            "the device's clock is wrong",
+            "Set the clock, then check a control slide with `edgehemo calibrate check`.",
+        )
+    if age > timedelta(hours=expires_hours):
+        return ControlBlock(
+            f"the last control check, {dates[-1]:%Y-%m-%d %H:%M}, is more than "
+            f"{expires_hours} hours old",
+            again,
+        )
+    return None

@@ -1,0 +1,151 @@
+"""The same slide measured again: how far two measurements may lie apart for no reason.
+
+A run is one measurement of the slide: its pictures, pooled as a screening pools them. Between runs
+the slide is taken off and put on again, and its fields are chosen anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from edgehemo.errors import CalibrationError
+from edgehemo.estimate.pooling import pool
+from edgehemo.estimate.sample import estimate_sample
+from edgehemo.estimate.values import FieldIndices, SampleIndices
+from edgehemo.measurands import MEASURANDS
+from edgehemo.profile.parts import Spread
+from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.statistics.chi_square import sd_interval
+from edgehemo_calibration.measuring import MeasuredImage
+
+MIN_RUNS = 3
+# ISO 5725-6: two single results differ by more than this many standard deviations in 5 %.
+REPEATABILITY_FACTOR = 2.77
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """Something a run gives: its name, what people call it, its unit, and how to read it."""
+
+    name: str
+    label: str
+    unit: str
+    decimals: int
+    of: Callable[[FieldIndices], float | None]
+
+
+# Indices that are judged, in the order of the report. The background is the lamp's and the
+# exposure's, which no index shows because every field is divided by it.
+QUANTITIES: tuple[Quantity, ...] = (
+    Quantity("hgb_index", "haemoglobin index", "optical density", 4, lambda i: i.hgb_index),
+    Quantity(
+        "cell_od_green", "density of red cells", "optical density", 4, lambda i: i.cell_od_green
+    ),
+    Quantity("cell_cover", "share covered by cells", "share", 4, lambda i: i.cell_cover),
+    Quantity("cell_area_um2", "area of a red cell", "um2", 2, lambda i: i.cell_area_um2),
+    Quantity("rbc_per_mm2", "red cells", "per mm2", 0, lambda i: i.rbc_per_mm2),
+)
+BACKGROUND = "background_green"
+# name -> (label, unit, decimals) of everything a run can give.
+LABELS: Mapping[str, tuple[str, str, int]] = {
+    **{item.name: (item.label, item.unit, item.decimals) for item in QUANTITIES},
+    BACKGROUND: ("light of the background", "counts", 1),
+    "hgb_g_per_l": ("HGB", "g/L", 1),
+    "hct_l_per_l": ("HCT", "L/L", 4),
+    "rbc_1e12_per_l": ("RBC", "10^12/L", 3),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: its values by quantity, pictures used, pictures refused with their codes."""
+
+    name: str
+    values: Mapping[str, float]
+    fields: int
+    refused: int
+    codes: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "run": self.name,
+            "fields": self.fields,
+            "refused": self.refused,
+            "values": dict(self.values),
+        }
+
+
+def run_of(
+    name: str, images: Sequence[MeasuredImage], profile: CalibrationProfile, bundle: str | None
+) -> Run:
+    """A run from its measured pictures; a run of which none was accepted has no values.
+
+    bundle: the model bundle's SHA-256, for concentrations through the profile's calibration.
+    Raises CalibrationError naming pictures that could not be read.
+    """
+    unread = [f"{item.image}: {item.error}" for item in images if item.error]
+    if unread:
+        raise CalibrationError("; ".join(unread))
+    accepted = [item.indices for item in images if item.indices is not None]
+    codes = tuple(sorted({code for item in images for code in item.failed}))
+    refused = len(images) - len(accepted)
+    if not accepted:
+        return Run(name, {}, 0, refused, codes)
+    pooled = pool(accepted)
+    values = _indices_of(pooled)
+    light = [item.background_rgb[1] for item in images if item.background_rgb is not None]
+    if light:
+        values[BACKGROUND] = float(np.mean(light))
+    estimate = estimate_sample(pooled, profile, bundle_sha256=bundle)
+    for measurand in MEASURANDS:
+        interval = estimate.of(measurand)
+        if interval is not None:
+            values[measurand] = interval.value
+    return Run(name, values, len(accepted), refused, codes)
+
+
+def spreads_of(runs: Sequence[Run], min_runs: int = MIN_RUNS) -> tuple[Spread, ...]:
+    """Mean and standard deviation between runs of every quantity that all runs give.
+
+    Raises CalibrationError with too few runs, and names runs without an accepted field.
+    """
+    if len(runs) < min_runs:
+        raise CalibrationError(
+            f"{len(runs)} runs are too few: measure the slide at least {min_runs} times, "
+            "each time taken off and put on again"
+        )
+    empty = [
+        f"{run.name} ({', '.join(run.codes) or 'no picture'})" for run in runs if not run.fields
+    ]
+    if empty:
+        raise CalibrationError(f"no field accepted in {'; '.join(empty)}: measure them again")
+    common = [name for name in LABELS if all(name in run.values for run in runs)]
+    spreads = []
+    for name in common:
+        values = np.array([run.values[name] for run in runs])
+        sd = float(values.std(ddof=1))
+        low, high = sd_interval(sd, len(values) - 1)
+        spreads.append(
+            Spread(
+                quantity=name,
+                mean=float(values.mean()),
+                sd=sd,
+                sd_low=low,
+                sd_high=high,
+                runs=len(values),
+            )
+        )
+    return tuple(spreads)
+
+
+def _indices_of(pooled: SampleIndices) -> dict[str, float]:
+    found = {}
+    for quantity in QUANTITIES:
+        value = quantity.of(pooled.mean)
+        if value is not None:
+            found[quantity.name] = float(value)
+    return found

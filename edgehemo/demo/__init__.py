@@ -1,0 +1,1 @@
+"""The whole screening in the simulated microscope."""

@@ -1,0 +1,1 @@
+"""This device: its configuration, equipment, readiness and faults."""

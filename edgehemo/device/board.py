@@ -1,0 +1,136 @@
+"""The board: what it is, how warm it is, whether its processor is throttled."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgehemo.device.finding import Finding
+from edgehemo.device.machine import Machine
+
+if TYPE_CHECKING:
+    from edgehemo.device.configuration import DeviceConfiguration
+
+
+# The Pi's firmware slows the processor from 80 degrees Celsius on (Raspberry Pi documentation,
+# "Frequency management and thermal control").
+TEMPERATURE_WARN_C = 80.0
+
+# Bits of the firmware's get_throttled (Raspberry Pi documentation, vcgencmd).
+THROTTLED_NOW = {
+    0: "the supply voltage is too low",
+    1: "the processor's clock is capped",
+    2: "the processor is throttled",
+    3: "the temperature limit is reached",
+}
+
+_UNDER_VOLTAGE_SINCE_BOOT = 16
+
+# The board key of a device configuration and how the board's own name begins.
+_BOARD_MODELS = {
+    "raspberry_pi_4": ("Raspberry Pi 4", "Raspberry Pi Compute Module 4", "Raspberry Pi 400"),
+    "raspberry_pi_5": ("Raspberry Pi 5", "Raspberry Pi Compute Module 5", "Raspberry Pi 500"),
+}
+
+
+def board_finding(machine: Machine, device: DeviceConfiguration | None) -> Finding:
+    model = machine.text("proc/device-tree/model")
+    if not model:
+        detail = f"{platform.machine()} computer, {os.cpu_count() or 1} processors"
+        if device is not None and device.board in _BOARD_MODELS:
+            return Finding(
+                "board",
+                "warn",
+                f"{detail}; the device configuration is for a {device.board}",
+                "Use the profile of this machine: workstation.",
+            )
+        return Finding("board", "ok", detail)
+    fitting = [board for board, names in _BOARD_MODELS.items() if model.startswith(names)]
+    if device is not None and fitting and device.board != fitting[0]:
+        return Finding(
+            "board",
+            "warn",
+            f"{model}; the device configuration is for a {device.board}",
+            f"Use the profile of this board: {fitting[0]}.",
+        )
+    return Finding("board", "ok", model)
+
+
+def temperature_finding(machine: Machine) -> Finding:
+    degrees = []
+    for path in machine.glob("sys/class/thermal/thermal_zone*"):
+        text = machine.text(f"sys/class/thermal/{path.name}/temp") or ""
+        if re.fullmatch(r"-?\d+", text):
+            degrees.append(int(text) / 1000)
+    if not degrees:
+        return Finding("temperature", "ok", "not told by this system")
+    hottest = max(degrees)
+    if hottest >= TEMPERATURE_WARN_C:
+        return Finding(
+            "temperature",
+            "warn",
+            f"{hottest:.0f} °C; the processor slows down from {TEMPERATURE_WARN_C:.0f} °C on",
+            "Give it air or a heat sink.",
+        )
+    return Finding("temperature", "ok", f"{hottest:.0f} °C")
+
+
+def throttling_finding(machine: Machine) -> Finding:
+    text = machine.text("sys/devices/platform/soc/soc:firmware/get_throttled")
+    if text is None and machine.text("proc/device-tree/model"):
+        text = (machine.command(["vcgencmd", "get_throttled"]) or "").partition("=")[2]
+    match = re.fullmatch(r"(?:0x)?([0-9a-fA-F]+)", (text or "").strip())
+    if match is None:
+        return Finding("throttling", "ok", "not told by this system")
+    flags = int(match.group(1), 16)
+    now = [meaning for bit, meaning in THROTTLED_NOW.items() if flags >> bit & 1]
+    if now:
+        return Finding(
+            "throttling",
+            "warn",
+            "; ".join(now),
+            "Use the board's own power supply and give it air.",
+        )
+    if flags >> _UNDER_VOLTAGE_SINCE_BOOT & 1:
+        return Finding(
+            "throttling",
+            "warn",
+            "the supply voltage was too low since the start",
+            "Use the board's own power supply and cable.",
+        )
+    return Finding("throttling", "ok", "none")
+
+
+THERMAL_ZONES = Path("/sys/class/thermal")
+
+THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+
+
+@dataclass(frozen=True, slots=True)
+class BoardState:
+    """celsius: of the hottest zone; throttled: the firmware's flags; None where not told."""
+
+    celsius: float | None
+    throttled: int | None
+
+    @classmethod
+    def read(cls) -> BoardState:
+        degrees = []
+        for zone in sorted(THERMAL_ZONES.glob("thermal_zone*/temp")):
+            text = _text(zone)
+            if re.fullmatch(r"-?\d+", text):
+                degrees.append(int(text) / 1000)
+        flags = _text(THROTTLED)
+        match = re.fullmatch(r"(?:0x)?([0-9a-fA-F]+)", flags)
+        return cls(max(degrees, default=None), int(match.group(1), 16) if match else None)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8").strip()
+    except OSError:
+        return ""

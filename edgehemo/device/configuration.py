@@ -1,0 +1,296 @@
+"""The device configuration: what this device is, and how it is set up.
+
+One TOML file of the schema ``edgehemo.device/1``; unknown keys are refused, because a mistyped
+one would silently leave the default in force. First profiles lie in the package
+``edgehemo_firmware``. Invalid values name all problems at once, each with its key;
+what must agree between keys is told once each is right by itself.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+import msgspec
+from msgspec import Meta, field
+
+from edgehemo.bundle.manifest import ArtefactFormat, Precision
+from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
+from edgehemo.capture.sources import CAMERA_SCHEMES, camera_spec
+from edgehemo.errors import DeviceError, UsageError
+from edgehemo.files.strict import Record, RecordError, keys_of
+
+DEVICE_SCHEMA: Literal["edgehemo.device/1"] = "edgehemo.device/1"
+ENVIRONMENT_VARIABLE = "EDGEHEMO_DEVICE"
+SYSTEM_PATH = Path("/etc/edgehemo/device.toml")
+FALLBACK_PROFILE = "workstation"
+# A device file is a page of text; more is not one.
+MAX_FILE_BYTES = 100_000
+
+Runtime = Literal["onnx", "openvino", "tflite"]
+Board = Literal["workstation", "raspberry_pi_4", "raspberry_pi_5"]
+Language = Literal["en"]
+
+
+def _wrong_camera_name(value: str) -> list[str]:
+    try:
+        named = camera_spec(value)
+    except UsageError as error:
+        return [str(error)]
+    if named is None:
+        known = ", ".join(CAMERA_SCHEMES.values())
+        return [f"source: {value!r} is no camera; cameras are named {known}"]
+    return []
+
+
+def _setting(name: str) -> Meta:
+    """The range of a camera's setting."""
+    low, high = SETTING_RANGES[name]
+    return Meta(ge=low, le=high)
+
+
+class InferenceSection(Record, frozen=True, kw_only=True):
+    """runtime and precision: which artefact of the bundle runs. threads: of the runtime.
+
+    ``edgehemo bench`` chooses them on the board itself and writes them here.
+    """
+
+    runtime: Runtime = "onnx"
+    precision: Precision = "int8"
+    threads: Annotated[int, Meta(ge=1, le=64)] = 2
+    memory_limit_mb: Annotated[int, Meta(ge=256, le=262_144)] = 1024
+
+
+class PathsSection(Record, frozen=True, kw_only=True):
+    """data: records and reports, ``~`` and environment variables allowed, None = the user's data
+    folder. bundle: None = the shipped one. profile: the calibration profile, None = none."""
+
+    data: str | None = None
+    bundle: str | None = None
+    profile: str | None = None
+
+
+class CameraSection(Record, frozen=True, kw_only=True):
+    """source: what `edgehemo screen` takes (``uvc:/dev/video0``); None on a device without one.
+    name: what its calibration profile calls it, where that is not what the camera calls itself.
+
+    The settings are those of `CameraSettings`; None leaves the camera's own.
+    """
+
+    source: str | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=80)] | None = None
+    exposure_us: Annotated[float, _setting("exposure_us")] | None = None
+    gain: Annotated[float, _setting("gain")] | None = None
+    red_gain: Annotated[float, _setting("red_gain")] | None = None
+    blue_gain: Annotated[float, _setting("blue_gain")] | None = None
+    white_balance_k: Annotated[float, _setting("white_balance_k")] | None = None
+    focus_um: Annotated[float, _setting("focus_um")] | None = None
+
+    def __post_init__(self) -> None:
+        wrong = [] if self.source is None else _wrong_camera_name(self.source)
+        if (self.red_gain is None) != (self.blue_gain is None):
+            wrong.append("red_gain and blue_gain must be given together")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+
+    def settings(self) -> CameraSettings:
+        """The settings as a camera takes them."""
+        return CameraSettings(**{name: getattr(self, name) for name in CameraSettings.names()})
+
+
+class ScreeningSection(Record, frozen=True, kw_only=True):
+    """fields_wanted: accepted fields of one sample. counting_error: instead of them, go on until
+    the red count's relative 95 % error has fallen to this; None goes by the fields.
+    calibration_expires_days: older parts of the profile have expired and results are withheld.
+    control_expires_hours: likewise the last check of a control slide, where the profile has one; a
+    day and the morning after."""
+
+    fields_wanted: Annotated[int, Meta(ge=1, le=200)] = 12
+    counting_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
+    calibration_expires_days: Annotated[int, Meta(ge=1, le=3650)] = 90
+    control_expires_hours: Annotated[int, Meta(ge=1, le=24 * 366)] = 30
+
+
+class KioskSection(Record, frozen=True, kw_only=True):
+    """language: of the page and the report. port: on 127.0.0.1."""
+
+    language: Language = "en"
+    port: Annotated[int, Meta(ge=1024, le=65_535)] = 8321
+
+
+class DeviceConfiguration(Record, frozen=True, kw_only=True):
+    """A whole device configuration; every key but ``schema``, ``name`` and ``board`` has a
+    default."""
+
+    schema_: Literal["edgehemo.device/1"] = field(name="schema")
+    name: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9][\w .-]*\Z")]
+    board: Board
+    inference: InferenceSection = field(default_factory=InferenceSection)
+    paths: PathsSection = field(default_factory=PathsSection)
+    camera: CameraSection = field(default_factory=CameraSection)
+    screening: ScreeningSection = field(default_factory=ScreeningSection)
+    kiosk: KioskSection = field(default_factory=KioskSection)
+
+    @property
+    def data_dir(self) -> Path:
+        """Where records and reports lie; not made here."""
+        if self.paths.data is None:
+            import platformdirs
+
+            return Path(platformdirs.user_data_dir("edgehemo", appauthor=False))
+        return Path(os.path.expandvars(self.paths.data)).expanduser()
+
+    @classmethod
+    def parse(cls, text: str, origin: str) -> Self:
+        """From TOML text; ``origin`` names it in messages. Raises DeviceError."""
+        try:
+            raw = tomllib.loads(text)
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise DeviceError(f"{origin}: is no valid TOML ({error})") from None
+        known = raw.get("schema")
+        if isinstance(known, str) and known != DEVICE_SCHEMA:
+            raise DeviceError(
+                f"{origin}: is of schema {known!r}, this software reads {DEVICE_SCHEMA!r}"
+            )
+        try:
+            return cls.model_validate(raw)
+        except RecordError as error:
+            raise DeviceError(_all_problems(error, origin)) from None
+
+
+def load_device(path: Path | str | None = None) -> DeviceConfiguration:
+    """The device configuration of a file, or of this device.
+
+    Without ``path`` the first of these that exists: the file that EDGEHEMO_DEVICE names,
+    /etc/edgehemo/device.toml, the user's configuration folder, and the workstation profile.
+    A name that `list_profiles` gives stands for that profile. Raises DeviceError with one line a
+    problem, all at once.
+    """
+    if path is None:
+        found = configured_path()
+        return load_profile(FALLBACK_PROFILE) if found is None else load_device(found)
+    if isinstance(path, str) and path in list_profiles():
+        return load_profile(path)
+    file = Path(path)
+    return DeviceConfiguration.parse(_read(file), str(file))
+
+
+def configured_path() -> Path | None:
+    """The file that configures this device, None where the fallback profile does.
+
+    EDGEHEMO_DEVICE counts even where its file is missing: that is an error to be told, not to be
+    passed over.
+    """
+    named = os.environ.get(ENVIRONMENT_VARIABLE)
+    if named:
+        return Path(named)
+    for candidate in (SYSTEM_PATH, user_path()):
+        if candidate.exists():
+            return candidate
+    return None
+
+
+def user_path() -> Path:
+    """Where the user's own device configuration lies."""
+    import platformdirs
+
+    return Path(platformdirs.user_config_dir("edgehemo", appauthor=False)) / "device.toml"
+
+
+def list_profiles() -> list[str]:
+    """Names of the device profiles that are shipped."""
+    return sorted(
+        item.name.removesuffix(".toml")
+        for item in importlib.resources.files("edgehemo_firmware").joinpath("devices").iterdir()
+        if item.name.endswith(".toml")
+    )
+
+
+def load_profile(name: str) -> DeviceConfiguration:
+    """A shipped device profile. Raises DeviceError, with the nearest name, for an unknown one."""
+    known = list_profiles()
+    if name not in known:
+        import difflib
+
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        raise DeviceError(f"no device profile is called {name!r}; {hint}")
+    resource = importlib.resources.files("edgehemo_firmware").joinpath("devices", f"{name}.toml")
+    return DeviceConfiguration.parse(resource.read_text("utf-8"), f"profile {name}")
+
+
+def _read(file: Path) -> str:
+    try:
+        if not file.is_file():
+            raise DeviceError(
+                f"{file}: there is no such device configuration; profiles are "
+                f"{', '.join(list_profiles())}"
+            )
+        data = file.read_bytes() if file.stat().st_size <= MAX_FILE_BYTES else None
+    except OSError as error:
+        raise DeviceError(f"{file}: cannot be opened ({error.strerror or error})") from None
+    except ValueError:
+        raise DeviceError(f"{file}: is no valid file name") from None
+    if data is None:
+        raise DeviceError(
+            f"{file}: is larger than {MAX_FILE_BYTES // 1000} kB; it is no device configuration"
+        )
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError:
+        raise DeviceError(f"{file}: is no text in UTF-8") from None
+
+
+def _all_problems(error: RecordError, origin: str) -> str:
+    """One line a problem: the key as it stands in the file, what is wrong, the nearest key."""
+    lines = []
+    for problem in error.problems:
+        message = problem.message
+        if problem.unknown:
+            message += _nearest_key(problem.place)
+        elif isinstance(problem.given, str | int | float) and str(problem.given) not in message:
+            message += f", not {problem.given!r}"
+        lines.append(f"{origin}: {problem.place}: {message}")
+    return "\n".join(lines)
+
+
+def _nearest_key(place: str) -> str:
+    import difflib
+
+    section, _, key = place.rpartition(".")
+    kinds = {item.encode_name: item.type for item in msgspec.structs.fields(DeviceConfiguration)}
+    names = keys_of(kinds[section] if section else DeviceConfiguration)
+    near = difflib.get_close_matches(key, names, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(names)}"
+
+
+def with_inference(
+    text: str, *, runtime: ArtefactFormat, precision: Precision, threads: int
+) -> str:
+    """A device configuration's TOML with its [inference] set; all else, comments too, stays."""
+    values = {"runtime": f'"{runtime}"', "precision": f'"{precision}"', "threads": str(threads)}
+    lines = text.splitlines()
+    head = next((i for i, line in enumerate(lines) if _table(line) == "inference"), None)
+    if head is None:
+        body = [f"{key} = {value}" for key, value in values.items()]
+        return "\n".join([*lines, "", "[inference]", *body]) + "\n"
+    end = next((i for i in range(head + 1, len(lines)) if _table(lines[i]) is not None), len(lines))
+    for key, value in values.items():
+        for i in range(head + 1, end):
+            match = re.match(rf'\s*{key}\s*=\s*(?:"[^"]*"|[^#\s]+)(.*)$', lines[i])
+            if match:
+                lines[i] = f"{key} = {value}{match.group(1)}"
+                break
+        else:
+            lines.insert(head + 1, f"{key} = {value}")
+            end += 1
+    return "\n".join(lines) + "\n"
+
+
+def _table(line: str) -> str | None:
+    match = re.match(r"\s*\[([^\]]+)\]\s*(?:#.*)?$", line)
+    return None if match is None else match.group(1).strip()

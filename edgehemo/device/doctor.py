@@ -1,0 +1,391 @@
+"""What is installed, plugged in and free on this device, and what is wrong with it.
+
+Every check reads and never writes, none needs the network, and none can fail the others: what a
+check cannot find out it says. Library versions come from the installed metadata, so that nothing
+slow is imported but the runtime that is configured.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import re
+import shutil
+import struct
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgehemo.device.board import board_finding, temperature_finding, throttling_finding
+from edgehemo.device.finding import DoctorReport, Finding, Status
+from edgehemo.device.machine import Machine, this_machine
+from edgehemo.errors import BundleError, DeviceError, ProfileError
+from edgehemo.version import __version__
+
+if TYPE_CHECKING:
+    from edgehemo.device.configuration import DeviceConfiguration
+
+DOCTOR_SCHEMA = "edgehemo.doctor/1"
+
+SUPPORTED_PYTHON = ((3, 11), (3, 13))
+# The year of this release: a clock before it is wrong (a Pi has none that survives a power cut).
+RELEASE_YEAR = 2026
+# Assumed of a sample of twelve fields with its pictures and report: 25 MB. So the first
+# leaves room for 80 samples, the second for 20.
+DISK_WARN_MB = 2000
+DISK_FAIL_MB = 500
+
+# What the default installation consists of: distribution names.
+REQUIRED_PACKAGES = (
+    "numpy",
+    "opencv-python-headless",
+    "click",
+    "onnxruntime",
+    "pydantic",
+    "msgspec",
+    "jinja2",
+    "rich",
+    "platformdirs",
+)
+# Runtime to the distributions that provide it, best first, with the module each installs.
+RUNTIMES: dict[str, tuple[tuple[str, str], ...]] = {
+    "onnx": (("onnxruntime", "onnxruntime"),),
+    "openvino": (("openvino", "openvino"),),
+    "tflite": (("ai-edge-litert", "ai_edge_litert"), ("tflite-runtime", "tflite_runtime")),
+}
+# Video nodes of the Pi's codecs and image processors: no cameras.
+_NO_CAMERA = re.compile(r"bcm2835-(codec|isp)|rpi-?hevc|rpivid|pispbe|rp1-cfe|unicam")
+
+
+def examine(machine: Machine | None = None) -> DoctorReport:
+    """Look at everything; never raises for what is wrong with the device."""
+    machine = this_machine() if machine is None else machine
+    device, finding = _device(machine)
+    findings = [
+        _python(),
+        _software(machine),
+        *_packages(machine),
+        finding,
+        board_finding(machine, device),
+        *_runtimes(machine, device),
+        _bundle(device),
+        _calibration(machine, device),
+        *_cameras(machine, device),
+        _disk(device),
+        _memory(machine, device),
+        temperature_finding(machine),
+        throttling_finding(machine),
+        _clock(machine),
+    ]
+    return DoctorReport(tuple(findings))
+
+
+def doctor_json(report: DoctorReport) -> dict[str, Any]:
+    """The report as ``edgehemo doctor --json`` writes it."""
+    return {
+        "schema": DOCTOR_SCHEMA,
+        "software_version": __version__,
+        "status": report.status,
+        "findings": [asdict(finding) for finding in report.findings],
+    }
+
+
+def _python() -> Finding:
+    have = sys.version_info[:2]
+    bits = struct.calcsize("P") * 8
+    detail = f"Python {platform.python_version()}, {platform.machine()}, {bits} bit"
+    low, high = SUPPORTED_PYTHON
+    if bits != 64:
+        return Finding(
+            "python", "fail", detail, "Install a 64-bit system; the runtimes have no 32-bit wheels."
+        )
+    if not low <= have <= high:
+        return Finding(
+            "python",
+            "fail" if have < low else "warn",
+            detail,
+            f"Use Python {low[0]}.{low[1]} to {high[0]}.{high[1]}.",
+        )
+    return Finding("python", "ok", detail)
+
+
+def _software(machine: Machine) -> Finding:
+    installed = machine.version("edgehemo")
+    if installed is not None and installed != __version__:
+        return Finding(
+            "edgehemo",
+            "warn",
+            f"edgehemo {__version__} runs, {installed} is installed",
+            "Install it again: pip install --force-reinstall edgehemo.",
+        )
+    return Finding("edgehemo", "ok", f"edgehemo {__version__}")
+
+
+def _packages(machine: Machine) -> Iterator[Finding]:
+    versions = {name: machine.version(name) for name in REQUIRED_PACKAGES}
+    missing = [name for name, version in versions.items() if version is None]
+    detail = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+    if missing:
+        yield Finding(
+            "packages",
+            "fail",
+            f"missing: {', '.join(missing)}",
+            f"Run: pip install {' '.join(missing)}",
+        )
+    else:
+        yield Finding("packages", "ok", detail)
+    if machine.version("opencv-python") and versions["opencv-python-headless"]:
+        yield Finding(
+            "opencv",
+            "warn",
+            "opencv-python and opencv-python-headless overwrite each other's files",
+            "Run: pip uninstall opencv-python opencv-python-headless; "
+            "pip install opencv-python-headless",
+        )
+
+
+def _device(machine: Machine) -> tuple[DeviceConfiguration | None, Finding]:
+    from edgehemo.device.configuration import FALLBACK_PROFILE, configured_path, load_device
+
+    origin = configured_path()
+    try:
+        device = load_device()
+    except DeviceError as error:
+        return None, Finding(
+            "device", "fail", str(error), f"Correct {origin} or copy a profile over it."
+        )
+    said = f"the shipped profile {FALLBACK_PROFILE}" if origin is None else str(origin)
+    return device, Finding("device", "ok", f"{device.name} ({device.board}), from {said}")
+
+
+def _runtimes(machine: Machine, device: DeviceConfiguration | None) -> Iterator[Finding]:
+    chosen = device.inference.runtime if device is not None else "onnx"
+    for runtime, providers in RUNTIMES.items():
+        name = f"runtime {runtime}"
+        present = [(d, m, v) for d, m in providers if (v := machine.version(d)) is not None]
+        if not present:
+            if runtime == chosen:
+                yield Finding(
+                    name,
+                    "fail",
+                    "is chosen in the device configuration and not installed",
+                    f"Run: pip install 'edgehemo[{runtime}]'",
+                )
+            else:
+                yield Finding(name, "ok", f"not installed (pip install 'edgehemo[{runtime}]')")
+            continue
+        distribution, module, version = present[0]
+        detail = f"{distribution} {version}"
+        if runtime == chosen:
+            problem = _import_problem(module)
+            if problem:
+                yield Finding(
+                    name,
+                    "fail",
+                    f"{detail} cannot be loaded ({problem})",
+                    f"Run: pip install --force-reinstall {distribution}",
+                )
+                continue
+            detail += ", chosen"
+        if distribution == "tflite-runtime":
+            yield Finding(
+                name, "warn", detail, "Run: pip install ai-edge-litert (its successor, faster)."
+            )
+        else:
+            yield Finding(name, "ok", detail)
+
+
+def _import_problem(module: str) -> str:
+    try:
+        importlib.import_module(module)
+    except Exception as error:
+        return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return ""
+
+
+def _bundle(device: DeviceConfiguration | None) -> Finding:
+    from edgehemo.bundle.bundle import load_bundle
+    from edgehemo.device.equipment import open_bundle
+
+    try:
+        bundle = load_bundle() if device is None else open_bundle(None, device)
+        bundle.check_files()
+    except BundleError as error:
+        return Finding("bundle", "fail", str(error), "Install the model bundle again.")
+    manifest = bundle.manifest
+    models = ", ".join(entry.task for entry in manifest.models)
+    detail = f"{manifest.name} {manifest.serial} ({models}), {bundle.digest[:12]}"
+    if bundle.trust == "unsigned":
+        return Finding(
+            "bundle",
+            "warn",
+            f"{detail}, nobody vouches for it",
+            "Install a bundle signed with a key of your laboratory.",
+        )
+    by = "comes with edgehemo" if bundle.signed_by is None else f"signed by {bundle.signed_by}"
+    return Finding("bundle", "ok", f"{detail}, {by}")
+
+
+def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Finding:
+    from edgehemo.device.readiness import why_blocked
+    from edgehemo.profile.profile import load_profile
+
+    if device is None or device.paths.profile is None:
+        detail = "none: results are indices, not concentrations"
+        if device is not None and device.camera.source is not None:
+            return Finding("calibration", "warn", detail, "Calibrate with `edgehemo calibrate`.")
+        return Finding("calibration", "ok", detail)
+    try:
+        profile = load_profile(device.paths.profile)
+    except ProfileError as error:
+        return Finding("calibration", "warn", str(error), "Calibrate with `edgehemo calibrate`.")
+    days = (machine.now - profile.created_at).days
+    detail = f"{device.paths.profile}, {days} days old"
+    if days > device.screening.calibration_expires_days:
+        return Finding(
+            "calibration",
+            "warn",
+            f"{detail}, valid for {device.screening.calibration_expires_days}",
+            "Calibrate again with `edgehemo calibrate`.",
+        )
+    blocked = why_blocked(profile, Path(device.paths.profile), device, now=machine.now)
+    if blocked is not None:
+        reason = f"{detail}: results are withheld: {blocked.reason}"
+        return Finding("calibration", "warn", reason, blocked.action)
+    return Finding("calibration", "ok", detail)
+
+
+def _cameras(machine: Machine, device: DeviceConfiguration | None) -> Iterator[Finding]:
+    usb = _usb_cameras(machine)
+    sensors = _sensors(machine)
+    parts = [f"uvc:/dev/{node} ({label})" for node, label in usb]
+    parts += [f"{sensor} on the board's connector" for sensor in sensors]
+    detail = ", ".join(parts) or "none plugged in"
+    wanted = device.camera.source if device is not None else None
+    yield Finding("cameras", "ok", detail)
+    closed = [node for node, _ in usb if not os.access(machine.root / "dev" / node, os.R_OK)]
+    if closed:
+        yield Finding(
+            "camera access",
+            "warn",
+            f"/dev/{closed[0]} may not be read by this user",
+            "Run: sudo usermod -aG video $USER, then log in again.",
+        )
+    if wanted is None:
+        return
+    scheme, _, rest = wanted.partition(":")
+    target = rest.partition("?")[0]
+    if scheme == "uvc":
+        node = f"video{target}" if target.isdecimal() else (target or "/dev/video0")
+        node = node.removeprefix("/dev/")
+        if not (machine.root / "dev" / node).exists():
+            yield Finding(
+                "camera", "fail", f"{wanted} is not plugged in", "Check its cable and its name."
+            )
+        else:
+            yield Finding("camera", "ok", wanted)
+    elif scheme == "picamera2":
+        yield _pi_camera(wanted, target, sensors)
+    else:
+        yield Finding("camera", "ok", wanted)
+
+
+def _pi_camera(wanted: str, target: str, sensors: list[str]) -> Finding:
+    if importlib.util.find_spec("picamera2") is None:
+        return Finding(
+            "camera",
+            "fail",
+            f"{wanted} needs picamera2, which is not installed",
+            "Run: sudo apt install python3-picamera2, and make the virtual environment with "
+            "--system-site-packages.",
+        )
+    number = int(target) if target.isdecimal() else 0
+    if number >= len(sensors):
+        return Finding(
+            "camera",
+            "fail",
+            f"{wanted}: {len(sensors)} sensor(s) found on the board's connectors",
+            "Switch off, seat the ribbon cable, switch on.",
+        )
+    return Finding("camera", "ok", f"{wanted} ({sensors[number]})")
+
+
+def _usb_cameras(machine: Machine) -> list[tuple[str, str]]:
+    """Device node and name of each camera; a camera's metadata node (index 1) is left out."""
+    found = []
+    for path in machine.glob("sys/class/video4linux/video*"):
+        label = machine.text(f"sys/class/video4linux/{path.name}/name") or "unnamed"
+        index = machine.text(f"sys/class/video4linux/{path.name}/index") or "0"
+        if index == "0" and not _NO_CAMERA.search(label):
+            found.append((path.name, label))
+    return found
+
+
+def _sensors(machine: Machine) -> list[str]:
+    """Image sensors on the board's connectors, as their drivers name them (``imx477``)."""
+    labels = [
+        machine.text(f"sys/class/video4linux/{path.name}/name") or ""
+        for path in machine.glob("sys/class/video4linux/v4l-subdev*")
+    ]
+    return [
+        label.split()[0]
+        for label in labels
+        if re.match(r"(imx|ov|arducam|gc|ar)\w*\d+(_\w+)? ", label + " ")
+    ]
+
+
+def _disk(device: DeviceConfiguration | None) -> Finding:
+    if device is None:
+        return Finding("disk", "warn", "not known where data lies", "Correct the configuration.")
+    folder = device.data_dir
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    try:
+        free_mb = shutil.disk_usage(existing).free / 1e6
+    except OSError as error:
+        return Finding(
+            "disk", "fail", f"{folder}: {error.strerror}", "Choose another folder for the data."
+        )
+    detail = f"{free_mb / 1000:.1f} GB free for {folder}"
+    if not os.access(existing, os.W_OK):
+        return Finding(
+            "disk", "fail", f"{folder} may not be written by this user", "Change its owner."
+        )
+    if free_mb < DISK_WARN_MB:
+        status: Status = "fail" if free_mb < DISK_FAIL_MB else "warn"
+        return Finding("disk", status, detail, "Export and purge old records.")
+    return Finding("disk", "ok", detail)
+
+
+def _memory(machine: Machine, device: DeviceConfiguration | None) -> Finding:
+    sizes = dict(re.findall(r"^(\w+):\s+(\d+) kB", machine.text("proc/meminfo") or "", re.M))
+    if "MemAvailable" not in sizes or "MemTotal" not in sizes:
+        return Finding("memory", "ok", "not told by this system")
+    free_mb, total_mb = int(sizes["MemAvailable"]) / 1024, int(sizes["MemTotal"]) / 1024
+    detail = f"{free_mb:.0f} of {total_mb:.0f} MB available"
+    if device is not None and free_mb < device.inference.memory_limit_mb:
+        return Finding(
+            "memory",
+            "warn",
+            f"{detail}, {device.inference.memory_limit_mb} wanted",
+            "Close other programs or lower inference.memory_limit_mb.",
+        )
+    return Finding("memory", "ok", detail)
+
+
+def _clock(machine: Machine) -> Finding:
+    detail = machine.now.strftime("%Y-%m-%d %H:%M UTC")
+    if machine.now.year < RELEASE_YEAR:
+        return Finding(
+            "clock",
+            "warn",
+            f"{detail}: before this software was released",
+            "Set the clock (sudo timedatectl set-time) or fit a clock battery.",
+        )
+    return Finding("clock", "ok", detail)

@@ -1,0 +1,153 @@
+"""Opens what a screening runs on: the device configuration, the bundle, the profile."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from edgehemo.bundle.bundle import Bundle, load_bundle
+from edgehemo.cells.finder import CellFinder, open_cell_finder
+from edgehemo.device.configuration import DeviceConfiguration, load_device
+
+if TYPE_CHECKING:
+    from edgehemo.bundle.manifest import ModelTask
+    from edgehemo.cells.typing import CellClassifier, CellTyper
+    from edgehemo.estimate.network import FieldNetworks
+    from edgehemo.guidance.withheld import Withheld
+    from edgehemo.profile.profile import CalibrationProfile
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """The three artefacts of this device, opened; profile and its name are None without one.
+
+    blocked: why no result may be given now (`edgehemo.device.readiness`), None where they may.
+    networks: the networks that read whole fields, None where the bundle holds none.
+    """
+
+    device: DeviceConfiguration
+    bundle: Bundle
+    finder: CellFinder
+    profile: CalibrationProfile | None
+    profile_name: str | None
+    blocked: Withheld | None = None
+    networks: FieldNetworks | None = None
+
+    @property
+    def envelope(self) -> dict[str, Any] | None:
+        """Where the cell finder's training fields lay; outside it quality refuses."""
+        return self.bundle.envelope("cell_finder")
+
+    def open_typer(self) -> CellTyper:
+        """The bundle's cell classifiers, opened; it may hold none. Raises BundleError."""
+        from edgehemo.cells.typing import open_cell_typer
+
+        inference = self.device.inference
+        return open_cell_typer(
+            self.bundle,
+            threads=inference.threads,
+            runtime=inference.runtime,
+            precision=inference.precision,
+        )
+
+    def open_networks(self) -> FieldNetworks | None:
+        """The networks that read whole fields, opened; None where the bundle holds none.
+
+        Raises BundleError.
+        """
+        from edgehemo.estimate.network import open_field_networks
+
+        inference = self.device.inference
+        return open_field_networks(
+            self.bundle,
+            threads=inference.threads,
+            runtime=inference.runtime,
+            precision=inference.precision,
+        )
+
+
+def open_bundle(named: str | Path | None, device: DeviceConfiguration) -> Bundle:
+    """The bundle named, else configured, else installed, else shipped.
+
+    Raises BundleError, also for one older than what was installed on this device.
+    """
+    path = named if named is not None else device.paths.bundle
+    if not (device.data_dir / "bundles").is_dir():  # nothing was ever installed
+        return load_bundle(Path(path) if path is not None else None)
+    from edgehemo.device.installed_bundles import BundleStore, in_use
+
+    folder = Path(path) if path is not None else in_use(device.data_dir)
+    loaded = load_bundle(folder)
+    if folder is not None:
+        BundleStore(device.data_dir).refuse_older(loaded)
+    return loaded
+
+
+def open_finder(bundle: str | Path | None) -> tuple[DeviceConfiguration, Bundle, CellFinder]:
+    """This device's configuration, and the bundle named, else configured, else shipped, opened.
+
+    Raises DeviceError or BundleError, one line each.
+    """
+    device = load_device(None)
+    loaded = open_bundle(bundle, device)
+    finder = open_cell_finder(
+        loaded,
+        threads=device.inference.threads,
+        runtime=device.inference.runtime,
+        precision=device.inference.precision,
+    )
+    return device, loaded, finder
+
+
+def open_one_classifier(bundle: str | Path | None, task: ModelTask) -> CellClassifier:
+    """A classifier of the bundle named, else configured, else shipped.
+
+    Raises DeviceError or BundleError, one line each.
+    """
+    from edgehemo.cells.typing import open_classifier
+
+    device = load_device(None)
+    return open_classifier(
+        open_bundle(bundle, device),
+        task,
+        threads=device.inference.threads,
+        runtime=device.inference.runtime,
+        precision=device.inference.precision,
+    )
+
+
+def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equipment:
+    """Open what was named, else what the device configuration names, else what is shipped.
+
+    Raises DeviceError, BundleError or ProfileError, one line each.
+    """
+    device, loaded_bundle, finder = open_finder(bundle)
+    named = profile if profile is not None else device.paths.profile
+    profile_path = Path(named) if named is not None else None
+    opened = _profile(profile_path) if profile_path is not None else None
+    return Equipment(
+        device=device,
+        bundle=loaded_bundle,
+        finder=finder,
+        profile=opened,
+        profile_name=profile_path.name if profile_path is not None else None,
+        blocked=_blocked(opened, profile_path, device),
+    )
+
+
+def _profile(path: Path) -> CalibrationProfile:
+    from edgehemo.profile.profile import load_profile
+
+    return load_profile(path)
+
+
+def _blocked(
+    profile: CalibrationProfile | None, path: Path | None, device: DeviceConfiguration
+) -> Withheld | None:
+    if profile is None or path is None:
+        return None
+    from edgehemo.device.readiness import why_blocked
+
+    return why_blocked(profile, path, device, now=datetime.now().astimezone())

@@ -1,0 +1,41 @@
+"""What a check of this device found, and what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at. action: what to do, empty when nothing is wrong."""
+
+    name: str
+    status: Status
+    detail: str
+    action: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DoctorReport:
+    """All findings, in the order they were looked at."""
+
+    findings: tuple[Finding, ...]
+
+    @property
+    def status(self) -> Status:
+        """The worst of all."""
+        order: tuple[Status, ...] = ("fail", "warn")
+        for status in order:
+            if any(finding.status == status for finding in self.findings):
+                return status
+        return "ok"
+
+    def of(self, name: str) -> Finding:
+        """The finding of a name; KeyError where it was not looked at."""
+        for finding in self.findings:
+            if finding.name == name:
+                return finding
+        raise KeyError(name)

@@ -1,0 +1,111 @@
+"""May this device give results now, with this profile and on this camera?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+from edgehemo.capture.sources import camera_spec
+from edgehemo.control.history import control_block, history_path, read_history
+from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.errors import ProfileError
+from edgehemo.guidance.withheld import Withheld
+from edgehemo.profile.profile import CalibrationProfile
+
+# What a profile of the simulated microscope calls its camera.
+SIMULATED_CAMERA = "simulated"
+_SYS_VIDEO = Path("/sys/class/video4linux")
+
+
+def why_blocked(
+    profile: CalibrationProfile | None,
+    profile_path: Path | None,
+    device: DeviceConfiguration,
+    *,
+    now: datetime,
+) -> Withheld | None:
+    """Why no result may be given at ``now`` (timezone-aware): an expired calibration, or a control
+    check that failed, is due or cannot be read. None where results may be given.
+
+    The simulated microscope does not age, so its profile does not expire.
+    """
+    if profile is None or profile_path is None:
+        return None
+    days = device.screening.calibration_expires_days
+    expired = () if profile.camera == SIMULATED_CAMERA else profile.expired(now, days)
+    if expired:
+        return Withheld(
+            f"the calibration profile {profile_path.name} has expired: {', '.join(expired)} "
+            f"measured more than {days} days ago",
+            "Calibrate again: "
+            + ", ".join(f"`edgehemo calibrate {name}`" for name in expired)
+            + ".",
+        )
+    if not profile.controls:
+        return None
+    try:
+        records = read_history(history_path(profile_path))
+    except ProfileError as error:
+        return Withheld(str(error), "Restore the control history or make a new profile.")
+    block = control_block(
+        profile, records, now=now, expires_hours=device.screening.control_expires_hours
+    )
+    return None if block is None else Withheld(block.reason, block.action)
+
+
+def refuse_another_camera(
+    profile: CalibrationProfile | None,
+    profile_name: str | None,
+    sources: Sequence[str],
+    device: DeviceConfiguration,
+) -> None:
+    """Raise ProfileError, one line, where a camera among ``sources`` is not the profile's own.
+
+    A profile that names no camera is taken for any; files name none.
+    """
+    if profile is None or not profile.camera:
+        return
+    for source in sources:
+        spec = camera_spec(source)
+        if spec is None:
+            continue
+        names = camera_names(source)
+        own = device.camera
+        if own.name is not None and own.source is not None and _same(own.source, source):
+            names = (own.name, *names)
+        if profile.camera not in names:
+            raise ProfileError(
+                f"{profile_name}: was made for the camera {profile.camera!r} and holds for no "
+                f"other; this one is {names[0]!r}. Calibrate this camera, or, where it is the "
+                "same, name it so under [camera] in the device configuration"
+            )
+
+
+def camera_names(source: str, sys_video: Path = _SYS_VIDEO) -> tuple[str, ...]:
+    """What a camera's specification may be called in a profile, the most telling name first.
+
+    A USB camera by the name it gives itself, since the next one plugged in gets the same
+    ``/dev/video0``; only where the kernel tells none, by that.
+    """
+    spec = camera_spec(source)
+    if spec is None:
+        return ()
+    target = spec.rest.partition("?")[0]
+    if spec.scheme == SIMULATED_CAMERA:
+        return (SIMULATED_CAMERA,)
+    if spec.scheme == "uvc":
+        node = Path(target or "/dev/video0").name
+        node = f"video{node}" if node.isdecimal() else node
+        try:
+            label = (sys_video / node / "name").read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            label = ""
+        if label:
+            return (f"uvc:{label}",)
+        return (f"uvc:/dev/{node}",)
+    return (f"{spec.scheme}:{target or '0'}",)
+
+
+def _same(first: str, second: str) -> bool:
+    return first.partition("?")[0] == second.partition("?")[0]

@@ -1,0 +1,1 @@
+"""Every code a person can meet, with what to do."""

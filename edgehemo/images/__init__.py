@@ -1,0 +1,1 @@
+"""Frames, and the files they are read from."""

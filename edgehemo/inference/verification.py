@@ -1,0 +1,141 @@
+"""Whether a bundle is whole, vouched for, and answers here as it did where it was made."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.bundle.bundle import Bundle
+from edgehemo.bundle.manifest import Artefact, ModelEntry, Precision
+from edgehemo.errors import BundleError, EdgeHemoError, MissingDependencyError
+from edgehemo.inference import Runner, check_graph
+from edgehemo.inference.worker import WorkerRunner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# Difference from PyTorch that is allowed on the bundle's own samples: for fp32 and fp16 the gates
+# of the export; an int8 graph may round otherwise on another processor, so that its difference may
+# exceed the recorded one by this factor and this much.
+GATES: dict[Precision, float] = {"fp32": 1e-3, "fp16": 1e-2}
+INT8_FACTOR, INT8_SLACK = 2.0, 0.02
+
+# Inputs uint8 (1, h, w, 3), each with PyTorch's answer.
+Samples = list[tuple[NDArray[np.uint8], NDArray[np.float32]]]
+Verdict = Literal["pass", "fail", "not run"]
+
+
+@dataclass(frozen=True)
+class VerifiedArtefact:
+    """parity: the export's figures and, where it was run, what was seen here.
+
+    gate: ``not run`` where this installation has no such runtime. problem: what is wrong.
+    """
+
+    model: str
+    artefact: Artefact
+    parity: dict[str, float]
+    gate: Verdict
+    runtime: str | None
+    problem: str | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "format": self.artefact.format,
+            "precision": self.artefact.precision,
+            "file": self.artefact.file,
+            "bytes": self.artefact.total_bytes,
+            "sha256": self.artefact.sha256,
+            "parity": self.parity,
+            "gate": self.gate,
+            "runtime": self.runtime,
+            "problem": self.problem,
+        }
+
+
+def verify_artefacts(bundle: Bundle, *, threads: int) -> Iterator[VerifiedArtefact]:
+    """Each artefact in turn: its digests, its graph, its answers to the bundle's samples."""
+    for entry in bundle.manifest.models:
+        for artefact in entry.artefacts:
+            yield _verified(bundle, entry, artefact, threads)
+
+
+def _verified(
+    bundle: Bundle, entry: ModelEntry, artefact: Artefact, threads: int
+) -> VerifiedArtefact:
+    parity = dict(artefact.parity)
+    runtime: str | None = None
+    problem: str | None = None
+    gate: Verdict = "pass"
+    try:
+        path = bundle.checked_file(artefact.file, artefact.sha256)
+        if artefact.companion is not None:
+            bundle.checked_file(artefact.companion.file, artefact.companion.sha256)
+        with WorkerRunner(path, artefact.format, threads=threads) as runner:
+            runtime = f"{runner.name} {runner.version}"
+            check_graph(runner, entry, artefact)
+            samples = read_samples(bundle, entry)
+            if samples and artefact.reproduction is not None:
+                seen = sample_difference(runner, samples)
+                parity["sample_difference"] = round(seen, 6)
+                parity["sample_difference_at_export"] = artefact.reproduction
+                limit = allowed_difference(artefact)
+                if not seen <= limit:
+                    problem = (
+                        f"differs from PyTorch by {seen:.2e} on the bundle's samples, "
+                        f"{limit:.2e} is allowed"
+                    )
+    except MissingDependencyError as error:
+        gate, problem = "not run", str(error)
+    except EdgeHemoError as error:
+        problem = str(error)
+    if problem is not None and gate == "pass":
+        gate = "fail"
+    return VerifiedArtefact(entry.name, artefact, parity, gate, runtime, problem)
+
+
+def allowed_difference(artefact: Artefact) -> float:
+    """How far an artefact may answer from PyTorch on the bundle's samples, on any machine."""
+    gate = GATES.get(artefact.precision)
+    return INT8_FACTOR * (artefact.reproduction or 0.0) + INT8_SLACK if gate is None else gate
+
+
+def sample_difference(runner: Runner, samples: Samples) -> float:
+    """Largest difference from PyTorch's answers to the samples, relative where those are above 1;
+    infinite for what is no number or of another shape."""
+    return max(_apart(runner.run(codes), wanted) for codes, wanted in samples)
+
+
+def read_samples(bundle: Bundle, entry: ModelEntry) -> Samples:
+    """The model's sample inputs with PyTorch's answers; empty where the bundle has none."""
+    if entry.samples is None:
+        return []
+    digest = bundle.manifest.files.get(entry.samples)
+    if digest is None:
+        raise BundleError(f"{entry.samples} has no digest in the manifest; export the bundle again")
+    path: Path = bundle.checked_file(entry.samples, digest)
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            count = sum(name.startswith("input_") for name in stored.files)
+            return [
+                (
+                    np.asarray(stored[f"input_{i}"], np.uint8),
+                    np.asarray(stored[f"answer_{i}"], np.float32),
+                )
+                for i in range(count)
+            ]
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise BundleError(f"{entry.samples}: cannot be read ({error})") from None
+
+
+def _apart(got: NDArray[np.float32], wanted: NDArray[np.float32]) -> float:
+    if got.shape != wanted.shape:
+        return float("inf")
+    apart = np.abs(got - wanted) / np.maximum(1.0, np.abs(wanted))
+    return float(np.where(np.isfinite(apart), apart, np.inf).max(initial=0.0))

@@ -1,0 +1,1 @@
+"""What all pages share: one look, plots as SVG."""

@@ -1,0 +1,164 @@
+"""The part of a profile that turns indices into concentrations."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import (
+    AwareDatetime,
+    Field,
+    field_validator,
+    model_validator,
+)
+
+from edgehemo.measurands import Measurand
+from edgehemo.profile.parts import Finite, NonNegative, Part, Positive
+
+
+class Candidate(Part):
+    """One estimator that was tried; errors in the measurand's unit, None with the reason why not.
+
+    loo_mae, loo_rmse: leaving out one group of samples (one CBC panel) at a time.
+    """
+
+    estimator: str
+    features: tuple[str, ...]
+    loo_mae: NonNegative | None = None
+    loo_rmse: NonNegative | None = None
+    reason: str = ""
+
+
+class Agreement(Part):
+    """Bland-Altman figures of estimate minus analyser, each limit with its 95 % interval."""
+
+    bias: Finite
+    bias_low: Finite
+    bias_high: Finite
+    sd: NonNegative
+    lower_limit: Finite
+    lower_limit_low: Finite
+    lower_limit_high: Finite
+    upper_limit: Finite
+    upper_limit_low: Finite
+    upper_limit_high: Finite
+
+
+class ComparisonLine(Part):
+    """estimate = intercept + slope x analyser, with 95 % intervals where they could be made."""
+
+    slope: Finite
+    intercept: Finite
+    slope_low: Finite | None = None
+    slope_high: Finite | None = None
+    intercept_low: Finite | None = None
+    intercept_high: Finite | None = None
+
+
+class MeasurandCalibration(Part):
+    """The line that turns indices into one concentration.
+
+    value = coefficients[0] + sum(coefficients[i] x feature[i - 1]).
+
+    unscaled_covariance: (X'X)^-1 of the fit, for the leverage of a new sample.
+    prediction_sd: residual standard deviation the interval uses; never smaller than what the
+        nested leave-one-out errors ask for. t95: two-sided 95 % quantile of Student's t at
+        degrees_of_freedom (kept here because the device has no statistics library).
+    feature_low, feature_high, value_low, value_high: what the calibration saw.
+    between_field_sd: standard deviation of the value between fields of one sample, None where
+        no calibration sample had two fields. fields_per_sample: median.
+    nested_mae, nested_rmse, nested_pcc: with the choice of the estimator inside the loop: the
+        honest figures. chosen_loo_mae: of the chosen one, flattered by the choice.
+    intervals_holding: how many samples' analyser values lay within the 95 % interval predicted
+        without them, None where it was not counted.
+    """
+
+    measurand: Measurand
+    estimator: str
+    features: tuple[str, ...]
+    coefficients: tuple[Finite, ...]
+    unscaled_covariance: tuple[tuple[Finite, ...], ...]
+    residual_sd: NonNegative
+    prediction_sd: NonNegative
+    degrees_of_freedom: Annotated[int, Field(ge=1)]
+    t95: Annotated[float, Field(ge=1.9, allow_inf_nan=False)]
+    feature_low: tuple[Finite, ...]
+    feature_high: tuple[Finite, ...]
+    value_low: Positive
+    value_high: Positive
+    between_field_sd: NonNegative | None = None
+    fields_per_sample: Positive = 1.0
+    samples: Annotated[int, Field(ge=3)]
+    groups: Annotated[int, Field(ge=3)]
+    chosen_loo_mae: NonNegative
+    nested_mae: NonNegative
+    nested_rmse: NonNegative
+    nested_pcc: Annotated[float, Field(ge=-1, le=1)] | None = None
+    mean_only_mae: NonNegative
+    intervals_holding: Annotated[int, Field(ge=0)] | None = None
+    agreement: Agreement
+    deming: ComparisonLine | None = None
+    passing_bablok: ComparisonLine | None = None
+    candidates: tuple[Candidate, ...]
+
+    @model_validator(mode="after")
+    def _sizes_agree(self) -> Self:
+        count = len(self.features)
+        sizes = {
+            "coefficients": (len(self.coefficients), count + 1),
+            "unscaled_covariance": (len(self.unscaled_covariance), count + 1),
+            "feature_low": (len(self.feature_low), count),
+            "feature_high": (len(self.feature_high), count),
+        }
+        wrong = [
+            f"{name} has {got} entries, needs {want}"
+            for name, (got, want) in sizes.items()
+            if got != want
+        ]
+        if any(len(row) != count + 1 for row in self.unscaled_covariance):
+            wrong.append("unscaled_covariance is not square")
+        if any(low > high for low, high in zip(self.feature_low, self.feature_high, strict=False)):
+            wrong.append("feature_low is above feature_high")
+        if self.value_low > self.value_high:
+            wrong.append("value_low is above value_high")
+        if wrong:
+            raise ValueError("; ".join(wrong))
+        return self
+
+
+class AnalyserCalibration(Part):
+    """How indices of this microscope become concentrations.
+
+    grade: ``demonstration`` below 20 independent samples, else ``calibrated``.
+    um_per_px, flat_field_sha256: the scale and flat field it was made with; with others it does
+    not hold. scale_source: where the scale of its fields came from.
+    bundle_sha256: the model bundle whose cell finder or model took part, None without one.
+    refused_fields: how many of the fields quality had refused (0 unless asked for).
+    """
+
+    grade: Literal["demonstration", "calibrated"]
+    made_at: AwareDatetime
+    samples: Annotated[int, Field(ge=3)]
+    fields: Annotated[int, Field(ge=3)]
+    refused_fields: Annotated[int, Field(ge=0)] = 0
+    scale_source: Literal["profile", "given", "red_cells", "mixed"]
+    um_per_px: Positive | None = None
+    flat_field_sha256: str | None = None
+    bundle_sha256: str | None = None
+    measurands: tuple[MeasurandCalibration, ...] = Field(min_length=1)
+
+    @field_validator("measurands")
+    @classmethod
+    def _each_once(
+        cls, measurands: tuple[MeasurandCalibration, ...]
+    ) -> tuple[MeasurandCalibration, ...]:
+        names = [calibration.measurand for calibration in measurands]
+        if len(set(names)) != len(names):
+            raise ValueError("a measurand occurs twice")
+        return measurands
+
+    def of(self, measurand: Measurand) -> MeasurandCalibration | None:
+        """The calibration of one measurand, None where it was not calibrated."""
+        for calibration in self.measurands:
+            if calibration.measurand == measurand:
+                return calibration
+        return None

@@ -1,0 +1,1 @@
+"""From a frame to a field's reading, from fields to a sample's."""

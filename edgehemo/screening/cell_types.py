@@ -1,0 +1,103 @@
+"""What types of cells a sample holds: shares of the red cells' types, counts of the white ones'.
+
+Only cells whose centre lies at least 0.6 of a normal red cell's diameter from the border count:
+of a cell cut by it the shape cannot be told.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from edgehemo.cells.cell import UNCERTAIN, Cell, CountInterval
+from edgehemo.cells.finder import INTERIOR_DIAMETERS
+from edgehemo.cells.shares import MIN_CELLS, TypeShare, count_names, type_shares
+from edgehemo.cells.typing import CellTyper
+from edgehemo.field.scale import RED_CELL_DIAMETER_UM
+from edgehemo.statistics.poisson import poisson_interval
+
+if TYPE_CHECKING:
+    from edgehemo.bundle.manifest import ModelTask
+    from edgehemo.screening.field import FieldReading
+
+
+@dataclass(frozen=True, slots=True)
+class SampleTypes:
+    """The types of one sample's cells, over its accepted fields.
+
+    red_cells: corrected share of each type, None with the reason in ``red_cells_reason``.
+    red_cells_uncertain: red cells that no one type fits. white_cells: how many of each type were
+    named, and how many `uncertain`, with their 95 % Poisson intervals; None without a classifier.
+    """
+
+    red_cells: tuple[TypeShare, ...] | None
+    red_cells_reason: str
+    red_cells_uncertain: int
+    white_cells: Mapping[str, CountInterval] | None
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "red_cells": None
+            if self.red_cells is None
+            else [share.as_json() for share in self.red_cells],
+            "red_cells_reason": self.red_cells_reason,
+            "red_cells_uncertain": self.red_cells_uncertain,
+            "white_cells": None
+            if self.white_cells is None
+            else {name: count.as_json() for name, count in self.white_cells.items()},
+        }
+
+
+def sample_types(fields: Iterable[FieldReading], typer: CellTyper) -> SampleTypes | None:
+    """The types over the accepted fields of a sample; None where the bundle names no cells."""
+    if not typer.classifiers:
+        return None
+    cells = [cell for reading in fields for cell in interior_cells(reading)]
+    white = typer.classifiers.get("nucleated")
+    red = [cell.type for cell in cells if cell.kind == "rbc"]
+    shares, reason = _red_cells(red, typer)
+    return SampleTypes(
+        red_cells=shares,
+        red_cells_reason=reason,
+        red_cells_uncertain=sum(name == UNCERTAIN for name in red),
+        white_cells=None
+        if white is None
+        else _counts((cell.type for cell in cells if cell.kind == "wbc"), white.types),
+    )
+
+
+def interior_cells(reading: FieldReading) -> list[Cell]:
+    """The cells of a field that count: those not cut by the border of the frame."""
+    if reading.cells is None:
+        return []
+    margin = INTERIOR_DIAMETERS * RED_CELL_DIAMETER_UM / reading.um_per_px
+    right, bottom = reading.width - margin, reading.height - margin
+    return [
+        cell
+        for cell in reading.cells.cells
+        if margin <= cell.centre[0] <= right and margin <= cell.centre[1] <= bottom
+    ]
+
+
+def _red_cells(names: list[str], typer: CellTyper) -> tuple[tuple[TypeShare, ...] | None, str]:
+    task: ModelTask = "morphology"
+    classifier = typer.classifiers.get(task)
+    if classifier is None:
+        return None, "the model bundle names no red-cell types"
+    entry = classifier.entry
+    if entry.confusion is None:
+        return None, "the model bundle holds no confusion matrix to correct the shares by"
+    shares = type_shares(count_names(names, entry.classes), entry.classes, entry.confusion)
+    if shares is None:
+        return None, f"fewer than {MIN_CELLS} red cells"
+    return tuple(share for share in shares if share.type in classifier.types), ""
+
+
+def _counts(names: Iterable[str], types: Iterable[str]) -> dict[str, CountInterval]:
+    seen = Counter(names)
+    return {
+        name: CountInterval(float(seen[name]), *poisson_interval(float(seen[name])))
+        for name in (*types, UNCERTAIN)
+    }

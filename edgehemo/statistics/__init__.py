@@ -1,0 +1,1 @@
+"""Intervals, medians and quantiles, without a statistics library."""

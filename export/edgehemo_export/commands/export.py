@@ -1,0 +1,174 @@
+"""The workstation's commands: train, evaluate, export. PyTorch is imported when one runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgehemo.commands import common
+from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
+from edgehemo_export.commands.options import need_host
+
+if TYPE_CHECKING:
+    from edgehemo_export.quantisation.options import ExportRow
+
+
+@click.command()
+@click.argument(
+    "checkpoints",
+    metavar="CKPT...",
+    nargs=-1,
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+)
+@click.option("--int8", is_flag=True, help="Static int8 (the default where no precision is given).")
+@click.option("--fp16", is_flag=True, help="Half precision.")
+@click.option("--fp32", is_flag=True, help="Single precision.")
+@click.option("--format", "formats", multiple=True, help="Artefact format; repeatable.")
+@click.option(
+    "--calibration",
+    type=click.Path(path_type=Path),
+    help="Data root, folder or list of images to calibrate int8 on; int8 has no default.",
+)
+@click.option(
+    "--evaluation",
+    type=click.Path(path_type=Path),
+    help="Data root with labels for the parity gates [default: --calibration's tune part].",
+)
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Bundle to write: a folder, or one file where the name ends in .zip.",
+)
+@click.option("--name", default="edgehemo", show_default=True, help="Name in the manifest.")
+@click.option(
+    "--accuracy-control",
+    is_flag=True,
+    help="Where int8 fails its gate, leave more and more layers in float until it holds.",
+)
+@click.option("--fresh", is_flag=True, help="Make again what is up to date in an older bundle.")
+@click.option(
+    "--key",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Private key to sign with [default: this user's, made when there is none].",
+)
+@click.option("--threads", type=click.IntRange(1), default=1, show_default=True)
+@common.json_option
+def export(
+    checkpoints: tuple[Path, ...],
+    int8: bool,
+    fp16: bool,
+    fp32: bool,
+    formats: tuple[str, ...],
+    calibration: Path | None,
+    evaluation: Path | None,
+    out: Path,
+    name: str,
+    accuracy_control: bool,
+    fresh: bool,
+    key: Path | None,
+    threads: int,
+    json_file: str | None,
+) -> int:
+    """Export checkpoints to a bundle: quantise, reopen each artefact in its runtime, verify.
+
+    An artefact that fails its gate is not in the bundle, and the command exits with 1; what an
+    older bundle in the same place holds is never lost to that. What is up to date there is taken
+    over.
+    """
+    from edgehemo.bundle.bundle import SHIPPED_BUNDLE
+    from edgehemo_export.quantisation.formats import (
+        chosen_formats,
+        chosen_precisions,
+        refuse_unsupported,
+    )
+
+    chosen = chosen_formats(formats)
+    precisions = chosen_precisions(int8=int8, fp16=fp16, fp32=fp32)
+    if "int8" in precisions and calibration is None:
+        raise UsageError("int8 needs --calibration DIR: real fields to measure activations on")
+    refuse_unsupported(chosen, precisions)
+    need_host()
+    import cv2
+    import torch
+    from rich.console import Console
+
+    from edgehemo_export.quantisation.bundling import export_bundle
+    from edgehemo_export.quantisation.options import ExportOptions
+    from edgehemo_export.quantisation.signing import signer_for
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    options = ExportOptions(
+        formats=chosen,
+        precisions=precisions,
+        calibration=calibration,
+        evaluation=evaluation,
+        name=name,
+        accuracy_control=accuracy_control,
+        fresh=fresh,
+        threads=threads,
+    )
+    # The package's own bundle is vouched for by the package; see `edgehemo.bundle.bundle`.
+    shipped = out.resolve() == SHIPPED_BUNDLE.resolve()
+    signer = None if shipped and key is None else signer_for(key, out)
+    if signer is not None and signer.made is not None:
+        click.echo(
+            f"made a signing key for this user: {signer.made}; other devices trust its bundles "
+            f"once {signer.made.with_suffix('.pub').name} lies in their key folder",
+            err=True,
+        )
+    console = Console(stderr=True)
+    with console.status("exporting") as status:
+
+        def say(text: str) -> None:
+            if console.is_terminal:
+                status.update(f"exporting: {text}")
+            else:
+                click.echo(text, err=True)
+
+        rows = export_bundle(checkpoints, out, options, signer=signer, say=say)
+    for warning in dict.fromkeys(text for row in rows for text in row.warnings):
+        click.echo(f"edgehemo: warning: {warning}", err=True)
+    common.write_record(
+        json_file,
+        {
+            "schema": "edgehemo.export/1",
+            "bundle": str(out),
+            "signed_by": None if signer is None else signer.key.public.identifier,
+            "artefacts": [row.as_json() for row in rows],
+        },
+    )
+    if json_file != common.STDOUT:
+        _print_export(out, rows)
+    failed = [row for row in rows if row.artefact is None]
+    for row in failed:
+        common.complain(f"{row.model} {row.format} {row.precision} fails its gate: {row.problem}")
+    return EXIT_WITHHELD if failed else EXIT_DONE
+
+
+def _print_export(out: Path, rows: list[ExportRow]) -> None:
+    """A line an artefact, below it the figures of its gate beside PyTorch's."""
+    from edgehemo_export.quantisation.parity import DIFFERENCE, MEAN_DIFFERENCE
+
+    click.echo(str(out))
+    for row in rows:
+        made = row.artefact
+        if made is None:
+            click.echo(f"{row.model:<16}{row.format:<10}{row.precision:<6}{'':>11}  {row.gate}")
+            continue
+        took = f"{row.seconds:.0f} s" if row.seconds else "up to date"
+        click.echo(
+            f"{row.model:<16}{made.format:<10}{made.precision:<6}"
+            f"{made.total_bytes / 1e6:>8.2f} MB  {row.gate}  {took}"
+        )
+        apart = f"difference at most {made.parity[DIFFERENCE]:.1e}, mean "
+        figures = [apart + f"{made.parity[MEAN_DIFFERENCE]:.1e}"]
+        for name, value in made.parity.items():
+            reference = made.parity.get(f"{name}_pytorch")
+            if reference is not None:
+                figures.append(f"{name} {value:.5g} (PyTorch {reference:.5g})")
+        click.echo("    " + "; ".join(figures))

@@ -1,0 +1,194 @@
+"""What the exporter needs to know of a cell classifier: calibration crops, gates, entry."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.bundle.manifest import Artefact, Confusion, InputSpec, Metric, ModelEntry, Precision
+from edgehemo.cells.crops import canonical_crop
+from edgehemo.errors import EdgeHemoError, UsageError
+from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
+from edgehemo.images.reading import read_frame
+from edgehemo.inference import Runner
+from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.models.classifiers.evaluation import predict, predict_net
+from edgehemo_export.models.classifiers.specification import (
+    ClassifierSpec,
+    classifier_net,
+    stored_config,
+    stored_rule,
+)
+from edgehemo_export.models.classifiers.training import ClassifierConfig, macro_f1
+from edgehemo_export.nets.architecture_table import BY_NAME
+from edgehemo_export.quantisation.calibration_set import (
+    MIN_SAMPLES,
+    CalibrationSet,
+    listed_images,
+    shows_nothing,
+)
+from edgehemo_export.quantisation.subject import ExportSubject, Figures
+
+# Samples for int8 calibration, and kept-out crops that judge an artefact.
+CALIBRATION_CROPS = 320
+PARITY_CROPS = 600
+PARITY_INPUTS = 16
+# An artefact may lose this much accuracy or macro F1 against PyTorch on kept-out crops, ...
+ACCURACY_GATE = 0.005
+F1_GATE = 0.01
+# ... and must name this share of them as PyTorch does.
+AGREEMENT_GATE = 0.98
+
+
+@dataclass(frozen=True)
+class ClassifierHeldOut:
+    """Kept-out crops of the tune part that judge an artefact."""
+
+    crops: CellCrops
+    side_px: int
+    reference: NDArray[np.intp]
+
+    @property
+    def files(self) -> Sequence[Path]:
+        return list(dict.fromkeys(self.crops.files))
+
+    @property
+    def inputs(self) -> Sequence[NDArray[np.uint8]]:
+        codes = self.crops.middle(self.side_px)
+        step = max(1, len(codes) // PARITY_INPUTS)
+        return [codes[i : i + 1] for i in range(0, len(codes), step)][:PARITY_INPUTS]
+
+    def measure(self, runner: Runner) -> Figures:
+        """Accuracy, macro F1, and how many crops are named as PyTorch names them."""
+        names = predict(runner, self.crops.middle(self.side_px)).argmax(axis=1)
+        labels = self.crops.labels
+        return {
+            "accuracy": float((names == labels).mean()),
+            "macro_F1": macro_f1(labels, names, len(self.crops.classes)),
+            "agreement": float((names == self.reference).mean()),
+        }
+
+
+def problems(pytorch: Figures, artefact: Figures, precision: Precision) -> list[str]:
+    """One line for each gate an artefact fails; the gates are the same at every precision."""
+    found = []
+    for name, gate in (("accuracy", ACCURACY_GATE), ("macro_F1", F1_GATE)):
+        drop = pytorch[name] - artefact[name]
+        if drop > gate:
+            found.append(f"{precision}: {name} falls by {drop:.4f}, the gate is {gate}")
+    if artefact["agreement"] < AGREEMENT_GATE:
+        found.append(
+            f"{precision}: names {artefact['agreement']:.1%} of the crops as PyTorch does, "
+            f"the gate is {AGREEMENT_GATE:.0%}"
+        )
+    return found
+
+
+def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSubject:
+    """The classifier with its data, gates and manifest entry, for the exporter."""
+    net = classifier_net(spec, checkpoint)
+    config = stored_config(checkpoint)
+    record = checkpoint.record
+    side = config.crop.side_px
+
+    def held_out(root: Path) -> ClassifierHeldOut:
+        crops = spec.build(root, config, None).part("tune").without(record.get("left_out"))
+        chosen = _spread(len(crops), PARITY_CROPS)
+        crops = crops.where(chosen)
+        reference = predict_net(net, crops.middle(side)).argmax(axis=1)
+        return ClassifierHeldOut(crops, side, reference)
+
+    def entry(artefacts: list[Artefact], checkpoint_sha256: str) -> ModelEntry:
+        tables = record.get("tables", {}).get("confusion", {})
+        counts = tables.get("all") or record["tune_confusion"]["counts"]
+        return ModelEntry(
+            name=spec.task,
+            task=spec.task,
+            input=InputSpec(
+                height_px=side,
+                width_px=side,
+                um_per_px=config.crop.um_per_px,
+                code_of_transmittance_1=UINT8_PER_TRANSMITTANCE,
+            ),
+            classes=list(spec.classes),
+            rejects=list(spec.rejects),
+            conformal=stored_rule(checkpoint),
+            confusion=Confusion(counts=counts),
+            metrics=[Metric.model_validate(m) for m in record.get("metrics", [])],
+            training_data=record["training_data"],
+            checkpoint_sha256=checkpoint_sha256,
+            artefacts=artefacts,
+        )
+
+    return ExportSubject(
+        name=spec.task,
+        task=spec.task,
+        net=net,
+        example=_example(side),
+        free_size_multiple=None,
+        float_layers=(),
+        calibration=lambda source: calibration_crops(spec, config, source),
+        held_out=held_out,
+        problems=problems,
+        entry=entry,
+        precisions=BY_NAME[config.model.architecture].precisions,
+        why_not=BY_NAME[config.model.architecture].why_not,
+    )
+
+
+def calibration_crops(
+    spec: ClassifierSpec, config: ClassifierConfig, source: Path, *, seed: int = 0
+) -> CalibrationSet:
+    """Crops for int8 calibration: of a data root's training part, or of a folder of pictures that
+    hold one cell each. Raises UsageError where there are too few."""
+    side = config.crop.side_px
+    skipped: list[str] = []
+    try:
+        crops = spec.build(source, config, None).part("train")
+        chosen = np.random.default_rng(seed).permutation(len(crops))[:CALIBRATION_CROPS]
+        mask = np.zeros(len(crops), np.bool_)
+        mask[chosen] = True
+        crops = crops.where(mask)
+        files = list(dict.fromkeys(crops.files))
+        tiles = list(crops.middle(side))
+    except UsageError:
+        files, tiles = [], []
+        for path in listed_images(source)[:CALIBRATION_CROPS]:
+            try:
+                pixels = read_frame(path).pixels
+                if shows_nothing(pixels):
+                    skipped.append(f"{path.name}: shows nothing but one even colour")
+                    continue
+                tiles.append(
+                    canonical_crop(pixels, None, side, crop_um_per_px=config.crop.um_per_px)
+                )
+                files.append(path)
+            except EdgeHemoError as error:
+                skipped.append(str(error))
+    if len(tiles) < MIN_SAMPLES:
+        raise UsageError(
+            f"{source}: only {len(tiles)} crops for the int8 calibration of {spec.task}; give a "
+            f"data root, or a folder of at least {MIN_SAMPLES} pictures of one cell each"
+        )
+    return CalibrationSet.of(files, tiles, skipped)
+
+
+def _spread(count: int, wanted: int) -> NDArray[np.bool_]:
+    """Every so-manieth of ``count`` items, bool (count,)."""
+    mask = np.zeros(count, np.bool_)
+    mask[np.linspace(0, count - 1, min(count, wanted)).astype(int)] = True
+    return mask
+
+
+def _example(side: int) -> NDArray[np.uint8]:
+    """A crop with something in it, for tracing."""
+    example = np.full((1, side, side, 3), round(UINT8_PER_TRANSMITTANCE), np.uint8)
+    middle = slice(side // 4, side - side // 4)
+    drawn = np.random.default_rng(0).integers(60, 220, (side, side, 3)).astype(np.uint8)
+    example[0, middle, middle] = drawn[middle, middle]
+    return example

@@ -1,0 +1,101 @@
+"""What tells one cell classifier from another, and how its checkpoint is read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.bundle.manifest import ConformalRule, ModelTask
+from edgehemo.cells.cell import UNCERTAIN
+from edgehemo.errors import UsageError
+from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.data.splits import Part
+from edgehemo_export.models.classifiers.evaluation import conformal_rule, named
+from edgehemo_export.models.classifiers.training import ClassifierConfig
+from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
+
+# Training crops and their masks bool (n, s, s) to gains by source, see `ClassifierTask`.
+StainGains = Callable[[CellCrops, NDArray[np.bool_]], Mapping[str, NDArray[np.float64]]]
+
+
+# Probabilities float32 (n, classes), labels (n,), classes and coverage to a rule.
+FitRule = Callable[[NDArray[np.float32], NDArray[np.intp], Sequence[str], float], ConformalRule]
+
+
+@dataclass(frozen=True)
+class ClassifierSpec:
+    """What tells one classifier from another.
+
+    task, title, says: of the bundle and the card. classes: the outputs, in order, ``rejects``
+    among them. build: every crop of the sources a configuration reads, from a data root and a
+    cache folder. masks: the middle cell of each crop, where surroundings are exchanged in
+    training, else None. licences: a line for each source. never_tested: more lines of the card.
+    stain_gains: from training crops and their masks, see `ClassifierTask`. rule: fits the conformal
+    rule, in words ``rule_says``. refinement: the shipped configuration of a second run that starts
+    from a first one's checkpoint. pupil: that of a smaller network which learns what one trained by
+    the default configuration answers. unnamed: crops of every part, read like those of build, of
+    which is only known that their class is one of ``unnamed_classes``.
+    """
+
+    task: ModelTask
+    title: str
+    says: str
+    classes: tuple[str, ...]
+    rejects: tuple[str, ...]
+    build: Callable[[Path, ClassifierConfig, Path | None], CellCrops]
+    masks: Callable[[CellCrops, Path | None], NDArray[np.bool_]] | None
+    licences: Mapping[str, str]
+    never_tested: tuple[str, ...] = ()
+    stain_gains: StainGains | None = None
+    rule: FitRule = conformal_rule
+    rule_says: str = "class by class"
+    refinement: str | None = None
+    pupil: str | None = None
+    unnamed: Callable[[Path, ClassifierConfig, Path | None], CellCrops] | None = None
+    unnamed_classes: tuple[str, ...] = ()
+
+    @property
+    def command(self) -> str:
+        return self.task.replace("_", "-")
+
+
+def classifier_net(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierNet:
+    """The network of a checkpoint, temperature inside, in evaluation mode."""
+    if checkpoint.task != spec.task:
+        raise UsageError(f"a checkpoint of {checkpoint.task}, not of {spec.task}")
+    if checkpoint.record.get("classes") != list(spec.classes):
+        raise UsageError("a checkpoint of other classes than this version's; train it again")
+    model = ClassifierNetConfig(**checkpoint.record["configuration"]["model"])
+    net = ClassifierNet(model, len(spec.classes))
+    net.load_state_dict(checkpoint.weights)
+    return net.eval()
+
+
+def stored_config(checkpoint: Checkpoint) -> ClassifierConfig:
+    """The configuration a checkpoint was trained with."""
+    return ClassifierConfig.model_validate(checkpoint.record["configuration"])
+
+
+def stored_rule(checkpoint: Checkpoint) -> ConformalRule:
+    """The conformal rule that training fitted on the tune part."""
+    return ConformalRule.model_validate(checkpoint.record["conformal"])
+
+
+def kept_out(checkpoint: Checkpoint, crops: CellCrops, part: Part) -> CellCrops:
+    """The crops of a part; of a run that left a source out, that source alone, all of it."""
+    left_out = checkpoint.record.get("left_out")
+    chosen = crops.only(left_out) if left_out is not None else crops.part(part)
+    if not len(chosen):
+        raise UsageError("the data root holds no crop of that part to evaluate on")
+    return chosen
+
+
+def names_of(spec: ClassifierSpec, checkpoint: Checkpoint, p: NDArray[np.float32]) -> list[str]:
+    """The name of each cell by the checkpoint's rule, `uncertain` among them."""
+    every = (*spec.classes, UNCERTAIN)
+    return [every[i] for i in named(p, spec.classes, stored_rule(checkpoint))]

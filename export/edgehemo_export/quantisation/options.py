@@ -1,0 +1,75 @@
+"""What an export is asked for, and what it says of each artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgehemo.bundle.manifest import Artefact, ArtefactFormat, Precision
+from edgehemo.errors import UsageError
+from edgehemo_export.quantisation.formats import ExportFormat
+
+# Told while it goes on, a line each.
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class ExportRow:
+    """One artefact's result, for the command's table and JSON.
+
+    artefact: None where it failed its gate. seconds: of making and verifying, 0 where it was taken
+    over. problem: which gate it failed, and by how much, with each recipe that was tried.
+    """
+
+    model: str
+    format: ArtefactFormat
+    precision: Precision
+    artefact: Artefact | None
+    seconds: float
+    problem: str | None = None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def gate(self) -> str:
+        return "pass" if self.artefact is not None else "fail"
+
+    def as_json(self) -> dict[str, Any]:
+        out: dict[str, Any] = {
+            "model": self.model,
+            "format": self.format,
+            "precision": self.precision,
+            "gate": self.gate,
+            "seconds": self.seconds,
+            "problem": self.problem,
+        }
+        if self.artefact is not None:
+            out |= self.artefact.model_dump(exclude_none=True)
+        return out
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """What the command line asks for.
+
+    evaluation: a data root with labels for the parity gates (the tune part of its split); by
+    default the calibration's. accuracy_control: where a gate fails, try recipes that leave more in
+    float. fresh: take nothing over from an earlier bundle.
+    """
+
+    formats: Sequence[ExportFormat]
+    precisions: Sequence[Precision]
+    calibration: Path | None
+    evaluation: Path | None
+    name: str = "edgehemo"
+    accuracy_control: bool = False
+    fresh: bool = False
+    threads: int = 1
+
+    @property
+    def evaluation_root(self) -> Path:
+        root = self.evaluation or self.calibration
+        if root is None:
+            raise UsageError("give --evaluation DIR: a data root with labels, to check parity on")
+        return root

@@ -1,0 +1,318 @@
+"""The analyser fit: choice, honest error, intervals, comparison of methods."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pytest
+
+from edgehemo.errors import CalibrationError
+from edgehemo.estimate.estimators import estimators_of
+from edgehemo.estimate.pooling import pool
+from edgehemo.estimate.sample import estimate_sample
+from edgehemo.estimate.values import FieldIndices
+from edgehemo.profile.profile import load_profile, new_profile, save_profile
+from edgehemo.statistics.interval import Interval
+from edgehemo_calibration.analyser.comparison import bland_altman, deming, passing_bablok
+from edgehemo_calibration.analyser.fit import AnalyserFit, AnalyserSample, fit_analyser, fit_line
+
+WHEN = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def indices(cover: float, dark: float, density: float = 0.15) -> FieldIndices:
+    return FieldIndices(
+        cell_cover=cover, cell_od_red=0.05, cell_od_green=density, cell_od_blue=0.06,
+        field_od_red=0.02, field_od_green=cover * density, field_od_blue=0.024 * cover,
+        dark_share=dark, cell_area_um2=44.0, cell_area_cv=0.1, rbc_per_mm2=None, area_mm2=0.01,
+        single_cells=50, scale_source="given",
+    )  # fmt: skip
+
+
+def made_samples(
+    count: int, seed: int = 1, noise: float = 4.0, fields: int = 1, between: float = 0.0
+) -> list[AnalyserSample]:
+    """HGB is 20 + 300 x cover + noise; dark share follows it loosely, the density not at all."""
+    rng = np.random.default_rng(seed)
+    samples = []
+    for i in range(count):
+        cover = rng.uniform(0.2, 0.55)
+        hgb = 20 + 300 * cover + rng.normal(0, noise)
+        measured = [
+            indices(
+                cover + rng.normal(0, between) if between else cover,
+                cover + rng.normal(0, 0.06),
+                rng.uniform(0.1, 0.2),
+            )
+            for _ in range(fields)
+        ]
+        reference: Any = {
+            "hgb_g_per_l": round(hgb, 3),
+            "hct_l_per_l": round(hgb / 330, 4),
+            "rbc_1e12_per_l": round(hgb / 30, 3),
+        }
+        samples.append(AnalyserSample(f"s{i}", pool(measured), reference))
+    return samples
+
+
+def fit(samples: list[AnalyserSample], **more: Any) -> AnalyserFit:
+    return fit_analyser(samples, made_at=WHEN, **more)
+
+
+def test_the_line_that_made_the_data_is_found() -> None:
+    result = fit(made_samples(30))
+    hgb = result.calibration.of("hgb_g_per_l")
+    assert hgb is not None
+    assert hgb.estimator == "cover"
+    assert hgb.coefficients[0] == pytest.approx(20, abs=8)
+    assert hgb.coefficients[1] == pytest.approx(300, rel=0.08)
+    assert hgb.residual_sd == pytest.approx(4, rel=0.4)
+    assert hgb.nested_mae == pytest.approx(4 * math.sqrt(2 / math.pi), rel=0.5)
+    assert hgb.nested_pcc is not None and hgb.nested_pcc > 0.98
+    assert result.calibration.grade == "calibrated"
+    assert result.refused == {}
+
+
+def test_every_candidate_is_on_record_with_its_error_or_its_reason() -> None:
+    hgb = fit(made_samples(12)).calibration.of("hgb_g_per_l")
+    assert hgb is not None
+    assert [c.estimator for c in hgb.candidates] == [e.name for e in estimators_of("hgb_g_per_l")]
+    for candidate in hgb.candidates:
+        assert (candidate.loo_mae is None) == bool(candidate.reason)
+    best = min(c.loo_mae for c in hgb.candidates if c.loo_mae is not None)
+    assert hgb.chosen_loo_mae == pytest.approx(best)
+    counted = next(c for c in hgb.candidates if c.estimator == "counted-absorbance")
+    assert "cell finder" in counted.reason
+    network = next(c for c in hgb.candidates if c.estimator == "network-hgb")
+    assert "field estimator" in network.reason
+
+
+def test_the_preferred_estimator_stands_unless_another_is_clearly_better() -> None:
+    """Cover made the data; the preferred index is nearly as good where dark share follows it."""
+    rng = np.random.default_rng(5)
+
+    def chosen(noise_of_dark: float) -> tuple[str, float, float]:
+        samples = [
+            replace(
+                sample,
+                indices=pool(
+                    [
+                        replace(
+                            field,
+                            dark_share=field.cell_cover + rng.normal(0, noise_of_dark),
+                            field_od_green=0.15 * field.cell_cover,
+                        )
+                        for field in sample.indices.fields
+                    ]
+                ),
+            )
+            for sample in made_samples(12, noise=6.0)
+        ]
+        hgb = fit(samples).calibration.of("hgb_g_per_l")
+        assert hgb is not None
+        best = min(c.loo_mae for c in hgb.candidates if c.loo_mae is not None)
+        return hgb.estimator, hgb.chosen_loo_mae, best
+
+    name, error, best = chosen(0.004)
+    assert name == estimators_of("hgb_g_per_l")[0].name and error >= best
+    assert chosen(0.1)[0] == "cover"
+
+
+@pytest.mark.parametrize(("count", "grade"), [(8, "demonstration"), (19, "demonstration"),
+                                              (20, "calibrated")])  # fmt: skip
+def test_the_grade_follows_the_number_of_samples(count: int, grade: str) -> None:
+    assert fit(made_samples(count)).calibration.grade == grade
+
+
+def test_fewer_than_eight_are_refused() -> None:
+    with pytest.raises(CalibrationError, match="7 samples are too few"):
+        fit(made_samples(7))
+    with pytest.raises(CalibrationError, match="0 samples"):
+        fit([])
+
+
+def test_one_patient_many_times_is_no_calibration() -> None:
+    one = made_samples(1)[0]
+    with pytest.raises(CalibrationError, match="only 1 different analyser results"):
+        fit([replace(one, name=f"s{i}") for i in range(20)])
+
+
+def test_samples_of_one_panel_leave_the_fold_together() -> None:
+    """A twin far off the line cannot be predicted by its twin."""
+    samples = made_samples(10, noise=0.5)
+    odd = replace(samples[0], indices=pool([indices(0.5, 0.5)]), reference={
+        "hgb_g_per_l": 140.0, "hct_l_per_l": 0.42, "rbc_1e12_per_l": 4.6,
+    })  # fmt: skip
+    both = fit([*samples[1:], odd, replace(odd, name="twin")])
+    hgb = both.calibration.of("hgb_g_per_l")
+    assert hgb is not None
+    assert (hgb.samples, hgb.groups) == (11, 10)
+    assert hgb.degrees_of_freedom == 8
+    twins = [p for p in both.points if p.measurand == "hgb_g_per_l" and p.analyser == 140.0]
+    assert len(twins) == 2
+    assert all(abs(p.estimate - 170) < 6 for p in twins), "a twin was seen by its twin's fit"
+
+
+def test_an_outlier_is_shown_and_kept() -> None:
+    samples = made_samples(15, noise=2.0)
+    hgb = samples[4].reference["hgb_g_per_l"] + 60
+    samples[4] = replace(samples[4], reference={**samples[4].reference, "hgb_g_per_l": hgb})
+    result = fit(samples)
+    shown = [p.sample for p in result.points if p.outlier and p.measurand == "hgb_g_per_l"]
+    assert shown == ["s4"]
+    fitted = result.calibration.of("hgb_g_per_l")
+    assert fitted is not None and fitted.samples == 15
+
+
+def test_the_reported_error_holds_the_choice() -> None:
+    """On noise alone the chosen error is flattered; the nested one is not, and nothing is given."""
+    rng = np.random.default_rng(3)
+    flattered = refused = 0
+    for trial in range(20):
+        samples = made_samples(10, seed=trial)
+        values = rng.permutation([s.reference["hgb_g_per_l"] for s in samples])
+        shuffled = [
+            replace(s, reference={"hgb_g_per_l": float(v)})
+            for s, v in zip(samples, values, strict=True)
+        ]
+        try:
+            hgb = fit(shuffled).calibration.of("hgb_g_per_l")
+        except CalibrationError as error:
+            refused += 1
+            assert "mean" in str(error) or "no estimator fits" in str(error)
+        else:
+            assert hgb is not None and hgb.nested_mae < hgb.mean_only_mae
+            flattered += hgb.nested_mae > hgb.chosen_loo_mae
+    assert refused >= 14
+    assert flattered >= 1
+
+
+def test_a_line_against_physics_is_never_chosen() -> None:
+    samples = made_samples(12)
+    upside_down = [
+        replace(s, reference={"hgb_g_per_l": 260 - s.reference["hgb_g_per_l"]}) for s in samples
+    ]
+    with pytest.raises(CalibrationError, match="falls where physics says it must rise"):
+        fit(upside_down)
+
+
+def test_estimators_that_need_a_scale_stay_out_without_one() -> None:
+    samples = [
+        replace(s, indices=pool([replace(f, scale_source="red_cells") for f in s.indices.fields]))
+        for s in made_samples(12)
+    ]
+    result = fit(samples).calibration
+    rbc = result.of("rbc_1e12_per_l")
+    assert rbc is not None
+    by_area = next(c for c in rbc.candidates if c.estimator == "cover-per-cell-area")
+    assert "measured scale" in by_area.reason
+    assert result.scale_source == "red_cells"
+
+
+def test_a_measurand_that_was_not_measured_is_refused_alone() -> None:
+    samples = [
+        replace(s, reference={"hgb_g_per_l": s.reference["hgb_g_per_l"]}) for s in made_samples(12)
+    ]
+    result = fit(samples)
+    assert result.calibration.of("hgb_g_per_l") is not None
+    assert result.refused["hct_l_per_l"] == "not measured for every sample"
+
+
+def test_prediction_intervals_hold_what_they_promise() -> None:
+    """New samples of the same kind: about 95 % inside, never far below."""
+    inside = total = 0
+    for seed in range(12):
+        calibration = fit(made_samples(15, seed=seed)).calibration
+        profile = new_profile(WHEN, software_version="0.1.0").model_copy(
+            update={"analyser": calibration}
+        )
+        for sample in made_samples(40, seed=1000 + seed):
+            estimate = estimate_sample(sample.indices, profile).hgb_g_per_l
+            if estimate is not None:
+                total += 1
+                inside += estimate.low <= sample.reference["hgb_g_per_l"] <= estimate.high
+    assert total > 400
+    assert 0.93 <= inside / total <= 0.995
+
+
+def test_the_error_between_fields_is_learnt() -> None:
+    samples = made_samples(20, fields=4, between=0.02)
+    hgb = fit(samples).calibration.of("hgb_g_per_l")
+    assert hgb is not None
+    assert hgb.fields_per_sample == 4
+    if hgb.estimator == "cover":
+        assert hgb.between_field_sd == pytest.approx(0.02 * hgb.coefficients[1], rel=0.25)
+    single = fit(made_samples(20)).calibration.of("hgb_g_per_l")
+    assert single is not None and single.between_field_sd is None
+
+
+def test_a_fit_survives_the_profile(tmp_path: Any) -> None:
+    result = fit(made_samples(12))
+    profile = new_profile(WHEN, software_version="0.1.0").model_copy(
+        update={"analyser": result.calibration}
+    )
+    save_profile(profile, tmp_path / "p.json")
+    again = load_profile(tmp_path / "p.json")
+    assert again == profile
+    sample = made_samples(1, seed=77)[0]
+    value = estimate_sample(sample.indices, again).hgb_g_per_l
+    assert isinstance(value, Interval)
+    assert value.low < sample.reference["hgb_g_per_l"] < value.high
+    assert "s0" not in (tmp_path / "p.json").read_text(), "a sample's name is in the profile"
+
+
+def test_fit_line_is_least_squares() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(30, 2)) * [1e-3, 1e4]
+    y = 3 + x @ np.array([2e3, -1e-4]) + rng.normal(0, 0.1, 30)
+    line = fit_line(x, y)
+    assert line is not None
+    design = np.column_stack([np.ones(30), x])
+    expected, residual, *_ = np.linalg.lstsq(design, y, rcond=None)
+    assert line.coefficients == pytest.approx(expected, rel=1e-6)
+    assert line.residual_sd == pytest.approx(math.sqrt(float(residual[0]) / 27))
+    assert line.leverage(x).sum() == pytest.approx(3.0), "the hat matrix' trace"
+    assert fit_line(np.ones((5, 1)), np.arange(5.0)) is None
+    assert fit_line(x[:3], y[:3]) is None
+
+
+def test_bland_altman_by_hand() -> None:
+    analyser, estimate = np.array([100.0, 120, 140, 160]), np.array([102.0, 119, 145, 162])
+    result = bland_altman(analyser, estimate)
+    assert result.bias == pytest.approx(2.0)
+    assert result.sd == pytest.approx(math.sqrt((0 + 9 + 9 + 0) / 3))
+    assert result.upper_limit == pytest.approx(2 + 1.959964 * result.sd)
+    assert result.bias_high - 2 == pytest.approx(3.18245 * result.sd / 2)
+    assert result.upper_limit_low < result.upper_limit < result.upper_limit_high
+
+
+def test_deming_and_passing_bablok_find_a_line_with_errors_on_both_sides() -> None:
+    rng = np.random.default_rng(2)
+    truth = rng.uniform(60, 180, 60)
+    x, y = truth + rng.normal(0, 5, 60), 5 + 1.2 * truth + rng.normal(0, 5, 60)
+    for line in (deming(x, y), passing_bablok(x, y)):
+        assert line is not None
+        assert line.slope == pytest.approx(1.2, abs=0.08)
+        assert line.slope_low is not None and line.slope_high is not None
+        assert line.slope_low < 1.2 < line.slope_high
+        assert line.intercept == pytest.approx(5, abs=9)
+
+
+def test_comparison_lines_are_exact_on_exact_lines_and_absent_without_variation() -> None:
+    x = np.arange(10.0, 20.0)
+    for line in (deming(x, 2 * x + 1), passing_bablok(x, 2 * x + 1)):
+        assert line is not None
+        assert (line.slope, line.intercept) == (pytest.approx(2.0), pytest.approx(1.0))
+    assert deming(x, np.full(10, 3.0)) is None
+    assert passing_bablok(np.full(2, 3.0), np.full(2, 3.0)) is None
+
+
+def test_passing_bablok_is_not_moved_by_one_outlier() -> None:
+    x = np.arange(10.0, 30.0)
+    y = x.copy()
+    y[3] = 300.0
+    line = passing_bablok(x, y)
+    assert line is not None and line.slope == pytest.approx(1.0, abs=0.02)

@@ -1,0 +1,246 @@
+"""Installing bundles: only whole, signed, newer ones; the last good one stays."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from edgehemo.bundle.bundle import MANIFEST_NAME, SHIPPED_BUNDLE, SIGNATURE_NAME, load_bundle
+from edgehemo.bundle.signatures import new_key, read_private_key
+from edgehemo.commands.bundle import bundle as bundle_command
+from edgehemo.device import installed_bundles as bundle_store
+from edgehemo.device.installed_bundles import BundleStore, check_whole, in_use, pack, unpack
+from edgehemo.errors import BundleError
+from tests.support.bundle_makers import sign_again, signing_key, small_bundle
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> BundleStore:
+    return BundleStore(tmp_path / "data")
+
+
+def test_nothing_installed_is_no_error(store: BundleStore, tmp_path: Path) -> None:
+    assert store.current() is None and store.installed() == []
+    assert in_use(tmp_path / "data") is None
+    with pytest.raises(BundleError, match="no bundle to go back to"):
+        store.rollback()
+
+
+def test_install_keeps_the_one_before_and_no_more(store: BundleStore, tmp_path: Path) -> None:
+    for serial in (1, 2, 3):
+        found = store.install(small_bundle(tmp_path / f"b{serial}", serial))
+        assert found.manifest.serial == serial and found.trust == "signed"
+    current, before = store.installed()
+    assert current.current and current.bundle and current.bundle.manifest.serial == 3
+    assert before.previous and before.bundle and before.bundle.manifest.serial == 2
+    assert in_use(tmp_path / "data") == store.current()
+
+
+def test_an_older_serial_is_refused_and_rollback_is_on_purpose(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    one, two = (small_bundle(tmp_path / f"b{serial}", serial) for serial in (1, 2))
+    store.install(one)
+    store.install(two)
+    with pytest.raises(BundleError, match="serial 2 was installed here"):
+        store.install(one)
+    with pytest.raises(BundleError, match="an older bundle is not used"):
+        store.refuse_older(load_bundle(one))
+    back = store.rollback()
+    assert back.manifest.serial == 1
+    store.refuse_older(back)  # the one gone back to is used
+    with pytest.raises(BundleError, match="an older bundle is not used"):
+        store.refuse_older(load_bundle(one))  # its copy elsewhere is not
+    assert store.install(two).manifest.serial == 2
+    assert not store.state().rolled_back
+
+
+def test_the_same_bundle_twice_changes_nothing(store: BundleStore, tmp_path: Path) -> None:
+    source = small_bundle(tmp_path / "b", 4)
+    store.install(source)
+    state = store.state()
+    store.install(source)
+    assert store.state() == state
+
+
+@pytest.mark.parametrize("file", ["note.txt", MANIFEST_NAME, SIGNATURE_NAME, "stranger.bin"])
+def test_each_kind_of_tampering_leaves_the_good_one_in_use(
+    store: BundleStore, tmp_path: Path, file: str
+) -> None:
+    store.install(small_bundle(tmp_path / "good", 1))
+    bad = small_bundle(tmp_path / "bad", 2)
+    target = bad / file
+    data = bytearray(target.read_bytes()) if target.exists() else bytearray(b"x")
+    data[len(data) // 2] ^= 1
+    target.write_bytes(bytes(data))
+    before = store.state()
+    with pytest.raises(BundleError):
+        store.install(bad)
+    assert store.state() == before
+    assert load_bundle(store.current()).manifest.serial == 1
+    assert [path.name for path in store.path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_unsigned_and_wrongly_signed_are_refused(
+    store: BundleStore,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    bare = small_bundle(tmp_path / "bare", 1)
+    (bare / SIGNATURE_NAME).unlink()
+    with pytest.raises(BundleError, match="is not signed"):
+        store.install(bare)
+    other = small_bundle(tmp_path / "other", 2)
+    shutil.copy(other / SIGNATURE_NAME, bare / SIGNATURE_NAME)
+    with pytest.raises(BundleError, match="does not fit the manifest"):
+        store.install(bare)
+    (bare / SIGNATURE_NAME).unlink()
+    monkeypatch.setenv("EDGEHEMO_ALLOW_UNSIGNED", "1")
+    assert load_bundle(bare).trust == "unsigned"
+    assert "never for patients" in caplog.text
+
+
+def test_an_interrupted_installation_leaves_the_old_one(
+    store: BundleStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.install(small_bundle(tmp_path / "b1", 1))
+
+    def pulled(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    for step in ("_flush", "_copy_folder", "write_text_atomically"):
+        with monkeypatch.context() as patch:
+            patch.setattr(bundle_store, step, pulled)
+            with pytest.raises(OSError, match="No space"):
+                store.install(small_bundle(tmp_path / f"b2-{step}", 2))
+        assert load_bundle(store.current()).manifest.serial == 1
+    assert store.install(small_bundle(tmp_path / "b3", 2)).manifest.serial == 2
+    assert len([path for path in store.path.iterdir() if path.is_dir()]) == 2
+
+
+def test_a_packed_bundle_installs_and_packs_the_same_again(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    source = small_bundle(tmp_path / "b", 1)
+    pack(source, tmp_path / "one.zip")
+    pack(source, tmp_path / "two.zip")
+    assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
+    found = store.install(tmp_path / "one.zip")
+    assert found.digest == load_bundle(source).digest
+    check_whole(found)
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/etc/out.txt", "a/../../out.txt", "..\\out.txt"])
+def test_a_packed_path_that_leaves_the_bundle_is_refused(tmp_path: Path, name: str) -> None:
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as packed:
+        packed.writestr(name, "x")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        unpack(tmp_path / "x.zip", folder)
+    assert not (tmp_path / "out.txt").exists() and not list(folder.iterdir())
+
+
+def test_what_is_no_bundle_is_one_line(store: BundleStore, tmp_path: Path) -> None:
+    text = tmp_path / "x.zip"
+    text.write_text("no archive")
+    for source in (text, tmp_path / "nothing", tmp_path):
+        with pytest.raises(BundleError) as caught:
+            store.install(source)
+        assert "\n" not in str(caught.value)
+    (store.path / "state.json").write_text("{")
+    with pytest.raises(BundleError, match="is damaged"):
+        store.state()
+
+
+def test_a_link_in_a_bundle_is_refused(store: BundleStore, tmp_path: Path) -> None:
+    source = small_bundle(tmp_path / "b", 1)
+    (source / "link").symlink_to("/etc/passwd")
+    with pytest.raises(BundleError, match="is a link"):
+        store.install(source)
+
+
+def test_the_commands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    device = tmp_path / "device.toml"
+    device.write_text(
+        'schema = "edgehemo.device/1"\nname = "test"\nboard = "workstation"\n'
+        f'[paths]\ndata = "{tmp_path / "data"}"\n'
+    )
+    monkeypatch.setenv("EDGEHEMO_DEVICE", str(device))
+
+    def run(*arguments: str) -> str:
+        done = CliRunner().invoke(bundle_command, list(arguments), standalone_mode=False)
+        assert done.exception is None, done.output
+        return done.output
+
+    assert "shipped" in run("list")
+    run("install", str(small_bundle(tmp_path / "b1", 1)))
+    run("install", str(small_bundle(tmp_path / "b2", 2)))
+    listed = json.loads(run("list", "--json", "-"))
+    assert [item["role"] for item in listed["bundles"]] == ["in use", "before"]
+    assert listed["bundles"][0]["signed_by"].startswith("laboratory")
+    assert "serial 1" in run("rollback")
+    run("pack", str(tmp_path / "b2"), str(tmp_path / "b2.zip"))
+    assert "serial 2" in run("install", str(tmp_path / "b2.zip"))
+
+
+def test_a_foreign_key_beside_ours_changes_nothing(tmp_path: Path) -> None:
+    ours = small_bundle(tmp_path / "ours")
+    new_key(tmp_path / "foreign", "foreign")
+    theirs = small_bundle(
+        tmp_path / "theirs", key=read_private_key(tmp_path / "foreign" / "foreign.key")
+    )
+    assert load_bundle(ours).signed_by == f"laboratory ({signing_key().public.identifier})"
+    with pytest.raises(BundleError, match="does not trust"):
+        load_bundle(theirs)
+
+
+def test_one_file_is_opened_like_its_folder(tmp_path: Path) -> None:
+    folder = small_bundle(tmp_path / "source", serial=4)
+    packed = tmp_path / "bundle.zip"
+    pack(folder, packed)
+    opened = load_bundle(packed)
+    assert opened.digest == load_bundle(folder).digest and opened.trust == "signed"
+    opened.check_files()
+    packed.write_bytes(packed.read_bytes()[:-40])
+    with pytest.raises(BundleError, match=r"bundle\.zip: is no bundle"):
+        load_bundle(packed)
+
+
+def test_more_than_a_bundle_may_hold_is_not_unpacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pack(small_bundle(tmp_path / "source"), tmp_path / "bundle.zip")
+    monkeypatch.setattr("edgehemo.bundle.packing.MAX_UNPACKED_BYTES", 100)
+    (tmp_path / "out").mkdir()
+    with pytest.raises(BundleError, match="too large unpacked"):
+        unpack(tmp_path / "bundle.zip", tmp_path / "out")
+
+
+def test_a_bundle_whose_model_does_not_open_here_is_not_installed(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    """Signed and whole, and still of no use: the one in use stays."""
+    store.install(small_bundle(tmp_path / "good"))
+    before = store.current()
+    bad = shutil.copytree(SHIPPED_BUNDLE, tmp_path / "bad")
+    manifest = json.loads((bad / MANIFEST_NAME).read_bytes())
+    entry = next(m for m in manifest["models"] if m["task"] == "cell_finder")
+    entry["input"] |= {"height_px": 64, "width_px": 64}
+    manifest |= {"models": [entry], "files": {}, "name": "small", "serial": 9}
+    entry["samples"] = entry["model_card"] = None
+    (bad / MANIFEST_NAME).write_text(json.dumps(manifest))
+    kept = {MANIFEST_NAME, entry["artefacts"][0]["file"]}
+    for path in bad.iterdir():
+        if path.name not in kept:
+            path.unlink()
+    sign_again(bad)
+    with pytest.raises(BundleError, match=r"bad: cell_finder.*the manifest says uint8"):
+        store.install(bad)
+    assert store.current() == before

@@ -1,0 +1,380 @@
+"""Control checks: the rules, the history, the block on results, the commands, the charts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+from xml.etree import ElementTree
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from edgehemo.control.charts import control_page, levey_jennings
+from edgehemo.control.check import checked, control_slide, standard_deviations, with_slide
+from edgehemo.control.history import (
+    Clearance,
+    ControlCheck,
+    append_record,
+    control_block,
+    history_path,
+    read_history,
+)
+from edgehemo.control.repeatability import BACKGROUND, Run, spreads_of
+from edgehemo.control.westgard import evaluate
+from edgehemo.errors import CalibrationError, ProfileError, UsageError
+from edgehemo.estimate.values import FieldIndices
+from edgehemo.profile.parts import Spread
+from edgehemo.profile.profile import CalibrationProfile, load_profile, new_profile, save_profile
+from edgehemo.statistics.chi_square import sd_interval
+from edgehemo_calibration.commands.calibrate import calibrate
+from edgehemo_calibration.measuring import MeasuredImage
+
+WHEN = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
+HOURS = 30
+MEANS = {"hgb_index": 0.09, "cell_od_green": 0.20, "cell_area_um2": 44.0, BACKGROUND: 180.0}
+
+
+@pytest.mark.parametrize(
+    ("series", "rejected", "warned"),
+    [
+        ([0.5], (), False),
+        ([2.1], (), True),
+        ([-3.1], ("1-3s",), True),
+        ([2.1, 2.2], ("2-2s",), True),
+        ([2.1, -2.2], ("R-4s",), True),
+        ([2.1, 1.9], (), False),
+        ([1.1, 1.2, 1.1, 1.3], ("4-1s",), False),
+        ([1.1, 1.2, -1.1, 1.3], (), False),
+        ([0.1] * 10, ("10x",), False),
+        ([0.1] * 9, (), False),
+        ([0.1] * 9 + [-0.1], (), False),
+        ([3.5, 0.0], (), False),
+        ([3.1, 3.2], ("1-3s", "2-2s"), True),
+    ],
+)
+def test_each_rule_looks_at_the_newest(
+    series: list[float], rejected: tuple[str, ...], warned: bool
+) -> None:
+    outcome = evaluate(series)
+    assert outcome.rejected_by == rejected
+    assert outcome.warned == warned
+    mirrored = evaluate([-value for value in series])
+    assert mirrored.rejected_by == rejected
+
+
+def test_the_rules_need_numbers() -> None:
+    for wrong in ([], [float("nan")]):
+        with pytest.raises(ValueError, match="need"):
+            evaluate(wrong)
+
+
+def test_sound_measurements_are_rarely_rejected_and_a_shift_soon_is() -> None:
+    """Sound: about one in a hundred rejected by all rules together; off by 2 SD: soon found."""
+    rng = np.random.default_rng(4)
+    series = rng.normal(size=3000)
+    false = [not evaluate(list(series[max(0, i - 9) : i + 1])).passed for i in range(3000)]
+    assert 0.002 < np.mean(false) < 0.02
+    found = []
+    for _ in range(100):
+        shifted = list(rng.normal(2.0, 1.0, size=12))
+        first = (i for i in range(12) if not evaluate(shifted[: i + 1]).passed)
+        found.append(next(first, 12))
+    assert np.median(found) <= 3
+
+
+def run_of(number: int, rng: np.random.Generator, shift: Mapping[str, float] | None = None) -> Run:
+    moved = shift or {}
+    values = {k: v * (1 + 0.02 * rng.normal()) + moved.get(k, 0.0) for k, v in MEANS.items()}
+    return Run(f"run {number}", values, fields=5, refused=0)
+
+
+def profile_with_slide(runs: int = 20) -> CalibrationProfile:
+    rng = np.random.default_rng(0)
+    slide = control_slide("normal", [run_of(i, rng) for i in range(runs)], WHEN)
+    profile = new_profile(WHEN, software_version="0.1.0", microscope="No 7", camera="HQ")
+    return with_slide(profile, slide)
+
+
+def check_of(profile: CalibrationProfile, at: datetime, *history: Any, **shift: float) -> Any:
+    rng = np.random.default_rng(int(at.timestamp()))
+    return checked(
+        replace(run_of(0, rng), values={k: v + shift.get(k, 0.0) for k, v in MEANS.items()}),
+        profile.controls[0],
+        history,
+        profile_sha256=profile.digest(),
+        at=at,
+    )
+
+
+def test_targets_are_mean_and_spread_of_the_runs() -> None:
+    slide = profile_with_slide().controls[0]
+    assert slide.grade == "established"
+    assert profile_with_slide(10).controls[0].grade == "provisional"
+    for target in slide.targets:
+        assert target.mean == pytest.approx(MEANS[target.quantity], rel=0.02)
+        assert target.sd == pytest.approx(0.02 * MEANS[target.quantity], rel=0.5)
+        assert target.sd_low < target.sd < target.sd_high
+    rng = np.random.default_rng(1)
+    runs = [run_of(i, rng) for i in range(9)]
+    with pytest.raises(CalibrationError, match="9 runs are too few"):
+        control_slide("normal", runs, WHEN)
+    empty = Run("run 10", {}, fields=0, refused=5, codes=("FOCUS_BLURRED",))
+    with pytest.raises(CalibrationError, match=r"run 10 \(FOCUS_BLURRED\)"):
+        control_slide("normal", [*runs, empty], WHEN)
+
+
+@pytest.mark.parametrize("runs", [10, 20])
+def test_few_runs_do_not_make_the_limits_tighter(runs: int) -> None:
+    """Beyond 2 SD as often as a normal value is (4.6 %), whatever the targets stand on."""
+    rng = np.random.default_rng(12)
+    beyond = total = 0
+    for _ in range(300):
+        known = rng.normal(50.0, 3.0, size=runs)
+        target = Spread(
+            quantity="x", mean=float(known.mean()), sd=float(known.std(ddof=1)), sd_low=0.0,
+            sd_high=9.0, runs=runs,
+        )  # fmt: skip
+        deviations = [standard_deviations(float(v), target) for v in rng.normal(50.0, 3.0, 20)]
+        beyond += sum(abs(deviation) > 2 for deviation in deviations)
+        total += 20
+    assert 0.030 < beyond / total < 0.062
+
+
+def test_deviations_of_many_runs_are_plain_distances() -> None:
+    target = Spread(quantity="x", mean=10.0, sd=2.0, sd_low=1.0, sd_high=3.0, runs=2000)
+    for value in (4.0, 10.0, 13.0):
+        assert standard_deviations(value, target) == pytest.approx((value - 10) / 2, rel=0.01)
+
+
+def test_a_check_passes_on_target_and_names_what_is_off() -> None:
+    profile = profile_with_slide()
+    good = check_of(profile, WHEN)
+    assert good.passed and not good.reason
+    sd = profile.controls[0].targets[0].sd
+    assert profile.controls[0].targets[0].quantity == "hgb_index"
+    bad = check_of(profile, WHEN, hgb_index=4 * sd)
+    assert not bad.passed
+    assert [(v.quantity, v.rule) for v in bad.violations] == [("hgb_index", "1-3s")]
+    assert "haemoglobin index +" in bad.reason and "1-3s" in bad.reason
+    blurred = checked(
+        Run("today", {}, 0, 4, ("FOCUS_BLURRED",)),
+        profile.controls[0],
+        (),
+        profile_sha256="x",
+        at=WHEN,
+    )
+    assert not blurred.passed and "FOCUS_BLURRED" in blurred.reason
+    part = checked(
+        Run("today", {"hgb_index": MEANS["hgb_index"]}, 4, 0),
+        profile.controls[0],
+        (),
+        profile_sha256="x",
+        at=WHEN,
+    )
+    assert "area of a red cell could not be measured" in part.reason
+
+
+def test_a_clearance_begins_a_new_series() -> None:
+    profile = profile_with_slide()
+    sd = profile.controls[0].targets[0].sd
+    history: list[Any] = []
+    for day in range(2):
+        history.append(check_of(profile, WHEN + timedelta(days=day), *history, hgb_index=2.5 * sd))
+    assert [check.passed for check in history] == [True, False], "2-2s on the second day"
+    history.append(Clearance(at=WHEN, software_version="1", reason="new lamp", by="AB"))
+    after = check_of(profile, WHEN + timedelta(days=3), *history, hgb_index=2.5 * sd)
+    assert after.passed and after.warnings
+
+
+def test_results_are_blocked_until_cleared() -> None:
+    profile = profile_with_slide()
+    sd = profile.controls[0].targets[0].sd
+
+    def block(*records: Any, at: datetime = WHEN) -> Any:
+        return control_block(profile, records, now=at, expires_hours=HOURS)
+
+    hour = timedelta(hours=1)
+    assert "no control slide was checked" in block().reason
+    good, bad = check_of(profile, WHEN), check_of(profile, WHEN, hgb_index=5 * sd)
+    later = check_of(profile, WHEN + hour)
+    cleared = Clearance(at=WHEN, software_version="1", reason="lamp", by="AB")
+    assert block(good) is None
+    assert "failed: haemoglobin index" in block(good, bad).reason
+    assert "failed" in block(bad, later).reason, "passing again does not clear a failure"
+    assert block(bad, cleared) is None
+    assert block(bad, cleared, later, at=WHEN + hour) is None
+    assert block(good, at=WHEN + HOURS * hour) is None
+    assert "more than 30 hours old" in block(good, at=WHEN + (HOURS + 1) * hour).reason
+    assert "clock is wrong" in block(later, at=WHEN - 3 * hour).reason
+    unchecked = new_profile(WHEN, software_version="1")
+    assert control_block(unchecked, (bad,), now=WHEN, expires_hours=HOURS) is None
+    # Setting the targets anew does not clear a failure, and needs a check of its own.
+    anew = with_slide(
+        profile, profile.controls[0].model_copy(update={"established_at": WHEN + hour})
+    )
+    for records, said in (((bad,), "failed"), ((good,), "no control slide was checked")):
+        found = control_block(anew, records, now=WHEN, expires_hours=HOURS)
+        assert found is not None and said in found.reason
+
+
+def test_the_history_is_kept_whole(tmp_path: Path) -> None:
+    profile = profile_with_slide()
+    path = history_path(tmp_path / "p.json")
+    assert path.name == "p.json.control.jsonl"
+    assert read_history(path) == ()
+    records = [
+        check_of(profile, WHEN),
+        check_of(profile, WHEN, hgb_index=1.0),
+        Clearance(at=WHEN, software_version="1", reason="Lampe gewechselt – ü", by="AB"),
+    ]
+    for record in records:
+        append_record(path, record)
+    assert read_history(path) == tuple(records)
+    lines = path.read_text().splitlines()
+    assert [json.loads(line)["kind"] for line in lines] == ["check", "check", "clear"]
+    path.write_text("\n".join([lines[0], lines[1][:40]]))
+    with pytest.raises(ProfileError, match=r"damaged control history \(line 2\)"):
+        read_history(path)
+    with pytest.raises(ProfileError, match="damaged"):
+        append_record(path, records[0])
+    assert path.read_text().splitlines()[1] == lines[1][:40], "damaged evidence was overwritten"
+
+
+@settings(max_examples=50, deadline=None)
+@given(line=st.text(max_size=60))
+def test_any_line_is_a_record_or_a_profile_error(
+    line: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.jsonl"
+    path.write_text(line, encoding="utf-8", errors="replace")
+    if line.splitlines():
+        with pytest.raises(ProfileError):
+            read_history(path)
+
+
+def test_repeatability_is_the_spread_between_runs() -> None:
+    scipy_stats = pytest.importorskip("scipy.stats")
+    for freedom in (1, 2, 9, 30, 31, 60):
+        low, high = sd_interval(1.0, freedom)
+        assert low == pytest.approx((freedom / scipy_stats.chi2.ppf(0.975, freedom)) ** 0.5, 1e-3)
+        assert high == pytest.approx((freedom / scipy_stats.chi2.ppf(0.025, freedom)) ** 0.5, 1e-3)
+
+
+def test_spreads_hold_the_true_deviation_as_often_as_stated() -> None:
+    rng = np.random.default_rng(8)
+    held = 0
+    for _ in range(300):
+        runs = [run_of(i, rng) for i in range(6)]
+        spread = next(s for s in spreads_of(runs) if s.quantity == "cell_area_um2")
+        held += spread.sd_low <= 0.02 * 44.0 <= spread.sd_high
+    assert 0.92 < held / 300 < 0.98
+    with pytest.raises(CalibrationError, match="2 runs are too few"):
+        spreads_of([run_of(i, rng) for i in range(2)])
+
+
+def indices(density: float) -> FieldIndices:
+    return FieldIndices(
+        cell_cover=0.45, cell_od_red=0.05, cell_od_green=density, cell_od_blue=0.06,
+        field_od_red=0.02, field_od_green=0.45 * density, field_od_blue=0.02, dark_share=0.4,
+        cell_area_um2=44.0, cell_area_cv=0.1, rbc_per_mm2=9000.0, area_mm2=0.01, single_cells=50,
+        scale_source="profile",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders run00 .. run11, good and bad, whose pictures are measured by their name."""
+    rng = np.random.default_rng(3)
+
+    def measured(image: Path, sample: str, **_: Any) -> MeasuredImage:
+        if sample == "blurred" or "blurred" in str(image):
+            return MeasuredImage(image, sample, None, failed=("FOCUS_BLURRED",))
+        density = 0.30 if "bad" in str(image) else 0.2 * (1 + 0.01 * rng.normal())
+        return MeasuredImage(image, sample, indices(density), background_rgb=(180.0, 180.0, 180.0))
+
+    monkeypatch.setattr("edgehemo_calibration.measuring.measure_image", measured)
+    no_finder = SimpleNamespace(find=None)
+    monkeypatch.setattr(
+        "edgehemo_calibration.commands.control.cell_finder", lambda _: (no_finder.find, None)
+    )
+    for name in [*(f"run{i:02d}" for i in range(12)), "good", "bad", "blurred"]:
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            (tmp_path / name / f"{number}.png").write_bytes(b"x")
+    return tmp_path
+
+
+def run(*arguments: Any) -> Result:
+    return CliRunner().invoke(calibrate, [str(a) for a in arguments], standalone_mode=False)
+
+
+def test_the_commands_from_targets_to_clearance(scripted: Path) -> None:
+    out, page = scripted / "p.json", scripted / "chart.html"
+    runs = [scripted / f"run{i:02d}" for i in range(12)]
+    done = run("repeatability", *runs[:3], "--out", out, "--camera", "HQ")
+    assert done.exit_code == 0 and "density of red cells" in done.stdout, done.exception
+    assert run("check", scripted / "good", "--profile", out).exception is not None, "no targets yet"
+    done = run("control", *runs, "--slide", "normal", "--out", out)
+    assert done.exit_code == 0, done.exception
+    profile = load_profile(out)
+    assert profile.revision == 2
+    assert profile.repeatability is not None
+    assert profile.controls[0].grade == "provisional"
+    assert isinstance(run("clear", "--reason", "x", "--by", "y", "--profile", out).exception,
+                      UsageError)  # fmt: skip
+
+    result = run("check", scripted / "good", "--profile", out, "--page", page, "--json", "-")
+    assert result.return_value == 0
+    assert json.loads(result.stdout)["check"]["passed"] is True
+    result = run("check", scripted / "bad", "--profile", out, "--page", page)
+    assert result.return_value == 1
+    assert "failed: " in result.stdout and "results are withheld" in result.stdout
+    html = page.read_text()
+    assert "Results are withheld" in html and html.count("<svg") == len(profile.controls[0].targets)
+    result = run("check", scripted / "good", "--profile", out)
+    assert result.return_value == 1, "a failure is not cleared by a check that passes"
+    assert run("clear", "--reason", "stain renewed", "--by", "AB", "--profile", out).exit_code == 0
+    assert run("check", scripted / "good", "--profile", out).return_value == 0
+    assert run("check", scripted / "blurred", "--profile", out).return_value == 1
+    for wrong in (
+        ["check", scripted / "good", "--profile", out, "--slide", "other"],
+        ["clear", "--reason", " ", "--by", "AB", "--profile", out],
+        ["control", scripted / "good" / "0.png", "--slide", "n", "--out", out],
+    ):
+        assert isinstance(run(*wrong).exception, UsageError)
+
+
+def test_a_chart_shows_every_check_and_its_rules() -> None:
+    profile = profile_with_slide()
+    target = profile.controls[0].targets[0]
+    history: list[ControlCheck] = []
+    for day in range(6):
+        shift = 6 * target.sd if day == 4 else 0.0
+        history.append(check_of(profile, WHEN + timedelta(days=day), *history, hgb_index=shift))
+    drawing = ElementTree.fromstring(levey_jennings(target, history))
+    space = "{http://www.w3.org/2000/svg}"
+    titles = [item.text or "" for item in drawing.iter(f"{space}title")]
+    assert len(titles) == 6
+    assert sum("1-3s" in title for title in titles) == 1
+    page = control_page(profile, history, blocked="", now=WHEN)
+    assert "<script" not in page and "http://" not in page.replace("http://www.w3.org", "")
+    nasty = profile.model_copy(update={"microscope": "<script>alert(1)</script>"})
+    assert "<script" not in control_page(nasty, history, blocked="<b>", now=WHEN)
+
+
+def test_a_profile_keeps_its_controls(tmp_path: Path) -> None:
+    profile = profile_with_slide()
+    save_profile(profile, tmp_path / "p.json")
+    assert load_profile(tmp_path / "p.json") == profile
+    doubled = {**profile.as_json(), "controls": profile.as_json()["controls"] * 2}
+    (tmp_path / "q.json").write_text(json.dumps(doubled))
+    with pytest.raises(ProfileError, match="control slide occurs twice"):
+        load_profile(tmp_path / "q.json")

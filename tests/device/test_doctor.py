@@ -1,0 +1,220 @@
+"""The doctor on made-up machines: what is well, what is wrong, what to do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from edgehemo.device.doctor import REQUIRED_PACKAGES, doctor_json, examine
+from edgehemo.device.finding import DoctorReport, Finding
+from edgehemo.device.machine import Machine
+
+NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
+LEAST = 'schema = "edgehemo.device/1"\nname = "k1"\nboard = "raspberry_pi_5"\n'
+
+
+class MadeUp:
+    """A machine made of a folder; `say` writes a file of it."""
+
+    def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.root = root
+        self.monkeypatch = monkeypatch
+        self.installed = dict.fromkeys(REQUIRED_PACKAGES, "1.0")
+        self.answers: dict[str, str] = {}
+        self.machine = Machine(
+            root, NOW, lambda command: self.answers.get(command[0]), self.installed.get
+        )
+        self.configure(LEAST + f'[paths]\ndata = "{root}"\n')
+
+    def say(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+
+    def configure(self, text: str) -> None:
+        self.say("device.toml", text)
+        self.monkeypatch.setenv("EDGEHEMO_DEVICE", str(self.root / "device.toml"))
+
+    def examine(self) -> DoctorReport:
+        return examine(self.machine)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> MadeUp:
+    return MadeUp(tmp_path, monkeypatch)
+
+
+def test_this_machine_is_examined() -> None:
+    report = examine()
+    names = [finding.name for finding in report.findings]
+    for name in ("python", "packages", "device", "runtime onnx", "bundle", "disk", "clock"):
+        assert name in names
+    assert len(set(names)) == len(names)
+    assert report.of("python").status == "ok"
+    for finding in report.findings:
+        assert (finding.action != "") == (finding.status != "ok"), finding
+
+
+def test_json_is_the_contract() -> None:
+    report = DoctorReport((Finding("a", "ok", "x"), Finding("b", "warn", "y", "do z")))
+    record = json.loads(json.dumps(doctor_json(report)))
+    assert record["schema"] == "edgehemo.doctor/1"
+    assert record["status"] == "warn"
+    assert record["findings"][1] == {
+        "name": "b", "status": "warn", "detail": "y", "action": "do z",
+    }  # fmt: skip
+    with pytest.raises(KeyError):
+        report.of("c")
+
+
+def test_missing_packages_are_named(machine: MadeUp) -> None:
+    del machine.installed["click"]
+    machine.installed["opencv-python"] = "4.0"
+    report = machine.examine()
+    assert report.status == "fail"
+    assert report.of("packages").action == "Run: pip install click"
+    assert report.of("opencv").status == "warn"
+
+
+def test_all_problems_of_the_configuration_are_told(machine: MadeUp) -> None:
+    machine.configure("schema = 'edgehemo.device/1'\nnmae = 'x'\nboard = 'pi'\n")
+    finding = machine.examine().of("device")
+    assert finding.status == "fail"
+    assert finding.detail.count("\n") == 2
+    assert "did you mean name?" in finding.detail
+    assert "device.toml" in finding.action
+
+
+def test_the_board_is_compared_with_the_configuration(machine: MadeUp) -> None:
+    machine.say("proc/device-tree/model", "Raspberry Pi 4 Model B Rev 1.4\0")
+    finding = machine.examine().of("board")
+    assert finding.status == "warn"
+    assert "raspberry_pi_4" in finding.action
+    machine.say("proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
+    assert machine.examine().of("board") == Finding("board", "ok", "Raspberry Pi 5 Model B Rev 1.0")
+
+
+def test_the_chosen_runtime_must_be_there_and_load(machine: MadeUp) -> None:
+    machine.configure(LEAST + '[inference]\nruntime = "tflite"\n')
+    assert machine.examine().of("runtime tflite").status == "fail"
+    assert "edgehemo[tflite]" in machine.examine().of("runtime tflite").action
+    machine.installed["tflite-runtime"] = "2.14"
+    broken = machine.examine().of("runtime tflite")
+    if broken.status == "fail":  # where the real one is not installed either
+        assert "cannot be loaded" in broken.detail
+    machine.configure(LEAST)
+    assert "ai-edge-litert" in machine.examine().of("runtime tflite").action
+    assert machine.examine().of("runtime openvino").status == "ok"
+
+
+def test_a_bundle_that_cannot_be_loaded_fails(machine: MadeUp) -> None:
+    machine.configure(LEAST + f'[paths]\nbundle = "{machine.root}/none"\n')
+    finding = machine.examine().of("bundle")
+    assert finding.status == "fail"
+    assert "none" in finding.detail
+
+
+def test_a_missing_calibration_is_a_warning_where_there_is_a_camera(machine: MadeUp) -> None:
+    assert machine.examine().of("calibration").status == "ok"
+    machine.configure(LEAST + '[camera]\nsource = "simulated:"\n')
+    assert machine.examine().of("calibration").status == "warn"
+    machine.configure(LEAST + f'[paths]\nprofile = "{machine.root}/none.json"\n')
+    assert "none.json" in machine.examine().of("calibration").detail
+
+
+def test_an_old_calibration_is_a_warning(machine: MadeUp) -> None:
+    from edgehemo.profile.profile import new_profile, save_profile
+
+    profile = new_profile(datetime(2026, 10, 1, tzinfo=UTC), software_version="0.1.0")
+    path = machine.root / "profile.json"
+    save_profile(profile, path)
+    settings = LEAST + f'[paths]\nprofile = "{path}"\n[screening]\ncalibration_expires_days = '
+    machine.configure(settings + "30\n")
+    assert "51 days old, valid for 30" in machine.examine().of("calibration").detail
+    machine.configure(settings + "90\n")
+    assert machine.examine().of("calibration").status == "ok"
+
+
+def video(machine: MadeUp, node: str, name: str, index: str = "0") -> None:
+    machine.say(f"sys/class/video4linux/{node}/name", name + "\n")
+    machine.say(f"sys/class/video4linux/{node}/index", index + "\n")
+    machine.say(f"dev/{node}", "")
+
+
+def test_cameras_are_told_from_codecs_and_metadata_nodes(machine: MadeUp) -> None:
+    video(machine, "video0", "USB eyepiece")
+    video(machine, "video1", "USB eyepiece", index="1")
+    video(machine, "video10", "bcm2835-codec-decode")
+    video(machine, "v4l-subdev0", "imx477 10-001a")
+    video(machine, "v4l-subdev1", "pispbe-input")
+    detail = machine.examine().of("cameras").detail
+    assert detail == "uvc:/dev/video0 (USB eyepiece), imx477 on the board's connector"
+
+
+def test_the_configured_camera_must_be_plugged_in(machine: MadeUp) -> None:
+    machine.configure(LEAST + '[camera]\nsource = "uvc:/dev/video0?width=640&height=480"\n')
+    assert machine.examine().of("camera").status == "fail"
+    video(machine, "video0", "USB eyepiece")
+    assert machine.examine().of("camera").status == "ok"
+    machine.configure(LEAST + '[camera]\nsource = "picamera2:0"\n')
+    finding = machine.examine().of("camera")
+    assert finding.status == "fail"
+    assert "python3-picamera2" in finding.action or "ribbon" in finding.action
+
+
+def test_memory_temperature_and_throttling(machine: MadeUp) -> None:
+    machine.say("proc/meminfo", "MemTotal: 2000000 kB\nMemAvailable: 400000 kB\n")
+    machine.say("sys/class/thermal/thermal_zone0/temp", "83500\n")
+    machine.say("sys/devices/platform/soc/soc:firmware/get_throttled", "50005\n")
+    report = machine.examine()
+    assert report.of("memory").detail == "391 of 1953 MB available, 1024 wanted"
+    assert report.of("temperature").status == "warn"
+    assert report.of("throttling").detail == (
+        "the supply voltage is too low; the processor is throttled"
+    )
+    machine.say("sys/devices/platform/soc/soc:firmware/get_throttled", "0\n")
+    machine.say("sys/class/thermal/thermal_zone0/temp", "51000\n")
+    assert machine.examine().of("throttling").detail == "none"
+    assert machine.examine().of("temperature") == Finding("temperature", "ok", "51 °C")
+
+
+def test_throttling_is_asked_of_the_firmware_on_a_board(machine: MadeUp) -> None:
+    machine.answers["vcgencmd"] = "throttled=0x50000\n"
+    assert machine.examine().of("throttling").detail == "not told by this system"
+    machine.say("proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
+    finding = machine.examine().of("throttling")
+    assert finding.status == "warn"
+    assert "since the start" in finding.detail
+
+
+def test_a_clock_before_the_release_is_a_warning(machine: MadeUp) -> None:
+    assert machine.examine().of("clock").status == "ok"
+    machine.machine = replace(machine.machine, now=datetime(1970, 1, 1, tzinfo=UTC))
+    assert machine.examine().of("clock").status == "warn"
+
+
+def test_a_full_disk_is_told(machine: MadeUp, monkeypatch: pytest.MonkeyPatch) -> None:
+    for free, status in ((10**11, "ok"), (10**9, "warn"), (10**8, "fail")):
+        usage = type("Usage", (), {"free": free})
+        monkeypatch.setattr(
+            "edgehemo.device.doctor.shutil.disk_usage", lambda _, usage=usage: usage
+        )
+        assert machine.examine().of("disk").status == status
+
+
+def test_garbage_in_the_system_files_never_raises(machine: MadeUp) -> None:
+    for path in (
+        "proc/device-tree/model",
+        "proc/meminfo",
+        "sys/class/thermal/thermal_zone0/temp",
+        "sys/devices/platform/soc/soc:firmware/get_throttled",
+        "sys/class/video4linux/video0/name",
+        "sys/class/video4linux/v4l-subdev0/name",
+    ):
+        machine.say(path, "")
+        (machine.root / path).write_bytes(b"\xff\x00 \n\xfe" * 9)
+    assert machine.examine().of("memory").detail == "not told by this system"

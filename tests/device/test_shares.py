@@ -1,0 +1,125 @@
+"""Shares of red-cell types corrected by the confusion matrix."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from edgehemo.bundle.manifest import Confusion
+from edgehemo.cells.cell import UNCERTAIN
+from edgehemo.cells.shares import MIN_CELLS, count_names, type_shares
+from edgehemo.errors import UsageError
+
+CLASSES = ("normal", "teardrop", "burr_cell", "target_cell", "schistocyte")
+
+
+def named_rates(rng: np.random.Generator) -> NDArray[np.float64]:
+    """How each true type is named (rows), `uncertain` last: 75 to 95 % right."""
+    kinds = len(CLASSES)
+    rates = np.zeros((kinds, kinds + 1))
+    for kind in range(kinds):
+        wrong = rng.dirichlet(np.full(kinds + 1, 0.4))
+        wrong[kind] = 0.0
+        right = rng.uniform(0.75, 0.95)
+        rates[kind] = (1 - right) * wrong / wrong.sum()
+        rates[kind, kind] = right
+    return rates
+
+
+def kept_out(
+    rng: np.random.Generator, rates: NDArray[np.float64], cells: tuple[int, ...]
+) -> Confusion:
+    counts = [rng.multinomial(n, row).tolist() for n, row in zip(cells, rates, strict=True)]
+    return Confusion(counts=counts)
+
+
+def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
+    """Over simulated worlds: own confusion, own kept-out cells, own sample each."""
+    rng = np.random.default_rng(3)
+    held: list[bool] = []
+    for _ in range(80):
+        rates = named_rates(rng)
+        confusion = kept_out(rng, rates, (300, 60, 40, 150, 80))
+        truth = rng.dirichlet((8.0, 0.5, 0.5, 1.0, 0.5))
+        named = rng.multinomial(600, truth @ rates)
+        shares = type_shares(named, CLASSES, confusion)
+        assert shares is not None
+        held += [s.low <= t <= s.high for s, t in zip(shares, truth, strict=True)]
+    # 400 intervals of 95 %: three standard deviations are 3.3 points.
+    assert 0.917 <= np.mean(held) <= 0.995
+
+
+def test_correction_is_nearer_the_truth_than_counting_names() -> None:
+    rng = np.random.default_rng(4)
+    corrected_error, counted_error = 0.0, 0.0
+    for _ in range(25):
+        rates = named_rates(rng)
+        confusion = kept_out(rng, rates, (400, 150, 150, 200, 150))
+        truth = np.array([0.90, 0.04, 0.02, 0.03, 0.01])
+        named = rng.multinomial(3000, truth @ rates)
+        shares = type_shares(named, CLASSES, confusion)
+        assert shares is not None
+        corrected = np.array([s.share for s in shares])
+        corrected_error += float(np.abs(corrected - truth).sum())
+        counted_error += float(np.abs(named[:-1] / named[:-1].sum() - truth).sum())
+    assert corrected_error < 0.6 * counted_error
+
+
+def test_fewer_kept_out_cells_make_wider_intervals() -> None:
+    rates = np.array([[0.9, 0.1, 0.0], [0.2, 0.8, 0.0]])
+    named = np.array([500, 500, 0])
+    widths = []
+    for cells in (20, 2000):
+        confusion = Confusion(counts=(rates * cells).astype(int).tolist())
+        shares = type_shares(named, ("normal", "burr_cell"), confusion)
+        assert shares is not None
+        widths.append(shares[0].high - shares[0].low)
+    assert widths[0] > 2 * widths[1]
+
+
+def test_a_sample_is_read_the_same_again() -> None:
+    confusion = Confusion(counts=[[90, 8, 2], [10, 85, 5]])
+    named = np.array([300, 40, 12])
+    first = type_shares(named, ("normal", "burr_cell"), confusion)
+    assert first == type_shares(named, ("normal", "burr_cell"), confusion)
+
+
+def test_too_few_cells_give_no_share() -> None:
+    confusion = Confusion(counts=[[90, 8, 2], [10, 85, 5]])
+    few = np.array([MIN_CELLS - 1, 0, 0])
+    assert type_shares(few, ("normal", "burr_cell"), confusion) is None
+    enough = np.array([MIN_CELLS, 0, 0])
+    assert type_shares(enough, ("normal", "burr_cell"), confusion) is not None
+
+
+def test_a_matrix_of_other_classes_is_refused() -> None:
+    confusion = Confusion(counts=[[90, 8, 2], [10, 85, 5]])
+    with pytest.raises(UsageError, match="export the bundle again"):
+        type_shares(np.array([50, 3, 2, 1]), ("normal", "burr_cell", "teardrop"), confusion)
+
+
+def test_names_are_counted_in_the_models_order() -> None:
+    names = ["burr_cell", "normal", UNCERTAIN, "normal"]
+    assert count_names(names, ("normal", "burr_cell")).tolist() == [2, 1, 1]
+    with pytest.raises(UsageError, match="no class of this model"):
+        count_names(["sickle"], ("normal", "burr_cell"))
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    named=st.lists(st.integers(0, 400), min_size=4, max_size=4).filter(
+        lambda counts: sum(counts) >= MIN_CELLS
+    ),
+    rows=st.lists(st.lists(st.integers(0, 60), min_size=4, max_size=4), min_size=3, max_size=3),
+)
+def test_shares_are_shares_whatever_the_counts(named: list[int], rows: list[list[int]]) -> None:
+    shares = type_shares(
+        np.array(named), ("normal", "burr_cell", "teardrop"), Confusion(counts=rows)
+    )
+    assert shares is not None
+    assert sum(s.share for s in shares) == pytest.approx(1.0)
+    for s in shares:
+        assert 0.0 <= s.low <= s.share <= s.high <= 1.0 + 1e-12
