@@ -25,18 +25,15 @@ import numpy as np
 from edgehemo.capture.protocol import CameraSettings
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
 from edgehemo.device.equipment import open_finder
-from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.pooling import pool
-from edgehemo.field.canonical import canonical_field
 from edgehemo.images.frame import Frame
 from edgehemo.profile.parts import IlluminationCalibration, ScaleCalibration
 from edgehemo.profile.profile import CalibrationProfile, new_profile
-from edgehemo.quality import check_field
+from edgehemo.screening.field import FieldReader, Finder
 from edgehemo.simulation.field import Specimen, photograph
 from edgehemo.simulation.parameters import OpticsParameters, SensorParameters, SimulationParameters
 from edgehemo.simulation.targets import empty_slide, ruled_slide
 from edgehemo_calibration.flat_field import measure_flat_field
-from edgehemo_calibration.measuring import Find
 from edgehemo_calibration.micrometer import read_micrometer
 
 UM_PER_PX = 0.2
@@ -104,7 +101,7 @@ def main(fields: int, seed: int) -> None:
             slide.apply(CameraSettings())
             places.append(slide._placed())
     before = calibrated(changes()[0], seed)
-    find = open_finder(None)[2].find
+    finder = open_finder(None)[2]
     reference: dict[str, float] | None = None
     for change in changes():
         frames = [taken(change, place, seed + 10 * i) for i, place in enumerate(places)]
@@ -118,7 +115,7 @@ def main(fields: int, seed: int) -> None:
         ]
         if change.name != "as calibrated":
             rows.append(("not repeated", before))
-        measured = [(name, *read(frames, profile, find)) for name, profile in rows]
+        measured = [(name, *read(frames, profile, finder)) for name, profile in rows]
         if reference is None:
             reference = measured[-1][1]
             print("slide as calibrated: " + ", ".join(f"{k} {v:.4g}" for k, v in reference.items()))
@@ -166,15 +163,20 @@ def calibrated(change: Change, seed: int) -> CalibrationProfile:
 
 
 def read(
-    frames: Sequence[Frame], profile: CalibrationProfile | None, find: Find
+    frames: Sequence[Frame], profile: CalibrationProfile | None, finder: Finder
 ) -> tuple[dict[str, float], int]:
-    """The indices pooled over all fields, accepted or not, and how many were accepted."""
+    """The indices pooled over all fields, accepted or not, and how many were accepted.
+
+    As a screening reads them, but for the envelope (the light is changed on purpose) and the
+    networks, which are not what is measured here.
+    """
+    reader = FieldReader(finder, profile=profile, keep_refused=True)
     indices, accepted = [], 0
     for frame in frames:
-        field = canonical_field(frame, profile=profile)
-        cells = find(field)
-        accepted += check_field(field, frame, cells=cells, profile=profile).accepted
-        indices.append(field_indices(field, cells))
+        reading = reader.read(frame)
+        accepted += reading.accepted
+        if reading.indices is not None:
+            indices.append(reading.indices)
     mean = pool(indices).mean
     found = {name: getattr(mean, name) for name in COLUMNS}
     return {name: float(value) for name, value in found.items() if value is not None}, accepted

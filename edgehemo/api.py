@@ -1,51 +1,56 @@
-"""`edgehemo.screen`: from sources to a reading, and to result.json and report.html beside it.
+"""The public functions: from pictures to what is in them, and from sources to a report.
 
 The edge of the pure parts: opens the three artefacts, reads frames, knows the time and writes.
+A picture is a path or an array, uint8 RGB of shape (height, width, 3).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from edgehemo.capture import CameraSettings, LiveCapture, frames, is_camera
-from edgehemo.device.equipment import Equipment, open_equipment
-from edgehemo.device.readiness import SIMULATED_CAMERA, refuse_another_camera
-from edgehemo.errors import UsageError
-from edgehemo.quality.focus import frame_sharpness
-from edgehemo.report.folder import REPORT_FILE, OutputFolder
-from edgehemo.report.result import Provenance, ScreeningResult
+from edgehemo.device.equipment import Equipment, open_equipment, open_one_classifier
+from edgehemo.device.readiness import refuse_another_camera, refuse_simulated_profile
+from edgehemo.errors import ImageError
+from edgehemo.images.frame import Frame
+from edgehemo.images.reading import read_frame
+from edgehemo.report.folder import output_folder
+from edgehemo.report.result import ScreeningResult
 from edgehemo.screening.field import FieldReading
+from edgehemo.screening.provenance import provenance_of
 from edgehemo.screening.sample import (
+    SampleReading,
     Screening,
-    StopRule,
     UnreadableImage,
     screen_frames,
 )
+from edgehemo.screening.stopping import StopRule, camera_rule, files_rule
 
 if TYPE_CHECKING:
     from edgehemo.anaemia.who_grade import Person
-    from edgehemo.images.frame import Frame
+    from edgehemo.bundle.manifest import ModelTask
+    from edgehemo.capture.protocol import FailedSource
+    from edgehemo.cells.typing import Verdict
+    from edgehemo.quality.check import QualityReport
 
-Source = str | Path
+Named: TypeAlias = str | Path
+Picture: TypeAlias = Named | NDArray[np.uint8]
 OnImage = Callable[[FieldReading | UnreadableImage], None]
-
-# A live sample of which so many frames were looked at stops, whatever was accepted of them.
-EXAMINED_PER_LIVE_SAMPLE = 60
-# Where a counting error is asked for: +-4 % needs 2,400 cells, 120 fields of 20.
-EXAMINED_FOR_COUNTING_ERROR = 240
 
 
 def screen(
-    sources: Source | Sequence[Source],
-    out: Source | None = None,
+    sources: Picture | Sequence[Picture],
+    out: Named | None = None,
     *,
-    bundle: Source | None = None,
-    profile: Source | None = None,
+    bundle: Named | None = None,
+    profile: Named | None = None,
     um_per_px: float | None = None,
     person: Person | None = None,
     fields: int | None = None,
@@ -55,98 +60,199 @@ def screen(
 ) -> ScreeningResult:
     """Screen the images of one sample.
 
-    sources: files, folders, videos or cameras (``simulated:``). out: a folder for result.json,
-    report.html and the annotated fields; None writes nothing. bundle: another model bundle than
-    the device's. profile: this microscope's calibration profile instead of the device's; without
-    any there are indices and no concentrations. um_per_px: the scale, where no profile says it.
-    person: for the WHO grade. fields: stop after so many accepted fields (a camera without it:
-    as the device configuration says; files: all). counting_error: stop once the red count's
-    relative 95 % error has fallen to this. live: how fields are taken from a camera without a
-    stage; focus is judged as quality does unless it brings a judge of its own. on_image: called
-    with each result.
+    sources: files, folders, videos or cameras (``simulated:``), or pictures as arrays. out: a
+    folder for result.json, report.html and the annotated fields; None writes nothing. bundle:
+    another model bundle than the device's. profile: this microscope's calibration profile instead
+    of the device's; without any there are indices and no concentrations. um_per_px: the scale,
+    where no profile says it. person: for the WHO grade. fields: stop after so many accepted fields
+    (a camera without it: as the device configuration says; files: all). counting_error: stop once
+    the red count's relative 95 % error has fallen to this. live: how fields are taken from a
+    camera without a stage; focus is judged as quality does unless it brings a judge of its own.
+    on_image: called with each result.
 
-    An unreadable image is recorded and the rest goes on. Raises BundleError, ProfileError,
-    DeviceError or UsageError before anything is read, OSError where ``out`` cannot be written.
+    An image that cannot be read is recorded and the rest goes on; a path where nothing is raises
+    ImageError. Raises BundleError, ProfileError, DeviceError or UsageError before anything is
+    read, OSError where ``out`` cannot be written.
     """
-    given = [str(s) for s in ([sources] if isinstance(sources, str | Path) else sources)]
-    equipment = open_equipment(bundle, profile)
-    _refuse_the_simulated_profile(given, equipment)
-    refuse_another_camera(equipment.profile, equipment.profile_name, given, equipment.device)
-    camera = any(is_camera(source) for source in given)
-    if camera and fields is None and counting_error is None:
-        counting_error = equipment.device.screening.counting_error
-    wanted, examined = fields, None
-    if camera and counting_error is not None:
-        examined = EXAMINED_FOR_COUNTING_ERROR
-    elif camera:
-        examined = EXAMINED_PER_LIVE_SAMPLE
-        wanted = equipment.device.screening.fields_wanted if fields is None else fields
-    screening = Screening(
-        finder=equipment.finder,
-        profile=equipment.profile,
-        person=person,
+    given = _listed(sources)
+    for source in given:
+        if isinstance(source, str | Path) and not is_camera(str(source)):
+            _refuse_missing(Path(source))
+    return screen_sources(
+        given,
+        out,
+        bundle=bundle,
+        profile=profile,
         um_per_px=um_per_px,
-        bundle_sha256=equipment.bundle.digest,
-        envelope=equipment.envelope,
-        rule=StopRule(wanted, counting_error=counting_error, examined_fields=examined),
-        blocked=equipment.blocked,
-        typer=equipment.open_typer(),
-        networks=equipment.open_networks(),
+        person=person,
+        fields=fields,
+        counting_error=counting_error,
+        live=live,
+        on_image=on_image,
     )
-    folder = OutputFolder(Path(out)) if out is not None else None
 
+
+def screen_sources(
+    sources: Sequence[Picture],
+    out: Named | None,
+    *,
+    bundle: Named | None = None,
+    profile: Named | None = None,
+    um_per_px: float | None = None,
+    person: Person | None = None,
+    fields: int | None = None,
+    counting_error: float | None = None,
+    live: LiveCapture | None = None,
+    on_image: OnImage | None = None,
+) -> ScreeningResult:
+    """`screen` for a batch: a path where nothing is becomes an unreadable image in its place."""
+    equipment = open_equipment(bundle, profile)
+    named = [source if isinstance(source, np.ndarray) else str(source) for source in sources]
+    _refuse_unfit([name for name in named if isinstance(name, str)], equipment)
+    rule = _rule(named, equipment, fields, counting_error)
+    screening = Screening(
+        equipment.reader(um_per_px),
+        person=person,
+        bundle_sha256=equipment.bundle.digest,
+        rule=rule,
+        blocked=equipment.blocked,
+    )
+    folder = None if out is None else output_folder(Path(out))
     simulated = False
 
     def keep(result: FieldReading | UnreadableImage, frame: Frame | None) -> None:
         nonlocal simulated
-        simulated |= frame is not None and bool(frame.metadata.get("simulated", False))
-        if folder is not None:
-            folder.add(result, frame)
+        if frame is not None:
+            simulated |= bool(frame.metadata.get("simulated", False))
+            if folder is not None and isinstance(result, FieldReading):
+                folder.add(len(screening.images) - 1, result, frame)
         if on_image is not None:
             on_image(result)
 
-    settings = _camera_settings(equipment)
-    judge = partial(frame_sharpness, profile=equipment.profile, um_per_px=um_per_px)
     live = live or LiveCapture()
-    live = replace(live, judge=live.judge or judge)
-    items = frames(given, limit=examined, settings=settings, live=live)
+    live = replace(live, judge=live.judge or equipment.judge(um_per_px))
+    settings = equipment.camera_settings()
+    items = _frames_of(named, limit=rule.examined_fields, settings=settings, live=live)
     reading = screen_frames(items, screening, keep)
-    provenance = _provenance(equipment, um_per_px, simulated=simulated)
+    provenance = provenance_of(
+        equipment.bundle,
+        equipment.profile,
+        equipment.profile_name,
+        um_per_px=um_per_px,
+        simulated=simulated,
+        now=datetime.now().astimezone(),
+    )
     if folder is None:
         return ScreeningResult(reading, provenance)
-    result = ScreeningResult(reading, provenance, folder.pictures, folder.path / REPORT_FILE)
-    folder.finish(result)
-    return result
+    return folder.finish(reading, provenance)
 
 
-def _camera_settings(equipment: Equipment) -> CameraSettings:
-    """The profile's settings, under which its light was measured, and the device's over them."""
-    own = equipment.device.camera.settings()
-    profile = equipment.profile
-    if profile is None or profile.illumination is None or profile.illumination.settings is None:
-        return own
-    return CameraSettings(**profile.illumination.settings.model_dump()).overlaid(own)
+def quality(
+    picture: Picture,
+    *,
+    bundle: Named | None = None,
+    profile: Named | None = None,
+    um_per_px: float | None = None,
+) -> QualityReport:
+    """Whether a field can be trusted, and what to do where not; see `screen` for the arguments.
+
+    Raises ImageError for what cannot be read, FieldError for what is not a field.
+    """
+    equipment = open_equipment(bundle, profile)
+    return equipment.judging_reader(um_per_px).read(_frame(picture)).quality
 
 
-def _refuse_the_simulated_profile(sources: Sequence[str], equipment: Equipment) -> None:
-    profile = equipment.profile
-    if profile is None or profile.camera != SIMULATED_CAMERA:
-        return
-    if any(not source.startswith(f"{SIMULATED_CAMERA}:") for source in sources):
-        raise UsageError(
-            f"{equipment.profile_name} was made on the simulated microscope and holds for nothing "
-            "else; name the profile of this microscope with --profile"
-        )
+def cells(
+    picture: Picture,
+    *,
+    bundle: Named | None = None,
+    profile: Named | None = None,
+    um_per_px: float | None = None,
+) -> FieldReading:
+    """Every cell of a field with its box and type, in ``cells.cells`` of what is returned.
+
+    A field that quality refuses is searched all the same: ``accepted`` and ``quality`` say so.
+    Raises as `quality` does.
+    """
+    equipment = open_equipment(bundle, profile)
+    return equipment.cells_reader(um_per_px).read(_frame(picture))
 
 
-def _provenance(equipment: Equipment, um_per_px: float | None, *, simulated: bool) -> Provenance:
-    profile, manifest = equipment.profile, equipment.bundle.manifest
-    return Provenance(
-        created_at=datetime.now().astimezone(),
-        bundle_digest=equipment.bundle.digest,
-        bundle_name=f"{manifest.name} {manifest.serial}",
-        profile_digest=profile.digest() if profile is not None else None,
-        profile_name=equipment.profile_name,
-        um_per_px_given=um_per_px,
-        simulated=simulated,
+def classify(
+    picture: Picture,
+    model: ModelTask,
+    *,
+    bundle: Named | None = None,
+    um_per_px: float | None = None,
+) -> Verdict:
+    """What the one cell in the middle of a picture of any size is.
+
+    model: ``nucleated`` or ``morphology``. um_per_px: measured on the red cells where it is not
+    given; give it for morphology, since a red cell measured on itself is neither large nor small.
+    """
+    classifier = open_one_classifier(bundle, model)
+    return classifier.classify(_frame(picture), um_per_px)[0]
+
+
+def estimate(
+    pictures: Picture | Sequence[Picture],
+    *,
+    bundle: Named | None = None,
+    profile: Named | None = None,
+    um_per_px: float | None = None,
+) -> SampleReading:
+    """What the pictures of one sample say together: indices, and concentrations where the profile
+    holds an analyser calibration (``estimate`` of what is returned; None with its reason).
+
+    Raises as `screen` does.
+    """
+    return screen(pictures, bundle=bundle, profile=profile, um_per_px=um_per_px).reading
+
+
+def _listed(sources: Picture | Sequence[Picture]) -> list[Picture]:
+    return [sources] if isinstance(sources, str | Path | np.ndarray) else list(sources)
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.exists():
+        raise ImageError(f"{path}: there is no such file or folder")
+
+
+def _frame(picture: Picture) -> Frame:
+    if isinstance(picture, np.ndarray):
+        return Frame(picture, "picture")
+    _refuse_missing(Path(picture))
+    return read_frame(Path(picture))
+
+
+def _frames_of(
+    sources: Sequence[str | NDArray[np.uint8]],
+    *,
+    limit: int | None,
+    settings: CameraSettings,
+    live: LiveCapture,
+) -> Iterator[Frame | FailedSource]:
+    for number, source in enumerate(sources, start=1):
+        if isinstance(source, np.ndarray):
+            yield Frame(source, f"picture {number}")
+        else:
+            yield from frames([source], limit=limit, settings=settings, live=live)
+
+
+def _refuse_unfit(sources: Sequence[str], equipment: Equipment) -> None:
+    refuse_simulated_profile(equipment.profile, equipment.profile_name, sources)
+    refuse_another_camera(equipment.profile, equipment.profile_name, sources, equipment.device)
+
+
+def _rule(
+    sources: Sequence[Any], equipment: Equipment, fields: int | None, counting_error: float | None
+) -> StopRule:
+    if not any(isinstance(source, str) and is_camera(source) for source in sources):
+        return files_rule(fields, counting_error)
+    wanted = equipment.device.screening
+    return camera_rule(
+        fields,
+        counting_error,
+        device_fields=wanted.fields_wanted,
+        device_counting_error=wanted.counting_error,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import numpy as np
 
 from edgehemo.cells.cell import FieldCells
 from edgehemo.errors import CalibrationError, FieldError, ImageError
-from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.network import FieldNetworks
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.values import FieldIndices
@@ -19,14 +18,19 @@ from edgehemo.field.canonical import CanonicalField, canonical_field
 from edgehemo.images.reading import read_frame
 from edgehemo.profile.parts import StainReference
 from edgehemo.profile.profile import CalibrationProfile
-from edgehemo.quality import check_field
 from edgehemo.quality.regions import field_regions
+from edgehemo.screening.field import FieldReader
 from edgehemo_calibration.analyser.fit import AnalyserSample
 from edgehemo_calibration.analyser.pairs import Pair
 
 Find = Callable[[CanonicalField], FieldCells]
 # Fewer reference fields than this give no spread to compare a new field with.
 MIN_STAIN_FIELDS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class _Finding:
+    find: Find
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,28 +67,32 @@ def measure_image(
     keep_refused: bool = False,
     networks: FieldNetworks | None = None,
 ) -> MeasuredImage:
-    """Read, make canonical, judge and measure one picture; a fault is in the result, not raised.
+    """Read one picture as a screening does; a fault is in the result, not raised.
+
+    No cell is named: types are no part of a calibration.
 
     envelope: the bundle's, as a screening judges by. keep_refused: measure a field that quality
     refuses as well. networks: read it as a whole, as in a screening.
     """
+    reader = FieldReader(
+        None if find is None else _Finding(find),
+        networks=networks,
+        profile=profile,
+        envelope=envelope,
+        um_per_px=um_per_px,
+        keep_refused=keep_refused,
+    )
     try:
-        frame = read_frame(image)
-        field = canonical_field(frame, um_per_px=um_per_px, profile=profile)
+        reading, field = reader.read_canonical(read_frame(image))
     except (ImageError, FieldError) as error:
         return MeasuredImage(image, sample, None, error=str(error))
-    cells = find(field) if find is not None else None
-    quality = check_field(field, frame, cells=cells, profile=profile, envelope=envelope)
-    failed = tuple(check.code or check.name for check in quality.failed)
-    if failed and not keep_refused:
+    failed = tuple(check.code or check.name for check in reading.quality.failed)
+    if reading.indices is None:
         return MeasuredImage(image, sample, None, failed=failed)
-    indices = field_indices(field, cells)
-    if networks is not None:
-        indices = replace(indices, model=networks.measure(field))
     return MeasuredImage(
         image,
         sample,
-        indices,
+        reading.indices,
         failed=failed,
         background_rgb=field.illumination.background_rgb,
     )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import ModelTask
-from edgehemo.cells.finder import CellFinder
-from edgehemo.cells.typing import CellClassifier, CellTyper
-from edgehemo.estimate.indices import field_indices
-from edgehemo.field.canonical import canonical_field, scale_from_cells
+from edgehemo.field.canonical import scale_from_cells
 from edgehemo.images.reading import decode_frame
 from edgehemo.inference import Runner
-from edgehemo.profile.profile import CalibrationProfile
-from edgehemo.quality import check_field
+from edgehemo.screening.field import FieldReader, Stage
 
 # In the order of a screening.
 STAGES = (
@@ -35,9 +32,10 @@ STAGES = (
     "types rest",
     "quality",
     "indices",
+    "field networks",
 )
 NETWORK_STAGE = "finder network"
-# What finds the cells of a field and names them, `quality` and `indices` left aside.
+# What finds the cells of a field and names them, what comes after it left aside.
 CELLS_STAGES = STAGES[: STAGES.index("quality")]
 # The stage that a classifier's network takes.
 STAGE_OF_TASK: Mapping[ModelTask, str] = {
@@ -88,34 +86,43 @@ class TimedRunner:
         return out
 
 
+@dataclass(slots=True)
+class _StageClock:
+    """Seconds of each of a reader's stages, added up."""
+
+    clock: Callable[[], float]
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextlib.contextmanager
+    def __call__(self, stage: Stage) -> Iterator[None]:
+        start = self.clock()
+        yield
+        self.seconds[stage] = self.seconds.get(stage, 0.0) + self.clock() - start
+
+
 def stage_times(
     images: Sequence[bytes],
-    finder: CellFinder,
+    reader: FieldReader,
     *,
     runs: int,
-    typer: CellTyper | None = None,
-    profile: CalibrationProfile | None = None,
-    um_per_px: float | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[StageTime]:
     """Times of every stage over ``runs`` passes through the encoded images.
 
-    typer: names all cells of every field; without it those stages take no time.
+    reader: as a screening has it; fields that quality refuses are named and measured as well, so
+    that every run takes every stage. What the reader has not got takes no time.
     The models' own runners are replaced while they are timed and put back. Raises ImageError for
-    bytes that are no image.
+    bytes that are not an image.
     """
     seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
-    owners: dict[str, CellFinder | CellClassifier] = {NETWORK_STAGE: finder}
-    for task, classifier in (typer.classifiers if typer is not None else {}).items():
-        owners[STAGE_OF_TASK[task]] = classifier
+    owners = _owners(reader)
     timed = {stage: TimedRunner(owner.runner, clock) for stage, owner in owners.items()}
     for stage, owner in owners.items():
         owner.runner = timed[stage]
     try:
         for run in range(WARM_UP_RUNS + runs):
             for number, data in enumerate(images):
-                name = f"image {number + 1}"
-                taken = _one_field(data, name, finder, typer, timed, profile, um_per_px, clock)
+                taken = _one_field(data, f"image {number + 1}", reader, timed, clock)
                 if run >= WARM_UP_RUNS:
                     for stage, value in taken.items():
                         seconds[stage].append(value)
@@ -123,6 +130,14 @@ def stage_times(
         for stage, owner in owners.items():
             owner.runner = timed[stage].runner
     return summarised(seconds)
+
+
+def _owners(reader: FieldReader) -> dict[str, Any]:
+    """Stage -> what holds the runner of that stage's network."""
+    owners: dict[str, Any] = {} if reader.finder is None else {NETWORK_STAGE: reader.finder}
+    for task, classifier in (reader.typer.classifiers if reader.typer is not None else {}).items():
+        owners[STAGE_OF_TASK[task]] = classifier
+    return owners
 
 
 def summarised(seconds: Mapping[str, Sequence[float]]) -> list[StageTime]:
@@ -153,29 +168,17 @@ def machine() -> dict[str, str]:
 def _one_field(
     data: bytes,
     name: str,
-    finder: CellFinder,
-    typer: CellTyper | None,
+    reader: FieldReader,
     timed: Mapping[str, TimedRunner],
-    profile: CalibrationProfile | None,
-    um_per_px: float | None,
     clock: Callable[[], float],
 ) -> dict[str, float]:
     before_field = {stage: runner.seconds for stage, runner in timed.items()}
-    marks = [clock()]
+    start = clock()
     frame = decode_frame(data, name)
-    marks.append(clock())
-    canonical = canonical_field(frame, um_per_px=um_per_px, profile=profile)
-    marks.append(clock())
-    cells = finder.find(canonical)
-    marks.append(clock())
-    if typer is not None:
-        cells = typer.typed(canonical, cells)
-    marks.append(clock())
-    check_field(canonical, frame, cells=cells, profile=profile)
-    marks.append(clock())
-    field_indices(canonical, cells)
-    marks.append(clock())
-    decode, canonical_s, finder_s, types, quality, indices = np.diff(marks).tolist()
+    decode = clock() - start
+    watch = _StageClock(clock)
+    _, canonical = replace(reader, on_stage=watch, keep_refused=True).read_canonical(frame)
+    taken = watch.seconds
     # Part of the canonical field, and the only part that not every field needs: once more, alone.
     scale = 0.0
     if canonical.scale_source in ("red_cells", "assumed"):
@@ -183,17 +186,19 @@ def _one_field(
         scale_from_cells(frame.pixels, canonical.illumination)
         scale = clock() - before
     networks = {stage: runner.seconds - before_field[stage] for stage, runner in timed.items()}
+    finding = networks.get(NETWORK_STAGE, 0.0)
     classifying = {stage: networks.get(stage, 0.0) for stage in STAGE_OF_TASK.values()}
     return {
         "decode": decode,
-        "canonical field": max(0.0, canonical_s - scale),
+        "canonical field": max(0.0, taken["canonical field"] - scale),
         "scale": scale,
-        NETWORK_STAGE: networks[NETWORK_STAGE],
-        "finder rest": finder_s - networks[NETWORK_STAGE],
+        NETWORK_STAGE: finding,
+        "finder rest": taken.get("cells", 0.0) - finding,
         **classifying,
-        "types rest": types - sum(classifying.values()),
-        "quality": quality,
-        "indices": indices,
+        "types rest": taken.get("types", 0.0) - sum(classifying.values()),
+        "quality": taken["quality"],
+        "indices": taken.get("indices", 0.0),
+        "field networks": taken.get("networks", 0.0),
     }
 
 

@@ -1,5 +1,9 @@
-"""Finding and counting cells in canonical fields."""
+"""Finding and counting cells in canonical fields.
 
+Called, `edgehemo.cells(picture)`, it is the function of `edgehemo.api`.
+"""
+
+from edgehemo.calling import make_callable
 from edgehemo.cells.cell import CELL_KINDS, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.cells.finder import CellFinder, open_cell_finder
 
@@ -12,3 +16,5 @@ __all__ = [
     "FieldCells",
     "open_cell_finder",
 ]
+
+make_callable(__name__)

@@ -79,5 +79,9 @@ class FieldCells:
     interior_counts: dict[CellKind, CountInterval]
     interior_area_mm2: float
 
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{self.counts.get(kind, 0)} {kind}" for kind in CELL_KINDS)
+        return f"<FieldCells {counts}>"
+
     def of_kind(self, kind: CellKind) -> Sequence[Cell]:
         return [cell for cell in self.cells if cell.kind == kind]

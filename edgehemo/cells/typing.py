@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, FieldCells
-from edgehemo.cells.crops import crops_at
+from edgehemo.cells.crops import CropScale, canonical_crop, crop_scale, crops_at
 from edgehemo.cells.second_look import NO_NUCLEUS_FROM, as_red_cells
-from edgehemo.errors import BundleError
+from edgehemo.errors import BundleError, FieldError
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField
+from edgehemo.images.frame import Frame
 from edgehemo.inference import Runner, open_model
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ class Verdict:
     candidates: tuple[str, ...]
     probabilities: dict[str, float]
     rejected: float
+
+    def __repr__(self) -> str:
+        doubt = "" if self.certain else f", uncertain between {list(self.candidates)}"
+        return f"<Verdict {self.type or 'none of the types'} {self.score:.2f}{doubt}>"
 
 
 class CellClassifier:
@@ -150,6 +155,21 @@ class CellClassifier:
             probabilities=types,
             rejected=rejected,
         )
+
+    def classify(self, frame: Frame, um_per_px: float | None = None) -> tuple[Verdict, CropScale]:
+        """What the one cell in the middle of a frame is, and the scale it was seen at.
+
+        um_per_px: see `crop_scale`. Raises FieldError, with the frame's name, where no crop can be
+        made of it.
+        """
+        try:
+            scale = crop_scale(frame.pixels, um_per_px, of_red_cell=self.entry.task == "morphology")
+            crop = canonical_crop(
+                frame.pixels, scale.um_per_px, self.side_px, crop_um_per_px=self.um_per_px
+            )
+        except FieldError as error:
+            raise FieldError(f"{frame.source}: {error}") from None
+        return self.verdict(self.probabilities(crop[None])[0]), scale
 
     def of_cells(
         self, codes: NDArray[np.uint8], centres: NDArray[np.float32]

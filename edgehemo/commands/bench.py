@@ -63,10 +63,10 @@ def bench(
 
     started_s = time.perf_counter()
     equipment = open_equipment(bundle, None)
-    typer = equipment.open_typer()
+    reader = equipment.reader(um_per_px)
     opened_ms = 1e3 * (time.perf_counter() - started_s)
     data = [path.read_bytes() for path in images] or [sample_image()]
-    stages = stage_times(data, equipment.finder, runs=runs, typer=typer, um_per_px=um_per_px)
+    stages = stage_times(data, reader, runs=runs)
 
     runner = equipment.finder.runner
     whole_ms = sum(stage.median_ms for stage in stages)

@@ -32,46 +32,31 @@ def cells(
     they cannot. A field that quality refuses is searched all the same and
     says so: `accepted` is false and `failed` names the checks.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
     from edgehemo.device.equipment import open_equipment
 
-    equipment = open_equipment(bundle, profile)
-    # The classifiers are opened while the rest is imported and the first field is searched.
-    typer = ThreadPoolExecutor(max_workers=1).submit(equipment.open_typer)
-    from edgehemo.field.canonical import canonical_field
-    from edgehemo.quality import check_field
-
-    envelope = equipment.envelope
+    reader = open_equipment(bundle, profile).cells_reader(um_per_px)
 
     def found(frame: Frame) -> dict[str, Any]:
-        canonical = canonical_field(frame, um_per_px=um_per_px, profile=equipment.profile)
-        in_field = equipment.finder.find(canonical)
-        report = check_field(
-            canonical,
-            frame,
-            cells=in_field,
-            profile=equipment.profile,
-            envelope=envelope,
-        )
-        in_field = typer.result().typed(canonical, in_field)
+        reading = reader.read(frame)
+        assert reading.cells is not None, "refused fields are kept"
         return {
-            "width": frame.width,
-            "height": frame.height,
-            "um_per_px": canonical.frame_um_per_px,
-            "scale_source": canonical.scale_source,
-            "accepted": report.accepted,
-            "failed": list(report.faults),
-            "counts": dict(in_field.counts),
+            "width": reading.width,
+            "height": reading.height,
+            "um_per_px": reading.um_per_px,
+            "scale_source": reading.scale_source,
+            "accepted": reading.accepted,
+            "failed": list(reading.quality.faults),
+            "counts": dict(reading.cells.counts),
             "interior_counts": {
-                kind: count.as_json() for kind, count in in_field.interior_counts.items()
+                kind: count.as_json() for kind, count in reading.cells.interior_counts.items()
             },
-            "interior_area_mm2": in_field.interior_area_mm2,
-            "cells": [cell.as_json() for cell in in_field.cells],
+            "interior_area_mm2": reading.cells.interior_area_mm2,
+            "cells": [cell.as_json() for cell in reading.cells.cells],
         }
 
     entries = common.read_each(images, found, "finding cells")
-    typer.result()  # a damaged classifier is told of whatever the images were
+    assert reader.typer is not None, "cells are named"
+    _ = reader.typer.classifiers  # a damaged classifier is told of whatever the images were
     for entry in common.readable(entries):
         counts = entry["counts"]
         doubt = "" if entry["accepted"] else f" (quality refuses: {', '.join(entry['failed'])})"

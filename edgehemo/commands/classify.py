@@ -53,24 +53,12 @@ def classify(
     measured on the red cells, else assumed. Give it for morphology: a red cell measured on itself
     cannot be called large or small.
     """
-    from edgehemo.cells.crops import canonical_crop, crop_scale
     from edgehemo.device.equipment import open_one_classifier
-    from edgehemo.errors import FieldError
 
     classifier = open_one_classifier(bundle, task)
 
     def classified(frame: Frame) -> dict[str, Any]:
-        try:
-            scale = crop_scale(frame.pixels, um_per_px, of_red_cell=task == "morphology")
-            crop = canonical_crop(
-                frame.pixels,
-                scale.um_per_px,
-                classifier.side_px,
-                crop_um_per_px=classifier.um_per_px,
-            )
-        except FieldError as error:
-            raise FieldError(f"{frame.source}: {error}") from None
-        verdict = classifier.verdict(classifier.probabilities(crop[None])[0])
+        verdict, scale = classifier.classify(frame, um_per_px)
         entry: dict[str, Any] = {
             "width": frame.width,
             "height": frame.height,

@@ -31,13 +31,14 @@ def estimate(
     Concentrations need a profile with an analyser calibration; without one there are indices and
     the words "not calibrated". Exit code 1 when no field could be trusted.
     """
-    from edgehemo.api import screen
+    from edgehemo.api import screen_sources
     from edgehemo.report.result import estimate_record, withheld_record
     from edgehemo.screening.sample import UnreadableImage
 
     with common.Progress("measuring") as progress:
-        result = screen(
+        result = screen_sources(
             images,
+            None,
             bundle=bundle,
             profile=profile,
             um_per_px=um_per_px,

@@ -66,20 +66,11 @@ def quality(
     Exit code 1 when an image is refused, 2 when one cannot be read.
     """
     from edgehemo.device.equipment import open_equipment
-    from edgehemo.screening.field import read_field
 
-    equipment = open_equipment(bundle, profile)
-    envelope = equipment.envelope
+    reader = open_equipment(bundle, profile).judging_reader(um_per_px)
 
     def judged(frame: Frame) -> dict[str, Any]:
-        reading = read_field(
-            frame,
-            equipment.finder,
-            profile=equipment.profile,
-            um_per_px=um_per_px,
-            envelope=envelope,
-        )
-        return reading.quality.as_json()
+        return reader.read(frame).quality.as_json()
 
     entries = common.read_each(images, judged, "checking")
     for entry in common.readable(entries):

@@ -76,7 +76,7 @@ def screen(
     Exit code 1 when the result is withheld, 2 when an input cannot be read.
     """
     from edgehemo.anaemia.who_grade import Person
-    from edgehemo.api import screen as screen_sample
+    from edgehemo.api import screen_sources
     from edgehemo.capture import LiveCapture
     from edgehemo.commands.estimate import sample_lines
     from edgehemo.errors import UsageError
@@ -108,7 +108,7 @@ def screen(
         on_fault=lambda error: common.complain(f"{error} Trying again."),
     )
     with common.Progress("screening") as progress:
-        result = screen_sample(
+        result = screen_sources(
             sources,
             out,
             bundle=bundle,

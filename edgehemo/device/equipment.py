@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgehemo.bundle.bundle import Bundle, load_bundle
+from edgehemo.capture.protocol import CameraSettings
 from edgehemo.cells.finder import CellFinder, open_cell_finder
 from edgehemo.device.configuration import DeviceConfiguration, load_device
+from edgehemo.screening.field import FieldReader
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
+    from edgehemo.capture.autocapture import Judge
+    from edgehemo.cells.cell import FieldCells
     from edgehemo.cells.typing import CellClassifier, CellTyper
     from edgehemo.estimate.network import FieldNetworks
+    from edgehemo.field.canonical import CanonicalField
     from edgehemo.guidance.withheld import Withheld
     from edgehemo.profile.profile import CalibrationProfile
+
+
+class TyperBeside:
+    """A cell typer that is opened in a thread of its own and waited for when it is asked."""
+
+    def __init__(self, open_typer: Callable[[], CellTyper]) -> None:
+        from concurrent.futures import ThreadPoolExecutor
+
+        self._opening = ThreadPoolExecutor(max_workers=1).submit(open_typer)
+
+    @property
+    def classifiers(self) -> Mapping[ModelTask, CellClassifier]:
+        return self._opening.result().classifiers
+
+    def typed(self, field: CanonicalField, cells: FieldCells) -> FieldCells:
+        return self._opening.result().typed(field, cells)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +62,57 @@ class Equipment:
     def envelope(self) -> dict[str, Any] | None:
         """Where the cell finder's training fields lay; outside it quality refuses."""
         return self.bundle.envelope("cell_finder")
+
+    def camera_settings(self) -> CameraSettings:
+        """The profile's settings, under which its light was measured, the device's over them."""
+        own = self.device.camera.settings()
+        profile = self.profile
+        if profile is None or profile.illumination is None or profile.illumination.settings is None:
+            return own
+        return CameraSettings(**profile.illumination.settings.model_dump()).overlaid(own)
+
+    def judge(self, um_per_px: float | None = None) -> Judge:
+        """What tells the focus of a live frame as quality will judge it."""
+        from edgehemo.quality.focus import frame_sharpness
+
+        return partial(frame_sharpness, profile=self.profile, um_per_px=um_per_px)
+
+    def reader(self, um_per_px: float | None = None) -> FieldReader:
+        """Reads fields as a screening does. Raises BundleError."""
+        return FieldReader(
+            finder=self.finder,
+            typer=self.open_typer(),
+            networks=self.open_networks(),
+            profile=self.profile,
+            envelope=self.envelope,
+            um_per_px=um_per_px,
+        )
+
+    def judging_reader(self, um_per_px: float | None = None) -> FieldReader:
+        """Reads fields as far as quality's verdict: no cell is named and nothing is measured."""
+        return FieldReader(
+            finder=self.finder,
+            profile=self.profile,
+            envelope=self.envelope,
+            um_per_px=um_per_px,
+            measure=False,
+        )
+
+    def cells_reader(self, um_per_px: float | None = None) -> FieldReader:
+        """Reads the cells of fields, of refused ones too, and measures nothing.
+
+        The classifiers are opened beside, while the caller goes on; a BundleError of theirs comes
+        when they are first asked.
+        """
+        return FieldReader(
+            finder=self.finder,
+            typer=TyperBeside(self.open_typer),
+            profile=self.profile,
+            envelope=self.envelope,
+            um_per_px=um_per_px,
+            measure=False,
+            keep_refused=True,
+        )
 
     def open_typer(self) -> CellTyper:
         """The bundle's cell classifiers, opened; it may hold none. Raises BundleError."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgehemo.capture.sources import camera_spec
 from edgehemo.control.history import control_block, history_path, read_history
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.errors import ProfileError
+from edgehemo.errors import ProfileError, UsageError
 from edgehemo.guidance.withheld import Withheld
 from edgehemo.profile.profile import CalibrationProfile
 
@@ -52,6 +52,19 @@ def why_blocked(
         profile, records, now=now, expires_hours=device.screening.control_expires_hours
     )
     return None if block is None else Withheld(block.reason, block.action)
+
+
+def refuse_simulated_profile(
+    profile: CalibrationProfile | None, profile_name: str | None, sources: Sequence[str]
+) -> None:
+    """Raise UsageError where the simulated microscope's profile would judge real pictures."""
+    if profile is None or profile.camera != SIMULATED_CAMERA:
+        return
+    if any(not source.startswith(f"{SIMULATED_CAMERA}:") for source in sources):
+        raise UsageError(
+            f"{profile_name} was made on the simulated microscope and holds for nothing "
+            "else; name the profile of this microscope with --profile"
+        )
 
 
 def refuse_another_camera(

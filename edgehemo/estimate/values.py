@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
+from edgehemo.field.scale import ScaleSource
 from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.statistics.interval import Interval
-
-if TYPE_CHECKING:
-    from edgehemo.field.scale import ScaleSource
 
 DerivedIndex = Literal["mcv_fl", "mch_pg", "mchc_g_per_l"]
 DERIVED_INDICES: tuple[DerivedIndex, ...] = get_args(DerivedIndex)

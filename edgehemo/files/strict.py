@@ -53,7 +53,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
         """Plain values, as JSON holds them, by the keys of files."""
-        values: dict[str, Any] = msgspec.to_builtins(self, enc_hook=_plain_number)
+        values: dict[str, Any] = msgspec.to_builtins(self, enc_hook=plain_number)
         if exclude_none:
             return {key: value for key, value in values.items() if value is not None}
         return values
@@ -108,7 +108,7 @@ def _problem(place: str, error: msgspec.ValidationError) -> Problem:
     return Problem(f"{place}{below.rstrip('`')}".lstrip("."), message)
 
 
-def _plain_number(value: Any) -> Any:
+def plain_number(value: Any) -> Any:
     """Numbers of numpy as Python's."""
     if hasattr(value, "item"):
         return value.item()

@@ -34,6 +34,11 @@ class QualityReport:
 
     checks: tuple[Check, ...]
 
+    def __repr__(self) -> str:
+        unlike = [f"{c.verdict} {c.name}" for c in self.checks if c.verdict != "pass"]
+        said = ": " + ", ".join(unlike) if unlike else ""
+        return f"<QualityReport {'accepted' if self.accepted else 'refused'}{said}>"
+
     @property
     def accepted(self) -> bool:
         return all(check.verdict != "fail" for check in self.checks)

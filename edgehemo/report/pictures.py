@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -49,6 +50,14 @@ def annotated(frame: Frame, reading: FieldReading) -> NDArray[np.uint8]:
 def png(picture: NDArray[np.uint8]) -> bytes:
     """PNG file of a uint8 RGB picture."""
     return _encoded(picture, ".png", [cv2.IMWRITE_PNG_COMPRESSION, PNG_COMPRESSION])
+
+
+def read_png(path: Path) -> NDArray[np.uint8]:
+    """A picture that `png` wrote, uint8 RGB; OSError where it is gone or damaged."""
+    decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise OSError(f"{path} is not a whole picture")
+    return np.asarray(decoded[..., ::-1], dtype=np.uint8)
 
 
 def data_uri(picture: NDArray[np.uint8], width_px: int = REPORT_WIDTH_PX) -> str:

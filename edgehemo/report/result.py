@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from functools import cached_property
 from importlib.resources import files
 from pathlib import Path
@@ -18,8 +17,8 @@ from edgehemo.capture.sources import camera_spec
 from edgehemo.estimate.values import DERIVED_INDICES
 from edgehemo.measurands import MEASURANDS
 from edgehemo.screening.field import FieldReading
+from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading, UnreadableImage
-from edgehemo.version import __version__
 
 SCREEN_SCHEMA = "edgehemo.screen/1"
 SCREEN_SCHEMA_FILE = "screen-1.schema.json"
@@ -31,38 +30,6 @@ SIMULATED_NOTICE = (
     "SIMULATED: these pictures were drawn by the simulated microscope. "
     "No person, no blood and no real instrument stands behind any number here."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Provenance:
-    """What a result was made with; never anything of the patient.
-
-    created_at: timezone-aware. bundle_digest: SHA-256 of the model bundle; bundle_name: what it
-    calls itself. profile_digest, profile_name: None without a profile. um_per_px_given: the
-    operator's scale, None where it was not given. simulated: a simulated camera was a source.
-    """
-
-    created_at: datetime
-    bundle_digest: str
-    bundle_name: str
-    profile_digest: str | None
-    profile_name: str | None
-    um_per_px_given: float | None
-    simulated: bool
-
-    def as_json(self) -> dict[str, Any]:
-        profile = (
-            {"name": self.profile_name, "sha256": self.profile_digest}
-            if self.profile_digest is not None
-            else None
-        )
-        return {
-            "software": {"name": "edgehemo", "version": __version__},
-            "created_at": self.created_at.isoformat(timespec="seconds"),
-            "bundle": {"name": self.bundle_name, "sha256": self.bundle_digest},
-            "profile": profile,
-            "um_per_px_given": self.um_per_px_given,
-        }
 
 
 def screen_record(
@@ -176,6 +143,10 @@ class ScreeningResult:
     provenance: Provenance
     pictures: Mapping[int, str] = field(default_factory=dict)
     report: Path | None = None
+
+    def __repr__(self) -> str:
+        report = f", {self.report}" if self.report is not None else ""
+        return f"<ScreeningResult {self.reading!r}{report}>"
 
     @cached_property
     def record(self) -> dict[str, Any]:

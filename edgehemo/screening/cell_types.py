@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Any
 from edgehemo.cells.cell import UNCERTAIN, Cell, CountInterval
 from edgehemo.cells.finder import INTERIOR_DIAMETERS
 from edgehemo.cells.shares import MIN_CELLS, TypeShare, count_names, type_shares
-from edgehemo.cells.typing import CellTyper
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.statistics.poisson import poisson_interval
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
-    from edgehemo.screening.field import FieldReading
+    from edgehemo.screening.field import FieldReading, Typer
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +49,7 @@ class SampleTypes:
         }
 
 
-def sample_types(fields: Iterable[FieldReading], typer: CellTyper) -> SampleTypes | None:
+def sample_types(fields: Iterable[FieldReading], typer: Typer) -> SampleTypes | None:
     """The types over the accepted fields of a sample; None where the bundle names no cells."""
     if not typer.classifiers:
         return None
@@ -81,7 +80,7 @@ def interior_cells(reading: FieldReading) -> list[Cell]:
     ]
 
 
-def _red_cells(names: list[str], typer: CellTyper) -> tuple[tuple[TypeShare, ...] | None, str]:
+def _red_cells(names: list[str], typer: Typer) -> tuple[tuple[TypeShare, ...] | None, str]:
     task: ModelTask = "morphology"
     classifier = typer.classifiers.get(task)
     if classifier is None:

@@ -1,10 +1,16 @@
-"""What was read of one field."""
+"""The one reading of a field: from a frame to what is known of it.
+
+frame > canonical field > cells > quality > types > indices > networks. Screening, the commands, the
+benchmark, calibration and the training sets all read through `FieldReader`; where one of them
+leaves a step out, it says why.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgehemo.cells.cell import FieldCells
 from edgehemo.estimate.indices import field_indices
@@ -16,9 +22,29 @@ from edgehemo.quality import check_field
 from edgehemo.quality.check import QualityReport
 
 if TYPE_CHECKING:
-    from edgehemo.cells.typing import CellTyper
+    from edgehemo.bundle.manifest import ModelTask
+    from edgehemo.cells.typing import CellClassifier
     from edgehemo.estimate.network import FieldNetworks
     from edgehemo.profile.profile import CalibrationProfile
+
+Stage = Literal["canonical field", "cells", "quality", "types", "indices", "networks"]
+# A context for each stage, entered as it begins and left as it ends.
+StageHook = Callable[[Stage], AbstractContextManager[object]]
+
+
+class Finder(Protocol):
+    """What finds the cells of a canonical field; their boxes are in pixels of the frame."""
+
+    def find(self, field: CanonicalField, /) -> FieldCells: ...
+
+
+class Typer(Protocol):
+    """What names the cells that were found; `edgehemo.cells.typing.CellTyper` is the real one."""
+
+    @property
+    def classifiers(self) -> Mapping[ModelTask, CellClassifier]: ...
+
+    def typed(self, field: CanonicalField, cells: FieldCells, /) -> FieldCells: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,49 +64,90 @@ class FieldReading:
     def accepted(self) -> bool:
         return self.quality.accepted
 
+    def __repr__(self) -> str:
+        verdict = "accepted" if self.accepted else f"refused: {', '.join(self.quality.faults)}"
+        found = f", {self.cells!r}" if self.cells is not None else ""
+        return (
+            f"<FieldReading {self.image} {self.width}x{self.height} px, "
+            f"{self.um_per_px:.3g} um/px ({self.scale_source}), {verdict}{found}>"
+        )
 
-class Finder(Protocol):
-    """What finds the cells of a canonical field; their boxes are in pixels of the frame."""
 
-    def find(self, field: CanonicalField, /) -> FieldCells: ...
+def _unwatched(_: Stage) -> AbstractContextManager[object]:
+    return nullcontext()
 
 
-def read_field(
-    frame: Frame,
-    finder: Finder,
-    *,
-    profile: CalibrationProfile | None = None,
-    um_per_px: float | None = None,
-    envelope: Mapping[str, Any] | None = None,
-    typer: CellTyper | None = None,
-    networks: FieldNetworks | None = None,
-    sharpest: float | None = None,
-) -> FieldReading:
-    """Make a frame canonical, find its cells, judge it, and measure it where it was accepted.
+@dataclass(frozen=True, slots=True)
+class FieldReader:
+    """Reads fields, all in the same way.
 
-    envelope: the bundle's, see `edgehemo.quality.envelope`. typer: names the cells of an accepted
-    field. networks: read it as a whole. sharpest: the slide's best focus value so far, per um.
+    finder: None leaves the cells to be estimated from the covered area, as quality and the indices
+    can do without a model. typer: names the cells. networks: read the field as a whole. profile:
+    this microscope's. envelope: the bundle's, see `edgehemo.quality.envelope`. um_per_px: the
+    scale, where the operator says it.
 
-    Raises FieldError when no canonical field can be made of it.
+    measure: False ends after the types, for whoever wants the verdict or the cells alone.
+    keep_refused: name and measure a field that quality refused as well; for looking at pictures
+    and for calibration where it was asked for, never for a result.
+    on_stage: entered at each stage that is reached, so that it can be timed or shown.
     """
-    canonical = canonical_field(frame, um_per_px=um_per_px, profile=profile)
-    cells = finder.find(canonical)
-    quality = check_field(
-        canonical, frame, cells=cells, profile=profile, envelope=envelope, sharpest=sharpest
-    )
-    accepted = quality.accepted
-    if accepted and typer is not None:
-        cells = typer.typed(canonical, cells)
-    indices = field_indices(canonical, cells) if accepted else None
-    if indices is not None and networks is not None:
-        indices = replace(indices, model=networks.measure(canonical))
-    return FieldReading(
-        image=frame.source,
-        width=frame.width,
-        height=frame.height,
-        um_per_px=canonical.frame_um_per_px,
-        scale_source=canonical.scale_source,
-        quality=quality,
-        cells=cells if accepted else None,
-        indices=indices,
-    )
+
+    finder: Finder | None
+    typer: Typer | None = None
+    networks: FieldNetworks | None = None
+    profile: CalibrationProfile | None = None
+    envelope: Mapping[str, Any] | None = None
+    um_per_px: float | None = None
+    measure: bool = True
+    keep_refused: bool = False
+    on_stage: StageHook = _unwatched
+
+    def read(self, frame: Frame, *, sharpest: float | None = None) -> FieldReading:
+        """Make a frame canonical, find its cells, judge it, and measure it where it was accepted.
+
+        sharpest: the slide's best focus value so far, per um. Raises FieldError when no canonical
+        field can be made of the frame.
+        """
+        return self.read_canonical(frame, sharpest=sharpest)[0]
+
+    def read_canonical(
+        self, frame: Frame, *, sharpest: float | None = None
+    ) -> tuple[FieldReading, CanonicalField]:
+        """The same, with the canonical field it was read from, for who measures more of it."""
+        with self.on_stage("canonical field"):
+            canonical = canonical_field(frame, um_per_px=self.um_per_px, profile=self.profile)
+        cells = None
+        if self.finder is not None:
+            with self.on_stage("cells"):
+                cells = self.finder.find(canonical)
+        with self.on_stage("quality"):
+            quality = check_field(
+                canonical,
+                frame,
+                cells=cells,
+                profile=self.profile,
+                envelope=self.envelope,
+                sharpest=sharpest,
+            )
+        wanted = quality.accepted or self.keep_refused
+        if wanted and cells is not None and self.typer is not None:
+            with self.on_stage("types"):
+                cells = self.typer.typed(canonical, cells)
+        indices = None
+        if wanted and self.measure:
+            with self.on_stage("indices"):
+                indices = field_indices(canonical, cells)
+            if self.networks is not None:
+                with self.on_stage("networks"):
+                    indices = replace(indices, model=self.networks.measure(canonical))
+        reading = FieldReading(
+            image=frame.source,
+            width=frame.width,
+            height=frame.height,
+            um_per_px=canonical.frame_um_per_px,
+            scale_source=canonical.scale_source,
+            quality=quality,
+            cells=cells if wanted else None,
+            indices=indices,
+        )
+        return reading, canonical

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING
 
 from edgehemo.anaemia.who_grade import Person, grade
 from edgehemo.capture.protocol import FailedSource
@@ -23,40 +23,15 @@ from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleEstimate, SampleIndices
 from edgehemo.guidance.withheld import Withheld
 from edgehemo.images.frame import Frame
+from edgehemo.measurands import MEASURANDS
 from edgehemo.quality.check import Check, QualityReport
-from edgehemo.screening.field import FieldReading, Finder, read_field
+from edgehemo.screening.field import FieldReader, FieldReading
+from edgehemo.screening.stopping import StopReason, StopRule
 from edgehemo.statistics.poisson import Z_95, poisson_interval
 
 if TYPE_CHECKING:
     from edgehemo.anaemia.who_grade import AnaemiaGrade
-    from edgehemo.cells.typing import CellTyper
-    from edgehemo.estimate.network import FieldNetworks
-    from edgehemo.profile.profile import CalibrationProfile
     from edgehemo.screening.cell_types import SampleTypes
-
-StopReason = Literal["source_ended", "accepted_fields", "counting_error", "examined_fields"]
-
-
-@dataclass(frozen=True, slots=True)
-class StopRule:
-    """When a sample has enough; None switches a limit off, and all None reads to the end.
-
-    accepted_fields: so many accepted fields. counting_error: the relative half width of the red
-    count's 95 % Poisson interval has fallen this low. examined_fields: so many frames looked at,
-    whatever became of them.
-    """
-
-    accepted_fields: int | None = None
-    counting_error: float | None = None
-    examined_fields: int | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("accepted_fields", "examined_fields"):
-            limit = getattr(self, name)
-            if limit is not None and limit < 1:
-                raise UsageError(f"{name} must be at least 1, got {limit}")
-        if self.counting_error is not None and not 0 < self.counting_error < 1:
-            raise UsageError(f"counting_error must lie between 0 and 1, got {self.counting_error}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +66,18 @@ class SampleReading:
     types: SampleTypes | None = None
     anaemia_screen: AnaemiaScreenResult | None = None
 
+    def __repr__(self) -> str:
+        said = f"withheld: {self.withheld.reason}" if self.withheld is not None else ""
+        if self.estimate is not None:
+            values = {name: getattr(self.estimate, name) for name in MEASURANDS}
+            said = ", ".join(
+                f"{name} {value.value:.4g} ({value.low:.4g} to {value.high:.4g})"
+                for name, value in values.items()
+                if value is not None
+            )
+        said = said or "indices alone, not calibrated"
+        return f"<SampleReading {len(self.accepted)} of {len(self.images)} accepted; {said}>"
+
     @property
     def fields(self) -> tuple[FieldReading, ...]:
         return tuple(item for item in self.images if isinstance(item, FieldReading))
@@ -112,23 +99,19 @@ class SampleReading:
 class Screening:
     """One sample being screened: `consider` takes a frame, `stop_reason` says when to stop.
 
-    blocked: why no result may be given at all (an expired calibration, a failed control check):
-    fields are still judged, but all are refused for that reason and the sample is withheld.
+    reader: reads each frame. person: for the WHO grade. bundle_sha256: of the bundle it reads
+    with. blocked: why no result may be given at all (an expired calibration, a failed control
+    check): fields are still judged, but all are refused for that reason and the sample is
+    withheld. images: what was made of the frames so far. A screening is wholly said by these: one
+    that was interrupted goes on where it was with the images of before (`resuming`).
     """
 
-    finder: Finder
-    profile: CalibrationProfile | None = None
+    reader: FieldReader
     person: Person | None = None
-    um_per_px: float | None = None
     bundle_sha256: str | None = None
-    envelope: Mapping[str, Any] | None = None
     rule: StopRule = field(default_factory=StopRule)
     blocked: Withheld | None = None
-    typer: CellTyper | None = None
-    networks: FieldNetworks | None = None
-    _images: list[FieldReading | UnreadableImage] = field(default_factory=list, init=False)
-    # Of the fields accepted so far: what later ones are held against.
-    _sharpest: float | None = field(default=None, init=False)
+    images: list[FieldReading | UnreadableImage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.person is not None and (problems := self.person.problems()):
@@ -139,26 +122,29 @@ class Screening:
         result: FieldReading | UnreadableImage
         if isinstance(item, Frame):
             try:
-                result = read_field(
-                    item,
-                    self.finder,
-                    profile=self.profile,
-                    um_per_px=self.um_per_px,
-                    envelope=self.envelope,
-                    typer=self.typer,
-                    networks=self.networks,
-                    sharpest=self._sharpest,
-                )
+                result = self.reader.read(item, sharpest=self.sharpest)
             except FieldError as error:
                 result = UnreadableImage(item.source, str(error))
             else:
-                self._note_sharpness(result)
                 if self.blocked is not None:
                     result = _blocked(result, self.blocked)
         else:
             result = UnreadableImage(item.image, item.error)
-        self._images.append(result)
+        self.images.append(result)
         return result
+
+    @property
+    def sharpest(self) -> float | None:
+        """The best focus value of the fields that quality accepted so far: what later ones are
+        held against. None before any."""
+        values = [
+            check.value
+            for reading in self.images
+            if isinstance(reading, FieldReading) and _accepted_by_quality(reading)
+            for check in reading.quality.checks
+            if check.name == "focus" and check.value is not None
+        ]
+        return max(values, default=None)
 
     @property
     def counting_error(self) -> float | None:
@@ -173,14 +159,11 @@ class Screening:
     @property
     def stop_reason(self) -> StopReason | None:
         """Which limit of the rule has been reached, None while more fields are wanted."""
-        rule, error = self.rule, self.counting_error
-        if rule.accepted_fields is not None and len(self._accepted()) >= rule.accepted_fields:
-            return "accepted_fields"
-        if rule.counting_error is not None and error is not None and error <= rule.counting_error:
-            return "counting_error"
-        if rule.examined_fields is not None and len(self._images) >= rule.examined_fields:
-            return "examined_fields"
-        return None
+        return self.rule.reached(
+            accepted=len(self._accepted()),
+            examined=len(self.images),
+            counting_error=self.counting_error,
+        )
 
     def finish(self) -> SampleReading:
         """Pool the accepted fields, or withhold with a reason and an action."""
@@ -190,7 +173,9 @@ class Screening:
         measured = [reading.indices for reading in accepted if reading.indices is not None]
         if measured:
             indices = pool(measured)
-            estimate = estimate_sample(indices, self.profile, bundle_sha256=self.bundle_sha256)
+            estimate = estimate_sample(
+                indices, self.reader.profile, bundle_sha256=self.bundle_sha256
+            )
             if self.person is None:
                 reason = "no age and sex were given"
             elif estimate.hgb_g_per_l is None:
@@ -198,7 +183,7 @@ class Screening:
             else:
                 anaemia, reason = grade(estimate.hgb_g_per_l, self.person), ""
         return SampleReading(
-            images=tuple(self._images),
+            images=tuple(self.images),
             counts=summed_counts([r.cells for r in accepted if r.cells is not None]),
             counting_error=self.counting_error,
             stopped_by=self.stop_reason or "source_ended",
@@ -206,35 +191,40 @@ class Screening:
             estimate=estimate,
             anaemia=anaemia,
             anaemia_reason=reason,
-            withheld=None if measured else self.blocked or why_withheld(self._images),
+            withheld=None if measured else self.blocked or why_withheld(self.images),
             types=self._types() if measured else None,
             anaemia_screen=self._anaemia_screen(measured),
         )
 
-    def _note_sharpness(self, reading: FieldReading) -> None:
-        for check in reading.quality.checks:
-            if check.name == "focus" and check.value is not None and reading.accepted:
-                self._sharpest = max(check.value, self._sharpest or 0.0)
-
     def _anaemia_screen(self, fields: Sequence[FieldIndices]) -> AnaemiaScreenResult | None:
-        if self.networks is None or self.networks.screen_point is None:
+        networks = self.reader.networks
+        if networks is None or networks.screen_point is None:
             return None
-        return screen_sample(fields, self.networks.screen_point)
+        return screen_sample(fields, networks.screen_point)
 
     def _types(self) -> SampleTypes | None:
-        if self.typer is None:
+        if self.reader.typer is None:
             return None
         from edgehemo.screening.cell_types import sample_types
 
-        return sample_types(self._accepted(), self.typer)
+        return sample_types(self._accepted(), self.reader.typer)
 
     def _accepted(self) -> list[FieldReading]:
-        return [r for r in self._images if isinstance(r, FieldReading) and r.accepted]
+        return [r for r in self.images if isinstance(r, FieldReading) and r.accepted]
+
+
+# The check that a blocked screening puts before a field's own.
+BLOCKED_CODE = "RESULTS_WITHHELD"
+
+
+def _accepted_by_quality(reading: FieldReading) -> bool:
+    """Whether the field's own checks passed, blocked or not."""
+    return all(check.code == BLOCKED_CODE for check in reading.quality.failed)
 
 
 def _blocked(reading: FieldReading, why: Withheld) -> FieldReading:
     """A field refused whatever it shows, its own checks kept behind the one that says why."""
-    check = Check("calibration", None, None, "fail", "RESULTS_WITHHELD", why.action)
+    check = Check("calibration", None, None, "fail", BLOCKED_CODE, why.action)
     quality = QualityReport((check, *reading.quality.checks))
     return replace(reading, quality=quality, cells=None, indices=None)
 

@@ -32,6 +32,7 @@ from edgehemo.images.frame import Frame
 from edgehemo.inference.onnx import saturates_products
 from edgehemo.report.result import screen_json_schema
 from edgehemo.screening.cell_types import sample_types
+from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
 from tests.support.screening_fakes import (
     TruthFinder,
@@ -269,7 +270,9 @@ def test_a_screening_names_cells_and_gives_shares_with_intervals(
     finder = TruthFinder()
     frames = simulated_frames(finder, count=3)
     script_quality(monkeypatch)
-    reading = screen_frames(frames, Screening(finder, um_per_px=0.25, typer=red_typer()))
+    reading = screen_frames(
+        frames, Screening(FieldReader(finder, typer=red_typer(), um_per_px=0.25))
+    )
     types = reading.types
     assert types is not None and types.red_cells is not None and types.white_cells is None
     named = [cell.type for field in reading.fields if field.cells for cell in field.cells.cells]

@@ -17,7 +17,6 @@ import pytest
 
 import edgehemo
 from edgehemo import cli
-from edgehemo.api import EXAMINED_FOR_COUNTING_ERROR, EXAMINED_PER_LIVE_SAMPLE
 from edgehemo.capture import FailedSource
 from edgehemo.cli import BUILT_IN, run
 from edgehemo.commands import common
@@ -25,6 +24,7 @@ from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, BundleError
 from edgehemo.images.frame import Frame
 from edgehemo.report.result import screen_json_schema
+from edgehemo.screening.stopping import EXAMINED_FOR_COUNTING_ERROR, EXAMINED_PER_LIVE_SAMPLE
 from edgehemo.version import __version__
 from tests.support.screening_fakes import TruthFinder, simulated_frames, use_equipment
 

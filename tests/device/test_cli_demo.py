@@ -19,6 +19,7 @@ from edgehemo.cli import run
 from edgehemo.demo import demonstration as demo
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE
 from edgehemo.report.result import SIMULATED_NOTICE
+from edgehemo.screening.field import FieldReader
 from tests.support.screening_fakes import TruthFinder, simulated_frames
 
 
@@ -104,9 +105,8 @@ def test_stage_times_give_the_network_its_own_time_and_put_the_runner_back() -> 
     encoded = cv2.imencode(".png", frame.pixels[..., ::-1])[1].tobytes()
     stages = stage_times(
         [encoded],
-        finder,  # type: ignore[arg-type]
+        FieldReader(finder, um_per_px=0.25),
         runs=3,
-        um_per_px=0.25,
         clock=lambda: float(next(reading)),
     )
     by_name = {stage.stage: stage for stage in stages}

@@ -30,6 +30,7 @@ from edgehemo.report.result import (
     screen_json_schema,
     screen_record,
 )
+from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import SampleReading, Screening, screen_frames
 from edgehemo.statistics.interval import Interval
 from tests.support.screening_fakes import (
@@ -85,7 +86,7 @@ def reading(
     monkeypatch.setattr("edgehemo.screening.sample.estimate_sample", lambda *_, **__: ESTIMATE)
     items = [*frames, FailedSource("/secret/place/broken.png", "/secret/place/broken.png: is cut")]
     person = Person(age_years=30, sex="female")
-    return screen_frames(items, Screening(finder, um_per_px=0.25, person=person))
+    return screen_frames(items, Screening(FieldReader(finder, um_per_px=0.25), person=person))
 
 
 @pytest.fixture
@@ -93,7 +94,7 @@ def withheld(
     finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> SampleReading:
     script_quality(monkeypatch, {frame.source: blurred() for frame in frames})
-    return screen_frames(frames, Screening(finder, um_per_px=0.25))
+    return screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
 
 
 def validate(record: dict[str, Any]) -> None:
@@ -226,7 +227,7 @@ def test_a_hostile_name_stays_text(
     name = '<img src="http:x" onerror=alert(1)>.png'
     finder.truths[name] = finder.truths[frames[0].source]
     frame = Frame(frames[0].pixels, name)
-    reading = screen_frames([frame], Screening(finder, um_per_px=0.25))
+    reading = screen_frames([frame], Screening(FieldReader(finder, um_per_px=0.25)))
     page = Page(page_of(reading, [frame]))
     assert page.tags.count("img") == 1
     assert name in page.text

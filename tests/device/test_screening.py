@@ -20,7 +20,7 @@ from edgehemo.errors import UsageError
 from edgehemo.images.frame import Frame
 from edgehemo.quality.check import Check, QualityReport
 from edgehemo.quality.limits import LIMITS
-from edgehemo.screening.field import FieldReading
+from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo.screening.sample import (
     Screening,
     StopRule,
@@ -53,7 +53,7 @@ def test_accepted_fields_are_measured_counted_and_pooled(
     finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script_quality(monkeypatch)
-    reading = screen_frames(frames, Screening(finder, um_per_px=0.25))
+    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
     assert [item.image for item in reading.images] == [frame.source for frame in frames]
     assert len(reading.accepted) == 3
     assert reading.withheld is None
@@ -71,7 +71,9 @@ def test_without_a_calibration_there_is_an_index_and_no_concentration(
 ) -> None:
     script_quality(monkeypatch)
     person = Person(age_years=30, sex="female")
-    reading = screen_frames(frames[:1], Screening(finder, um_per_px=0.25, person=person))
+    reading = screen_frames(
+        frames[:1], Screening(FieldReader(finder, um_per_px=0.25), person=person)
+    )
     assert reading.estimate is not None
     assert reading.estimate.hgb_g_per_l is None
     assert reading.estimate.reasons["hgb_g_per_l"].startswith("not calibrated")
@@ -83,7 +85,7 @@ def test_a_refused_field_has_checks_and_no_number(
     finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script_quality(monkeypatch, {frames[1].source: blurred()})
-    reading = screen_frames(frames, Screening(finder, um_per_px=0.25))
+    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
     refused = reading.refused
     assert [field.image for field in refused] == [frames[1].source]
     assert refused[0].cells is None
@@ -101,7 +103,7 @@ def test_a_sample_without_an_accepted_field_is_withheld_with_what_to_do(
         monkeypatch,
         {frames[0].source: blurred(), frames[1].source: light, frames[2].source: blurred()},
     )
-    reading = screen_frames(frames, Screening(finder, um_per_px=0.25))
+    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
     assert reading.withheld is not None
     assert "focus (2), exposure (1)" in reading.withheld.reason
     assert reading.withheld.action == blurred().failed[0].action
@@ -117,7 +119,7 @@ def test_an_unreadable_input_is_recorded_in_its_place_and_the_rest_goes_on(
     script_quality(monkeypatch)
     tiny = Frame(frames[0].pixels[:16, :16].copy(), "tiny.png")
     items = [frames[0], FailedSource("broken.png", "broken.png: is truncated"), tiny, frames[1]]
-    reading = screen_frames(items, Screening(finder, um_per_px=0.25))
+    reading = screen_frames(items, Screening(FieldReader(finder, um_per_px=0.25)))
     assert [type(item) for item in reading.images] == [
         FieldReading,
         UnreadableImage,
@@ -130,7 +132,7 @@ def test_an_unreadable_input_is_recorded_in_its_place_and_the_rest_goes_on(
 
 @pytest.mark.parametrize("items", [[], [FailedSource("a.png", "a.png: does not exist")]])
 def test_nothing_to_read_is_withheld(finder: TruthFinder, items: list[FailedSource]) -> None:
-    reading = screen_frames(items, Screening(finder))
+    reading = screen_frames(items, Screening(FieldReader(finder)))
     assert reading.withheld is not None
     assert reading.withheld.action
 
@@ -142,7 +144,7 @@ def test_a_field_is_held_against_the_sharpest_of_its_slide(finder: TruthFinder) 
     soft = replace(soft, pixels=np.asarray(blurred_pixels, dtype=np.uint8))
 
     def focus(frames: list[Frame]) -> Check:
-        reading = screen_frames(frames, Screening(finder, um_per_px=0.25))
+        reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
         checks = reading.fields[-1].quality.checks
         return next(check for check in checks if check.name == "focus")
 
@@ -180,7 +182,7 @@ def test_the_rule_stops_a_sample(
             taken.append(frame)
             yield frame
 
-    reading = screen_frames(source(), Screening(finder, um_per_px=0.25, rule=rule))  # type: ignore[arg-type]
+    reading = screen_frames(source(), Screening(FieldReader(finder, um_per_px=0.25), rule=rule))  # type: ignore[arg-type]
     assert reading.stopped_by == stopped_by
     assert len(taken) == looked_at
 
@@ -195,7 +197,7 @@ def test_a_rule_that_cannot_be_kept_is_refused(limits: dict[str, float]) -> None
 
 def test_an_impossible_person_is_refused_before_anything_is_read(finder: TruthFinder) -> None:
     with pytest.raises(UsageError, match="sex is needed"):
-        Screening(finder, person=Person(age_years=30))
+        Screening(FieldReader(finder), person=Person(age_years=30))
 
 
 def test_a_grade_needs_a_person_and_a_haemoglobin(
@@ -210,11 +212,13 @@ def test_a_grade_needs_a_person_and_a_haemoglobin(
 
     monkeypatch.setattr("edgehemo.screening.sample.estimate_sample", calibrated)
     person = Person(age_years=30, sex="female")
-    graded = screen_frames(frames[:1], Screening(finder, um_per_px=0.25, person=person))
+    graded = screen_frames(
+        frames[:1], Screening(FieldReader(finder, um_per_px=0.25), person=person)
+    )
     assert graded.anaemia is not None
     assert graded.anaemia.grade == "moderate"
     assert graded.anaemia_reason == ""
-    ungraded = screen_frames(frames[:1], Screening(finder, um_per_px=0.25))
+    ungraded = screen_frames(frames[:1], Screening(FieldReader(finder, um_per_px=0.25)))
     assert ungraded.anaemia is None
     assert "age" in ungraded.anaemia_reason
 
@@ -227,7 +231,7 @@ def test_every_result_is_told_with_its_frame(
     items = [frames[0], FailedSource("x.png", "x.png: is empty")]
     screen_frames(
         items,
-        Screening(finder, um_per_px=0.25),
+        Screening(FieldReader(finder, um_per_px=0.25)),
         lambda result, frame: told.append((result.image, frame is not None)),
     )
     assert told == [(frames[0].source, True), ("x.png", False)]

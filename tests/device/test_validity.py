@@ -15,6 +15,7 @@ from edgehemo.errors import ProfileError
 from edgehemo.guidance.withheld import Withheld
 from edgehemo.profile.parts import ControlSlide, FocusReference, ScaleCalibration, Spread
 from edgehemo.profile.profile import CalibrationProfile, new_profile, save_profile
+from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
 from tests.support.screening_fakes import TruthFinder, script_quality, simulated_frames
 
@@ -83,7 +84,7 @@ def test_a_blocked_screening_judges_fields_and_gives_no_number(
     finder = TruthFinder()
     frames = simulated_frames(finder, count=2)
     reason = Withheld("the control check failed", "Mend it.")
-    reading = screen_frames(frames, Screening(finder=finder, blocked=reason))
+    reading = screen_frames(frames, Screening(FieldReader(finder), blocked=reason))
     assert reading.withheld == reason
     assert (reading.indices, reading.estimate, reading.anaemia) == (None, None, None)
     assert reading.accepted == ()
@@ -92,7 +93,7 @@ def test_a_blocked_screening_judges_fields_and_gives_no_number(
         assert field.quality.failed[0].code == "RESULTS_WITHHELD"
         assert field.quality.failed[0].action == "Mend it."
         assert len(field.quality.checks) == 2, "the field's own checks are kept"
-    free = screen_frames(frames, Screening(finder=finder))
+    free = screen_frames(frames, Screening(FieldReader(finder)))
     assert free.withheld is None and free.indices is not None
 
 

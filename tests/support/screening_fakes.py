@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgehemo.cells.counting import expected_count
 from edgehemo.cells.finder import interior_mask
 from edgehemo.cells.typing import CellTyper
 from edgehemo.device.configuration import DeviceConfiguration, load_device
+from edgehemo.device.equipment import Equipment
 from edgehemo.field.canonical import CanonicalField
 from edgehemo.images.frame import Frame
 from edgehemo.profile.profile import CalibrationProfile
@@ -107,6 +109,23 @@ def script_quality(
     monkeypatch.setattr("edgehemo.screening.field.check_field", check_field)
 
 
+@dataclass(frozen=True)
+class FakeEquipment(Equipment):
+    """Equipment whose finder knows the truth, without networks."""
+
+    typer: CellTyper = field(default_factory=lambda: CellTyper({}))
+
+    @property
+    def envelope(self) -> None:
+        return None
+
+    def open_typer(self) -> CellTyper:
+        return self.typer
+
+    def open_networks(self) -> None:
+        return None
+
+
 def use_equipment(
     monkeypatch: pytest.MonkeyPatch,
     finder: TruthFinder,
@@ -116,18 +135,15 @@ def use_equipment(
     typer: CellTyper | None = None,
 ) -> None:
     """Let the commands and `edgehemo.screen` run on this finder instead of a bundle's."""
-    equipment = SimpleNamespace(
-        envelope=None,
+    equipment = FakeEquipment(
         device=device or load_device("workstation"),
-        bundle=SimpleNamespace(
+        bundle=SimpleNamespace(  # type: ignore[arg-type]
             digest=BUNDLE_DIGEST, manifest=SimpleNamespace(name="truth", serial=1)
         ),
-        finder=finder,
+        finder=finder,  # type: ignore[arg-type]
         profile=profile,
         profile_name="profile.json" if profile is not None else None,
-        blocked=None,
-        open_typer=lambda: typer or CellTyper({}),
-        open_networks=lambda: None,
+        typer=typer or CellTyper({}),
     )
 
     def opened(bundle: object, profile_path: object) -> Any:

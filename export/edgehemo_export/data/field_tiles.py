@@ -20,11 +20,10 @@ from edgehemo.field.canonical import (
     CANONICAL_UM_PER_PX,
     UINT8_PER_TRANSMITTANCE,
     CanonicalField,
-    canonical_field,
 )
 from edgehemo.field.scale import cell_mask
 from edgehemo.images.reading import read_frame
-from edgehemo.quality import check_field
+from edgehemo.screening.field import FieldReader
 from edgehemo_export.configuration import Configuration
 from edgehemo_export.data.simulated_tiles import BLOCK_PX, REFERENCE_THICKNESS_UM, SimulatedFields
 
@@ -109,6 +108,10 @@ def real_fields(
 ) -> list[TiledField]:
     """Real fields with what their indices say of every block; unreadable ones are left out.
 
+    They are read as a screening reads them, but without the bundle's envelope, which is fitted on
+    such fields and must not choose them, and without naming or measuring: a tile is labelled by
+    what physics says of each block.
+
     accepted_only: leave out, too, what the device's quality checks refuse.
     """
     found = []
@@ -117,6 +120,11 @@ def real_fields(
         if made is not None and (made[1] or not accepted_only):
             found.append(made[0])
     return found
+
+
+def training_reader(finder: CellFinder) -> FieldReader:
+    """Reads fields for training; see `real_fields` for what it leaves out and why."""
+    return FieldReader(finder, measure=False, keep_refused=True)
 
 
 def _cached(
@@ -134,14 +142,13 @@ def _cached(
                 )
                 return made, bool(stored["accepted"])
     try:
-        frame = read_frame(image.path)
-        field = canonical_field(frame)
+        reading, field = training_reader(finder).read_canonical(read_frame(image.path))
     except EdgeHemoError:
         return None
     if field.scale_source == "assumed":
         return None
-    cells = finder.find(field)
-    accepted = check_field(field, frame, cells=cells).accepted
+    assert reading.cells is not None, "refused fields are kept"
+    cells, accepted = reading.cells, reading.accepted
     rows, columns = field.height // BLOCK_PX, field.width // BLOCK_PX
     if min(rows, columns) < 2:
         return None

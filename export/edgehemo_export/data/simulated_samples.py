@@ -19,16 +19,14 @@ from numpy.typing import NDArray
 
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
 from edgehemo.errors import FieldError
-from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.network import FieldNetworks
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.values import FieldIndices, SampleIndices
-from edgehemo.field.canonical import CanonicalField, canonical_field
 from edgehemo.field.tiles import tiles_of_field
 from edgehemo.measurands import MEASURANDS, Measurand
-from edgehemo.quality import check_field
 from edgehemo.quality.envelope import envelope_features
 from edgehemo.quality.regions import field_regions
+from edgehemo.screening.field import FieldReader
 from edgehemo.simulation.field import FieldTruth
 from edgehemo.simulation.panels import draw_panel
 from edgehemo.simulation.parameters import (
@@ -56,6 +54,13 @@ class SampleField:
     indices: FieldIndices
     envelope: tuple[float, ...]
     drawn: dict[Measurand, float]
+
+
+# Without a finder: what is compared on simulated samples is what a network adds to the plain
+# indices, which must not change with each finder; and without the networks, whose outputs are added
+# later (`with_outputs`), so that what is read can be kept. Without the envelope: every simulated
+# microscope counts, the randomised ones too, which are meant to be unlike what was trained on.
+READER = FieldReader(finder=None)
 
 
 @dataclass(frozen=True)
@@ -128,10 +133,10 @@ def microscope_parameters(number: int) -> SimulationParameters:
 def _field(camera: SimulatedMicroscope) -> SampleField | None:
     frame = camera.frame(DEADLINE_S)
     try:
-        field: CanonicalField = canonical_field(frame)
+        reading, field = READER.read_canonical(frame)
     except FieldError:
         return None
-    if not check_field(field, frame).accepted:
+    if reading.indices is None:
         return None
     tiles = list(tiles_of_field(field))
     features = envelope_features(field_regions(field), field.illumination)
@@ -139,7 +144,7 @@ def _field(camera: SimulatedMicroscope) -> SampleField | None:
     return SampleField(
         np.concatenate([tile.codes for tile in tiles]),
         tuple(tile.share for tile in tiles),
-        field_indices(field),
+        reading.indices,
         tuple(features.tolist()),
         drawn_content(camera.truth),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,15 +19,14 @@ from edgehemo.bundle.manifest import Metric
 from edgehemo.cells.finder import CellFinder
 from edgehemo.errors import EdgeHemoError
 from edgehemo.estimate.estimators import BY_NAME
-from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.network import FieldNetworks
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.values import SampleIndices
-from edgehemo.field.canonical import canonical_field
 from edgehemo.field.tiles import TILE_PX
 from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
 from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.screening.field import FieldReader
 from edgehemo_export.data.field_tiles import FieldImage, real_fields
 from edgehemo_export.data.simulated_samples import SimulatedSample, samples
 from edgehemo_export.data.simulated_tiles import BLOCK_PX
@@ -183,7 +182,9 @@ def pair_metrics(data: Path, finder: CellFinder, networks: FieldNetworks | None)
     """Leave-one-out errors on the analyser pairs of a data root, each estimator by itself.
 
     As `edgehemo calibrate analyser` counts them: samples of one blood count leave together. Empty
-    where the root holds no pairs.
+    where the root holds no pairs. Fields are read as a screening reads them, but those that quality
+    refuses are measured too, and without the envelope: the eight fields are all there are, taken at
+    a low power that no finder was trained on.
     """
     from edgehemo_calibration.analyser.fit import AnalyserSample, fit_analyser
     from edgehemo_calibration.analyser.pairs import read_pairs
@@ -191,18 +192,17 @@ def pair_metrics(data: Path, finder: CellFinder, networks: FieldNetworks | None)
     folder = data / "anerbc"
     if not (folder / "pairs.csv").is_file():
         return []
+    reader = FieldReader(finder, networks=networks, keep_refused=True)
     read: list[AnalyserSample] = []
     for pair in read_pairs(folder / "pairs.csv", folder / "images"):
         fields = []
         for image in pair.images:
             try:
-                field = canonical_field(read_frame(image))
+                reading = reader.read(read_frame(image))
             except EdgeHemoError:
                 continue
-            indices = field_indices(field, finder.find(field))
-            if networks is not None:
-                indices = replace(indices, model=networks.measure(field))
-            fields.append(indices)
+            if reading.indices is not None:
+                fields.append(reading.indices)
         if fields:
             read.append(AnalyserSample(pair.name, pool(fields), pair.reference))
     fit = fit_analyser(read, made_at=datetime.now(UTC))

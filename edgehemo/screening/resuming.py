@@ -1,0 +1,58 @@
+"""A screening that was interrupted goes on where it was.
+
+What was read of each image is kept as JSON; a kiosk writes it after every field, and after a power
+cut makes the `Screening` anew with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+from edgehemo.errors import UsageError
+from edgehemo.files.strict import Record, RecordError, plain_number
+from edgehemo.screening.field import FieldReading
+from edgehemo.screening.sample import UnreadableImage
+
+PROGRESS_SCHEMA: Literal["edgehemo.screening-progress/1"] = "edgehemo.screening-progress/1"
+
+
+class _Image(Record, frozen=True, kw_only=True):
+    """One image: a field that was read, or why it could not be."""
+
+    field: FieldReading | None = None
+    unreadable: UnreadableImage | None = None
+
+
+class _Progress(Record, frozen=True, kw_only=True):
+    schema_id: Literal["edgehemo.screening-progress/1"] = msgspec.field(name="schema")
+    images: list[_Image]
+
+
+def kept(images: Sequence[FieldReading | UnreadableImage]) -> bytes:
+    """JSON of the images of a screening so far (`Screening.images`)."""
+    entries = [
+        _Image(field=image) if isinstance(image, FieldReading) else _Image(unreadable=image)
+        for image in images
+    ]
+    progress = _Progress(schema_id=PROGRESS_SCHEMA, images=entries)
+    return msgspec.json.encode(progress, enc_hook=plain_number)
+
+
+def resumed(raw: bytes) -> list[FieldReading | UnreadableImage]:
+    """The images that `kept` wrote; UsageError, one line, for anything else."""
+    try:
+        progress = _Progress.model_validate(msgspec.json.decode(raw))
+    except (msgspec.DecodeError, RecordError) as error:
+        raise UsageError(f"this is not a screening that can go on: {error}") from None
+    images: list[FieldReading | UnreadableImage] = []
+    for entry in progress.images:
+        if entry.field is not None:
+            images.append(entry.field)
+        elif entry.unreadable is not None:
+            images.append(entry.unreadable)
+        else:
+            raise UsageError("this is not a screening that can go on: an image without content")
+    return images
