@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from edgehemo.capture.protocol import CameraSettings, OpenedByContext
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
+from edgehemo.device.equipment import open_equipment
 from edgehemo.errors import CalibrationError, ProfileError, UsageError
 from edgehemo.field.illumination import stretched_grid
 from edgehemo.images.frame import Frame
@@ -164,22 +165,19 @@ def test_illumination_from_a_camera(live: None, tmp_path: Path) -> None:
 def test_a_screening_sets_the_camera_as_its_light_was_measured(
     live: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from types import SimpleNamespace
-
-    from edgehemo.api import _camera_settings
-    from edgehemo.device.configuration import load_device
-
     out = tmp_path / "p.json"
     CliRunner().invoke(
         calibrate, ["illumination", "simulated:", "--frames", "2", "--out", str(out)]
     )
-    equipment: Any = SimpleNamespace(profile=load_profile(out), device=load_device("workstation"))
-    settings = _camera_settings(equipment)
+    equipment = replace(open_equipment(None, None), profile=load_profile(out))
+    settings = equipment.camera_settings()
+    assert equipment.profile is not None
     assert equipment.profile.illumination is not None
+    assert equipment.profile.illumination.settings is not None
     assert settings.exposure_us == equipment.profile.illumination.settings.exposure_us
     section = equipment.device.camera.model_copy(update={"exposure_us": 123.0})
-    equipment.device = equipment.device.model_copy(update={"camera": section})
-    assert _camera_settings(equipment) == replace(settings, exposure_us=123.0)
+    own = equipment.device.model_copy(update={"camera": section})
+    assert replace(equipment, device=own).camera_settings() == replace(settings, exposure_us=123.0)
 
 
 def test_levels_are_those_of_the_bright_part() -> None:
