@@ -21,6 +21,7 @@ def demo(out: Path | None, json_file: str | None) -> int:
     """Screen a simulated slide with known blood, bad fields and all, and write its report."""
     from edgehemo.commands.estimate import sample_lines
     from edgehemo.demo import demonstration
+    from edgehemo.measurands import MEASURAND_FACTS
 
     common.say("SIMULATED: a slide drawn by the simulated microscope, no real blood", json_file)
     with common.Progress("screening", total=demonstration.DEMO_SLIDE.fields) as progress:
@@ -38,11 +39,11 @@ def demo(out: Path | None, json_file: str | None) -> int:
     common.say(f"{sample['accepted']} of {sample['images']} fields accepted", json_file)
     for line in sample_lines({**sample, "withheld": record["withheld"]}):
         common.say(line, json_file)
-    common.say(
-        f"the slide was drawn from HGB {panel.hgb_g_per_l:.0f} g/L, HCT {panel.hct_l_per_l:.3f} "
-        f"L/L, RBC {panel.rbc_1e12_per_l:.2f} 10^12/L",
-        json_file,
+    drawn = ", ".join(
+        f"{facts.name} {facts.with_unit(getattr(panel, key))}"
+        for key, facts in MEASURAND_FACTS.items()
     )
+    common.say(f"the slide was drawn from {drawn}", json_file)
     common.write_json(json_file, "demo", {**record, "schema": "edgehemo.demo/1"})
     common.say(f"report: {result.report}", json_file)
     return common.exit_code(record["images"], withheld=record["withheld"] is not None)

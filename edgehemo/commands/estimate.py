@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgehemo.commands import common
+from edgehemo.measurands import MEASURAND_FACTS
 
 if TYPE_CHECKING:
     from edgehemo.screening.field import FieldReading
@@ -67,17 +68,13 @@ def sample_lines(sample: dict[str, Any]) -> list[str]:
         withheld = sample["withheld"]
         return [f"withheld: {withheld['reason']}", f"  {withheld['action']}"]
     lines = []
-    for name, label, unit, digits in (
-        ("hgb_g_per_l", "HGB", "g/L", 0),
-        ("hct_l_per_l", "HCT", "L/L", 3),
-        ("rbc_1e12_per_l", "RBC", "10^12/L", 2),
-    ):
-        item = sample[name]
+    for key, facts in MEASURAND_FACTS.items():
+        item = sample[key]
         if item is None:
-            lines.append(f"{label}: {sample['reasons'].get(name, 'withheld')}")
+            lines.append(f"{facts.name}: {sample['reasons'].get(key, 'withheld')}")
         else:
-            low, high = f"{item['low']:.{digits}f}", f"{item['high']:.{digits}f}"
-            lines.append(f"{label}: {item['value']:.{digits}f} {unit} (95 %: {low} to {high})")
+            low, high = facts.shown(item["low"]), facts.shown(item["high"])
+            lines.append(f"{facts.name}: {facts.with_unit(item['value'])} (95 %: {low} to {high})")
     indices = sample["indices"]
     rbc = indices["rbc_index"]
     lines.append(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgehemo.commands import common
+from edgehemo.measurands import MEASURAND_FACTS
 
 if TYPE_CHECKING:
     from edgehemo.capture.autocapture import View
@@ -155,7 +156,8 @@ class _LiveLine:
 
 
 def _grade_line(anaemia: dict[str, object]) -> str:
+    unit = MEASURAND_FACTS["hgb_g_per_l"].unit
     return (
         f"WHO grade: {anaemia['grade']}, probability {anaemia['probability_below_limit']:.2f} of "
-        f"being below {anaemia['limit_g_per_l']:g} g/L ({anaemia['group']})"
+        f"being below {anaemia['limit_g_per_l']:g} {unit} ({anaemia['group']})"
     )

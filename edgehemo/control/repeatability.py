@@ -16,7 +16,7 @@ from edgehemo.errors import CalibrationError
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleIndices
-from edgehemo.measurands import MEASURANDS
+from edgehemo.measurands import MEASURAND_FACTS, MEASURANDS
 from edgehemo.profile.parts import Spread
 from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.statistics.chi_square import sd_interval
@@ -54,9 +54,7 @@ BACKGROUND = "background_green"
 LABELS: Mapping[str, tuple[str, str, int]] = {
     **{item.name: (item.label, item.unit, item.decimals) for item in QUANTITIES},
     BACKGROUND: ("light of the background", "counts", 1),
-    "hgb_g_per_l": ("HGB", "g/L", 1),
-    "hct_l_per_l": ("HCT", "L/L", 4),
-    "rbc_1e12_per_l": ("RBC", "10^12/L", 3),
+    **{key: (facts.name, facts.unit, facts.decimals) for key, facts in MEASURAND_FACTS.items()},
 }
 
 

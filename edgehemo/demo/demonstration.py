@@ -17,6 +17,7 @@ import numpy as np
 
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions, format_simulated
 from edgehemo.files.atomic import write_bytes_atomically, write_text_atomically
+from edgehemo.measurands import MEASURAND_FACTS
 
 if TYPE_CHECKING:
     from edgehemo.api import OnImage
@@ -76,7 +77,7 @@ def write_calibration_samples(folder: Path) -> Path:
     """
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(["sample", "hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l"])
+    writer.writerow(["sample", *MEASURAND_FACTS])
     for number in range(CALIBRATION_SLIDES):
         options = SimulatedOptions(seed=CALIBRATION_FIRST_SEED + number, fields=CALIBRATION_FIELDS)
         name = f"simulated-{number + 1:03d}"
@@ -88,12 +89,7 @@ def write_calibration_samples(folder: Path) -> Path:
                 write_bytes_atomically(folder / name / f"{index + 1}.png", picture)
             panel = microscope.panel
         writer.writerow(
-            [
-                name,
-                f"{panel.hgb_g_per_l:.1f}",
-                f"{panel.hct_l_per_l:.4f}",
-                f"{panel.rbc_1e12_per_l:.3f}",
-            ]
+            [name, *(facts.stored(getattr(panel, key)) for key, facts in MEASURAND_FACTS.items())]
         )
     pairs = folder / "pairs.csv"
     write_text_atomically(pairs, table.getvalue())

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from edgehemo.estimate.values import FieldIndices
-from edgehemo.measurands import Measurand
+from edgehemo.measurands import MEASURANDS, Measurand
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +193,13 @@ NETWORK_HCT_AND_COVER = Feature(
     needs_network=True,
 )
 
-_ALL: tuple[Measurand, ...] = ("hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l")
 
 ESTIMATORS: tuple[Estimator, ...] = (
     Estimator("absorbance-and-dark-share", ("hgb_g_per_l",), (ABSORBANCE_AND_DARK_SHARE,)),
     # Not for RBC: a pale cell counts as much as a deep one.
     Estimator("dark-share", ("hgb_g_per_l", "hct_l_per_l"), (DARK_SHARE,)),
-    Estimator("cover", _ALL, (COVER,)),
-    Estimator("absorbance", _ALL, (ABSORBANCE_GREEN,)),
+    Estimator("cover", MEASURANDS, (COVER,)),
+    Estimator("absorbance", MEASURANDS, (ABSORBANCE_GREEN,)),
     Estimator("blue-absorbance", ("hgb_g_per_l",), (ABSORBANCE_BLUE,)),
     Estimator("cell-absorbance", ("hgb_g_per_l",), (CELL_DENSITY,)),
     Estimator("cover-and-cell-absorbance", ("hgb_g_per_l",), (COVER, CELL_DENSITY)),

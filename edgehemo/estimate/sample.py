@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING
 from edgehemo.estimate.estimators import BY_NAME, Estimator
 from edgehemo.estimate.pooling import leave_one_field_out
 from edgehemo.estimate.values import CalibrationGrade, FieldIndices, SampleEstimate, SampleIndices
-from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.measurands import (
+    BLOOD_FACTS,
+    DERIVED_FACTS,
+    MEASURAND_FACTS,
+    DerivedIndex,
+    Measurand,
+)
 from edgehemo.statistics.interval import Interval
 
 if TYPE_CHECKING:
@@ -19,15 +25,6 @@ if TYPE_CHECKING:
 NOT_CALIBRATED = "not calibrated: no analyser calibration in the profile"
 # How far beyond what the calibration saw a line is trusted, as a share of the range it saw.
 EXTRAPOLATION_MARGIN = 0.10
-
-_NUMERATORS = {
-    # name: (numerator, denominator, factor). L/L over 10^12/L is 10^-12 L = 1000 fL; g/L over
-    # 10^12/L is pg; g/L over L/L is g/L.
-    "mcv_fl": ("hct_l_per_l", "rbc_1e12_per_l", 1000.0),
-    "mch_pg": ("hgb_g_per_l", "rbc_1e12_per_l", 1.0),
-    "mchc_g_per_l": ("hgb_g_per_l", "hct_l_per_l", 1.0),
-}
-_SHORT = {"hgb_g_per_l": "HGB", "hct_l_per_l": "HCT", "rbc_1e12_per_l": "RBC"}
 
 
 def estimate_sample(
@@ -55,10 +52,10 @@ def estimate_sample(
     values: dict[Measurand, Interval] = {}
     reasons: dict[str, str] = {}
     estimators: dict[str, str] = {}
-    for measurand in MEASURANDS:
+    for measurand, facts in MEASURAND_FACTS.items():
         calibration = analyser.of(measurand)
         outcome = (
-            f"not calibrated: the profile has no calibration of {_SHORT[measurand]}"
+            f"not calibrated: the profile has no calibration of {facts.name}"
             if calibration is None
             else _estimated(pooled, calibration, analyser, bundle_sha256)
         )
@@ -190,25 +187,27 @@ def _between_fields(
     return max(expected, math.sqrt(scatter * (len(values) - 1) / len(values)))
 
 
-def _derived(values: Mapping[Measurand, Interval]) -> tuple[dict[str, Interval], dict[str, str]]:
+def _derived(
+    values: Mapping[Measurand, Interval],
+) -> tuple[dict[DerivedIndex, Interval], dict[str, str]]:
     """MCV, MCH and MCHC with relative errors added in quadrature.
 
     The errors of the two parts mostly go the same way (both grow with the cover), which a ratio
     forgives: taking them for independent errs on the wide side.
     """
-    found: dict[str, Interval] = {}
+    found: dict[DerivedIndex, Interval] = {}
     reasons: dict[str, str] = {}
-    by_name: Mapping[str, Interval] = {str(name): item for name, item in values.items()}
-    for name, (above, below, factor) in _NUMERATORS.items():
-        upper, lower = by_name.get(above), by_name.get(below)
+    for name, facts in DERIVED_FACTS.items():
+        parts = (facts.numerator, facts.denominator)
+        upper, lower = (values.get(part) for part in parts)
         if upper is None or lower is None:
-            missing = [_SHORT[part] for part in (above, below) if part not in by_name]
+            missing = [MEASURAND_FACTS[part].name for part in parts if part not in values]
             reasons[name] = f"needs {' and '.join(missing)}"
             continue
         if upper.value <= 0 or lower.value <= 0:
             reasons[name] = "a part of it is not above zero"
             continue
-        value = factor * upper.value / lower.value
+        value = facts.factor * upper.value / lower.value
         relative = math.hypot(_relative_reach(upper), _relative_reach(lower))
         found[name] = Interval(value, value * math.exp(-relative), value * math.exp(relative))
     return found, reasons
@@ -219,7 +218,9 @@ def _relative_reach(interval: Interval) -> float:
 
 
 def _notes(
-    analyser: AnalyserCalibration, derived: Mapping[str, Interval], estimators: Mapping[str, str]
+    analyser: AnalyserCalibration,
+    derived: Mapping[DerivedIndex, Interval],
+    estimators: Mapping[str, str],
 ) -> tuple[str, ...]:
     notes = []
     if analyser.grade == "demonstration":
@@ -231,19 +232,17 @@ def _notes(
     if analyser.scale_source == "red_cells":
         notes.append("calibrated at the red cells' own scale, which cannot see their true size")
     for name in derived:
-        above, below, _ = _NUMERATORS[name]
-        if estimators.get(above) == estimators.get(below):
+        facts = DERIVED_FACTS[name]
+        if estimators.get(facts.numerator) == estimators.get(facts.denominator):
             notes.append(
-                f"{name.split('_')[0].upper()} stands on one and the same index twice "
-                "and says little of its own"
+                f"{facts.name} stands on one and the same index twice and says little of its own"
             )
     return tuple(notes)
 
 
 def _nothing(reason: str) -> SampleEstimate:
-    names = (*MEASURANDS, *_NUMERATORS)
     grade: CalibrationGrade = "none"
     return SampleEstimate(
         None, None, None, None, None, None,
-        reasons=dict.fromkeys(names, reason), estimators={}, calibration=grade,
+        reasons=dict.fromkeys(BLOOD_FACTS, reason), estimators={}, calibration=grade,
     )  # fmt: skip

@@ -4,23 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 from edgehemo.field.scale import ScaleSource
-from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.measurands import BLOOD_FACTS, BloodQuantity
 from edgehemo.statistics.interval import Interval
 
-DerivedIndex = Literal["mcv_fl", "mch_pg", "mchc_g_per_l"]
-DERIVED_INDICES: tuple[DerivedIndex, ...] = get_args(DerivedIndex)
-# Decimals a value is written with: below what any analyser or image can tell apart.
-DECIMALS: Mapping[str, int] = {
-    "hgb_g_per_l": 1,
-    "hct_l_per_l": 4,
-    "rbc_1e12_per_l": 3,
-    "mcv_fl": 1,
-    "mch_pg": 2,
-    "mchc_g_per_l": 1,
-}
 CalibrationGrade = Literal["none", "demonstration", "calibrated"]
 
 
@@ -135,16 +124,16 @@ class SampleEstimate:
     calibration: CalibrationGrade
     notes: tuple[str, ...] = ()
 
-    def of(self, name: Measurand | DerivedIndex) -> Interval | None:
+    def of(self, name: BloodQuantity) -> Interval | None:
         """The interval of one measurand or derived index."""
         value: Interval | None = getattr(self, name)
         return value
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {}
-        for name in (*MEASURANDS, *DERIVED_INDICES):
+        for name, facts in BLOOD_FACTS.items():
             interval = self.of(name)
-            record[name] = interval.as_json(DECIMALS[name]) if interval is not None else None
+            record[name] = interval.as_json(facts.decimals) if interval is not None else None
         record["reasons"] = dict(self.reasons)
         record["estimators"] = dict(self.estimators)
         record["calibration"] = self.calibration

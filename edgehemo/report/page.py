@@ -9,6 +9,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from edgehemo.anaemia.who_grade import limits
+from edgehemo.measurands import DERIVED_FACTS, MEASURAND_FACTS
 from edgehemo.report.histogram import Histogram
 from edgehemo.report.pictures import KIND_RGB, REFUSED_RGB
 from edgehemo.report.result import SIMULATED_NOTICE
@@ -94,6 +95,8 @@ def render(record: Mapping[str, Any], pictures: Mapping[int, str], sizes: Histog
         .render(
             result=record,
             simulated_notice=SIMULATED_NOTICE,
+            measurands=MEASURAND_FACTS,
+            derived=[facts for facts in DERIVED_FACTS.values() if record["sample"].get(facts.key)],
             stopped_by=STOPPED_BY,
             entries=fields,
             shown=shown,

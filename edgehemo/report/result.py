@@ -14,8 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from edgehemo.capture.sources import camera_spec
-from edgehemo.estimate.values import DERIVED_INDICES
-from edgehemo.measurands import MEASURANDS
+from edgehemo.measurands import BLOOD_FACTS
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading, UnreadableImage
@@ -113,11 +112,10 @@ def estimate_record(reading: SampleReading) -> dict[str, Any]:
     """The concentrations, or null for each with the reason under ``reasons``."""
     if reading.estimate is not None:
         return reading.estimate.as_json()
-    names = (*MEASURANDS, *DERIVED_INDICES)
     reason = reading.withheld.reason if reading.withheld is not None else "withheld"
     return {
-        **dict.fromkeys(names),
-        "reasons": dict.fromkeys(names, reason),
+        **dict.fromkeys(BLOOD_FACTS),
+        "reasons": dict.fromkeys(BLOOD_FACTS, reason),
         "estimators": {},
         "calibration": "none",
         "notes": [],

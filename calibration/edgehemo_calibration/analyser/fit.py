@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 
 from edgehemo.errors import CalibrationError
 from edgehemo.estimate.estimators import Estimator, estimators_of
-from edgehemo.estimate.values import DECIMALS, SampleIndices
-from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.estimate.values import SampleIndices
+from edgehemo.measurands import MEASURAND_FACTS, MEASURANDS, Measurand
 from edgehemo.profile.analyser import AnalyserCalibration, Candidate, MeasurandCalibration
 from edgehemo.statistics.student import t95
 from edgehemo_calibration.analyser.comparison import (
@@ -75,7 +75,7 @@ class Point:
     outlier: bool
 
     def as_json(self) -> dict[str, Any]:
-        decimals = DECIMALS[self.measurand]
+        decimals = MEASURAND_FACTS[self.measurand].decimals
         return {
             "sample": self.sample,
             "measurand": self.measurand,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from edgehemo.estimate.values import DECIMALS
+from edgehemo.measurands import MEASURAND_FACTS
 from edgehemo.pages.plots import Plot, page, paragraph, table, widened
 from edgehemo.profile.analyser import ComparisonLine, MeasurandCalibration
 from edgehemo_calibration.analyser.fit import AnalyserFit, Point
-from edgehemo_calibration.analyser.table import NAMES
 
 _INSIDE, _OUTLIER, _LINE, _BAND = "#1f5f99", "#b3202c", "#5b6675", "#e8eef5"
 _COMPARISON = (("Deming", "deming", "#2f7d4f"), ("Passing-Bablok", "passing_bablok", "#b06a00"))
@@ -37,12 +36,14 @@ def analyser_page(fit: AnalyserFit) -> str:
         points = [point for point in fit.points if point.measurand == measurand.measurand]
         parts += _section(measurand, points)
     for name, reason in fit.refused.items():
-        parts += [f"<h2>{NAMES[name][0]}</h2>", paragraph(f"Not calibrated: {reason}", "notice")]
+        heading = f"<h2>{MEASURAND_FACTS[name].name}</h2>"
+        parts += [heading, paragraph(f"Not calibrated: {reason}", "notice")]
     return page("Analyser calibration", parts)
 
 
 def _section(calibration: MeasurandCalibration, points: Sequence[Point]) -> list[str]:
-    name, unit = NAMES[calibration.measurand]
+    facts = MEASURAND_FACTS[calibration.measurand]
+    name, unit = facts.name, facts.unit
     outliers = sum(point.outlier for point in points)
     return [
         f"<h2>{name}, {unit}: {calibration.estimator}</h2>",
@@ -128,7 +129,7 @@ def _difference_plot(
             mean,
             difference,
             _OUTLIER if point.outlier else _INSIDE,
-            f"{point.sample}: {difference:+.{DECIMALS[calibration.measurand]}f}",
+            f"{point.sample}: {difference:+.{MEASURAND_FACTS[calibration.measurand].decimals}f}",
             "square" if point.outlier else "circle",
         )
     return plot.svg()
@@ -218,4 +219,4 @@ def _samples(calibration: MeasurandCalibration, points: Sequence[Point]) -> str:
 
 
 def _number(calibration: MeasurandCalibration, value: float | None) -> str:
-    return "" if value is None else f"{value:.{DECIMALS[calibration.measurand]}f}"
+    return MEASURAND_FACTS[calibration.measurand].stored(value)

@@ -5,15 +5,9 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from edgehemo.estimate.values import DECIMALS
+from edgehemo.measurands import MEASURAND_FACTS
 from edgehemo.profile.analyser import ComparisonLine, MeasurandCalibration
 from edgehemo_calibration.analyser.fit import AnalyserFit
-
-NAMES = {
-    "hgb_g_per_l": ("HGB", "g/L"),
-    "hct_l_per_l": ("HCT", "L/L"),
-    "rbc_1e12_per_l": ("RBC", "10^12/L"),
-}
 
 
 def print_fit(fit: AnalyserFit, console: Console) -> None:
@@ -32,13 +26,13 @@ def print_fit(fit: AnalyserFit, console: Console) -> None:
                 )
         console.print()
     for measurand, reason in fit.refused.items():
-        name, _ = NAMES[measurand]
+        name = MEASURAND_FACTS[measurand].name
         console.print(f"{name}: not calibrated: {reason}", highlight=False, markup=False)
 
 
 def _candidates(calibration: MeasurandCalibration) -> Table:
-    name, unit = NAMES[calibration.measurand]
-    table = Table(title=f"{name}, {unit}: leave-one-out error", title_justify="left")
+    facts = MEASURAND_FACTS[calibration.measurand]
+    table = Table(title=f"{facts.name}, {facts.unit}: leave-one-out error", title_justify="left")
     table.add_column("estimator")
     table.add_column("features")
     table.add_column("mean absolute", justify="right")
@@ -105,4 +99,4 @@ def _intercept(line: ComparisonLine, calibration: MeasurandCalibration) -> str:
 
 
 def _number(calibration: MeasurandCalibration, value: float | None) -> str:
-    return "" if value is None else f"{value:.{DECIMALS[calibration.measurand]}f}"
+    return MEASURAND_FACTS[calibration.measurand].stored(value)

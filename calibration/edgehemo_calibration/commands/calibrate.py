@@ -11,6 +11,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import UsageError
+from edgehemo.measurands import MEASURANDS
 from edgehemo_calibration.commands.control import check, clear, control, repeatability
 from edgehemo_calibration.commands.profile_editing import (
     cell_finder,
@@ -366,7 +367,7 @@ def focus(
     metavar="CSV",
     type=path_type,
     required=True,
-    help="Columns image or sample, hgb_g_per_l, hct_l_per_l, rbc_1e12_per_l.",
+    help=f"Columns image or sample, {', '.join(MEASURANDS)}.",
 )
 @click.option(
     "--keep-refused",
