@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from edgehemo.errors import UsageError
 from edgehemo.statistics.interval import Interval
-from edgehemo.statistics.student import NORMAL95
+from edgehemo.statistics.normal import Z_95
 
 Sex = Literal["female", "male"]
 Grade = Literal["none", "mild", "moderate", "severe"]
@@ -246,7 +246,7 @@ def _smoking(table: LimitTable, person: Person) -> float:
 def _probability_below(interval: Interval, limit: float) -> float:
     """Of a normal distribution with this value and 95 % interval; its upper half where the lower
     was cut at zero. A number without width is below or it is not."""
-    sd = max(interval.high - interval.value, interval.value - interval.low) / NORMAL95
+    sd = max(interval.high - interval.value, interval.value - interval.low) / Z_95
     if sd <= 0:
         return 1.0 if interval.value < limit else 0.0
     return 0.5 * math.erfc((interval.value - limit) / (sd * math.sqrt(2.0)))

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
+
+from edgehemo.statistics.interval import Interval
 
 CellKind = Literal["rbc", "wbc", "platelet"]
 CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
 UNCERTAIN = "uncertain"
+# An expected count is a sum of probabilities, and stored so finely.
+COUNT_DECIMALS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,15 +57,11 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
-class CountInterval:
+class CountInterval(Interval):
     """An expected count with its 95 % interval: Poisson and the finder's own error together."""
 
-    value: float
-    low: float
-    high: float
-
-    def as_json(self) -> dict[str, float]:
-        return {key: round(value, 3) for key, value in asdict(self).items()}
+    def as_json(self, decimals: int | None = COUNT_DECIMALS) -> dict[str, float]:
+        return Interval.as_json(self, decimals)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.cells.cell import CountInterval
-from edgehemo.statistics.poisson import Z_95, poisson_interval
+from edgehemo.statistics.normal import Z_95
+from edgehemo.statistics.poisson import poisson_interval
 
 
 def expected_count(probabilities: NDArray[np.float32], *, relative_sd: float) -> CountInterval:

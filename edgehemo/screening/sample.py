@@ -27,7 +27,8 @@ from edgehemo.measurands import MEASURANDS
 from edgehemo.quality.check import Check, QualityReport
 from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo.screening.stopping import StopReason, StopRule
-from edgehemo.statistics.poisson import Z_95, poisson_interval
+from edgehemo.statistics.normal import Z_95
+from edgehemo.statistics.poisson import poisson_interval
 
 if TYPE_CHECKING:
     from edgehemo.anaemia.who_grade import AnaemiaGrade

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from edgehemo.statistics.normal import Z_95
+
 # 2.5 % and 97.5 % quantiles of chi-square at 1 to 30 degrees of freedom (tabulated; the tests
 # compare them with scipy's): the device has no statistics library.
 _CHI2_LOW = (
@@ -17,8 +19,6 @@ _CHI2_HIGH = (
     21.92, 23.3367, 24.7356, 26.1189, 27.4884, 28.8454, 30.191, 31.5264, 32.8523, 34.1696,
     35.4789, 36.7807, 38.0756, 39.3641, 40.6465, 41.9232, 43.1945, 44.4608, 45.7223, 46.9792,
 )  # fmt: skip
-
-_Z = 1.959964
 
 
 def sd_interval(sd: float, degrees_of_freedom: int) -> tuple[float, float]:
@@ -34,6 +34,6 @@ def sd_interval(sd: float, degrees_of_freedom: int) -> tuple[float, float]:
         low, high = _CHI2_LOW[n - 1], _CHI2_HIGH[n - 1]
     else:
         part = 2 / (9 * n)
-        low = n * (1 - part - _Z * math.sqrt(part)) ** 3
-        high = n * (1 - part + _Z * math.sqrt(part)) ** 3
+        low = n * (1 - part - Z_95 * math.sqrt(part)) ** 3
+        high = n * (1 - part + Z_95 * math.sqrt(part)) ** 3
     return sd * math.sqrt(n / high), sd * math.sqrt(n / low)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 
 @dataclass(frozen=True, slots=True)
 class Interval:
-    """A number with its 95 % interval, in the measurand's unit."""
+    """A number with its 95 % interval, in the number's own unit."""
 
     value: float
     low: float

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 
-# Two-sided 95 % of the normal distribution.
-Z_95 = 1.959964
+from edgehemo.statistics.normal import Z_95
 
 # Below this count Byar's lower limit is no longer monotone; it is 0 for all purposes.
 _BYAR_FROM = 0.3

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from edgehemo.statistics.normal import Z_95
+
 # Two-sided 95 % quantiles at 1, 2, ... 30 degrees of freedom (tabulated; the tests compare them
 # with scipy's).
 _T95 = (
@@ -9,8 +11,6 @@ _T95 = (
     2.20099, 2.17881, 2.16037, 2.14479, 2.13145, 2.11991, 2.10982, 2.10092, 2.09302, 2.08596,
     2.07961, 2.07387, 2.06866, 2.06390, 2.05954, 2.05553, 2.05183, 2.04841, 2.04523, 2.04227,
 )  # fmt: skip
-# The same of the normal distribution.
-NORMAL95 = 1.959964
 
 
 def t95(degrees_of_freedom: int) -> float:
@@ -23,7 +23,7 @@ def t95(degrees_of_freedom: int) -> float:
         raise ValueError("Student's t needs at least one degree of freedom")
     if degrees_of_freedom <= len(_T95):
         return _T95[degrees_of_freedom - 1]
-    z, n = NORMAL95, float(degrees_of_freedom)
+    z, n = Z_95, float(degrees_of_freedom)
     first = (z**3 + z) / (4 * n)
     second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
     return z + first + second

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.profile.analyser import Agreement, ComparisonLine
-from edgehemo.statistics.student import NORMAL95, t95
+from edgehemo.statistics.normal import Z_95
+from edgehemo.statistics.student import t95
 
 Array = NDArray[np.float64]
 
@@ -24,8 +25,8 @@ def bland_altman(analyser: Array, estimate: Array) -> Agreement:
     bias, sd = float(difference.mean()), float(difference.std(ddof=1))
     t = t95(n - 1)
     of_bias = t * sd / math.sqrt(n)
-    of_limit = t * sd * math.sqrt(1 / n + NORMAL95**2 / (2 * (n - 1)))
-    lower, upper = bias - NORMAL95 * sd, bias + NORMAL95 * sd
+    of_limit = t * sd * math.sqrt(1 / n + Z_95**2 / (2 * (n - 1)))
+    lower, upper = bias - Z_95 * sd, bias + Z_95 * sd
     return Agreement(
         bias=bias,
         bias_low=bias - of_bias,
@@ -96,7 +97,7 @@ def passing_bablok(analyser: Array, estimate: Array) -> ComparisonLine | None:
     if slope is None:
         return None
     n = len(analyser)
-    reach = NORMAL95 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
+    reach = Z_95 * math.sqrt(n * (n - 1) * (2 * n + 5) / 18)
     low_rank = round((count - reach) / 2)
     low, high = ranked(low_rank), ranked(count - low_rank + 1)
 

@@ -21,8 +21,12 @@ Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A figure with its bounds; None where no interval can be given. method: how it was made."""
+class EvaluationFigure:
+    """A figure with its bounds; None where no interval can be given. method: how it was made.
+
+    The device's `edgehemo.statistics.interval.Interval` always has both bounds, and the record
+    beside it says how they were made.
+    """
 
     value: float
     low: float | None
@@ -35,7 +39,9 @@ class Interval:
         return f"{self.value:.4f} ({self.low:.4f} to {self.high:.4f})"
 
 
-def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+def clopper_pearson(
+    successes: int, trials: int, confidence: float = CONFIDENCE
+) -> EvaluationFigure:
     """Exact interval of a share (Clopper and Pearson 1934): never too narrow, often too wide.
 
     Raises ValueError unless 0 <= successes <= trials and trials > 0.
@@ -48,10 +54,10 @@ def clopper_pearson(successes: int, trials: int, confidence: float = CONFIDENCE)
     high = (
         1.0 if successes == trials else float(beta.ppf(1 - tail, successes + 1, trials - successes))
     )
-    return Interval(successes / trials, low, high, "Clopper-Pearson")
+    return EvaluationFigure(successes / trials, low, high, "Clopper-Pearson")
 
 
-def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Interval:
+def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> EvaluationFigure:
     """Score interval of a share (Wilson 1927): close to its nominal coverage at small numbers.
 
     Raises ValueError unless 0 <= successes <= trials and trials > 0.
@@ -66,10 +72,10 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Inter
     half = z * math.sqrt(share * (1 - share) / trials + z * z / (4 * trials * trials)) / shrunk
     low = 0.0 if successes == 0 else max(0.0, centre - half)
     high = 1.0 if successes == trials else min(1.0, centre + half)
-    return Interval(share, low, high, "Wilson")
+    return EvaluationFigure(share, low, high, "Wilson")
 
 
-def metric_of(interval: Interval, name: str, source: str, images: int) -> Metric:
+def metric_of(interval: EvaluationFigure, name: str, source: str, images: int) -> Metric:
     """A figure with its interval as models and bundles store it."""
     return Metric(
         name=name,
@@ -88,7 +94,7 @@ def bootstrap_by_group(
     rounds: int = BOOTSTRAP_ROUNDS,
     seed: int = 0,
     confidence: float = CONFIDENCE,
-) -> dict[str, Interval]:
+) -> dict[str, EvaluationFigure]:
     """Percentile intervals of several figures at once (Efron 1979), whole groups drawn.
 
     groups: of each item, for example its slide or patient. statistics: takes indices of items
@@ -103,7 +109,9 @@ def bootstrap_by_group(
     measured = dict(statistics(np.arange(len(groups), dtype=np.intp)))
     method = f"bootstrap of {len(members)} groups"
     if len(members) < 2:
-        return {name: Interval(value, None, None, method) for name, value in measured.items()}
+        return {
+            name: EvaluationFigure(value, None, None, method) for name, value in measured.items()
+        }
     rng = np.random.default_rng(seed)
     drawn: dict[str, list[float]] = {name: [] for name in measured}
     for _ in range(rounds):
@@ -126,7 +134,7 @@ def bootstrap_mean(
     rounds: int = BOOTSTRAP_ROUNDS,
     seed: int = 0,
     confidence: float = CONFIDENCE,
-) -> Interval:
+) -> EvaluationFigure:
     """Mean of one value an item with its interval; without groups every item is its own."""
     array = np.asarray(values, np.float64)
     names = [str(i) for i in range(len(array))] if groups is None else groups
@@ -143,12 +151,12 @@ def bootstrap_mean(
 
 def _percentiles(
     value: float, drawn: Sequence[float], rounds: int, confidence: float, method: str
-) -> Interval:
+) -> EvaluationFigure:
     if len(drawn) < 0.9 * rounds:
-        return Interval(value, None, None, method)
+        return EvaluationFigure(value, None, None, method)
     tail = (1 - confidence) / 2
     low, high = (float(v) for v in np.quantile(np.asarray(drawn), [tail, 1 - tail]))
-    return Interval(value, low, high, method)
+    return EvaluationFigure(value, low, high, method)
 
 
 def _check_share(successes: int, trials: int) -> None:

@@ -16,7 +16,12 @@ from edgehemo.cells.cell import UNCERTAIN
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo.inference import Runner
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.evaluation.statistics import Interval, bootstrap_by_group, metric_of, wilson
+from edgehemo_export.evaluation.statistics import (
+    EvaluationFigure,
+    bootstrap_by_group,
+    metric_of,
+    wilson,
+)
 from edgehemo_export.nets.classifier_nets import ClassifierNet
 
 if TYPE_CHECKING:
@@ -216,7 +221,9 @@ def measure(
         )
     else:
         whole = scores(np.arange(n, dtype=np.intp))
-        intervals = {name: Interval(value, None, None, "none") for name, value in whole.items()}
+        intervals = {
+            name: EvaluationFigure(value, None, None, "none") for name, value in whole.items()
+        }
     for name, interval in intervals.items():
         out.append(metric_of(interval, name, source, sizes.get(name, n)))
     out.append(
