@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from pathlib import PurePosixPath
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, field
 
@@ -13,11 +13,14 @@ from edgehemo.files.strict import Record
 ModelTask = Literal["cell_finder", "nucleated", "morphology", "field_estimator", "anaemia_screen"]
 
 ArtefactFormat = Literal["onnx", "openvino", "tflite"]
+# What runs where nobody chose: the runtime that every installation has.
+DEFAULT_FORMAT: ArtefactFormat = "onnx"
 
+# In the order in which a runtime prefers them where a bundle holds several; `bench` may say
+# otherwise for a board.
 Precision = Literal["int8", "fp16", "fp32"]
-
-# What a runtime prefers where a bundle holds several; `bench` may say otherwise for a board.
-PRECISION_PREFERENCE: tuple[Precision, ...] = ("int8", "fp16", "fp32")
+PRECISION_PREFERENCE: tuple[Precision, ...] = get_args(Precision)
+DEFAULT_PRECISION = PRECISION_PREFERENCE[0]
 
 
 class InputSpec(Record, frozen=True, kw_only=True):

@@ -10,7 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.bundle.bundle import Bundle
-from edgehemo.bundle.manifest import ArtefactFormat, InputSpec, KindOperatingPoint, Precision
+from edgehemo.bundle.manifest import (
+    DEFAULT_FORMAT,
+    ArtefactFormat,
+    InputSpec,
+    KindOperatingPoint,
+    Precision,
+)
 from edgehemo.cells.cell import CELL_KINDS, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.cells.counting import expected_count
 from edgehemo.cells.maps import MIN_SCORE, STRIDE, read_maps, suppress
@@ -220,7 +226,7 @@ def open_cell_finder(
     bundle: Bundle,
     *,
     threads: int,
-    runtime: ArtefactFormat = "onnx",
+    runtime: ArtefactFormat = DEFAULT_FORMAT,
     precision: Precision | None = None,
 ) -> CellFinder:
     """Open the bundle's cell finder in a runtime.

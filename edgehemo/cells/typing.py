@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.bundle.manifest import DEFAULT_FORMAT
 from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, FieldCells
 from edgehemo.cells.crops import CropScale, canonical_crop, crop_scale, crops_at
 from edgehemo.cells.second_look import NO_NUCLEUS_FROM, as_red_cells
@@ -268,7 +269,7 @@ def open_classifier(
     task: ModelTask,
     *,
     threads: int,
-    runtime: ArtefactFormat = "onnx",
+    runtime: ArtefactFormat = DEFAULT_FORMAT,
     precision: Precision | None = None,
 ) -> CellClassifier:
     """Open the bundle's classifier for a task.
@@ -288,7 +289,7 @@ def open_cell_typer(
     bundle: Bundle,
     *,
     threads: int,
-    runtime: ArtefactFormat = "onnx",
+    runtime: ArtefactFormat = DEFAULT_FORMAT,
     precision: Precision | None = None,
 ) -> CellTyper:
     """Open what classifiers the bundle holds; it may hold none."""

@@ -18,7 +18,12 @@ from typing import Annotated, Literal, Self
 import msgspec
 from msgspec import Meta, field
 
-from edgehemo.bundle.manifest import ArtefactFormat, Precision
+from edgehemo.bundle.manifest import (
+    DEFAULT_FORMAT,
+    DEFAULT_PRECISION,
+    ArtefactFormat,
+    Precision,
+)
 from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
 from edgehemo.capture.sources import CAMERA_SCHEMES, camera_spec
 from edgehemo.errors import DeviceError, UsageError
@@ -31,7 +36,6 @@ FALLBACK_PROFILE = "workstation"
 # A device file is a page of text; more is not one.
 MAX_FILE_BYTES = 100_000
 
-Runtime = Literal["onnx", "openvino", "tflite"]
 Board = Literal["workstation", "raspberry_pi_4", "raspberry_pi_5"]
 Language = Literal["en"]
 
@@ -59,8 +63,8 @@ class InferenceSection(Record, frozen=True, kw_only=True):
     ``edgehemo bench`` chooses them on the board itself and writes them here.
     """
 
-    runtime: Runtime = "onnx"
-    precision: Precision = "int8"
+    runtime: ArtefactFormat = DEFAULT_FORMAT
+    precision: Precision = DEFAULT_PRECISION
     threads: Annotated[int, Meta(ge=1, le=64)] = 2
     memory_limit_mb: Annotated[int, Meta(ge=256, le=262_144)] = 1024
 

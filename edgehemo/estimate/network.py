@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.bundle.manifest import DEFAULT_FORMAT
 from edgehemo.field.canonical import CanonicalField
 from edgehemo.field.tiles import TILE_PX, tiles_of_field
 from edgehemo.quality.envelope import envelope_check, envelope_features
@@ -113,7 +114,7 @@ def open_field_networks(
     bundle: Bundle,
     *,
     threads: int,
-    runtime: ArtefactFormat = "onnx",
+    runtime: ArtefactFormat = DEFAULT_FORMAT,
     precision: Precision | None = None,
 ) -> FieldNetworks | None:
     """Open what the bundle holds of the two; None where it holds neither.

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.errors import BundleError, UsageError
+from edgehemo.errors import BundleError
+from edgehemo.inference.runtimes import RUNTIMES, RuntimeFacts, format_named
 
 if TYPE_CHECKING:
     from edgehemo.bundle.bundle import Bundle
     from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelEntry, ModelTask, Precision
+
+__all__ = [
+    "RUNTIMES",
+    "DescribedRunner",
+    "Runner",
+    "RuntimeFacts",
+    "Shape",
+    "check_graph",
+    "format_named",
+    "open_model",
+    "open_runner",
+]
 
 Shape = tuple[int | None, ...]
 
@@ -36,65 +47,6 @@ class DescribedRunner(Runner, Protocol):
     input_shape: Shape
     input_type: str
     output_shape: Shape
-
-
-@dataclass(frozen=True, slots=True)
-class RuntimeFacts:
-    """One artefact format and what runs it.
-
-    suffix: of its file. distributions: packages that run it with the module each imports, the
-    first one present is taken. extra: of `pip install edgehemo[...]`. boards: where it is known
-    to be packaged (wheels for 64-bit Raspberry Pi OS, Python 3.11 and 3.13, and for x86-64).
-    """
-
-    format: ArtefactFormat
-    suffix: str
-    distributions: tuple[tuple[str, str], ...]
-    extra: str
-    boards: tuple[str, ...]
-    note: str = ""
-
-
-RUNTIMES: Mapping[ArtefactFormat, RuntimeFacts] = {
-    facts.format: facts
-    for facts in (
-        RuntimeFacts(
-            "onnx",
-            ".onnx",
-            (("onnxruntime", "onnxruntime"),),
-            "onnx",
-            ("x86-64", "arm64"),
-        ),
-        RuntimeFacts(
-            "openvino",
-            ".xml",
-            (("openvino", "openvino"),),
-            "openvino",
-            ("x86-64", "arm64"),
-            "on ARM only some convolutions run in int8",
-        ),
-        RuntimeFacts(
-            "tflite",
-            ".tflite",
-            (("ai-edge-litert", "ai_edge_litert"), ("tflite-runtime", "tflite_runtime")),
-            "tflite",
-            ("x86-64", "arm64"),
-            "tflite-runtime only where ai-edge-litert has no wheel; it is several times slower",
-        ),
-    )
-}
-
-
-def format_named(name: str) -> ArtefactFormat:
-    """The format of that name; UsageError suggests the nearest."""
-    for known in RUNTIMES:
-        if known == name:
-            return known
-    import difflib
-
-    near = difflib.get_close_matches(name, RUNTIMES, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"this version knows {', '.join(RUNTIMES)}"
-    raise UsageError(f"unknown artefact format {name!r}; {hint}")
 
 
 def open_runner(path: Path, format: ArtefactFormat, *, threads: int) -> DescribedRunner:
@@ -121,7 +73,7 @@ def open_model(
     task: ModelTask,
     *,
     threads: int,
-    runtime: ArtefactFormat = "onnx",
+    runtime: ArtefactFormat,
     precision: Precision | None = None,
 ) -> tuple[Artefact, DescribedRunner]:
     """Open a bundle's model for a task, its file's digest and its graph checked.

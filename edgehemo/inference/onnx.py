@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.errors import BundleError, MissingDependencyError
+from edgehemo.errors import BundleError
+from edgehemo.inference.runtimes import RUNTIMES, load_runtime
 
 CPU_INFO = Path("/proc/cpuinfo")
 _X86 = frozenset({"x86_64", "amd64", "i686"})
@@ -34,15 +35,8 @@ def saturates_products() -> bool:
 class OnnxRunner:
     """One session of ONNX Runtime; see `edgehemo.inference.DescribedRunner`."""
 
-    name = "onnxruntime"
-
     def __init__(self, path: Path, *, threads: int) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise MissingDependencyError(
-                'ONNX Runtime is not installed; pip install "edgehemo[onnx]"'
-            ) from None
+        self.name, onnxruntime = load_runtime("onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -59,7 +53,9 @@ class OnnxRunner:
             )
         except Exception as error:  # onnxruntime raises its own unexported types
             first = str(error).splitlines()[0]
-            raise BundleError(f"{path.name}: ONNX Runtime refuses it ({first})") from None
+            raise BundleError(
+                f"{path.name}: {RUNTIMES['onnx'].title} refuses it ({first})"
+            ) from None
         taken, given = self._session.get_inputs()[0], self._session.get_outputs()[0]
         self._input = taken.name
         self.input_type = str(taken.type).removeprefix("tensor(").removesuffix(")")

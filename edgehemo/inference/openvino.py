@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.errors import BundleError, MissingDependencyError
+from edgehemo.errors import BundleError
+from edgehemo.inference.runtimes import RUNTIMES, load_runtime
 
 
 class OpenVinoRunner:
@@ -18,15 +19,8 @@ class OpenVinoRunner:
     in the user's cache folder, which halves the time of the next opening.
     """
 
-    name = "openvino"
-
     def __init__(self, path: Path, *, threads: int) -> None:
-        try:
-            import openvino
-        except ImportError:
-            raise MissingDependencyError(
-                'OpenVINO is not installed; pip install "edgehemo[openvino]"'
-            ) from None
+        self.name, openvino = load_runtime("openvino")
         self.version: str = str(openvino.__version__).partition("-")[0]
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
@@ -42,9 +36,9 @@ class OpenVinoRunner:
             compiled = core.compile_model(model, "CPU", settings)
         except Exception as error:  # openvino raises RuntimeError and its own types
             lines = [line for line in str(error).splitlines() if line.strip()]
-            raise BundleError(
-                f"{path.name}: OpenVINO refuses it ({lines[-1].strip() if lines else 'no reason'})"
-            ) from None
+            reason = lines[-1].strip() if lines else "no reason"
+            title = RUNTIMES["openvino"].title
+            raise BundleError(f"{path.name}: {title} refuses it ({reason})") from None
         self._request = compiled.create_infer_request()
         taken, given = compiled.inputs[0], compiled.outputs[0]
         self.input_type = {"u8": "uint8"}.get(taken.element_type.get_type_name(), "other")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 from pathlib import Path
 from typing import Any
@@ -10,22 +9,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.errors import BundleError, MissingDependencyError
-
-# In the order of preference: the successor is several times faster in int8.
-_PROVIDERS = (
-    ("ai-edge-litert", "ai_edge_litert.interpreter"),
-    ("tflite-runtime", "tflite_runtime.interpreter"),
-)
+from edgehemo.errors import BundleError
+from edgehemo.inference.runtimes import load_runtime
 
 
 class TfliteRunner:
     """One interpreter; see `edgehemo.inference.DescribedRunner`. Samples run one by one."""
 
     def __init__(self, path: Path, *, threads: int) -> None:
-        self.name, self.version, interpreter = _interpreter()
+        self.name, module = load_runtime("tflite")
+        self.version = importlib.metadata.version(self.name)
         try:
-            self._interpreter = interpreter(model_path=str(path), num_threads=threads)
+            self._interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
             self._interpreter.allocate_tensors()
         except Exception as error:  # the interpreter raises ValueError and RuntimeError
             lines = str(error).splitlines() or [type(error).__name__]
@@ -46,13 +41,3 @@ class TfliteRunner:
         if not outputs:
             return np.zeros((0, *(side or 0 for side in self.output_shape[1:])), np.float32)
         return np.concatenate(outputs).astype(np.float32, copy=False)
-
-
-def _interpreter() -> tuple[str, str, Any]:
-    for distribution, module in _PROVIDERS:
-        try:
-            found = importlib.import_module(module)
-        except ImportError:
-            continue
-        return distribution, importlib.metadata.version(distribution), found.Interpreter
-    raise MissingDependencyError('LiteRT is not installed; pip install "edgehemo[tflite]"')

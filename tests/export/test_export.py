@@ -550,7 +550,7 @@ def test_an_export_is_whole_signed_verified_and_described(
         assert measured["run_ms"] > 0 and measured["threads"] == 1 and measured["board"]
         apart = np.abs(np.subtract(measured["pytorch"], measured["artefact"]))
         assert apart.max() == pytest.approx(row["parity"]["largest_difference"], abs=2e-6)
-    artefact, runner = open_model(bundle, "nucleated", threads=1)
+    artefact, runner = open_model(bundle, "nucleated", threads=1, runtime="onnx")
     assert artefact.precision == "int8"
     assert runner.run(np.concatenate(crops(3))).shape == (3, len(CLASSES))
 
@@ -965,7 +965,7 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused(
 ) -> None:
     bundle: Bundle = load_bundle(exported[0] / "bundle")
     entry = bundle.model("nucleated")
-    artefact, runner = open_model(bundle, "nucleated", threads=1)
+    artefact, runner = open_model(bundle, "nucleated", threads=1, runtime="onnx")
     check_graph(runner, entry, artefact)
     narrow = entry.input.model_copy(update={"height_px": 16})
     with pytest.raises(BundleError, match="the manifest says uint8"):
