@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,11 +19,33 @@ from edgehemo.inference.worker import WorkerRunner
 if TYPE_CHECKING:
     from pathlib import Path
 
-# Difference from PyTorch that is allowed on the bundle's own samples: for fp32 and fp16 the gates
-# of the export; an int8 graph may round otherwise on another processor, so that its difference may
-# exceed the recorded one by this factor and this much.
-GATES: dict[Precision, float] = {"fp32": 1e-3, "fp16": 1e-2}
-INT8_FACTOR, INT8_SLACK = 2.0, 0.02
+
+@dataclass(frozen=True, slots=True)
+class SampleGate:
+    """How far an artefact may answer from PyTorch on the bundle's own samples.
+
+    limit: the largest difference, as a share of the answer where that is above 1. of_recorded:
+    times the difference that the export recorded comes on top.
+    """
+
+    limit: float
+    of_recorded: float = 0.0
+
+    def allowed(self, recorded: float | None) -> float:
+        """The largest difference allowed where the export recorded this one."""
+        return self.of_recorded * (recorded or 0.0) + self.limit
+
+
+# An int8 graph may round otherwise on another processor.
+SAMPLE_GATES: Mapping[Precision, SampleGate] = {
+    "fp32": SampleGate(1e-3),
+    "fp16": SampleGate(1e-2),
+    "int8": SampleGate(0.02, of_recorded=2.0),
+}
+# The limits that hang on nothing recorded: the export holds its artefacts to the same.
+GATES: Mapping[Precision, float] = {
+    precision: gate.limit for precision, gate in SAMPLE_GATES.items() if not gate.of_recorded
+}
 
 # Inputs uint8 (1, h, w, 3), each with PyTorch's answer.
 Samples = list[tuple[NDArray[np.uint8], NDArray[np.float32]]]
@@ -102,8 +124,7 @@ def _verified(
 
 def allowed_difference(artefact: Artefact) -> float:
     """How far an artefact may answer from PyTorch on the bundle's samples, on any machine."""
-    gate = GATES.get(artefact.precision)
-    return INT8_FACTOR * (artefact.reproduction or 0.0) + INT8_SLACK if gate is None else gate
+    return SAMPLE_GATES[artefact.precision].allowed(artefact.reproduction)
 
 
 def sample_difference(runner: Runner, samples: Samples) -> float:
