@@ -82,7 +82,7 @@ def open_source(spec: str) -> GuardedCamera:
     if parsed is None:
         known = ", ".join(CAMERA_SCHEMES.values())
         raise UsageError(f"{spec}: is no camera; cameras are named {known}")
-    return GuardedCamera(_camera(parsed, spec))
+    return GuardedCamera(_camera(parsed))
 
 
 def frames(
@@ -190,15 +190,15 @@ def _auto_capture(live: LiveCapture) -> AutoCapture:
     return AutoCapture(judge, focus_pass=live.focus_pass)
 
 
-def _camera(parsed: CameraSpec, spec: str) -> Camera:
-    if parsed.scheme == "uvc":
+def _camera(spec: CameraSpec) -> Camera:
+    if spec.scheme == "uvc":
         from edgehemo.capture.uvc import UvcCamera
 
-        return UvcCamera.from_spec(parsed.rest, spec)
-    if parsed.scheme == "picamera2":
+        return UvcCamera.from_spec(spec)
+    if spec.scheme == "picamera2":
         from edgehemo.capture.picamera import PiCamera
 
-        return PiCamera.from_spec(parsed.rest, spec)
+        return PiCamera.from_spec(spec)
     from edgehemo.capture.simulated import SimulatedMicroscope
 
-    return SimulatedMicroscope.from_spec(spec)
+    return SimulatedMicroscope.from_spec(spec.text)

@@ -25,7 +25,7 @@ from edgehemo.capture.protocol import (
     capture_error,
     refused_settings,
 )
-from edgehemo.capture.sources import size_option, split_options
+from edgehemo.capture.sources import CameraSpec, size_option
 from edgehemo.errors import MissingDependencyError, UsageError
 from edgehemo.images.frame import Frame
 
@@ -104,12 +104,12 @@ class PiCamera(OpenedByContext):
         self._stream: Mapping[str, Any] = {}
 
     @classmethod
-    def from_spec(cls, rest: str, spec: str) -> Self:
-        """From what follows ``picamera2:``, such as ``0?width=2028&height=1520``."""
-        target, options = split_options(rest, _OPTIONS, spec)
-        if target and not target.isdecimal():
-            raise UsageError(f"{spec}: the camera is a number, such as picamera2:0")
-        return cls(int(target or 0), size=size_option(options, spec))
+    def from_spec(cls, spec: CameraSpec) -> Self:
+        """From ``picamera2:0?width=2028&height=1520`` and the like."""
+        options = spec.options(_OPTIONS)
+        if not spec.target.isdecimal():
+            raise UsageError(f"{spec.text}: the camera is a number, such as picamera2:0")
+        return cls(int(spec.target), size=size_option(options, spec.text))
 
     @property
     def name(self) -> str:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import parse_qsl
 
 from edgehemo.errors import UsageError
 
-# One row a camera: the scheme and an example of the whole specification.
+# One row a camera: the scheme and an example of the whole specification, whose target is meant
+# where none is given.
 CAMERA_SCHEMES: dict[str, str] = {
     "picamera2": "picamera2:0",
     "uvc": "uvc:/dev/video0",
@@ -20,10 +22,35 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9_-]{1,}):(.*)", re.DOTALL)
 
 @dataclass(frozen=True, slots=True)
 class CameraSpec:
-    """A camera's specification taken apart: scheme, and what follows the colon."""
+    """A camera's specification taken apart.
 
+    text: as it was given. scheme: a key of `CAMERA_SCHEMES`. target: which camera, in the one way
+    it is written: of ``uvc`` the device (/dev/video0, also for ``uvc:0``, ``uvc:video0`` and
+    ``uvc:``), of ``picamera2`` the number; empty for ``simulated``. query: what follows a question
+    mark, not taken apart.
+    """
+
+    text: str
     scheme: str
-    rest: str
+    target: str
+    query: str = ""
+
+    @property
+    def name(self) -> str:
+        """The camera without its options; two specifications of one camera have the same."""
+        return f"{self.scheme}:{self.target}"
+
+    def options(self, allowed: Mapping[str, str]) -> dict[str, str]:
+        """The options of the query.
+
+        allowed: option to its meaning, for the message. Raises UsageError for an unknown option.
+        """
+        given = dict(parse_qsl(self.query, keep_blank_values=True))
+        for name in given:
+            if name not in allowed:
+                known = ", ".join(f"{key} ({meaning})" for key, meaning in allowed.items())
+                raise UsageError(f"{self.text}: no option {name!r}; known are {known}")
+        return given
 
 
 def camera_spec(text: str) -> CameraSpec | None:
@@ -37,7 +64,8 @@ def camera_spec(text: str) -> CameraSpec | None:
         return None
     scheme, rest = match.group(1), match.group(2)
     if scheme in CAMERA_SCHEMES:
-        return CameraSpec(scheme, rest)
+        target, _, query = rest.partition("?")
+        return CameraSpec(text, scheme, _written(scheme, target), query)
     if _exists(text):
         return None
     import difflib
@@ -51,21 +79,21 @@ def camera_spec(text: str) -> CameraSpec | None:
     )
 
 
-def split_options(rest: str, allowed: dict[str, str], spec: str) -> tuple[str, dict[str, str]]:
-    """``/dev/video0?width=1280`` into the target and its options.
+def _written(scheme: str, target: str) -> str:
+    """A target in the one way it is written."""
+    if not target:
+        return CAMERA_SCHEMES[scheme].partition(":")[2]
+    number = int(target) if target.isascii() and target.isdecimal() else None
+    if scheme == "picamera2":
+        return target if number is None else str(number)
+    if scheme == "uvc":
+        if number is not None:
+            return f"/dev/video{number}"
+        return target if "/" in target else f"/dev/{target}"
+    return target
 
-    allowed: option to its meaning, for the message. Raises UsageError for an unknown option.
-    """
-    target, _, query = rest.partition("?")
-    options = dict(parse_qsl(query, keep_blank_values=True))
-    for name in options:
-        if name not in allowed:
-            known = ", ".join(f"{key} ({meaning})" for key, meaning in allowed.items())
-            raise UsageError(f"{spec}: no option {name!r}; known are {known}")
-    return target, options
 
-
-def size_option(options: dict[str, str], spec: str) -> tuple[int, int] | None:
+def size_option(options: Mapping[str, str], spec: str) -> tuple[int, int] | None:
     """Width and height in px from the options of the same names, both or neither."""
     if "width" not in options and "height" not in options:
         return None

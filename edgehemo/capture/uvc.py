@@ -26,11 +26,10 @@ from edgehemo.capture.protocol import (
     capture_error,
     refused_settings,
 )
-from edgehemo.capture.sources import size_option, split_options
+from edgehemo.capture.sources import CameraSpec, size_option
 from edgehemo.errors import CaptureError, UsageError
 from edgehemo.images.frame import Frame
 
-DEFAULT_DEVICE = "/dev/video0"
 # How long opening and setting may take; a wedged driver blocks for ten seconds and more, and the
 # operator is to know within three (`edgehemo.capture.guard.FAULT_NOTICED_S`).
 OPEN_DEADLINE_S = 3.0
@@ -89,7 +88,7 @@ class UvcCamera(OpenedByContext):
 
     def __init__(
         self,
-        device: str = DEFAULT_DEVICE,
+        device: str,
         *,
         size: tuple[int, int] | None = None,
         fourcc: str | None = None,
@@ -109,15 +108,13 @@ class UvcCamera(OpenedByContext):
         self._metadata: dict[str, str | int | float | bool] = {}
 
     @classmethod
-    def from_spec(cls, rest: str, spec: str) -> Self:
-        """From what follows ``uvc:``, such as ``/dev/video0?width=1280&height=960&fourcc=MJPG``."""
-        target, options = split_options(rest, _OPTIONS, spec)
-        if target.isdecimal():
-            target = f"/dev/video{int(target)}"
+    def from_spec(cls, spec: CameraSpec) -> Self:
+        """From ``uvc:/dev/video0?width=1280&height=960&fourcc=MJPG`` and the like."""
+        options = spec.options(_OPTIONS)
         fourcc = options.get("fourcc")
         if fourcc is not None and not (len(fourcc) == 4 and fourcc.isascii()):
-            raise UsageError(f"{spec}: fourcc has four letters, such as MJPG or YUYV")
-        return cls(target or DEFAULT_DEVICE, size=size_option(options, spec), fourcc=fourcc)
+            raise UsageError(f"{spec.text}: fourcc has four letters, such as MJPG or YUYV")
+        return cls(spec.target, size=size_option(options, spec.text), fourcc=fourcc)
 
     @property
     def name(self) -> str:

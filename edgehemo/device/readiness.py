@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -85,7 +86,7 @@ def refuse_another_camera(
             continue
         names = camera_names(source)
         own = device.camera
-        if own.name is not None and own.source is not None and _same(own.source, source):
+        if own.name is not None and own.source is not None and _named(own.source) == spec.name:
             names = (own.name, *names)
         if profile.camera not in names:
             raise ProfileError(
@@ -104,21 +105,20 @@ def camera_names(source: str, sys_video: Path = _SYS_VIDEO) -> tuple[str, ...]:
     spec = camera_spec(source)
     if spec is None:
         return ()
-    target = spec.rest.partition("?")[0]
     if spec.scheme == SIMULATED_CAMERA:
         return (SIMULATED_CAMERA,)
     if spec.scheme == "uvc":
-        node = Path(target or "/dev/video0").name
-        node = f"video{node}" if node.isdecimal() else node
+        # A link such as those of /dev/v4l/by-id is known to the kernel by what it leads to.
         try:
+            node = Path(os.path.realpath(spec.target)).name
             label = (sys_video / node / "name").read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError):
+        except (OSError, ValueError):
             label = ""
         if label:
             return (f"uvc:{label}",)
-        return (f"uvc:/dev/{node}",)
-    return (f"{spec.scheme}:{target or '0'}",)
+    return (spec.name,)
 
 
-def _same(first: str, second: str) -> bool:
-    return first.partition("?")[0] == second.partition("?")[0]
+def _named(source: str) -> str | None:
+    spec = camera_spec(source)
+    return None if spec is None else spec.name

@@ -14,7 +14,7 @@ from edgehemo.capture import FailedSource, frames, is_camera, open_source
 from edgehemo.capture.overlap import correlation, place_of, same_place
 from edgehemo.capture.protocol import CameraSettings
 from edgehemo.capture.replay import video_frames
-from edgehemo.capture.sources import camera_spec, size_option, split_options
+from edgehemo.capture.sources import CameraSpec, camera_spec, size_option
 from edgehemo.capture.uvc import UvcCamera
 from edgehemo.errors import UsageError
 from edgehemo.images.frame import Frame
@@ -90,9 +90,9 @@ def test_a_file_that_looks_like_a_camera_is_a_file(
 
 
 def test_options_of_a_camera() -> None:
-    camera = UvcCamera.from_spec("2?width=1280&height=960&fourcc=MJPG", "uvc:2")
+    camera = UvcCamera.from_spec(spec_of("uvc:2?width=1280&height=960&fourcc=MJPG"))
     assert (camera.name, camera.size, camera.fourcc) == ("uvc:/dev/video2", (1280, 960), "MJPG")
-    assert UvcCamera.from_spec("", "uvc:").device == "/dev/video0"
+    assert UvcCamera.from_spec(spec_of("uvc:")).device == "/dev/video0"
     with pytest.raises(UsageError, match="no option 'wdith'; known are width"):
         open_source("uvc:/dev/video0?wdith=3")
     with pytest.raises(UsageError, match="together"):
@@ -105,7 +105,31 @@ def test_options_of_a_camera() -> None:
         open_source("picamera2:first")
     with pytest.raises(UsageError, match="is no camera"):
         open_source("smear.png")
-    assert split_options("a?b=1", {"b": "x"}, "s") == ("a", {"b": "1"})
+    assert spec_of("uvc:a?b=1&c=").options({"b": "x", "c": "y"}) == {"b": "1", "c": ""}
+
+
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [
+        ("uvc:", "uvc:/dev/video0"),
+        ("uvc:?width=8&height=8", "uvc:/dev/video0"),
+        ("uvc:00", "uvc:/dev/video0"),
+        ("uvc:video2?fourcc=MJPG", "uvc:/dev/video2"),
+        ("uvc:/dev/video2", "uvc:/dev/video2"),
+        ("uvc:/dev/v4l/by-id/usb-eyepiece", "uvc:/dev/v4l/by-id/usb-eyepiece"),
+        ("picamera2:", "picamera2:0"),
+        ("picamera2:01?width=8&height=8", "picamera2:1"),
+        ("simulated:?seed=3", "simulated:"),
+    ],
+)
+def test_a_camera_has_one_name_however_it_is_typed(typed: str, name: str) -> None:
+    assert spec_of(typed).name == name
+
+
+def spec_of(text: str) -> CameraSpec:
+    spec = camera_spec(text)
+    assert spec is not None
+    return spec
 
 
 def test_one_bad_file_does_not_stop_the_batch(

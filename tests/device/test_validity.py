@@ -129,6 +129,8 @@ def test_a_profile_is_refused_on_another_camera() -> None:
     refuse_another_camera(named, "p.json", ["picamera2:0?width=640&height=480"], own)
     with pytest.raises(ProfileError):
         refuse_another_camera(named, "p.json", ["picamera2:1"], own)
+    short = device(source="uvc:0", name="HQ on the Olympus")
+    refuse_another_camera(named, "p.json", ["uvc:/dev/video0?fourcc=MJPG"], short)
 
 
 def test_a_usb_camera_is_called_what_it_calls_itself(tmp_path: Path) -> None:
@@ -138,4 +140,9 @@ def test_a_usb_camera_is_called_what_it_calls_itself(tmp_path: Path) -> None:
     assert camera_names("uvc:0?width=640&height=480", tmp_path)[0].startswith("uvc:HD USB")
     assert camera_names("uvc:/dev/video3", tmp_path) == ("uvc:/dev/video3",)
     assert camera_names("simulated:?seed=3") == ("simulated",)
+    node, link = tmp_path / "dev" / "video0", tmp_path / "dev" / "usb-eyepiece-index0"
+    node.parent.mkdir()
+    node.touch()
+    link.symlink_to(node)
+    assert camera_names(f"uvc:{link}", tmp_path) == ("uvc:HD USB Camera: HD USB Camera",)
     assert camera_names("a.png") == ()
