@@ -19,6 +19,7 @@ from edgehemo.bench.stages import WARM_UP_RUNS
 from edgehemo.bundle.bundle import Bundle
 from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelEntry, Precision
 from edgehemo.device.board import BoardState
+from edgehemo.device.machine import this_machine
 from edgehemo.errors import EdgeHemoError
 from edgehemo.inference.verification import read_samples
 from edgehemo.inference.worker import WorkerRunner
@@ -147,7 +148,7 @@ def _timed(
             runner.run(codes)
             if run >= WARM_UP_RUNS:
                 seconds.append(runner.last_run_s)
-        board = BoardState.read()
+        board = BoardState.read(this_machine())
         return ArtefactTime(
             entry.name,
             artefact.format,

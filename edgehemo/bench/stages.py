@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import ModelTask
+from edgehemo.device.board import described
+from edgehemo.device.machine import this_machine
 from edgehemo.field.canonical import scale_from_cells
 from edgehemo.images.reading import decode_frame
 from edgehemo.inference import Runner
@@ -44,8 +44,6 @@ STAGE_OF_TASK: Mapping[ModelTask, str] = {
 }
 # The first runs fill caches and allocate; they are not counted.
 WARM_UP_RUNS = 2
-DEVICE_TREE_MODEL = Path("/proc/device-tree/model")
-CPU_INFO = Path("/proc/cpuinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,12 +155,7 @@ def summarised(seconds: Mapping[str, Sequence[float]]) -> list[StageTime]:
 
 def machine() -> dict[str, str]:
     """The board or processor, system and Python a time belongs to."""
-    return {
-        "board": _board(),
-        "architecture": platform.machine(),
-        "system": platform.platform(),
-        "python": platform.python_version(),
-    }
+    return described(this_machine())
 
 
 def _one_field(
@@ -200,17 +193,3 @@ def _one_field(
         "indices": taken.get("indices", 0.0),
         "field networks": taken.get("networks", 0.0),
     }
-
-
-def _board() -> str:
-    try:
-        return DEVICE_TREE_MODEL.read_text(encoding="utf-8").strip("\0 \n")
-    except OSError:
-        pass
-    try:
-        for line in CPU_INFO.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"

@@ -6,7 +6,6 @@ import os
 import platform
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgehemo.device.finding import Finding
@@ -37,8 +36,52 @@ _BOARD_MODELS = {
 }
 
 
+@dataclass(frozen=True, slots=True)
+class BoardState:
+    """celsius: of the hottest zone; throttled: the firmware's flags; None where not told."""
+
+    celsius: float | None
+    throttled: int | None
+
+    @classmethod
+    def read(cls, machine: Machine) -> BoardState:
+        """As the board tells now. The firmware is asked where the kernel does not pass it on."""
+        degrees = []
+        for path in machine.glob("sys/class/thermal/thermal_zone*"):
+            text = machine.text(f"sys/class/thermal/{path.name}/temp") or ""
+            if re.fullmatch(r"-?\d+", text):
+                degrees.append(int(text) / 1000)
+        flags = machine.text("sys/devices/platform/soc/soc:firmware/get_throttled")
+        if flags is None and board_model(machine):
+            flags = (machine.command(["vcgencmd", "get_throttled"]) or "").partition("=")[2]
+        match = re.fullmatch(r"(?:0x)?([0-9a-fA-F]+)", (flags or "").strip())
+        return cls(max(degrees, default=None), int(match.group(1), 16) if match else None)
+
+
+def board_model(machine: Machine) -> str | None:
+    """What a single-board computer calls itself; None on others."""
+    return machine.text("proc/device-tree/model") or None
+
+
+def described(machine: Machine) -> dict[str, str]:
+    """The board or processor, system and Python that a measured time belongs to."""
+    return {
+        "board": board_model(machine) or _processor(machine) or platform.processor() or "unknown",
+        "architecture": platform.machine(),
+        "system": platform.platform(),
+        "python": platform.python_version(),
+    }
+
+
+def _processor(machine: Machine) -> str | None:
+    for line in (machine.text("proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return None
+
+
 def board_finding(machine: Machine, device: DeviceConfiguration | None) -> Finding:
-    model = machine.text("proc/device-tree/model")
+    model = board_model(machine)
     if not model:
         detail = f"{platform.machine()} computer, {os.cpu_count() or 1} processors"
         if device is not None and device.board in _BOARD_MODELS:
@@ -60,15 +103,10 @@ def board_finding(machine: Machine, device: DeviceConfiguration | None) -> Findi
     return Finding("board", "ok", model)
 
 
-def temperature_finding(machine: Machine) -> Finding:
-    degrees = []
-    for path in machine.glob("sys/class/thermal/thermal_zone*"):
-        text = machine.text(f"sys/class/thermal/{path.name}/temp") or ""
-        if re.fullmatch(r"-?\d+", text):
-            degrees.append(int(text) / 1000)
-    if not degrees:
+def temperature_finding(state: BoardState) -> Finding:
+    hottest = state.celsius
+    if hottest is None:
         return Finding("temperature", "ok", "not told by this system")
-    hottest = max(degrees)
     if hottest >= TEMPERATURE_WARN_C:
         return Finding(
             "temperature",
@@ -79,14 +117,10 @@ def temperature_finding(machine: Machine) -> Finding:
     return Finding("temperature", "ok", f"{hottest:.0f} °C")
 
 
-def throttling_finding(machine: Machine) -> Finding:
-    text = machine.text("sys/devices/platform/soc/soc:firmware/get_throttled")
-    if text is None and machine.text("proc/device-tree/model"):
-        text = (machine.command(["vcgencmd", "get_throttled"]) or "").partition("=")[2]
-    match = re.fullmatch(r"(?:0x)?([0-9a-fA-F]+)", (text or "").strip())
-    if match is None:
+def throttling_finding(state: BoardState) -> Finding:
+    flags = state.throttled
+    if flags is None:
         return Finding("throttling", "ok", "not told by this system")
-    flags = int(match.group(1), 16)
     now = [meaning for bit, meaning in THROTTLED_NOW.items() if flags >> bit & 1]
     if now:
         return Finding(
@@ -103,34 +137,3 @@ def throttling_finding(machine: Machine) -> Finding:
             "Use the board's own power supply and cable.",
         )
     return Finding("throttling", "ok", "none")
-
-
-THERMAL_ZONES = Path("/sys/class/thermal")
-
-THROTTLED = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
-
-
-@dataclass(frozen=True, slots=True)
-class BoardState:
-    """celsius: of the hottest zone; throttled: the firmware's flags; None where not told."""
-
-    celsius: float | None
-    throttled: int | None
-
-    @classmethod
-    def read(cls) -> BoardState:
-        degrees = []
-        for zone in sorted(THERMAL_ZONES.glob("thermal_zone*/temp")):
-            text = _text(zone)
-            if re.fullmatch(r"-?\d+", text):
-                degrees.append(int(text) / 1000)
-        flags = _text(THROTTLED)
-        match = re.fullmatch(r"(?:0x)?([0-9a-fA-F]+)", flags)
-        return cls(max(degrees, default=None), int(match.group(1), 16) if match else None)
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8").strip()
-    except OSError:
-        return ""

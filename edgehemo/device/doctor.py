@@ -7,8 +7,6 @@ slow is imported but the runtime that is configured.
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
 import importlib.util
 import os
 import platform
@@ -16,19 +14,26 @@ import re
 import shutil
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgehemo.device.board import board_finding, temperature_finding, throttling_finding
+from edgehemo.device.board import (
+    BoardState,
+    board_finding,
+    temperature_finding,
+    throttling_finding,
+)
 from edgehemo.device.finding import DoctorReport, Finding, Status
 from edgehemo.device.machine import Machine, this_machine
+from edgehemo.device.requirements import required
 from edgehemo.errors import BundleError, DeviceError, ProfileError
 from edgehemo.version import __version__
 
 if TYPE_CHECKING:
     from edgehemo.device.configuration import DeviceConfiguration
+    from edgehemo.inference.runtimes import RuntimeFacts
 
 DOCTOR_SCHEMA = "edgehemo.doctor/1"
 
@@ -40,24 +45,7 @@ RELEASE_YEAR = 2026
 DISK_WARN_MB = 2000
 DISK_FAIL_MB = 500
 
-# What the default installation consists of: distribution names.
-REQUIRED_PACKAGES = (
-    "numpy",
-    "opencv-python-headless",
-    "click",
-    "onnxruntime",
-    "pydantic",
-    "msgspec",
-    "jinja2",
-    "rich",
-    "platformdirs",
-)
-# Runtime to the distributions that provide it, best first, with the module each installs.
-RUNTIMES: dict[str, tuple[tuple[str, str], ...]] = {
-    "onnx": (("onnxruntime", "onnxruntime"),),
-    "openvino": (("openvino", "openvino"),),
-    "tflite": (("ai-edge-litert", "ai_edge_litert"), ("tflite-runtime", "tflite_runtime")),
-}
+DISTRIBUTION = "edgehemo"
 # Video nodes of the Pi's codecs and image processors: no cameras.
 _NO_CAMERA = re.compile(r"bcm2835-(codec|isp)|rpi-?hevc|rpivid|pispbe|rp1-cfe|unicam")
 
@@ -66,20 +54,21 @@ def examine(machine: Machine | None = None) -> DoctorReport:
     """Look at everything; never raises for what is wrong with the device."""
     machine = this_machine() if machine is None else machine
     device, finding = _device(machine)
+    board = BoardState.read(machine)
     findings = [
         _python(),
         _software(machine),
         *_packages(machine),
         finding,
         board_finding(machine, device),
-        *_runtimes(machine, device),
-        _bundle(device),
-        _calibration(machine, device),
-        *_cameras(machine, device),
+        *_unless_missing("runtimes", lambda: _runtimes(machine, device)),
+        *_unless_missing("bundle", lambda: [_bundle(device)]),
+        *_unless_missing("calibration", lambda: [_calibration(machine, device)]),
+        *_unless_missing("cameras", lambda: _cameras(machine, device)),
         _disk(device),
         _memory(machine, device),
-        temperature_finding(machine),
-        throttling_finding(machine),
+        temperature_finding(board),
+        throttling_finding(board),
         _clock(machine),
     ]
     return DoctorReport(tuple(findings))
@@ -93,6 +82,19 @@ def doctor_json(report: DoctorReport) -> dict[str, Any]:
         "status": report.status,
         "findings": [asdict(finding) for finding in report.findings],
     }
+
+
+def _unless_missing(name: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:
+    """What a check finds; that it could not look where it needs a package that is missing."""
+    try:
+        return list(look())
+    except ImportError as error:
+        return [_not_looked_at(name, error)]
+
+
+def _not_looked_at(name: str, error: ImportError) -> Finding:
+    detail = f"cannot be looked at ({error})"
+    return Finding(name, "fail", detail, "Install the missing packages first.")
 
 
 def _python() -> Finding:
@@ -115,7 +117,7 @@ def _python() -> Finding:
 
 
 def _software(machine: Machine) -> Finding:
-    installed = machine.version("edgehemo")
+    installed = machine.version(DISTRIBUTION)
     if installed is not None and installed != __version__:
         return Finding(
             "edgehemo",
@@ -127,19 +129,39 @@ def _software(machine: Machine) -> Finding:
 
 
 def _packages(machine: Machine) -> Iterator[Finding]:
-    versions = {name: machine.version(name) for name in REQUIRED_PACKAGES}
+    lines = machine.requires(DISTRIBUTION)
+    if lines is None:
+        yield Finding(
+            "packages",
+            "warn",
+            "edgehemo runs from its source and is not installed, so what it requires is not known",
+            "Run: pip install -e . in the folder of the source.",
+        )
+        return
+    versions = {name: machine.version(name) for name in required(lines)}
     missing = [name for name, version in versions.items() if version is None]
+    broken = {
+        name: modules
+        for name, version in versions.items()
+        if version is not None and (modules := machine.unfound(name))
+    }
     detail = ", ".join(f"{name} {version}" for name, version in versions.items() if version)
-    if missing:
+    if missing or broken:
+        problems = [f"missing: {', '.join(missing)}"] if missing else []
+        problems += [
+            f"{name} is installed and its {' and '.join(modules)} cannot be found"
+            for name, modules in broken.items()
+        ]
+        again = "--force-reinstall " if broken else ""
         yield Finding(
             "packages",
             "fail",
-            f"missing: {', '.join(missing)}",
-            f"Run: pip install {' '.join(missing)}",
+            "; ".join(problems),
+            f"Run: pip install {again}{' '.join([*missing, *broken])}",
         )
     else:
         yield Finding("packages", "ok", detail)
-    if machine.version("opencv-python") and versions["opencv-python-headless"]:
+    if machine.version("opencv-python") and versions.get("opencv-python-headless"):
         yield Finding(
             "opencv",
             "warn",
@@ -150,7 +172,10 @@ def _packages(machine: Machine) -> Iterator[Finding]:
 
 
 def _device(machine: Machine) -> tuple[DeviceConfiguration | None, Finding]:
-    from edgehemo.device.configuration import FALLBACK_PROFILE, configured_path, load_device
+    try:
+        from edgehemo.device.configuration import FALLBACK_PROFILE, configured_path, load_device
+    except ImportError as error:
+        return None, _not_looked_at("device", error)
 
     origin = configured_path()
     try:
@@ -164,25 +189,32 @@ def _device(machine: Machine) -> tuple[DeviceConfiguration | None, Finding]:
 
 
 def _runtimes(machine: Machine, device: DeviceConfiguration | None) -> Iterator[Finding]:
-    chosen = device.inference.runtime if device is not None else "onnx"
-    for runtime, providers in RUNTIMES.items():
+    from edgehemo.bundle.manifest import DEFAULT_FORMAT
+    from edgehemo.inference.runtimes import RUNTIMES
+
+    chosen = device.inference.runtime if device is not None else DEFAULT_FORMAT
+    for runtime, facts in RUNTIMES.items():
         name = f"runtime {runtime}"
-        present = [(d, m, v) for d, m in providers if (v := machine.version(d)) is not None]
+        present = [
+            (distribution, module, version)
+            for distribution, module in facts.distributions
+            if (version := machine.version(distribution)) is not None
+        ]
         if not present:
             if runtime == chosen:
                 yield Finding(
                     name,
                     "fail",
                     "is chosen in the device configuration and not installed",
-                    f"Run: pip install 'edgehemo[{runtime}]'",
+                    f"Run: pip install '{facts.requirement}'",
                 )
             else:
-                yield Finding(name, "ok", f"not installed (pip install 'edgehemo[{runtime}]')")
+                yield Finding(name, "ok", f"not installed (pip install '{facts.requirement}')")
             continue
         distribution, module, version = present[0]
         detail = f"{distribution} {version}"
         if runtime == chosen:
-            problem = _import_problem(module)
+            problem = _import_problem(facts, module)
             if problem:
                 yield Finding(
                     name,
@@ -192,17 +224,18 @@ def _runtimes(machine: Machine, device: DeviceConfiguration | None) -> Iterator[
                 )
                 continue
             detail += ", chosen"
-        if distribution == "tflite-runtime":
+        newest, _ = facts.distributions[0]
+        if distribution != newest:
             yield Finding(
-                name, "warn", detail, "Run: pip install ai-edge-litert (its successor, faster)."
+                name, "warn", detail, f"Run: pip install {newest} (its successor, faster)."
             )
         else:
             yield Finding(name, "ok", detail)
 
 
-def _import_problem(module: str) -> str:
+def _import_problem(facts: RuntimeFacts, module: str) -> str:
     try:
-        importlib.import_module(module)
+        facts.imported(module)
     except Exception as error:
         return str(error).splitlines()[0] if str(error) else type(error).__name__
     return ""
@@ -261,6 +294,8 @@ def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Findin
 
 
 def _cameras(machine: Machine, device: DeviceConfiguration | None) -> Iterator[Finding]:
+    from edgehemo.capture.sources import camera_spec
+
     usb = _usb_cameras(machine)
     sensors = _sensors(machine)
     parts = [f"uvc:/dev/{node} ({label})" for node, label in usb]
@@ -278,19 +313,16 @@ def _cameras(machine: Machine, device: DeviceConfiguration | None) -> Iterator[F
         )
     if wanted is None:
         return
-    scheme, _, rest = wanted.partition(":")
-    target = rest.partition("?")[0]
-    if scheme == "uvc":
-        node = f"video{target}" if target.isdecimal() else (target or "/dev/video0")
-        node = node.removeprefix("/dev/")
-        if not (machine.root / "dev" / node).exists():
+    spec = camera_spec(wanted)
+    if spec is not None and spec.scheme == "uvc":
+        if not (machine.root / spec.target.lstrip("/")).exists():
             yield Finding(
                 "camera", "fail", f"{wanted} is not plugged in", "Check its cable and its name."
             )
         else:
             yield Finding("camera", "ok", wanted)
-    elif scheme == "picamera2":
-        yield _pi_camera(wanted, target, sensors)
+    elif spec is not None and spec.scheme == "picamera2":
+        yield _pi_camera(wanted, spec.target, sensors)
     else:
         yield Finding("camera", "ok", wanted)
 

@@ -13,7 +13,6 @@ import cv2
 import numpy as np
 import pytest
 
-from edgehemo.bench import stages as benchmark
 from edgehemo.bench.stages import STAGES, stage_times, summarised
 from edgehemo.cli import run
 from edgehemo.demo import demonstration as demo
@@ -122,17 +121,3 @@ def test_median_p95_and_share() -> None:
     assert slow.p95_ms == pytest.approx(7.85)
     assert slow.share == pytest.approx(0.75)
     assert fast.as_json()["median_ms"] == 1.0
-
-
-def test_the_board_is_named_by_its_device_tree_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    model = tmp_path / "model"
-    model.write_bytes(b"Raspberry Pi 5 Model B Rev 1.0\0")
-    monkeypatch.setattr(benchmark, "DEVICE_TREE_MODEL", model)
-    assert benchmark.machine()["board"] == "Raspberry Pi 5 Model B Rev 1.0"
-    monkeypatch.setattr(benchmark, "DEVICE_TREE_MODEL", tmp_path / "none")
-    cpu = tmp_path / "cpuinfo"
-    cpu.write_text("processor : 0\nmodel name : Some CPU\n")
-    monkeypatch.setattr(benchmark, "CPU_INFO", cpu)
-    assert benchmark.machine()["board"] == "Some CPU"

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from edgehemo.device.doctor import REQUIRED_PACKAGES, doctor_json, examine
+from edgehemo.bench.stages import machine as described_machine
+from edgehemo.device.board import BoardState, described
+from edgehemo.device.doctor import DISTRIBUTION, doctor_json, examine
 from edgehemo.device.finding import DoctorReport, Finding
-from edgehemo.device.machine import Machine
+from edgehemo.device.machine import Machine, modules_of, this_machine
+from edgehemo.device.requirements import required
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 LEAST = 'schema = "edgehemo.device/1"\nname = "k1"\nboard = "raspberry_pi_5"\n'
@@ -23,10 +28,17 @@ class MadeUp:
     def __init__(self, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.root = root
         self.monkeypatch = monkeypatch
-        self.installed = dict.fromkeys(REQUIRED_PACKAGES, "1.0")
+        self.required = {DISTRIBUTION: ["click>=8", "opencv-python-headless", "torch; extra=='x'"]}
+        self.installed = {"click": "8.1", "opencv-python-headless": "4.10", "onnxruntime": "1.20"}
+        self.unfound: dict[str, tuple[str, ...]] = {}
         self.answers: dict[str, str] = {}
         self.machine = Machine(
-            root, NOW, lambda command: self.answers.get(command[0]), self.installed.get
+            root,
+            NOW,
+            command=lambda command: self.answers.get(command[0]),
+            version=self.installed.get,
+            requires=self.required.get,
+            unfound=lambda distribution: self.unfound.get(distribution, ()),
         )
         self.configure(LEAST + f'[paths]\ndata = "{root}"\n')
 
@@ -80,6 +92,69 @@ def test_missing_packages_are_named(machine: MadeUp) -> None:
     assert report.of("opencv").status == "warn"
 
 
+def test_a_package_whose_module_is_gone_is_told(machine: MadeUp) -> None:
+    machine.unfound["opencv-python-headless"] = ("cv2",)
+    finding = machine.examine().of("packages")
+    assert finding.status == "fail"
+    assert finding.detail == "opencv-python-headless is installed and its cv2 cannot be found"
+    assert finding.action == "Run: pip install --force-reinstall opencv-python-headless"
+    del machine.installed["click"]
+    finding = machine.examine().of("packages")
+    assert finding.detail.startswith("missing: click; opencv-python-headless is installed")
+    assert finding.action.endswith("click opencv-python-headless")
+
+
+def test_what_runs_from_its_source_is_said_to(machine: MadeUp) -> None:
+    machine.required.clear()
+    report = machine.examine()
+    assert report.of("packages").status == "warn"
+    assert "is not installed" in report.of("packages").detail
+    assert report.status != "fail"
+
+
+def test_packages_are_those_that_the_metadata_requires() -> None:
+    lines = importlib.metadata.requires(DISTRIBUTION)
+    assert lines is not None
+    finding = examine().of("packages")
+    assert finding.status == "ok"
+    assert [part.split()[0] for part in finding.detail.split(", ")] == list(required(lines))
+
+
+@pytest.mark.parametrize(
+    ("distribution", "module"),
+    [("numpy", "numpy"), ("opencv-python-headless", "cv2"), ("pynacl", "nacl"), ("click", "click")],
+)
+def test_a_distribution_tells_its_modules(distribution: str, module: str) -> None:
+    found = importlib.metadata.distribution(distribution)
+    assert module in modules_of(found)
+    assert this_machine().unfound(distribution) == ()
+
+
+def test_modules_are_read_off_the_files_where_nothing_declares_them(tmp_path: Path) -> None:
+    info = tmp_path / "thing-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
+    files = (
+        "things/__init__.py", "single.py", "_fast.cpython-311-x86_64-linux-gnu.so",
+        "thing-1.0.dist-info/METADATA", "../../bin/thing", "__pycache__/single.cpython-311.pyc",
+    )  # fmt: skip
+    (info / "RECORD").write_text("".join(f"{name},,\n" for name in files))
+    found = importlib.metadata.Distribution.at(info)
+    assert modules_of(found) == ("things", "single", "_fast")
+
+
+def test_a_check_that_needs_a_missing_package_says_so(
+    machine: MadeUp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "edgehemo.bundle.bundle", None)
+    monkeypatch.setitem(sys.modules, "edgehemo.device.configuration", None)
+    report = machine.examine()
+    for name in ("bundle", "device"):
+        assert report.of(name).status == "fail"
+        assert "cannot be looked at" in report.of(name).detail
+    assert report.of("python").status == "ok" and report.of("clock").status == "ok"
+
+
 def test_all_problems_of_the_configuration_are_told(machine: MadeUp) -> None:
     machine.configure("schema = 'edgehemo.device/1'\nnmae = 'x'\nboard = 'pi'\n")
     finding = machine.examine().of("device")
@@ -102,6 +177,7 @@ def test_the_chosen_runtime_must_be_there_and_load(machine: MadeUp) -> None:
     machine.configure(LEAST + '[inference]\nruntime = "tflite"\n')
     assert machine.examine().of("runtime tflite").status == "fail"
     assert "edgehemo[tflite]" in machine.examine().of("runtime tflite").action
+    assert machine.examine().of("runtime onnx").detail == "onnxruntime 1.20"
     machine.installed["tflite-runtime"] = "2.14"
     broken = machine.examine().of("runtime tflite")
     if broken.status == "fail":  # where the real one is not installed either
@@ -160,6 +236,9 @@ def test_the_configured_camera_must_be_plugged_in(machine: MadeUp) -> None:
     assert machine.examine().of("camera").status == "fail"
     video(machine, "video0", "USB eyepiece")
     assert machine.examine().of("camera").status == "ok"
+    for short in ("uvc:", "uvc:0", "uvc:video0"):
+        machine.configure(LEAST + f'[camera]\nsource = "{short}"\n')
+        assert machine.examine().of("camera") == Finding("camera", "ok", short)
     machine.configure(LEAST + '[camera]\nsource = "picamera2:0"\n')
     finding = machine.examine().of("camera")
     assert finding.status == "fail"
@@ -189,6 +268,26 @@ def test_throttling_is_asked_of_the_firmware_on_a_board(machine: MadeUp) -> None
     finding = machine.examine().of("throttling")
     assert finding.status == "warn"
     assert "since the start" in finding.detail
+
+
+def test_the_board_is_read_once_for_the_doctor_and_the_times(machine: MadeUp) -> None:
+    assert BoardState.read(machine.machine) == BoardState(None, None)
+    machine.say("sys/class/thermal/thermal_zone0/temp", "41000\n")
+    machine.say("sys/class/thermal/thermal_zone1/temp", "62500\n")
+    machine.answers["vcgencmd"] = "throttled=0x50000\n"
+    assert BoardState.read(machine.machine) == BoardState(62.5, None)
+    machine.say("proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
+    assert BoardState.read(machine.machine) == BoardState(62.5, 0x50000)
+    machine.say("sys/devices/platform/soc/soc:firmware/get_throttled", "4\n")
+    assert BoardState.read(machine.machine) == BoardState(62.5, 4)
+
+
+def test_the_board_is_named_by_its_device_tree_first(machine: MadeUp) -> None:
+    machine.say("proc/cpuinfo", "processor : 0\nmodel name : Some CPU\n")
+    assert described(machine.machine)["board"] == "Some CPU"
+    machine.say("proc/device-tree/model", "Raspberry Pi 5 Model B Rev 1.0\0")
+    assert described(machine.machine)["board"] == "Raspberry Pi 5 Model B Rev 1.0"
+    assert described_machine() == described(this_machine())
 
 
 def test_a_clock_before_the_release_is_a_warning(machine: MadeUp) -> None:

@@ -240,16 +240,13 @@ def test_the_table_knows_a_runtime_for_every_format() -> None:
     assert [item.name for item in chosen_formats([])] == ["onnx", "openvino", "tflite"]
 
 
-def test_the_documentation_and_doctor_agree_with_the_table() -> None:
-    from edgehemo.device import doctor
-
+def test_the_documentation_agrees_with_the_table() -> None:
     page = (Path(__file__).parents[2] / "export" / "README.md").read_text()
     for item in FORMATS:
         facts = item.runtime
         packages = ", ".join(name for name, _ in facts.distributions)
         row = f"| {item.name} | {item.suffix} | {', '.join(item.precisions)} | {packages} | "
         assert row + f"{', '.join(facts.boards)} |" in page
-        assert doctor.RUNTIMES[item.name] == facts.distributions
 
 
 @pytest.mark.parametrize(
