@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import cv2
 import numpy as np
 
+from edgehemo.capture import FRAME_DEADLINE_S
 from edgehemo.capture.protocol import SETTING_RANGES, Camera, CameraSettings
 from edgehemo.errors import CalibrationError
 from edgehemo.images.frame import Frame
@@ -25,7 +26,6 @@ MAX_EXPOSURE_US = 100_000.0
 # From here a channel is taken for clipped, and says only that it is too bright.
 CLIPPED_LEVEL = 248.0
 START_EXPOSURE_US = 10_000.0
-FRAME_DEADLINE_S = 10.0
 # One step changes the exposure by at most this factor, one way or the other.
 MAX_FACTOR = 4.0
 _BRIGHT_QUANTILE = 0.98

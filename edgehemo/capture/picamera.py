@@ -61,8 +61,7 @@ _AUTOMATICS_OFF: dict[str, Any] = {
 # The setting's control in libcamera, for the three that are single numbers in metadata.
 _EXPOSURE, _GAIN, _COLOUR_GAINS = "ExposureTime", "AnalogueGain", "ColourGains"
 # Exposure is quantised to sensor lines (10 to 40 us), gain to the sensor's register.
-_TOLERANCE = 0.05
-_STEP = {"exposure_us": 60.0, "gain": 0.1, "red_gain": 0.02, "blue_gain": 0.02}
+_STEPS = {"exposure_us": 60.0, "gain": 0.1, "red_gain": 0.02, "blue_gain": 0.02}
 
 _OPTIONS = {"width": "px", "height": "px"}
 INSTALL_HINT = (
@@ -215,7 +214,7 @@ class PiCamera(OpenedByContext):
         for _ in range(SETTLE_FRAMES):
             _, metadata = self._request(max(0.0, ends - self._clock()), pixels=False)
             taken = settings_of(metadata)
-            refused = refused_settings(settings, taken, _agrees)
+            refused = refused_settings(settings, taken, _STEPS)
             if not refused:
                 return taken
         raise capture_error("setting_refused", f"{self.name}: {'; '.join(refused)}")
@@ -319,10 +318,6 @@ def nv12_to_rgb(flat: NDArray[np.uint8], width: int, height: int, stride: int) -
     # OpenCV's YCrCb of 8-bit pictures is the full-range one of JFIF.
     ycrcb = np.dstack([luma, full[..., 1], full[..., 0]])
     return np.asarray(cv2.cvtColor(ycrcb, cv2.COLOR_YCrCb2RGB), dtype=np.uint8)
-
-
-def _agrees(name: str, asked: float, got: float) -> bool:
-    return abs(asked - got) <= max(_STEP.get(name, 0.0), _TOLERANCE * abs(asked))
 
 
 def _number(value: Any) -> float | None:

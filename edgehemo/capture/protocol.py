@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
@@ -25,6 +25,8 @@ SETTING_RANGES: dict[str, tuple[float, float]] = {
     "white_balance_k": (2000.0, 10_000.0),
     "focus_um": (-20_000.0, 20_000.0),
 }
+# A setting that reads back within this share of what was asked for counts as taken.
+SETTING_TOLERANCE = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +163,22 @@ def capture_error(code: CaptureCode, message: str, *, action: str | None = None)
 
 
 def refused_settings(
-    asked: CameraSettings, got: CameraSettings, agrees: Callable[[str, float, float], bool]
+    asked: CameraSettings,
+    got: CameraSettings,
+    steps: Mapping[str, float],
+    *,
+    tolerance: float = SETTING_TOLERANCE,
 ) -> list[str]:
     """What was asked for and not taken, one phrase a setting.
 
-    ``agrees(name, asked, got)`` decides whether a read-back value counts as taken.
+    steps: setting to the step in which this camera takes it. A value that reads back within one
+    step of what was asked, or within ``tolerance`` as a share of it, counts as taken.
     """
     taken = got.given()
     refused = []
     for name, value in asked.given().items():
         if name not in taken:
             refused.append(f"{name} cannot be set on this camera")
-        elif not agrees(name, value, taken[name]):
+        elif abs(value - taken[name]) > max(steps.get(name, 0.0), tolerance * abs(value)):
             refused.append(f"{name} was set to {value:g} and reads back {taken[name]:g}")
     return refused

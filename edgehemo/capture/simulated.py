@@ -37,6 +37,7 @@ from edgehemo.simulation.parameters import (
     SmearParameters,
     smear_of_sample,
 )
+from edgehemo.simulation.targets import MARGIN_PX
 
 SCHEME = "simulated:"
 
@@ -57,6 +58,13 @@ FOCUS_LIMITS_UM = (-60.0, 60.0)
 # The drive's and the gain's smallest steps, which the read-back shows.
 FOCUS_STEP_UM = 0.05
 GAIN_STEP = 1.0 / 256.0
+_STEPS = {
+    "exposure_us": 1.0,
+    "gain": GAIN_STEP,
+    "red_gain": GAIN_STEP,
+    "blue_gain": GAIN_STEP,
+    "focus_um": FOCUS_STEP_UM,
+}
 
 # Bad fields: far from focus, hardly any smear, a quarter of the light (dark, yet no camera fault).
 BAD_DEFOCUS_UM = 2.0
@@ -64,8 +72,6 @@ BAD_THICKNESS_UM = 0.06
 BAD_LIGHT = 0.22
 # An operator stops rather where a white cell is seen.
 WHITE_CELL_FACTOR = 3.0
-# Drawn beyond the field, so that defocus pulls in what lies there and not a mirrored border.
-MARGIN_PX = 48
 
 # How much apart the random streams of one slide are kept.
 _STREAM_PANEL, _STREAM_FIELD, _STREAM_NOISE, _STREAM_BAD = 1, 2, 3, 4
@@ -256,7 +262,7 @@ class SimulatedMicroscope(OpenedByContext):
             )
         # A real camera too keeps what it could take of a refused request.
         self._settings = CameraSettings(**taken)
-        refused = refused_settings(settings, self._settings, _agrees)
+        refused = refused_settings(settings, self._settings, _STEPS, tolerance=0.0)
         if refused:
             raise capture_error("setting_refused", f"{self.name}: {'; '.join(refused)}")
         return self._settings
@@ -464,8 +470,3 @@ def _stepped(value: float, step: float) -> float:
 
 def _bounded(value: float, limits: tuple[float, float]) -> float:
     return min(limits[1], max(limits[0], value))
-
-
-def _agrees(name: str, asked: float, got: float) -> bool:
-    steps = {"exposure_us": 1.0, "focus_um": FOCUS_STEP_UM}
-    return abs(asked - got) <= steps.get(name, GAIN_STEP)

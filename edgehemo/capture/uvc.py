@@ -50,9 +50,8 @@ _AUTOMATICS: tuple[tuple[str, int, float, tuple[float, ...]], ...] = (
     ("white balance", cv2.CAP_PROP_AUTO_WB, 0.0, (1.0,)),
     ("focus", cv2.CAP_PROP_AUTOFOCUS, 0.0, (1.0,)),
 )
-# Read-back within this share of what was asked, or one step of the control, counts as taken.
-_TOLERANCE = 0.05
-_STEP = {"exposure_us": US_PER_EXPOSURE_STEP, "gain": 1.0, "white_balance_k": 100.0}
+# The steps of the controls.
+_STEPS = {"exposure_us": US_PER_EXPOSURE_STEP, "gain": 1.0, "white_balance_k": 100.0}
 
 _OPTIONS = {"width": "px", "height": "px", "fourcc": "pixel format such as MJPG or YUYV"}
 
@@ -155,7 +154,7 @@ class UvcCamera(OpenedByContext):
                 "timeout", f"{self.name}: the camera does not answer while it is set"
             ) from None
         refused = [f"automatic {name} cannot be switched off" for name in automatic]
-        refused += refused_settings(settings, taken, _agrees)
+        refused += refused_settings(settings, taken, _STEPS)
         if refused:
             raise capture_error("setting_refused", f"{self.name}: {'; '.join(refused)}")
         reader.skip(SETTLE_FRAMES)
@@ -226,10 +225,6 @@ def _set_all(device: VideoDevice, settings: CameraSettings) -> tuple[CameraSetti
         if value >= 0 and not (name == "white_balance_k" and value == 0):
             taken[name] = value * unit
     return CameraSettings(**taken), automatic
-
-
-def _agrees(name: str, asked: float, got: float) -> bool:
-    return abs(asked - got) <= max(_STEP.get(name, 0.0), _TOLERANCE * abs(asked))
 
 
 class _Reader(threading.Thread):

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edgehemo.capture import FRAME_DEADLINE_S
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions, format_simulated
 from edgehemo.files.atomic import write_bytes_atomically, write_text_atomically
 from edgehemo.measurands import MEASURAND_FACTS
@@ -39,7 +40,6 @@ DEMO_AGE_YEARS = 32.0
 CALIBRATION_SLIDES = 40
 CALIBRATION_FIELDS = 6
 CALIBRATION_FIRST_SEED = 1000
-FRAME_DEADLINE_S = 10.0
 
 
 def run(out: Path, on_image: OnImage | None = None) -> tuple[ScreeningResult, CBCPanel]:

@@ -277,9 +277,18 @@ def test_refused_settings_are_named() -> None:
     refused = refused_settings(
         CameraSettings(exposure_us=100, gain=2, focus_um=1),
         CameraSettings(exposure_us=100, gain=1),
-        lambda _, asked, got: asked == got,
+        {},
     )
     assert refused == [
         "gain was set to 2 and reads back 1",
         "focus_um cannot be set on this camera",
     ]
+
+
+def test_a_setting_within_a_step_or_the_tolerance_counts_as_taken() -> None:
+    asked = CameraSettings(exposure_us=1000, gain=2)
+    near = CameraSettings(exposure_us=1050, gain=1.75)
+    assert refused_settings(asked, near, {"gain": 0.25}) == []
+    assert len(refused_settings(asked, near, {"gain": 0.2})) == 1
+    assert len(refused_settings(asked, near, {"gain": 0.25}, tolerance=0.0)) == 1
+    assert len(refused_settings(asked, CameraSettings(exposure_us=1051, gain=2), {})) == 1

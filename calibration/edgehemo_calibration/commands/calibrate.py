@@ -177,8 +177,7 @@ def _ruled_scale(
 
 def _live_frames(camera: str, count: int) -> list[Frame]:
     """Frames of a camera as it stands, nothing set and the stage not moved."""
-    from edgehemo.capture import open_source
-    from edgehemo_calibration.exposure import FRAME_DEADLINE_S
+    from edgehemo.capture import FRAME_DEADLINE_S, open_source
 
     with open_source(camera) as opened:
         return [opened.frame(FRAME_DEADLINE_S) for _ in range(count)]
@@ -265,9 +264,9 @@ def _exposed_frames(
 
     A stage goes to another place for each frame; without one the operator moves the slide.
     """
-    from edgehemo.capture import open_source
+    from edgehemo.capture import FRAME_DEADLINE_S, open_source
     from edgehemo.profile.parts import FixedSettings
-    from edgehemo_calibration.exposure import FRAME_DEADLINE_S, TARGET_LEVEL, expose
+    from edgehemo_calibration.exposure import TARGET_LEVEL, expose
 
     with open_source(camera) as opened, common.Progress("taking", total=count) as progress:
         exposed = expose(opened, target_level if target_level is not None else TARGET_LEVEL)
