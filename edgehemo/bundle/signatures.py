@@ -19,10 +19,11 @@ from typing import Any
 
 from edgehemo.errors import BundleError, MissingDependencyError, UsageError
 from edgehemo.files.atomic import write_text_atomically
+from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 
 SIGNATURE_SCHEMA = "edgehemo.signature/1"
 KEYS_VARIABLE = "EDGEHEMO_KEYS"
-SYSTEM_KEYS = Path("/etc/edgehemo/keys")
+SYSTEM_KEYS = SYSTEM_FOLDER / "keys"
 PUBLIC_SUFFIX, PRIVATE_SUFFIX = ".pub", ".key"
 DEFAULT_KEY_NAME = "signing"
 _PUBLIC_WORD, _PRIVATE_WORD = "edgehemo-ed25519-public", "edgehemo-ed25519-private"
@@ -73,9 +74,7 @@ def key_folders() -> tuple[Path, ...]:
     named = os.environ.get(KEYS_VARIABLE)
     if named:
         return (Path(named),)
-    import platformdirs
-
-    return (SYSTEM_KEYS, Path(platformdirs.user_config_dir("edgehemo", appauthor=False)) / "keys")
+    return (SYSTEM_KEYS, user_folder("config") / "keys")
 
 
 def own_key_folder() -> Path:

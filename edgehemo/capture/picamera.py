@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.capture.deadline import within
+from edgehemo.capture.guard import FAULT_NOTICED_S
 from edgehemo.capture.protocol import (
     CameraSettings,
     OpenedByContext,
@@ -44,9 +45,8 @@ _BYTES_PER_PX = {"RGB888": 3, "BGR888": 3, "XRGB8888": 4, "XBGR8888": 4}
 SETTLE_FRAMES = 12
 SET_DEADLINE_S = 5.0
 # How long opening and closing may take once picamera2 is imported: a driver that hangs is to be
-# known within three seconds (`edgehemo.capture.guard.FAULT_NOTICED_S`).
-OPEN_DEADLINE_S = 3.0
-CLOSE_DEADLINE_S = 3.0
+# known at once.
+OPEN_DEADLINE_S = CLOSE_DEADLINE_S = FAULT_NOTICED_S
 # libcamera's draft NoiseReductionModeEnum.Off
 _NOISE_REDUCTION_OFF = 0
 # libcamera's AfModeEnum.Manual: the lens of a camera that has one stays where it is.

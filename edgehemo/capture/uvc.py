@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.capture.guard import FAULT_NOTICED_S
 from edgehemo.capture.protocol import (
     CameraSettings,
     OpenedByContext,
@@ -31,9 +32,8 @@ from edgehemo.errors import CaptureError, UsageError
 from edgehemo.images.frame import Frame
 
 # How long opening and setting may take; a wedged driver blocks for ten seconds and more, and the
-# operator is to know within three (`edgehemo.capture.guard.FAULT_NOTICED_S`).
-OPEN_DEADLINE_S = 3.0
-SET_DEADLINE_S = 3.0
+# operator is to know at once.
+OPEN_DEADLINE_S = SET_DEADLINE_S = FAULT_NOTICED_S
 # How long closing waits for the thread; a wedged one releases the device when it wakes up.
 CLOSE_WAIT_S = 1.0
 # After a change of settings this many frames may still have been exposed with the old ones: the

@@ -27,11 +27,12 @@ from edgehemo.bundle.manifest import (
 from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
 from edgehemo.capture.sources import CAMERA_SCHEMES, camera_spec
 from edgehemo.errors import DeviceError, UsageError
+from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 from edgehemo.files.strict import Record, RecordError, keys_of
 
 DEVICE_SCHEMA: Literal["edgehemo.device/1"] = "edgehemo.device/1"
 ENVIRONMENT_VARIABLE = "EDGEHEMO_DEVICE"
-SYSTEM_PATH = Path("/etc/edgehemo/device.toml")
+SYSTEM_PATH = SYSTEM_FOLDER / "device.toml"
 FALLBACK_PROFILE = "workstation"
 # A device file is a page of text; more is not one.
 MAX_FILE_BYTES = 100_000
@@ -143,9 +144,7 @@ class DeviceConfiguration(Record, frozen=True, kw_only=True):
     def data_dir(self) -> Path:
         """Where records and reports lie; not made here."""
         if self.paths.data is None:
-            import platformdirs
-
-            return Path(platformdirs.user_data_dir("edgehemo", appauthor=False))
+            return user_folder("data")
         return Path(os.path.expandvars(self.paths.data)).expanduser()
 
     @classmethod
@@ -200,9 +199,7 @@ def configured_path() -> Path | None:
 
 def user_path() -> Path:
     """Where the user's own device configuration lies."""
-    import platformdirs
-
-    return Path(platformdirs.user_config_dir("edgehemo", appauthor=False)) / "device.toml"
+    return user_folder("config") / "device.toml"
 
 
 def list_profiles() -> list[str]:

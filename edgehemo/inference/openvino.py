@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import BundleError
+from edgehemo.files.folders import user_folder
 from edgehemo.inference.runtimes import RUNTIMES, load_runtime
 
 
@@ -62,9 +63,7 @@ def _shape(partial: object) -> tuple[int | None, ...]:
 
 
 def _cache_folder() -> Path | None:
-    import platformdirs
-
-    folder = Path(platformdirs.user_cache_dir("edgehemo", appauthor=False)) / "openvino"
+    folder = user_folder("cache") / "openvino"
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError:

@@ -13,7 +13,7 @@ import pytest
 
 from edgehemo.bench.stages import machine as described_machine
 from edgehemo.device.board import BoardState, described
-from edgehemo.device.doctor import DISTRIBUTION, doctor_json, examine
+from edgehemo.device.doctor import DISTRIBUTION, SUPPORTED_PYTHON, doctor_json, examine
 from edgehemo.device.finding import DoctorReport, Finding
 from edgehemo.device.machine import Machine, modules_of, this_machine
 from edgehemo.device.requirements import required
@@ -69,6 +69,13 @@ def test_this_machine_is_examined() -> None:
     assert report.of("python").status == "ok"
     for finding in report.findings:
         assert (finding.action != "") == (finding.status != "ok"), finding
+
+
+def test_the_supported_pythons_are_those_that_the_project_declares() -> None:
+    declared = importlib.metadata.metadata(DISTRIBUTION)["Requires-Python"]
+    (low_major, low), (high_major, high) = SUPPORTED_PYTHON
+    bounds = {f">={low_major}.{low}", f"<{high_major}.{high + 1}"}
+    assert set(declared.replace(" ", "").split(",")) == bounds
 
 
 def test_json_is_the_contract() -> None:
