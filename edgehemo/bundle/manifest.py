@@ -19,8 +19,16 @@ DEFAULT_FORMAT: ArtefactFormat = "onnx"
 # In the order in which a runtime prefers them where a bundle holds several; `bench` may say
 # otherwise for a board.
 Precision = Literal["int8", "fp16", "fp32"]
+<<<<<<< HEAD
 PRECISION_PREFERENCE: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_PRECISION = PRECISION_PREFERENCE[0]
+=======
+
+# What a runtime prefers where a bundle holds several; `bench` may say otherwise for a board.
+PRECISION_PREFERENCE: tuple[Precision, ...] = ("int8", "fp16", "fp32")
+# The cell finder answers a box beside the score of each class: offset (x, y), width and height.
+BOX_VALUES = 4
+>>>>>>> ddb4a76 (control judges readings and imports nothing of calibration; calibrate's commands a file each; the manifest says how many values a finder answers)
 
 
 class InputSpec(Record, frozen=True, kw_only=True):
@@ -207,6 +215,11 @@ class ModelEntry(Record, frozen=True, kw_only=True):
         return self.input.model_copy(
             update={"height_px": artefact.height_px, "width_px": artefact.width_px}
         )
+
+    @property
+    def output_values(self) -> int:
+        """Values in the last dimension of its answer: one a class, and a finder's box."""
+        return len(self.classes) + (BOX_VALUES if self.task == "cell_finder" else 0)
 
 
 class Manifest(Record, frozen=True, kw_only=True):

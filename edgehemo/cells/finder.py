@@ -19,7 +19,7 @@ from edgehemo.bundle.manifest import (
 )
 from edgehemo.cells.cell import CELL_KINDS, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.cells.counting import expected_count
-from edgehemo.cells.maps import MIN_SCORE, STRIDE, read_maps, suppress
+from edgehemo.cells.maps import KINDS_IN_MAPS, MIN_SCORE, STRIDE, read_maps, suppress
 from edgehemo.errors import BundleError
 from edgehemo.field.canonical import (
     CANONICAL_UM_PER_PX,
@@ -232,9 +232,14 @@ def open_cell_finder(
     """Open the bundle's cell finder in a runtime.
 
     precision: what the device configuration prefers; another serves where the bundle lacks it.
-    Raises BundleError where the bundle has nothing for the runtime.
+    Raises BundleError where the bundle has nothing for the runtime, or a finder of other cells.
     """
     entry = bundle.model("cell_finder")
+    if tuple(entry.classes) != KINDS_IN_MAPS:
+        raise BundleError(
+            f"{entry.name}: finds {', '.join(entry.classes)}, this software reads "
+            f"{', '.join(KINDS_IN_MAPS)}; export the bundle again"
+        )
     artefact, runner = open_model(
         bundle, "cell_finder", threads=threads, runtime=runtime, precision=precision
     )

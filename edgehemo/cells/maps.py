@@ -11,12 +11,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.bundle.manifest import BOX_VALUES
 from edgehemo.cells.cell import CELL_KINDS
 from edgehemo.field.canonical import CELL_DIAMETER_PX
 
 STRIDE = 4
 KINDS_IN_MAPS = CELL_KINDS
-MAP_CHANNELS = len(KINDS_IN_MAPS) + 4
+MAP_CHANNELS = len(KINDS_IN_MAPS) + BOX_VALUES
 # Peaks below this score are noise in every use; the threshold of a kind lies above it.
 MIN_SCORE = 0.05
 # Boxes of one kind overlapping more than this are one cell; cells that truly overlap on a smear

@@ -1,20 +1,31 @@
 """Control slides: targets from repeated runs, and a run judged against them by Westgard's rules.
 
-Pure: the history comes in as records and a new one goes out; `edgehemo.control.history` keeps them.
+Pure: readings and the history come in, a verdict goes out. Who calls it reads the slide
+(`edgehemo.screening`) and keeps the record (`edgehemo.control.history`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
-from edgehemo.control.history import Clearance, ControlCheck, Violation, checks_since_clearance
-from edgehemo.control.repeatability import BACKGROUND, LABELS, Run, spreads_of
+from edgehemo.control.history import (
+    Clearance,
+    ControlBlock,
+    ControlCheck,
+    Violation,
+    checks_since_clearance,
+    control_block,
+)
+from edgehemo.control.repeatability import BACKGROUND, LABELS, Run, run_of, spreads_of
 from edgehemo.control.westgard import RULES, evaluate
 from edgehemo.errors import CalibrationError
 from edgehemo.profile.parts import ControlSlide, Spread
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.screening.field import FieldReading
+from edgehemo.screening.sample import UnreadableImage
 from edgehemo.version import __version__
 
 # Westgard asks for 20 runs over 10 days or more; 10 serve provisionally.
@@ -26,6 +37,43 @@ MIN_RUNS_ESTABLISHED = 20
 JUDGED = ("hgb_index", "cell_od_green", "cell_area_um2", BACKGROUND)
 # Runs of one slide scatter by at least this share of the mean whatever a few lucky runs say.
 MIN_RELATIVE_SD = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class ControlVerdict:
+    """A control slide judged: the record to keep, and why results are withheld with it in the
+    history; None where they may be given. An earlier failure that was not cleared withholds them
+    although this check passed."""
+
+    check: ControlCheck
+    blocked: ControlBlock | None
+
+    @property
+    def passed(self) -> bool:
+        """Whether results may be given: this check passed and nothing else withholds them."""
+        return self.check.passed and self.blocked is None
+
+
+def judge_control(
+    images: Sequence[FieldReading | UnreadableImage],
+    slide: ControlSlide,
+    profile: CalibrationProfile,
+    history: Sequence[ControlCheck | Clearance],
+    *,
+    bundle_sha256: str | None,
+    at: datetime,
+    expires_hours: int,
+) -> ControlVerdict:
+    """Judge today's readings of a control slide; nothing is written.
+
+    slide: one of the profile's. history: its records, oldest first. at: timezone-aware.
+    expires_hours: how long a check holds. Raises CalibrationError naming pictures that could not be
+    read.
+    """
+    run = run_of(slide.name, images, profile, bundle_sha256)
+    check = checked(run, slide, history, profile_sha256=profile.digest(), at=at)
+    blocked = control_block(profile, (*history, check), now=at, expires_hours=expires_hours)
+    return ControlVerdict(check, blocked)
 
 
 def control_slide(name: str, runs: Sequence[Run], established_at: datetime) -> ControlSlide:

@@ -1,7 +1,8 @@
 """The same slide measured again: how far two measurements may lie apart for no reason.
 
-A run is one measurement of the slide: its pictures, pooled as a screening pools them. Between runs
-the slide is taken off and put on again, and its fields are chosen anew.
+A run is one measurement of the slide: its fields, read and pooled as a screening reads and pools
+them. Between runs the slide is taken off and put on again, and its fields are chosen anew. Pure:
+whoever has the readings (a command, the kiosk) hands them in.
 """
 
 from __future__ import annotations
@@ -19,8 +20,9 @@ from edgehemo.estimate.values import FieldIndices, SampleIndices
 from edgehemo.measurands import MEASURAND_FACTS, MEASURANDS
 from edgehemo.profile.parts import Spread
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.screening.field import FieldReading
+from edgehemo.screening.sample import UnreadableImage
 from edgehemo.statistics.chi_square import sd_interval
-from edgehemo_calibration.measuring import MeasuredImage
 
 MIN_RUNS = 3
 # ISO 5725-6: two single results differ by more than this many standard deviations in 5 %.
@@ -78,32 +80,37 @@ class Run:
 
 
 def run_of(
-    name: str, images: Sequence[MeasuredImage], profile: CalibrationProfile, bundle: str | None
+    name: str,
+    images: Sequence[FieldReading | UnreadableImage],
+    profile: CalibrationProfile,
+    bundle_sha256: str | None,
 ) -> Run:
-    """A run from its measured pictures; a run of which none was accepted has no values.
+    """A run from its readings; a run of which no field was accepted has no values.
 
-    bundle: the model bundle's SHA-256, for concentrations through the profile's calibration.
-    Raises CalibrationError naming pictures that could not be read.
+    images: as `SampleReading.images` holds them, read although results are withheld: a control
+    slide is what ends a block. bundle_sha256: of the model bundle, for concentrations through the
+    profile's calibration. Raises CalibrationError naming pictures that could not be read.
     """
-    unread = [f"{item.image}: {item.error}" for item in images if item.error]
+    unread = [f"{item.image}: {item.error}" for item in images if isinstance(item, UnreadableImage)]
     if unread:
         raise CalibrationError("; ".join(unread))
-    accepted = [item.indices for item in images if item.indices is not None]
-    codes = tuple(sorted({code for item in images for code in item.failed}))
-    refused = len(images) - len(accepted)
-    if not accepted:
-        return Run(name, {}, 0, refused, codes)
-    pooled = pool(accepted)
+    fields = [item for item in images if isinstance(item, FieldReading)]
+    measured = [item for item in fields if item.indices is not None]
+    codes = {check.code or check.name for item in fields for check in item.quality.failed}
+    refused = len(fields) - len(measured)
+    if not measured:
+        return Run(name, {}, 0, refused, tuple(sorted(codes)))
+    pooled = pool([item.indices for item in measured if item.indices is not None])
     values = _indices_of(pooled)
-    light = [item.background_rgb[1] for item in images if item.background_rgb is not None]
+    light = [item.background_rgb[1] for item in measured if item.background_rgb is not None]
     if light:
         values[BACKGROUND] = float(np.mean(light))
-    estimate = estimate_sample(pooled, profile, bundle_sha256=bundle)
+    estimate = estimate_sample(pooled, profile, bundle_sha256=bundle_sha256)
     for measurand in MEASURANDS:
         interval = estimate.of(measurand)
         if interval is not None:
             values[measurand] = interval.value
-    return Run(name, values, len(accepted), refused, codes)
+    return Run(name, values, len(measured), refused, tuple(sorted(codes)))
 
 
 def spreads_of(runs: Sequence[Run], min_runs: int = MIN_RUNS) -> tuple[Spread, ...]:

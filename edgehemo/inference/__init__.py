@@ -91,8 +91,6 @@ def open_model(
 
 def check_graph(runner: DescribedRunner, entry: ModelEntry, artefact: Artefact) -> None:
     """BundleError where a graph takes or gives something else than the manifest says."""
-    from edgehemo.cells.maps import MAP_CHANNELS
-
     spec = entry.input_of(artefact)
     wanted = (None, spec.height_px, spec.width_px, spec.channels)
     if runner.input_type != spec.dtype or not _fits(runner.input_shape, wanted):
@@ -100,7 +98,7 @@ def check_graph(runner: DescribedRunner, entry: ModelEntry, artefact: Artefact) 
             f"{artefact.file}: takes {runner.input_type} {_shape_text(runner.input_shape)}, "
             f"the manifest says {spec.dtype} {_shape_text(wanted)}; export the bundle again"
         )
-    channels = MAP_CHANNELS if entry.task == "cell_finder" else len(entry.classes)
+    channels = entry.output_values
     if not runner.output_shape or not _fits(runner.output_shape[-1:], (channels,)):
         raise BundleError(
             f"{artefact.file}: answers {_shape_text(runner.output_shape)}, the manifest says "

@@ -49,7 +49,10 @@ class Typer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FieldReading:
-    """One field and what was read of it; cells and indices are None where quality refused it."""
+    """One field and what was read of it; cells and indices are None where quality refused it.
+
+    background_rgb: counts (0 to 255) of the frame's light, None where nobody measured it.
+    """
 
     image: str
     width: int
@@ -59,6 +62,7 @@ class FieldReading:
     quality: QualityReport
     cells: FieldCells | None
     indices: FieldIndices | None
+    background_rgb: tuple[float, float, float] | None = None
 
     @property
     def accepted(self) -> bool:
@@ -149,5 +153,6 @@ class FieldReader:
             quality=quality,
             cells=cells if wanted else None,
             indices=indices,
+            background_rgb=canonical.illumination.background_rgb,
         )
         return reading, canonical

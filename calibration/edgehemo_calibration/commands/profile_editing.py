@@ -1,53 +1,22 @@
-"""What the calibrate commands share: which profile is extended, and how it is written."""
+"""Which profile a command extends or checks, and how it is written."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgehemo.commands import common
-from edgehemo.errors import BundleError, UsageError
+from edgehemo.errors import ProfileError, UsageError
 from edgehemo.version import __version__
 
 if TYPE_CHECKING:
-    from edgehemo.bundle.bundle import Bundle
-    from edgehemo.estimate.network import FieldNetworks
-    from edgehemo.images.frame import Frame
     from edgehemo.profile.profile import CalibrationProfile
-    from edgehemo_calibration.measuring import Find
 
-Command = TypeVar("Command", bound=Callable[..., Any])
-path_type = click.Path(path_type=Path)
-
-
-def profile_options(command: Command) -> Command:
-    """``--out``, ``--profile``, ``--json`` and the names of microscope, camera and objective."""
-    for option in (
-        click.option("--objective", help="Name of the objective, kept in the profile."),
-        click.option(
-            "--camera",
-            help="Name of the camera, kept in the profile; a specification such as "
-            "uvc:/dev/video0 stands for the name that camera gives itself.",
-        ),
-        click.option("--microscope", help="Name of the microscope, kept in the profile."),
-        click.option(
-            "--profile",
-            "base",
-            metavar="FILE",
-            type=path_type,
-            help="Profile to extend; without it the one at --out, if there is one.",
-        ),
-        click.option(
-            "--out", metavar="FILE", type=path_type, required=True, help="Profile to write."
-        ),
-        common.json_option,
-    ):
-        command = option(command)
-    return command
+# One standard deviation of a scale that was typed in and not measured here.
+GIVEN_SCALE_UNCERTAINTY = 0.02
 
 
 def now() -> datetime:
@@ -62,7 +31,6 @@ def start(base: Path | None, out: Path, names: dict[str, str | None]) -> Calibra
     """
     from edgehemo.capture.sources import camera_spec
     from edgehemo.device.readiness import camera_names
-    from edgehemo.errors import ProfileError
     from edgehemo.profile.profile import load_profile, new_profile
 
     source = base if base is not None else out if out.exists() else None
@@ -111,62 +79,14 @@ def finish(
     common.write_json(json_file, "calibrate", {**record, "images": [], **content})
 
 
-def cell_finder(bundle: Path | None) -> tuple[Find | None, Bundle | None]:
-    """The cell finder this device screens with, and its bundle; None where there is none.
-
-    A bundle that was asked for by name must open.
-    """
-    from edgehemo.device.equipment import open_finder
-
-    try:
-        _, opened, finder = open_finder(bundle)
-    except BundleError as error:
-        if bundle is not None:
-            raise
-        click.echo(f"edgehemo: without a cell finder, nothing is counted: {error}", err=True)
-        return None, None
-    return finder.find, opened
-
-
-def field_networks(opened: Bundle | None) -> FieldNetworks | None:
-    """The bundle's networks that read whole fields, as this device runs them; None without any."""
+def profile_of(path: Path | None) -> tuple[Path, CalibrationProfile]:
+    """The profile named, else the device's. Raises UsageError where there is none."""
     from edgehemo.device.configuration import load_device
-    from edgehemo.estimate.network import open_field_networks
+    from edgehemo.profile.profile import load_profile
 
-    if opened is None:
-        return None
-    inference = load_device(None).inference
-    return open_field_networks(
-        opened,
-        threads=inference.threads,
-        runtime=inference.runtime,
-        precision=inference.precision,
-    )
-
-
-def only_camera(sources: tuple[str, ...]) -> str | None:
-    """The camera that the sources name, None where they are files.
-
-    Raises UsageError where a camera is named beside other sources.
-    """
-    from edgehemo.capture import is_camera
-
-    cameras = [source for source in sources if is_camera(source)]
-    if not cameras:
-        return None
-    if len(sources) > 1:
-        raise UsageError(f"{cameras[0]}: give either one camera or pictures, not both")
-    return cameras[0]
-
-
-def read_frames(sources: tuple[str, ...]) -> list[Frame]:
-    """The pictures of files and folders, with a progress bar."""
-    from edgehemo.images.reading import images_in, read_frame
-
-    paths = images_in(sources)
-    frames = []
-    with common.Progress("reading", total=len(paths)) as progress:
-        for path in paths:
-            frames.append(read_frame(path))
-            progress.advance()
-    return frames
+    if path is None:
+        configured = load_device(None).paths.profile
+        if configured is None:
+            raise UsageError("name the profile with --profile")
+        path = Path(configured)
+    return path, load_profile(path)

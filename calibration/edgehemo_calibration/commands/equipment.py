@@ -1,0 +1,48 @@
+"""What an analyser's samples are measured with: this device's finder and networks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgehemo.errors import BundleError
+
+if TYPE_CHECKING:
+    from edgehemo.bundle.bundle import Bundle
+    from edgehemo.estimate.network import FieldNetworks
+    from edgehemo_calibration.measuring import Find
+
+
+def cell_finder(bundle: Path | None) -> tuple[Find | None, Bundle | None]:
+    """The cell finder this device screens with, and its bundle; None where there is none.
+
+    A bundle that was asked for by name must open.
+    """
+    from edgehemo.device.equipment import open_finder
+
+    try:
+        _, opened, finder = open_finder(bundle)
+    except BundleError as error:
+        if bundle is not None:
+            raise
+        click.echo(f"edgehemo: without a cell finder, nothing is counted: {error}", err=True)
+        return None, None
+    return finder.find, opened
+
+
+def field_networks(opened: Bundle | None) -> FieldNetworks | None:
+    """The bundle's networks that read whole fields, as this device runs them; None without any."""
+    from edgehemo.device.configuration import load_device
+    from edgehemo.estimate.network import open_field_networks
+
+    if opened is None:
+        return None
+    inference = load_device(None).inference
+    return open_field_networks(
+        opened,
+        threads=inference.threads,
+        runtime=inference.runtime,
+        precision=inference.precision,
+    )
