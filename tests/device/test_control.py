@@ -1,24 +1,29 @@
-"""Control checks: the rules, the history, the block on results, the commands, the charts."""
+"""Control checks: the rules, readings judged, the history, the block on results, the charts."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from xml.etree import ElementTree
 
 import numpy as np
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edgehemo.control import repeatability
 from edgehemo.control.charts import control_page, levey_jennings
-from edgehemo.control.check import checked, control_slide, standard_deviations, with_slide
+from edgehemo.control.check import (
+    JUDGED,
+    ControlVerdict,
+    checked,
+    control_slide,
+    judge_control,
+    standard_deviations,
+    with_slide,
+)
 from edgehemo.control.history import (
     Clearance,
     ControlCheck,
@@ -29,17 +34,16 @@ from edgehemo.control.history import (
 )
 from edgehemo.control.repeatability import BACKGROUND, Run, spreads_of
 from edgehemo.control.westgard import evaluate
-from edgehemo.errors import CalibrationError, ProfileError, UsageError
-from edgehemo.estimate.values import FieldIndices
+from edgehemo.errors import CalibrationError, ProfileError
 from edgehemo.profile.parts import Spread
-from edgehemo.profile.profile import CalibrationProfile, load_profile, new_profile, save_profile
+from edgehemo.profile.profile import load_profile, new_profile, save_profile
+from edgehemo.screening.field import read_field
+from edgehemo.screening.sample import UnreadableImage
 from edgehemo.statistics.chi_square import sd_interval
-from edgehemo_calibration.commands.calibrate import calibrate
-from edgehemo_calibration.measuring import MeasuredImage
+from tests.support.control_slides import MEANS, WHEN, check_of, profile_with_slide, reading, run_of
+from tests.support.screening_fakes import TruthFinder, simulated_frames
 
-WHEN = datetime(2026, 11, 1, 8, 0, tzinfo=UTC)
 HOURS = 30
-MEANS = {"hgb_index": 0.09, "cell_od_green": 0.20, "cell_area_um2": 44.0, BACKGROUND: 180.0}
 
 
 @pytest.mark.parametrize(
@@ -88,30 +92,6 @@ def test_sound_measurements_are_rarely_rejected_and_a_shift_soon_is() -> None:
         first = (i for i in range(12) if not evaluate(shifted[: i + 1]).passed)
         found.append(next(first, 12))
     assert np.median(found) <= 3
-
-
-def run_of(number: int, rng: np.random.Generator, shift: Mapping[str, float] | None = None) -> Run:
-    moved = shift or {}
-    values = {k: v * (1 + 0.02 * rng.normal()) + moved.get(k, 0.0) for k, v in MEANS.items()}
-    return Run(f"run {number}", values, fields=5, refused=0)
-
-
-def profile_with_slide(runs: int = 20) -> CalibrationProfile:
-    rng = np.random.default_rng(0)
-    slide = control_slide("normal", [run_of(i, rng) for i in range(runs)], WHEN)
-    profile = new_profile(WHEN, software_version="0.1.0", microscope="No 7", camera="HQ")
-    return with_slide(profile, slide)
-
-
-def check_of(profile: CalibrationProfile, at: datetime, *history: Any, **shift: float) -> Any:
-    rng = np.random.default_rng(int(at.timestamp()))
-    return checked(
-        replace(run_of(0, rng), values={k: v + shift.get(k, 0.0) for k, v in MEANS.items()}),
-        profile.controls[0],
-        history,
-        profile_sha256=profile.digest(),
-        at=at,
-    )
 
 
 def test_targets_are_mean_and_spread_of_the_runs() -> None:
@@ -180,6 +160,68 @@ def test_a_check_passes_on_target_and_names_what_is_off() -> None:
         at=WHEN,
     )
     assert "area of a red cell could not be measured" in part.reason
+
+
+def test_a_run_is_pooled_from_its_readings() -> None:
+    profile = new_profile(WHEN, software_version="0.1.0")
+    images = [reading("a", 0.2), reading("b", 0.3), reading("c", 0.2, failed="FOCUS_BLURRED")]
+    run = repeatability.run_of("today", images, profile, None)
+    assert (run.fields, run.refused, run.codes) == (2, 1, ("FOCUS_BLURRED",))
+    assert run.values["cell_od_green"] == pytest.approx(0.25)
+    assert run.values[BACKGROUND] == pytest.approx(180.0)
+    assert "hgb_g_per_l" not in run.values, "a concentration without an analyser calibration"
+    blurred = repeatability.run_of("today", images[2:], profile, None)
+    assert (blurred.values, blurred.fields, blurred.refused) == ({}, 0, 1)
+    with pytest.raises(CalibrationError, match=r"d\.png: no picture"):
+        repeatability.run_of(
+            "today", [*images, UnreadableImage("d.png", "no picture")], profile, None
+        )
+
+
+def test_a_real_field_gives_what_a_control_slide_is_judged_by() -> None:
+    finder = TruthFinder()
+    (frame,) = simulated_frames(finder)
+    profile = new_profile(WHEN, software_version="0.1.0")
+    run = repeatability.run_of("today", [read_field(frame, finder, um_per_px=0.25)], profile, None)
+    assert run.fields == 1, run.codes
+    assert set(JUDGED) <= set(run.values)
+    assert 100 < run.values[BACKGROUND] < 255
+
+
+def test_readings_become_a_verdict_and_nothing_is_written() -> None:
+    runs = [
+        repeatability.run_of(
+            f"run {number}",
+            [reading("a", 0.2 * (1 + 0.01 * (-1) ** number))],
+            new_profile(WHEN, software_version="0.1.0"),
+            None,
+        )
+        for number in range(20)
+    ]
+    slide = control_slide("normal", runs, WHEN)
+    profile = with_slide(new_profile(WHEN, software_version="0.1.0"), slide)
+
+    def judge(density: float, *history: ControlCheck | Clearance) -> ControlVerdict:
+        return judge_control(
+            [reading("a", density)],
+            slide,
+            profile,
+            history,
+            bundle_sha256=None,
+            at=WHEN,
+            expires_hours=HOURS,
+        )
+
+    good = judge(0.2)
+    assert good.passed and good.blocked is None
+    assert good.check.profile_sha256 == profile.digest()
+    bad = judge(0.3)
+    assert not bad.check.passed and bad.blocked is not None
+    assert "1-3s" in bad.blocked.reason
+    after = judge(0.2, bad.check)
+    assert after.check.passed and not after.passed, "a failure is not cleared by a later pass"
+    cleared = Clearance(at=WHEN, software_version="1", reason="lamp", by="AB")
+    assert judge(0.2, bad.check, cleared).passed
 
 
 def test_a_clearance_begins_a_new_series() -> None:
@@ -278,78 +320,6 @@ def test_spreads_hold_the_true_deviation_as_often_as_stated() -> None:
     assert 0.92 < held / 300 < 0.98
     with pytest.raises(CalibrationError, match="2 runs are too few"):
         spreads_of([run_of(i, rng) for i in range(2)])
-
-
-def indices(density: float) -> FieldIndices:
-    return FieldIndices(
-        cell_cover=0.45, cell_od_red=0.05, cell_od_green=density, cell_od_blue=0.06,
-        field_od_red=0.02, field_od_green=0.45 * density, field_od_blue=0.02, dark_share=0.4,
-        cell_area_um2=44.0, cell_area_cv=0.1, rbc_per_mm2=9000.0, area_mm2=0.01, single_cells=50,
-        scale_source="profile",
-    )  # fmt: skip
-
-
-@pytest.fixture
-def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Folders run00 .. run11, good and bad, whose pictures are measured by their name."""
-    rng = np.random.default_rng(3)
-
-    def measured(image: Path, sample: str, **_: Any) -> MeasuredImage:
-        if sample == "blurred" or "blurred" in str(image):
-            return MeasuredImage(image, sample, None, failed=("FOCUS_BLURRED",))
-        density = 0.30 if "bad" in str(image) else 0.2 * (1 + 0.01 * rng.normal())
-        return MeasuredImage(image, sample, indices(density), background_rgb=(180.0, 180.0, 180.0))
-
-    monkeypatch.setattr("edgehemo_calibration.measuring.measure_image", measured)
-    no_finder = SimpleNamespace(find=None)
-    monkeypatch.setattr(
-        "edgehemo_calibration.commands.control.cell_finder", lambda _: (no_finder.find, None)
-    )
-    for name in [*(f"run{i:02d}" for i in range(12)), "good", "bad", "blurred"]:
-        (tmp_path / name).mkdir()
-        for number in range(2):
-            (tmp_path / name / f"{number}.png").write_bytes(b"x")
-    return tmp_path
-
-
-def run(*arguments: Any) -> Result:
-    return CliRunner().invoke(calibrate, [str(a) for a in arguments], standalone_mode=False)
-
-
-def test_the_commands_from_targets_to_clearance(scripted: Path) -> None:
-    out, page = scripted / "p.json", scripted / "chart.html"
-    runs = [scripted / f"run{i:02d}" for i in range(12)]
-    done = run("repeatability", *runs[:3], "--out", out, "--camera", "HQ")
-    assert done.exit_code == 0 and "density of red cells" in done.stdout, done.exception
-    assert run("check", scripted / "good", "--profile", out).exception is not None, "no targets yet"
-    done = run("control", *runs, "--slide", "normal", "--out", out)
-    assert done.exit_code == 0, done.exception
-    profile = load_profile(out)
-    assert profile.revision == 2
-    assert profile.repeatability is not None
-    assert profile.controls[0].grade == "provisional"
-    assert isinstance(run("clear", "--reason", "x", "--by", "y", "--profile", out).exception,
-                      UsageError)  # fmt: skip
-
-    result = run("check", scripted / "good", "--profile", out, "--page", page, "--json", "-")
-    assert result.return_value == 0
-    assert json.loads(result.stdout)["check"]["passed"] is True
-    result = run("check", scripted / "bad", "--profile", out, "--page", page)
-    assert result.return_value == 1
-    assert "failed: " in result.stdout and "results are withheld" in result.stdout
-    html = page.read_text()
-    assert "Results are withheld" in html and html.count("<svg") == len(profile.controls[0].targets)
-    result = run("check", scripted / "good", "--profile", out)
-    assert result.return_value == 1, "a failure is not cleared by a check that passes"
-    assert run("clear", "--reason", "stain renewed", "--by", "AB", "--profile", out).exit_code == 0
-    assert run("check", scripted / "good", "--profile", out).return_value == 0
-    assert run("check", scripted / "blurred", "--profile", out).return_value == 1
-    for wrong in (
-        ["check", scripted / "good", "--profile", out, "--slide", "other"],
-        ["clear", "--reason", " ", "--by", "AB", "--profile", out],
-        ["control", scripted / "good" / "0.png", "--slide", "n", "--out", out],
-    ):
-        assert isinstance(run(*wrong).exception, UsageError)
 
 
 def test_a_chart_shows_every_check_and_its_rules() -> None:

@@ -1,0 +1,93 @@
+"""`edgehemo calibrate repeatability|control|check|clear`, from targets to a clearance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+
+from edgehemo.errors import BundleError, UsageError
+from edgehemo.profile.profile import load_profile
+from edgehemo.screening.field import FieldReading
+from edgehemo_calibration.commands.calibrate import calibrate
+from tests.support.control_slides import reading
+
+DIGEST = "ab" * 32
+
+
+@pytest.fixture
+def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Folders run00 .. run11, good and bad, whose pictures are read by their folder's name."""
+    rng = np.random.default_rng(3)
+
+    def read(image: Path) -> FieldReading:
+        if "blurred" in str(image):
+            return reading(str(image), 0.2, failed="FOCUS_BLURRED")
+        density = 0.30 if "bad" in str(image) else 0.2 * (1 + 0.01 * rng.normal())
+        return reading(str(image), density)
+
+    for command in ("slide_runs", "check"):
+        monkeypatch.setattr(
+            f"edgehemo_calibration.commands.{command}.open_reader", lambda *_: (read, DIGEST)
+        )
+    for name in [*(f"run{i:02d}" for i in range(12)), "good", "bad", "blurred"]:
+        (tmp_path / name).mkdir()
+        for number in range(2):
+            (tmp_path / name / f"{number}.png").write_bytes(b"x")
+    return tmp_path
+
+
+def run(*arguments: Any) -> Result:
+    return CliRunner().invoke(calibrate, [str(a) for a in arguments], standalone_mode=False)
+
+
+def test_the_commands_from_targets_to_clearance(scripted: Path) -> None:
+    out, page = scripted / "p.json", scripted / "chart.html"
+    runs = [scripted / f"run{i:02d}" for i in range(12)]
+    done = run("repeatability", *runs[:3], "--out", out, "--camera", "HQ")
+    assert done.exit_code == 0 and "density of red cells" in done.stdout, done.exception
+    assert run("check", scripted / "good", "--profile", out).exception is not None, "no targets yet"
+    done = run("control", *runs, "--slide", "normal", "--out", out)
+    assert done.exit_code == 0, done.exception
+    profile = load_profile(out)
+    assert profile.revision == 2
+    assert profile.repeatability is not None
+    assert profile.controls[0].grade == "provisional"
+    assert isinstance(run("clear", "--reason", "x", "--by", "y", "--profile", out).exception,
+                      UsageError)  # fmt: skip
+
+    result = run("check", scripted / "good", "--profile", out, "--page", page, "--json", "-")
+    assert result.return_value == 0
+    assert json.loads(result.stdout)["check"]["passed"] is True
+    result = run("check", scripted / "bad", "--profile", out, "--page", page)
+    assert result.return_value == 1
+    assert "failed: " in result.stdout and "results are withheld" in result.stdout
+    html = page.read_text()
+    assert "Results are withheld" in html and html.count("<svg") == len(profile.controls[0].targets)
+    result = run("check", scripted / "good", "--profile", out)
+    assert result.return_value == 1, "a failure is not cleared by a check that passes"
+    assert run("clear", "--reason", "stain renewed", "--by", "AB", "--profile", out).exit_code == 0
+    assert run("check", scripted / "good", "--profile", out).return_value == 0
+    assert run("check", scripted / "blurred", "--profile", out).return_value == 1
+    for wrong in (
+        ["check", scripted / "good", "--profile", out, "--slide", "other"],
+        ["clear", "--reason", " ", "--by", "AB", "--profile", out],
+        ["control", scripted / "good" / "0.png", "--slide", "n", "--out", out],
+    ):
+        assert isinstance(run(*wrong).exception, UsageError)
+
+
+def test_a_bundle_that_does_not_open_is_no_check(scripted: Path, monkeypatch: Any) -> None:
+    """Without a finder nothing is measured as a screening measures it."""
+    out = scripted / "p.json"
+    runs = [scripted / f"run{i:02d}" for i in range(12)]
+    assert run("control", *runs, "--slide", "normal", "--out", out).exit_code == 0
+    monkeypatch.undo()
+    missing = ["--bundle", scripted / "none"]
+    result = run("check", scripted / "good", "--profile", out, *missing)
+    assert isinstance(result.exception, BundleError)
+    assert not (scripted / "p.json.control.jsonl").exists()
