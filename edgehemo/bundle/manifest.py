@@ -19,16 +19,10 @@ DEFAULT_FORMAT: ArtefactFormat = "onnx"
 # In the order in which a runtime prefers them where a bundle holds several; `bench` may say
 # otherwise for a board.
 Precision = Literal["int8", "fp16", "fp32"]
-<<<<<<< HEAD
 PRECISION_PREFERENCE: tuple[Precision, ...] = get_args(Precision)
 DEFAULT_PRECISION = PRECISION_PREFERENCE[0]
-=======
-
-# What a runtime prefers where a bundle holds several; `bench` may say otherwise for a board.
-PRECISION_PREFERENCE: tuple[Precision, ...] = ("int8", "fp16", "fp32")
 # The cell finder answers a box beside the score of each class: offset (x, y), width and height.
 BOX_VALUES = 4
->>>>>>> ddb4a76 (control judges readings and imports nothing of calibration; calibrate's commands a file each; the manifest says how many values a finder answers)
 
 
 class InputSpec(Record, frozen=True, kw_only=True):

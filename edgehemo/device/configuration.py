@@ -1,14 +1,13 @@
 """The device configuration: what this device is, and how it is set up.
 
 One TOML file of the schema ``edgehemo.device/1``; unknown keys are refused, because a mistyped
-one would silently leave the default in force. First profiles lie in the package
-``edgehemo_firmware``. Invalid values name all problems at once, each with its key;
-what must agree between keys is told once each is right by itself.
+one would silently leave the default in force. What serves where there is no file, and profiles to
+begin with, are found by `edgehemo.device.named_profiles`. Invalid values name all problems at
+once, each with its key; what must agree between keys is told once each is right by itself.
 """
 
 from __future__ import annotations
 
-import importlib.resources
 import os
 import re
 import tomllib
@@ -26,6 +25,7 @@ from edgehemo.bundle.manifest import (
 )
 from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
 from edgehemo.capture.sources import CAMERA_SCHEMES, camera_spec
+from edgehemo.device.named_profiles import FALLBACK_PROFILE, profile_names, profile_text
 from edgehemo.errors import DeviceError, UsageError
 from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 from edgehemo.files.strict import Record, RecordError, keys_of
@@ -33,7 +33,6 @@ from edgehemo.files.strict import Record, RecordError, keys_of
 DEVICE_SCHEMA: Literal["edgehemo.device/1"] = "edgehemo.device/1"
 ENVIRONMENT_VARIABLE = "EDGEHEMO_DEVICE"
 SYSTEM_PATH = SYSTEM_FOLDER / "device.toml"
-FALLBACK_PROFILE = "workstation"
 # A device file is a page of text; more is not one.
 MAX_FILE_BYTES = 100_000
 
@@ -176,8 +175,8 @@ def load_device(path: Path | str | None = None) -> DeviceConfiguration:
     if path is None:
         found = configured_path()
         return load_profile(FALLBACK_PROFILE) if found is None else load_device(found)
-    if isinstance(path, str) and path in list_profiles():
-        return load_profile(path)
+    if path == FALLBACK_PROFILE or (isinstance(path, str) and path in list_profiles()):
+        return load_profile(str(path))
     file = Path(path)
     return DeviceConfiguration.parse(_read(file), str(file))
 
@@ -203,25 +202,13 @@ def user_path() -> Path:
 
 
 def list_profiles() -> list[str]:
-    """Names of the device profiles that are shipped."""
-    return sorted(
-        item.name.removesuffix(".toml")
-        for item in importlib.resources.files("edgehemo_firmware").joinpath("devices").iterdir()
-        if item.name.endswith(".toml")
-    )
+    """Names of the device profiles that this package and those beside it offer."""
+    return profile_names()
 
 
 def load_profile(name: str) -> DeviceConfiguration:
-    """A shipped device profile. Raises DeviceError, with the nearest name, for an unknown one."""
-    known = list_profiles()
-    if name not in known:
-        import difflib
-
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
-        raise DeviceError(f"no device profile is called {name!r}; {hint}")
-    resource = importlib.resources.files("edgehemo_firmware").joinpath("devices", f"{name}.toml")
-    return DeviceConfiguration.parse(resource.read_text("utf-8"), f"profile {name}")
+    """A named device profile. Raises DeviceError, with the nearest name, for an unknown one."""
+    return DeviceConfiguration.parse(profile_text(name), f"profile {name}")
 
 
 def _read(file: Path) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import tomllib
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -18,6 +20,7 @@ from edgehemo.device.configuration import (
     load_device,
     load_profile,
 )
+from edgehemo.device.named_profiles import ENTRY_POINT_GROUP
 from edgehemo.errors import DeviceError
 
 LEAST = 'schema = "edgehemo.device/1"\nname = "bench 1"\nboard = "workstation"\n'
@@ -39,17 +42,71 @@ def problems_of(text: str) -> list[str]:
     return [line.removeprefix("d.toml: ") for line in lines]
 
 
-def test_the_shipped_profiles_are_valid_and_named_after_their_board() -> None:
-    assert list_profiles() == ["raspberry_pi_4", "raspberry_pi_5", "workstation"]
-    for name in list_profiles():
-        profile = load_profile(name)
-        assert profile.board == name
-        profile.camera.settings().validate()
-    assert load_profile("raspberry_pi_4").camera.source == "picamera2:0"
-    assert (
-        load_profile("raspberry_pi_4").inference.memory_limit_mb
-        < load_profile("raspberry_pi_5").inference.memory_limit_mb
+def offer(monkeypatch: pytest.MonkeyPatch, *values: str) -> None:
+    """What is installed beside the device package, as its metadata says it."""
+    entries = [EntryPoint(f"e{i}", value, ENTRY_POINT_GROUP) for i, value in enumerate(values)]
+    monkeypatch.setattr(
+        "importlib.metadata.entry_points",
+        lambda *, group: entries if group == ENTRY_POINT_GROUP else [],
     )
+
+
+@pytest.fixture
+def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A module `profile_maker` beside a folder of profiles that it offers; the folder."""
+    folder = tmp_path / "offered"
+    folder.mkdir()
+    (folder / "bench_1.toml").write_text(LEAST, encoding="utf-8")
+    (folder / "notes.txt").write_text("not a profile", encoding="utf-8")
+    (tmp_path / "profile_maker.py").write_text(
+        "from pathlib import Path\nnot_callable = 3\n"
+        "def folder():\n    return Path(__file__).with_name('offered')\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "profile_maker", raising=False)
+    return folder
+
+
+def test_the_device_has_its_fallback_without_any_other_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    offer(monkeypatch)
+    assert list_profiles() == ["workstation"]
+    for device in (load_device(), load_device("workstation"), load_profile("workstation")):
+        assert (device.name, device.board) == ("workstation", "workstation")
+        assert device.camera.source is None
+        assert (device.inference.threads, device.inference.memory_limit_mb) == (2, 2048)
+    with pytest.raises(DeviceError, match="no device profile is called 'raspberry_pi_4'"):
+        load_profile("raspberry_pi_4")
+
+
+def test_profiles_are_found_through_their_makers(
+    maker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, "profile_maker:folder", "profile_maker:folder")
+    assert list_profiles() == ["bench_1", "workstation"]
+    assert load_device("bench_1").name == "bench 1"
+    (maker / "bench_1.toml").write_text(LEAST + "nmae = 1\n", encoding="utf-8")
+    with pytest.raises(DeviceError, match="profile bench_1: nmae: "):
+        load_device("bench_1")
+
+
+@pytest.mark.parametrize("value", ["no_such_module:folder", "profile_maker:no_such_name",
+                                   "profile_maker:not_callable"])  # fmt: skip
+def test_a_maker_that_fails_is_named_and_the_fallback_stays(
+    value: str, maker: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    offer(monkeypatch, value)
+    with pytest.raises(DeviceError, match=f"device profiles of {value} cannot be read"):
+        load_profile("raspberry_pi_4")
+    assert load_device("workstation").name == load_device().name == "workstation"
+
+
+def test_two_profiles_of_one_name_are_refused(maker: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (maker / "workstation.toml").write_text(LEAST, encoding="utf-8")
+    offer(monkeypatch, "profile_maker:folder")
+    with pytest.raises(DeviceError, match="two packages offer a device profile 'workstation'"):
+        load_profile("bench_1")
 
 
 def test_defaults_fill_what_is_not_said() -> None:

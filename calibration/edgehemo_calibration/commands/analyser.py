@@ -10,6 +10,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import UsageError
+from edgehemo.measurands import MEASURANDS
 from edgehemo_calibration.commands.equipment import cell_finder, field_networks
 from edgehemo_calibration.commands.options import path_type, profile_options, scale_option
 from edgehemo_calibration.commands.profile_editing import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     metavar="CSV",
     type=path_type,
     required=True,
-    help="Columns image or sample, hgb_g_per_l, hct_l_per_l, rbc_1e12_per_l.",
+    help=f"Columns image or sample, {', '.join(MEASURANDS)}.",
 )
 @click.option(
     "--keep-refused",

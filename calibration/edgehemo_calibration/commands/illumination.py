@@ -102,9 +102,9 @@ def _exposed_frames(
 
     A stage goes to another place for each frame; without one the operator moves the slide.
     """
-    from edgehemo.capture import open_source
+    from edgehemo.capture import FRAME_DEADLINE_S, open_source
     from edgehemo.profile.parts import FixedSettings
-    from edgehemo_calibration.exposure import FRAME_DEADLINE_S, TARGET_LEVEL, expose
+    from edgehemo_calibration.exposure import TARGET_LEVEL, expose
 
     with open_source(camera) as opened, common.Progress("taking", total=count) as progress:
         exposed = expose(opened, target_level if target_level is not None else TARGET_LEVEL)

@@ -41,8 +41,7 @@ def read_frames(sources: tuple[str, ...]) -> list[Frame]:
 
 def live_frames(camera: str, count: int) -> list[Frame]:
     """Frames of a camera as it stands, nothing set and the stage not moved."""
-    from edgehemo.capture import open_source
-    from edgehemo_calibration.exposure import FRAME_DEADLINE_S
+    from edgehemo.capture import FRAME_DEADLINE_S, open_source
 
     with open_source(camera) as opened:
         return [opened.frame(FRAME_DEADLINE_S) for _ in range(count)]

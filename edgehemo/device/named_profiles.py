@@ -1,0 +1,86 @@
+"""Device profiles by name: the workstation's own, and those that installed packages offer.
+
+A package offers a folder of them (``<name>.toml``) under the entry-point group
+``edgehemo.device_profiles``: its entry names a function that takes nothing and returns the folder
+as a `Traversable`. Nothing of a package is imported before a name is asked for.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from edgehemo.errors import DeviceError
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+    from importlib.resources.abc import Traversable
+
+ENTRY_POINT_GROUP = "edgehemo.device_profiles"
+# What a device is where nothing configures it; it comes with this package.
+FALLBACK_PROFILE = "workstation"
+_SUFFIX = ".toml"
+
+
+def profile_names() -> list[str]:
+    """Names of all device profiles, sorted. Raises DeviceError, see `named_profiles`."""
+    return sorted(named_profiles())
+
+
+def profile_text(name: str) -> str:
+    """The TOML text of a device profile.
+
+    Raises DeviceError, with the nearest name, for one that nobody offers.
+    """
+    found = named_profiles(only_own=name == FALLBACK_PROFILE)
+    if name not in found:
+        import difflib
+
+        near = difflib.get_close_matches(name, found, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(found))}"
+        raise DeviceError(f"no device profile is called {name!r}; {hint}")
+    return found[name].read_text("utf-8")
+
+
+def named_profiles(*, only_own: bool = False) -> dict[str, Traversable]:
+    """The file of every profile by its name.
+
+    only_own: this package's own, without looking at others. Raises DeviceError naming a package
+    whose folder cannot be had, and two that use one name.
+    """
+    found = _toml_files(files("edgehemo.device").joinpath("profiles"))
+    if only_own:
+        return found
+    offered_by = dict.fromkeys(found, "edgehemo")
+    for entry in _entries():
+        try:
+            theirs = _toml_files(entry.load()())
+        except (ImportError, AttributeError, TypeError, OSError) as error:
+            raise DeviceError(
+                f"the device profiles of {entry.value} cannot be read "
+                f"({' '.join(str(error).split())}): install that package again"
+            ) from error
+        for name, file in theirs.items():
+            if name in found:
+                raise DeviceError(
+                    f"two packages offer a device profile {name!r}: {offered_by[name]} and "
+                    f"{entry.value}; remove one"
+                )
+            found[name], offered_by[name] = file, entry.value
+    return found
+
+
+def _entries() -> list[EntryPoint]:
+    from importlib.metadata import entry_points
+
+    # A package that is installed twice says the same twice.
+    known = {entry.value: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}
+    return [known[value] for value in sorted(known)]
+
+
+def _toml_files(folder: Traversable) -> dict[str, Traversable]:
+    return {
+        item.name.removesuffix(_SUFFIX): item
+        for item in folder.iterdir()
+        if item.name.endswith(_SUFFIX)
+    }
