@@ -7,7 +7,8 @@ from datetime import datetime
 
 from edgehemo.control.history import Clearance, ControlCheck
 from edgehemo.control.repeatability import LABELS
-from edgehemo.pages.plots import Plot, page, paragraph, table
+from edgehemo.pages.environment import page_environment
+from edgehemo.pages.plots import Plot
 from edgehemo.profile.parts import ControlSlide, Spread
 from edgehemo.profile.profile import CalibrationProfile
 
@@ -29,29 +30,21 @@ def control_page(
     named = ", ".join(
         part for part in (profile.microscope, profile.camera, profile.objective) if part
     )
-    parts = [
-        paragraph(f"{named or 'unnamed microscope'}; {now:%Y-%m-%d %H:%M}."),
-        paragraph(f"Results are withheld: {blocked}", "notice failed")
-        if blocked
-        else paragraph("Results may be given."),
+    slides = [
+        (slide, [levey_jennings(target, _checks(slide, records)) for target in slide.targets])
+        for slide in profile.controls
     ]
-    for slide in profile.controls:
-        checks = [
-            record
-            for record in records
-            if isinstance(record, ControlCheck)
-            and record.slide == slide.name
-            and record.established_at == slide.established_at
-        ][-SHOWN:]
-        parts.append(f"<h2>{_heading(slide)}</h2>")
-        if slide.grade == "provisional":
-            parts.append(
-                paragraph("Provisional targets: fewer than 20 runs; measure more.", "notice")
-            )
-        parts += [f"<figure>{levey_jennings(target, checks)}</figure>" for target in slide.targets]
-    parts.append("<h2>Records</h2>")
-    parts.append(_records(list(records)[-SHOWN:]))
-    return page("Control checks", parts)
+    return (
+        page_environment("edgehemo.control")
+        .get_template("control_charts.html.j2")
+        .render(
+            microscope=named or "unnamed microscope",
+            now=f"{now:%Y-%m-%d %H:%M}",
+            blocked=blocked,
+            slides=slides,
+            records=_rows(list(records)[-SHOWN:]),
+        )
+    )
 
 
 def levey_jennings(target: Spread, checks: Sequence[ControlCheck]) -> str:
@@ -95,13 +88,19 @@ def levey_jennings(target: Spread, checks: Sequence[ControlCheck]) -> str:
     return plot.svg()
 
 
-def _heading(slide: ControlSlide) -> str:
-    from html import escape
+def _checks(slide: ControlSlide, records: Sequence[ControlCheck | Clearance]) -> list[ControlCheck]:
+    """The last checks of a slide against its present targets, oldest first."""
+    return [
+        record
+        for record in records
+        if isinstance(record, ControlCheck)
+        and record.slide == slide.name
+        and record.established_at == slide.established_at
+    ][-SHOWN:]
 
-    return f"Slide {escape(slide.name)}, targets of {slide.established_at:%Y-%m-%d}"
 
-
-def _records(records: Sequence[ControlCheck | Clearance]) -> str:
+def _rows(records: Sequence[ControlCheck | Clearance]) -> list[tuple[str, str, str, str]]:
+    """When, which slide, how it ended and why; newest first."""
     rows = []
     for record in reversed(records):
         at = f"{record.at:%Y-%m-%d %H:%M}"
@@ -111,4 +110,4 @@ def _records(records: Sequence[ControlCheck | Clearance]) -> str:
             verdict = "passed" if record.passed else "failed"
             said = record.reason or "; ".join(record.warnings)
             rows.append((at, record.slide, verdict, said))
-    return table(("when", "slide", "", "reason"), rows, ())
+    return rows

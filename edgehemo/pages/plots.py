@@ -1,4 +1,4 @@
-"""Plots as inline SVG and pages around them, without a plotting library: the device has none."""
+"""Plots as inline SVG, without a plotting library: the device has none."""
 
 from __future__ import annotations
 
@@ -11,18 +11,6 @@ from typing import Literal
 Shape = Literal["circle", "square", "cross"]
 
 _LEFT, _RIGHT, _TOP, _BOTTOM = 62, 14, 26, 42
-_STYLE = """
-body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; color: #1c2430;
-  padding: 0 1rem; }
-h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2rem; }
-table { border-collapse: collapse; margin: 0.6rem 0; }
-td, th { padding: 0.2rem 0.7rem; text-align: left; border-bottom: 1px solid #d5dbe3; }
-td.number, th.number { text-align: right; font-variant-numeric: tabular-nums; }
-figure { margin: 0.6rem 0; display: inline-block; vertical-align: top; }
-svg { max-width: 100%; height: auto; } svg text { font: 12px system-ui, sans-serif; fill: #1c2430; }
-.notice { background: #fff4d6; border-left: 4px solid #d79b00; padding: 0.6rem 1rem; }
-.failed { background: #fbe3e4; border-left-color: #b3202c; }
-"""
 
 
 @dataclass
@@ -107,7 +95,7 @@ class Plot:
         self._parts.append(mark)
 
     def svg(self) -> str:
-        """The drawing as one SVG element."""
+        """The drawing as one SVG element, its texts escaped."""
         right, bottom = self.width - _RIGHT, self.height - _BOTTOM
         axes = [
             f'<text x="{_LEFT}" y="16" font-weight="600">{escape(self.title)}</text>',
@@ -160,37 +148,6 @@ def widened(values: Sequence[float], share: float = 0.06) -> tuple[float, float]
     low, high = min(known), max(known)
     room = share * (high - low) if high > low else max(abs(high) * share, 1.0)
     return low - room, high + room
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], numbers: Sequence[int]) -> str:
-    """An HTML table; ``numbers`` are the columns set flush right. Cells are escaped."""
-
-    def cell(tag: str, column: int, text: str) -> str:
-        kind = ' class="number"' if column in numbers else ""
-        return f"<{tag}{kind}>{escape(text)}</{tag}>"
-
-    head = "".join(cell("th", i, text) for i, text in enumerate(header))
-    body = "".join(
-        "<tr>" + "".join(cell("td", i, text) for i, text in enumerate(row)) + "</tr>"
-        for row in rows
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def page(title: str, parts: Sequence[str]) -> str:
-    """A whole HTML page that loads nothing from elsewhere; ``parts`` are HTML already."""
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head><body>"
-        f"<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</body></html>\n"
-    )
-
-
-def paragraph(text: str, kind: str = "") -> str:
-    """A paragraph of escaped text; ``kind`` is its CSS class."""
-    css = f' class="{escape(kind, quote=True)}"' if kind else ""
-    return f"<p{css}>{escape(text)}</p>"
 
 
 def _share(value: float, shown: tuple[float, float]) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from edgehemo.anaemia.who_grade import limits
 from edgehemo.measurands import DERIVED_FACTS, MEASURAND_FACTS
+from edgehemo.pages.environment import page_environment
 from edgehemo.report.histogram import Histogram
 from edgehemo.report.pictures import KIND_RGB, REFUSED_RGB
 from edgehemo.report.result import SIMULATED_NOTICE
@@ -184,19 +185,10 @@ def moment(iso: str) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("edgehemo.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
+    return page_environment(
+        "edgehemo.report",
+        **{f.__name__: f for f in (sentence, measured, fixed, chance, in_words, moment)},
     )
-    environment.filters.update(
-        {f.__name__: f for f in (sentence, measured, fixed, chance, in_words, moment)}
-    )
-    return environment
 
 
 def _scale_text(entries: list[Mapping[str, Any]]) -> str:

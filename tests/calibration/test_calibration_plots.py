@@ -13,6 +13,7 @@ from edgehemo.pages.plots import Plot, ticks, widened
 from edgehemo_calibration.analyser.comparison import deming, passing_bablok
 from edgehemo_calibration.analyser.page import analyser_page
 from edgehemo_calibration.analyser.prediction import left_out_reach
+from tests.support.pages import faults_of_page
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -32,6 +33,7 @@ def test_the_page_shows_every_sample_outliers_too() -> None:
     )
     result = fit(samples, measurands=("hgb_g_per_l",))
     page = analyser_page(result)
+    assert not faults_of_page(page)
     agreement, difference = drawings(page)
     for drawing in (agreement, difference):
         assert len(list(drawing.iter(f"{SVG}circle"))) == 14

@@ -61,6 +61,7 @@ from edgehemo_export.quantisation.parity import Reference, differences, follows_
 from edgehemo_export.quantisation.signing import signer_for
 from edgehemo_export.quantisation.subject import ExportSubject, Figures
 from edgehemo_export.quantisation.writers import writer_for
+from tests.support.pages import faults_of_page
 
 SIDE = 32
 CLASSES = ("one", "two", "three")
@@ -541,6 +542,7 @@ def test_an_export_is_whole_signed_verified_and_described(
     assert report["schema"] == "edgehemo.export-report/1"
     assert [row["precision"] for row in report["artefacts"]] == ["fp32", "fp16", "int8"]
     page = (folder / "bundle" / "export.html").read_text()
+    assert not faults_of_page(page)
     assert page.count("data:image/png;base64,") == 3
     for row in report["artefacts"]:
         measured = row["measured"]

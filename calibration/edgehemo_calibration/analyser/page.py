@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from edgehemo.measurands import MEASURAND_FACTS
-from edgehemo.pages.plots import Plot, page, paragraph, table, widened
+from edgehemo.pages.environment import page_environment
+from edgehemo.pages.plots import Plot, widened
 from edgehemo.profile.analyser import ComparisonLine, MeasurandCalibration
 from edgehemo_calibration.analyser.fit import AnalyserFit, Point
+
+Row = tuple[str, ...]
 
 _INSIDE, _OUTLIER, _LINE, _BAND = "#1f5f99", "#b3202c", "#5b6675", "#e8eef5"
 _COMPARISON = (("Deming", "deming", "#2f7d4f"), ("Passing-Bablok", "passing_bablok", "#b06a00"))
@@ -16,43 +20,37 @@ _COMPARISON = (("Deming", "deming", "#2f7d4f"), ("Passing-Bablok", "passing_babl
 def analyser_page(fit: AnalyserFit) -> str:
     """The calibration as an HTML page with plots. It names samples: keep it where they may be."""
     calibration = fit.calibration
-    parts = [
-        paragraph(
-            f"Grade: {calibration.grade}. {calibration.samples} samples, {calibration.fields} "
-            f"fields, made {calibration.made_at:%Y-%m-%d %H:%M}. Every estimate shown was made "
-            "without the sample itself, the choice of the estimator included. Outliers are shown "
-            "and kept. This page names samples.",
-        )
+    sections = [
+        _section(item, [point for point in fit.points if point.measurand == item.measurand])
+        for item in calibration.measurands
     ]
-    if calibration.grade == "demonstration":
-        parts.append(
-            paragraph(
-                "Demonstration only: fewer than 20 different samples. It shows that the procedure "
-                "works and claims no accuracy.",
-                "notice",
-            )
+    return (
+        page_environment("edgehemo_calibration.analyser")
+        .get_template("analyser.html.j2")
+        .render(
+            calibration=calibration,
+            sections=sections,
+            refused=[(MEASURAND_FACTS[name].name, reason) for name, reason in fit.refused.items()],
         )
-    for measurand in calibration.measurands:
-        points = [point for point in fit.points if point.measurand == measurand.measurand]
-        parts += _section(measurand, points)
-    for name, reason in fit.refused.items():
-        heading = f"<h2>{MEASURAND_FACTS[name].name}</h2>"
-        parts += [heading, paragraph(f"Not calibrated: {reason}", "notice")]
-    return page("Analyser calibration", parts)
+    )
 
 
-def _section(calibration: MeasurandCalibration, points: Sequence[Point]) -> list[str]:
+def _section(calibration: MeasurandCalibration, points: Sequence[Point]) -> dict[str, Any]:
+    """What the template shows of one measurand."""
     facts = MEASURAND_FACTS[calibration.measurand]
     name, unit = facts.name, facts.unit
-    outliers = sum(point.outlier for point in points)
-    return [
-        f"<h2>{name}, {unit}: {calibration.estimator}</h2>",
-        f"<figure>{_agreement_plot(calibration, points, name, unit)}</figure>",
-        f"<figure>{_difference_plot(calibration, points, name, unit)}</figure>",
-        _figures(calibration, outliers),
-        _candidates(calibration),
-        _samples(calibration, points),
-    ]
+    return {
+        "name": name,
+        "unit": unit,
+        "estimator": calibration.estimator,
+        "plots": [
+            _agreement_plot(calibration, points, name, unit),
+            _difference_plot(calibration, points, name, unit),
+        ],
+        "figures": _figures(calibration, sum(point.outlier for point in points)),
+        "candidates": _candidates(calibration),
+        "samples": _samples(calibration, points),
+    }
 
 
 def _agreement_plot(
@@ -135,7 +133,7 @@ def _difference_plot(
     return plot.svg()
 
 
-def _figures(calibration: MeasurandCalibration, outliers: int) -> str:
+def _figures(calibration: MeasurandCalibration, outliers: int) -> list[Row]:
     agreement = calibration.agreement
 
     def number(value: float | None) -> str:
@@ -144,7 +142,7 @@ def _figures(calibration: MeasurandCalibration, outliers: int) -> str:
     def interval(low: float | None, high: float | None) -> str:
         return "" if low is None or high is None else f"{number(low)} to {number(high)}"
 
-    rows = [
+    rows: list[Row] = [
         ("bias", number(agreement.bias), interval(agreement.bias_low, agreement.bias_high)),
         (
             "lower limit of agreement",
@@ -182,11 +180,11 @@ def _figures(calibration: MeasurandCalibration, outliers: int) -> str:
         held = f"{calibration.intervals_holding} of {calibration.samples}"
         rows.append(("95 % prediction intervals that hold", held, ""))
     rows.append(("outliers, shown and kept", str(outliers), ""))
-    return table(("", "value", "95 % interval"), rows, (1, 2))
+    return rows
 
 
-def _candidates(calibration: MeasurandCalibration) -> str:
-    rows = [
+def _candidates(calibration: MeasurandCalibration) -> list[Row]:
+    return [
         (
             candidate.estimator,
             " + ".join(candidate.features),
@@ -196,13 +194,10 @@ def _candidates(calibration: MeasurandCalibration) -> str:
         )
         for candidate in calibration.candidates
     ]
-    return table(
-        ("estimator", "features", "leave-one-out error", "root mean square", ""), rows, (2, 3)
-    )
 
 
-def _samples(calibration: MeasurandCalibration, points: Sequence[Point]) -> str:
-    rows = []
+def _samples(calibration: MeasurandCalibration, points: Sequence[Point]) -> list[Row]:
+    rows: list[Row] = []
     for point in sorted(points, key=lambda item: item.analyser):
         known = point.low is not None and point.high is not None
         low, high = _number(calibration, point.low), _number(calibration, point.high)
@@ -215,7 +210,7 @@ def _samples(calibration: MeasurandCalibration, points: Sequence[Point]) -> str:
                 "outlier" if point.outlier else "",
             )
         )
-    return table(("sample", "analyser", "estimate", "95 % interval", ""), rows, (1, 2, 3))
+    return rows
 
 
 def _number(calibration: MeasurandCalibration, value: float | None) -> str:

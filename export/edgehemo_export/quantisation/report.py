@@ -24,10 +24,12 @@ from edgehemo.bundle.bundle import Bundle
 from edgehemo.bundle.manifest import Artefact, ArtefactFormat, Precision
 from edgehemo.errors import BundleError
 from edgehemo.files.atomic import sha256_of_file, write_json_atomically, write_text_atomically
+from edgehemo.pages.environment import page_environment
 from edgehemo.version import __version__
 
 REPORT_SCHEMA = "edgehemo.export-report/1"
 REPORT_JSON, REPORT_PAGE = "export.json", "export.html"
+REPORT_TEMPLATE = "export_report.html.j2"
 # Of an artefact's answers the report keeps this many beside PyTorch's, drawn evenly, and as many
 # again of those that lie furthest apart.
 KEPT_ANSWERS = 150
@@ -145,18 +147,12 @@ def _recorded(row: ReportRow) -> Mapping[str, Any]:
 
 
 def _page(rows: Sequence[ReportRow], name: str) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("edgehemo_export.quantisation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-    )
     made = [(row, row.artefact) for row in rows if row.artefact is not None]
     largest: dict[str, int] = {}
     for row, artefact in made:
         largest[row.model] = max(largest.get(row.model, 0), artefact.total_bytes)
-    return environment.get_template("export_report.html.j2").render(
+    template = page_environment("edgehemo_export.quantisation").get_template(REPORT_TEMPLATE)
+    return template.render(
         name=name,
         version=__version__,
         machine=machine(),
