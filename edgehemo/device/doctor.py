@@ -173,7 +173,8 @@ def _packages(machine: Machine) -> Iterator[Finding]:
 
 def _device(machine: Machine) -> tuple[DeviceConfiguration | None, Finding]:
     try:
-        from edgehemo.device.configuration import FALLBACK_PROFILE, configured_path, load_device
+        from edgehemo.device.configuration import configured_path, load_device
+        from edgehemo.device.named_profiles import FALLBACK_PROFILE
     except ImportError as error:
         return None, _not_looked_at("device", error)
 

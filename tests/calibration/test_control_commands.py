@@ -6,15 +6,20 @@ import json
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from edgehemo.errors import BundleError, UsageError
+from edgehemo.device.equipment import open_finder
+from edgehemo.errors import BundleError, CalibrationError, UsageError
+from edgehemo.images.reading import read_frame
 from edgehemo.profile.profile import load_profile
+from edgehemo.screening import field as screening
 from edgehemo.screening.field import FieldReading
 from edgehemo_calibration.commands.calibrate import calibrate
 from tests.support.control_slides import reading
+from tests.support.screening_fakes import TruthFinder, simulated_frames
 
 DIGEST = "ab" * 32
 
@@ -91,3 +96,29 @@ def test_a_bundle_that_does_not_open_is_no_check(scripted: Path, monkeypatch: An
     result = run("check", scripted / "good", "--profile", out, *missing)
     assert isinstance(result.exception, BundleError)
     assert not (scripted / "p.json.control.jsonl").exists()
+
+
+def test_real_pictures_are_read_as_a_screening_reads_them(tmp_path: Path) -> None:
+    """With the shipped bundle, from files to the repeatability of three runs."""
+    out, record = tmp_path / "p.json", tmp_path / "r.json"
+    assert run("scale", "--um-per-px", 0.25, "--out", out).exit_code == 0
+    finder = TruthFinder()
+    runs = []
+    for number, frame in enumerate(simulated_frames(finder, 3, width_px=640, height_px=480)):
+        folder = tmp_path / f"run{number}"
+        folder.mkdir()
+        assert cv2.imwrite(str(folder / "a.png"), np.ascontiguousarray(frame.pixels[..., ::-1]))
+        runs.append(folder)
+    done = run("repeatability", *runs, "--out", out, "--json", record)
+    assert done.exit_code == 0, done.exception
+    measured = json.loads(record.read_text())["runs"]
+    assert [item["fields"] for item in measured] == [1, 1, 1]
+    expected = screening.read_field(
+        read_frame(runs[0] / "a.png"), open_finder(None)[2], profile=load_profile(out)
+    )
+    assert expected.indices is not None
+    assert measured[0]["values"]["hgb_index"] == pytest.approx(expected.indices.hgb_index)
+    (runs[1] / "b.png").write_bytes(b"no picture")
+    broken = run("repeatability", *runs, "--out", out)
+    assert isinstance(broken.exception, CalibrationError)
+    assert "b.png" in str(broken.exception)
