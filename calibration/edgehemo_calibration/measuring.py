@@ -36,14 +36,13 @@ class _Finding:
 @dataclass(frozen=True, slots=True)
 class MeasuredImage:
     """One picture of a sample: its indices, None where it gives none; ``failed`` names the checks
-    it failed, ``error`` says why it could not be read. background_rgb: counts of its light."""
+    it failed, ``error`` says why it could not be read."""
 
     image: Path
     sample: str
     indices: FieldIndices | None
     failed: tuple[str, ...] = ()
     error: str = ""
-    background_rgb: tuple[float, float, float] | None = None
 
     def as_json(self) -> dict[str, Any]:
         record: dict[str, Any] = {"image": str(self.image), "sample": self.sample}
@@ -83,19 +82,13 @@ def measure_image(
         keep_refused=keep_refused,
     )
     try:
-        reading, field = reader.read_canonical(read_frame(image))
+        reading = reader.read(read_frame(image))
     except (ImageError, FieldError) as error:
         return MeasuredImage(image, sample, None, error=str(error))
     failed = tuple(check.code or check.name for check in reading.quality.failed)
     if reading.indices is None:
         return MeasuredImage(image, sample, None, failed=failed)
-    return MeasuredImage(
-        image,
-        sample,
-        reading.indices,
-        failed=failed,
-        background_rgb=field.illumination.background_rgb,
-    )
+    return MeasuredImage(image, sample, reading.indices, failed=failed)
 
 
 def samples_of(

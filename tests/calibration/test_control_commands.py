@@ -15,8 +15,7 @@ from edgehemo.device.equipment import open_finder
 from edgehemo.errors import BundleError, CalibrationError, UsageError
 from edgehemo.images.reading import read_frame
 from edgehemo.profile.profile import load_profile
-from edgehemo.screening import field as screening
-from edgehemo.screening.field import FieldReading
+from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo_calibration.commands.calibrate import calibrate
 from tests.support.control_slides import reading
 from tests.support.screening_fakes import TruthFinder, simulated_frames
@@ -113,9 +112,8 @@ def test_real_pictures_are_read_as_a_screening_reads_them(tmp_path: Path) -> Non
     assert done.exit_code == 0, done.exception
     measured = json.loads(record.read_text())["runs"]
     assert [item["fields"] for item in measured] == [1, 1, 1]
-    expected = screening.read_field(
-        read_frame(runs[0] / "a.png"), open_finder(None)[2], profile=load_profile(out)
-    )
+    reader = FieldReader(open_finder(None)[2], profile=load_profile(out))
+    expected = reader.read(read_frame(runs[0] / "a.png"))
     assert expected.indices is not None
     assert measured[0]["values"]["hgb_index"] == pytest.approx(expected.indices.hgb_index)
     (runs[1] / "b.png").write_bytes(b"no picture")

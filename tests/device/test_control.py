@@ -37,7 +37,7 @@ from edgehemo.control.westgard import evaluate
 from edgehemo.errors import CalibrationError, ProfileError
 from edgehemo.profile.parts import Spread
 from edgehemo.profile.profile import load_profile, new_profile, save_profile
-from edgehemo.screening.field import read_field
+from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import UnreadableImage
 from edgehemo.statistics.chi_square import sd_interval
 from tests.support.control_slides import MEANS, WHEN, check_of, profile_with_slide, reading, run_of
@@ -183,7 +183,9 @@ def test_a_real_field_gives_what_a_control_slide_is_judged_by() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)
     profile = new_profile(WHEN, software_version="0.1.0")
-    run = repeatability.run_of("today", [read_field(frame, finder, um_per_px=0.25)], profile, None)
+    run = repeatability.run_of(
+        "today", [FieldReader(finder, um_per_px=0.25).read(frame)], profile, None
+    )
     assert run.fields == 1, run.codes
     assert set(JUDGED) <= set(run.values)
     assert 100 < run.values[BACKGROUND] < 255

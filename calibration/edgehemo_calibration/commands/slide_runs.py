@@ -21,24 +21,27 @@ if TYPE_CHECKING:
 def open_reader(bundle: Path | None, profile: CalibrationProfile) -> tuple[Read, str]:
     """What reads one picture as a screening does, and the bundle's SHA-256.
 
-    Results that are withheld for an expired calibration or a failed check are measured here all
-    the same. Raises BundleError: what a screening cannot measure, a control slide cannot vouch for.
+    No cell is named: types are no part of what a control slide is judged by. Results that are
+    withheld for an expired calibration or a failed check are measured here all the same. Raises
+    BundleError: what a screening cannot measure, a control slide cannot vouch for.
     """
     from edgehemo.device.equipment import open_finder
     from edgehemo.images.reading import read_frame
-    from edgehemo.screening.field import read_field
+    from edgehemo.screening.field import FieldReader
     from edgehemo.screening.sample import UnreadableImage
     from edgehemo_calibration.commands.equipment import field_networks
 
     _, opened, finder = open_finder(bundle)
-    envelope = opened.envelope("cell_finder")
-    networks = field_networks(opened)
+    reader = FieldReader(
+        finder,
+        networks=field_networks(opened),
+        profile=profile,
+        envelope=opened.envelope("cell_finder"),
+    )
 
     def read(image: Path) -> FieldReading | UnreadableImage:
         try:
-            return read_field(
-                read_frame(image), finder, profile=profile, envelope=envelope, networks=networks
-            )
+            return reader.read(read_frame(image))
         except (ImageError, FieldError) as error:
             return UnreadableImage(str(image), str(error))
 
