@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from edgehemo.guidance.catalogue import all_help
+from dataclasses import asdict
 
-_STYLE = (
-    "body{font:1.1rem/1.5 sans-serif;max-width:45rem;margin:1rem auto;padding:0 1rem;"
-    "background:#fff;color:#111}section{border-top:1px solid #999;padding:.5rem 0}"
-    "section:target{background:#ffe9a8}h2{margin:.2rem 0}td{padding:.3rem .8rem .3rem 0}"
-)
+from edgehemo.guidance.catalogue import ACTIONS, all_help
+from edgehemo.pages.environment import page_environment
 
 
 def help_page() -> str:
@@ -16,27 +13,20 @@ def help_page() -> str:
 
     Each code is an anchor: ``help.html#OUT_OF_FOCUS``.
     """
-    import html
-
-    from edgehemo.guidance.catalogue import ACTIONS
-
-    entries = [
-        f'<section id="{item.code}"><h2>{html.escape(item.title)}</h2>'
-        f"<p><code>{item.code}</code></p><p>{html.escape(item.meaning)}</p>"
-        f"<p><strong>{html.escape(item.action)}</strong></p></section>"
-        for item in all_help().values()
-    ]
+    quality = [{**asdict(item), "reason": ""} for item in all_help().values()]
     faults = [
-        f'<tr id="{code}"><td><code>{code}</code></td><td>{html.escape(action)}</td></tr>'
+        {
+            "code": code,
+            "title": code.replace("_", " ").capitalize(),
+            "meaning": "The camera reports this fault.",
+            "reason": "",
+            "action": action,
+        }
         for code, action in ACTIONS.items()
     ]
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>edgehemo: what the quality codes mean</title><style>{_STYLE}</style></head><body>"
-        "<h1>What the quality codes mean, and what to do</h1>\n"
-        + "\n".join(entries)
-        + '\n<section id="camera"><h2>Faults of the camera</h2><table>'
-        + "".join(faults)
-        + "</table></section></body></html>\n"
+    sections = (
+        ("quality", "Quality of a field", quality),
+        ("camera", "Faults of the camera", faults),
     )
+    template = page_environment("edgehemo.guidance").get_template("help.html.j2")
+    return template.render(sections=sections)
