@@ -43,29 +43,27 @@ from edgehemo_export.data.datasets import (
 )
 from edgehemo_export.data.simulated_set import simulated_example
 from edgehemo_export.data.splits import part_of
-from edgehemo_export.models.finder.evaluation import average_precision, box_iou, match
-from edgehemo_export.models.finder.export import problems
-from edgehemo_export.models.finder.lights import LIGHTS
-from edgehemo_export.models.finder.narrowing import narrowed_head
-from edgehemo_export.models.finder.run import judged, without
-from edgehemo_export.models.finder.samples import (
+from edgehemo_export.models.finder.data import (
     CUT_WEIGHT,
-    SPECK_DENSITY,
-    SPECK_TINT,
     SampleOptions,
     crop,
-    dirt,
     draw_batch,
+    judged,
     targets,
-    vary_colour,
+    without,
 )
+from edgehemo_export.models.finder.lights import LIGHTS
+from edgehemo_export.models.finder.matching import average_precision, box_iou, match
+from edgehemo_export.models.finder.narrowing import narrowed_head
 from edgehemo_export.models.finder.training import (
     FinderTask,
     FinderTrainingConfig,
     finder_loss,
     read_config,
 )
+from edgehemo_export.models.finder.variation import SPECK_DENSITY, SPECK_TINT, dirt, vary_colour
 from edgehemo_export.nets.architectures import CellFinderConfig, CellFinderNet
+from edgehemo_export.quantisation.gates import TASK_GATES, problems
 from edgehemo_export.training import loop as training_loop
 
 TINY = CellFinderConfig(stride4=16, stride8=16, stride16=16, head=16, blocks=1)
@@ -437,11 +435,12 @@ def test_weights_of_another_shape_are_not_blended() -> None:
 
 def test_export_gates_catch_lost_cells_and_precision() -> None:
     good = {"mAP50": 0.95, "interior_red_cells": 1000.0}
-    assert problems(good, good, "int8") == []
-    assert problems(good, {**good, "mAP50": 0.93}, "int8") == [
+    gates = TASK_GATES["cell_finder"]
+    assert problems(gates, good, good, "int8") == []
+    assert problems(gates, good, {**good, "mAP50": 0.93}, "int8") == [
         "int8: mAP50 falls by 0.0200, the gate is 0.01"
     ]
-    fewer = problems(good, {**good, "interior_red_cells": 900.0}, "fp16")
+    fewer = problems(gates, good, {**good, "interior_red_cells": 900.0}, "fp16")
     assert fewer == ["fp16: red cells move by -10.00%, the gate is 1%"]
 
 
@@ -514,7 +513,7 @@ def test_checkpoints_come_back_and_strangers_are_refused(tmp_path: Path) -> None
 
 
 def test_stored_operating_points_come_back_as_records(tmp_path: Path) -> None:
-    from edgehemo_export.models.finder.run import operating_points
+    from edgehemo_export.models.finder.checkpoint import operating_points
 
     points = operating_points(load_checkpoint(tiny_checkpoint(tmp_path / "a.safetensors")))
     assert set(points) == set(CELL_KINDS)

@@ -25,7 +25,7 @@ from edgehemo_export.data.datasets import (
 from edgehemo_export.data.manifest import united_group
 from edgehemo_export.data.readers import bccd, chula_disease, chula_rbc12, txl_pbc
 from edgehemo_export.data.readers.records import FIELDS_PER_BLOCK, first_folder
-from edgehemo_export.models.classifiers.field_crops import CHULA_UM_PER_PX, field_crops, rng_of
+from edgehemo_export.models.classifiers.data import CHULA_UM_PER_PX, field_crops, rng_of
 
 SOURCE = chula_rbc12.SOURCE
 LICENCE = "Chula RBC-12 (Chula-PIC-Lab), MIT"
