@@ -26,8 +26,8 @@ from edgehemo_export.data.canonical_set import (
     CanonicalExample,
 )
 from edgehemo_export.data.datasets import LabelledImage
+from edgehemo_export.data.simulated_set import SOURCE as SIMULATED
 from edgehemo_export.data.splits import Part, part_of
-from edgehemo_export.models.anaemia_screen.data import SIMULATED
 
 # A place within this share of a box's size around its centre learns the box as well.
 CENTRE_SPREAD = 0.11
