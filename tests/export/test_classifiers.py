@@ -30,7 +30,7 @@ from edgehemo_export.models.classifiers.checkpoint import classifier_net
 from edgehemo_export.models.classifiers.conformal import conformal_rule, named, prediction_sets
 from edgehemo_export.models.classifiers.data import centres_of, field_crops
 from edgehemo_export.models.classifiers.evaluation import (
-    evaluate_classifier,
+    evaluated,
     expected_calibration_error,
     measure,
     reliability_table,
@@ -77,7 +77,7 @@ from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetCon
 from edgehemo_export.nets.imagenet_weights import imagenet_weights, translated_lite0
 from edgehemo_export.nets.scattering_svm import ScatteringSvm
 from edgehemo_export.quantisation.gates import problems
-from edgehemo_export.training.loop import LoopConfig, Run
+from edgehemo_export.training.task import LoopConfig, Run
 
 pytestmark = pytest.mark.host
 
@@ -735,7 +735,7 @@ def test_training_to_card_and_export(tmp_path: Path) -> None:
     assert all(torch.equal(v, again.weights[k]) for k, v in checkpoint.weights.items())
     net = classifier_net(spec, checkpoint)
     assert float(net.temperature) == pytest.approx(checkpoint.record["temperature"], rel=1e-5)
-    found = evaluate_classifier(spec, checkpoint, tmp_path, "test")
+    _, found = evaluated(spec, checkpoint, net, crops, "test")
     accuracy = {m.source: m for m in found.metrics if m.name == "accuracy"}
     assert accuracy["all"].value > 0.8
     assert accuracy["all"].low is not None and accuracy["all"].low < accuracy["all"].value
@@ -778,7 +778,7 @@ def test_a_source_left_out_is_neither_trained_nor_tuned_on(tmp_path: Path) -> No
     config = small_config(loop=LoopConfig(**short))
     run = train_classifier(spec, tmp_path, config, tmp_path / "w", Run(leave_out="odd"))
     assert set(run.record["crops"]["train"]) == set(run.record["crops"]["tune"]) == {"even"}
-    found = evaluate_classifier(spec, run, tmp_path, "test")
+    _, found = evaluated(spec, run, classifier_net(spec, run), crops, "test")
     assert {m.source for m in found.metrics} == {"odd"}
     with pytest.raises(UsageError, match="the data root holds even, odd"):
         train_classifier(spec, tmp_path, config, tmp_path / "w", Run(leave_out="mars"))

@@ -64,7 +64,9 @@ from edgehemo_export.models.finder.training import (
 from edgehemo_export.models.finder.variation import SPECK_DENSITY, SPECK_TINT, dirt, vary_colour
 from edgehemo_export.nets.architectures import CellFinderConfig, CellFinderNet
 from edgehemo_export.quantisation.gates import TASK_GATES, problems
-from edgehemo_export.training import loop as training_loop
+from edgehemo_export.training.loop import train as train_loop
+from edgehemo_export.training.task import Run, check_initial
+from edgehemo_export.training.weights import blend
 
 TINY = CellFinderConfig(stride4=16, stride8=16, stride16=16, head=16, blocks=1)
 
@@ -266,12 +268,12 @@ def test_the_finder_learns(examples: list[CanonicalExample], tmp_path: Path) -> 
     torch.set_num_threads(1)
     losses: list[float] = []
     config = tiny_config(steps=50)
-    _, state = training_loop.train(
+    _, state = train_loop(
         FinderTask(examples, config),
         lambda: CellFinderNet(config.model),
         config,
         tmp_path / "learn",
-        training_loop.Run(progress=lambda _, parts: losses.append(parts["heat"])),
+        Run(progress=lambda _, parts: losses.append(parts["heat"])),
     )
     assert state.step == 50 and losses[-1] < 4.0
 
@@ -390,13 +392,13 @@ def test_weights_between_two_networks_are_between_them() -> None:
     before, after = CellFinderNet(TINY), CellFinderNet(TINY)
     old = {name: value.clone() for name, value in before.state_dict().items()}
     new = {name: value.clone() for name, value in after.state_dict().items()}
-    training_loop.blend(after, old, 0.25)
+    blend(after, old, 0.25)
     for name, value in after.state_dict().items():
         if value.is_floating_point():
             assert torch.allclose(value, 0.25 * old[name] + 0.75 * new[name], atol=1e-6)
         else:
             assert torch.equal(value, new[name])
-    training_loop.blend(after, old, 1.0)
+    blend(after, old, 1.0)
     for name, value in after.state_dict().items():
         assert torch.allclose(value.float(), old[name].float(), atol=1e-6)
 
@@ -422,15 +424,15 @@ def test_a_narrowed_head_keeps_the_channels_that_speak() -> None:
 
 def test_a_share_of_the_first_weights_needs_first_weights() -> None:
     config = read_config(changes={"initial_share": 0.5})
-    training_loop.check_initial(config, begun=True)
+    check_initial(config, begun=True)
     with pytest.raises(UsageError, match="give --init"):
-        training_loop.check_initial(config, begun=False)
+        check_initial(config, begun=False)
 
 
 def test_weights_of_another_shape_are_not_blended() -> None:
     wide = CellFinderNet(TINY.model_copy(update={"head": 32}))
     with pytest.raises(UsageError, match="of the configured model's own shape"):
-        training_loop.blend(CellFinderNet(TINY), wide.state_dict(), 0.5)
+        blend(CellFinderNet(TINY), wide.state_dict(), 0.5)
 
 
 def test_export_gates_catch_lost_cells_and_precision() -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from edgehemo_export.checkpoints import Checkpoint
     from edgehemo_export.data.splits import Part
     from edgehemo_export.quantisation.subject import ExportSubject
-    from edgehemo_export.training.loop import Run, TaskConfiguration
+    from edgehemo_export.training.task import Run, TaskConfiguration
 
 # The files of a model's folder, in the order in which its data flow, with what each is for.
 PARTS: Mapping[str, str] = {
@@ -90,6 +90,8 @@ class Task:
 
     def part(self, name: str) -> ModuleType:
         """The model's module of one of `PARTS`: its own, else that which its siblings share."""
+        if name not in PARTS:
+            raise ValueError(f"a model has no {name}; it has {', '.join(PARTS)}")
         folder = self.package
         while folder:
             found = f"{_MODELS}.{folder}.{name}"

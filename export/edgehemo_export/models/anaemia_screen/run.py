@@ -34,7 +34,9 @@ from edgehemo_export.models.anaemia_screen.training import (
 )
 from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet
 from edgehemo_export.nets.stored_weights import half_precision
-from edgehemo_export.training.loop import Run, run_record, train
+from edgehemo_export.training.loop import train
+from edgehemo_export.training.record import run_record
+from edgehemo_export.training.task import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import ConformalRule, Confusion, Metric
 from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import Part
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.evaluation.statistics import (
@@ -20,7 +20,6 @@ from edgehemo_export.evaluation.statistics import (
     wilson,
 )
 from edgehemo_export.models.classifiers.checkpoint import (
-    classifier_net,
     kept_out,
     stored_config,
     stored_rule,
@@ -33,6 +32,7 @@ from edgehemo_export.models.classifiers.pictures import (
 )
 from edgehemo_export.models.classifiers.predictions import Predicted, predict_net
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
+from edgehemo_export.nets.classifier_nets import ClassifierNet
 
 BOOTSTRAP_ROUNDS = 500
 # Equal-width bins of the expected calibration error (Guo et al. 2017).
@@ -160,20 +160,18 @@ def reliability_table(
     ]
 
 
-def evaluate_classifier(
-    spec: ClassifierSpec, checkpoint: Checkpoint, data: Path, part: Part
-) -> Evaluation:
-    """Metrics by source and over all, confusion matrices, reliability, drawn predictions."""
-    net = classifier_net(spec, checkpoint)
-    side = stored_config(checkpoint).crop.side_px
-    crops = kept_out(checkpoint, spec.build(data, stored_config(checkpoint), None), part)
-    return described(spec, checkpoint, Predicted(crops, predict_net(net, crops.middle(side))))
+def evaluated(
+    spec: ClassifierSpec, checkpoint: Checkpoint, net: ClassifierNet, crops: CellCrops, part: Part
+) -> tuple[Predicted, Evaluation]:
+    """A part's crops as a classifier names them, and what every classifier tells of them: metrics
+    by source and over all, confusion matrices, reliability, drawn predictions.
 
-
-def described(spec: ClassifierSpec, checkpoint: Checkpoint, predicted: Predicted) -> Evaluation:
-    """The evaluation of predictions: see `evaluate_classifier`."""
+    crops: of every part. Of a run that left a source out, that source alone is measured.
+    """
     rule = stored_rule(checkpoint)
     side = stored_config(checkpoint).crop.side_px
+    chosen = kept_out(checkpoint, crops, part)
+    predicted = Predicted(chosen, predict_net(net, chosen.middle(side)))
     metrics: list[Metric] = []
     tables: dict[str, Any] = {"classes": list(spec.classes), "confusion": {}, "reliability": {}}
     reliability: dict[str, list[dict[str, float]]] = {}
@@ -190,4 +188,4 @@ def described(spec: ClassifierSpec, checkpoint: Checkpoint, predicted: Predicted
         "confusion": confusion_picture(tables["confusion"][whole], spec.classes),
     }
     sheets = {"predictions": predictions_picture(predicted, side)}
-    return Evaluation(metrics, tables, pictures, sheets)
+    return predicted, Evaluation(metrics, tables, pictures, sheets)

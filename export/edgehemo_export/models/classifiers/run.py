@@ -35,7 +35,9 @@ from edgehemo_export.nets.classifier_nets import INPUT_MEAN, INPUT_SD, Classifie
 from edgehemo_export.nets.imagenet_weights import imagenet_weights
 from edgehemo_export.nets.scattering_svm import ScatteringSvm, features_of
 from edgehemo_export.nets.stored_weights import half_precision
-from edgehemo_export.training.loop import Run, TrainingState, run_record, train
+from edgehemo_export.training.loop import train
+from edgehemo_export.training.record import run_record
+from edgehemo_export.training.task import Run, TrainingState
 
 
 def train_classifier(

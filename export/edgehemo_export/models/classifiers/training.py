@@ -26,14 +26,15 @@ from edgehemo_export.models.classifiers.variation import (
 from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
 from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.training.arithmetic import mixed_precision
-from edgehemo_export.training.loop import TaskConfiguration
+from edgehemo_export.training.task import TaskConfiguration
 
 VALIDATION_BATCH = 128
 
 
 class OutOfFoldOptions(Configuration):
-    """Second opinions as targets (see `classifiers.out_of_fold`). share: of the second opinion in a
-    target, 0 for none asked. folds: networks that are trained for it, each on the other folds'
+    """Second opinions as targets (see `models.classifiers.out_of_fold`).
+
+    share: of the second opinion in a target, 0 for none asked. folds: networks that are trained for it, each on the other folds'
     groups. steps: of each of these trainings. architecture: of these networks, that of the
     configuration's model where it is not named.
     """
@@ -114,7 +115,7 @@ def crop_chances(
 
 
 class ClassifierTask:
-    """What the training loop asks of a classifier: see `training_loop.LearningTask`."""
+    """What the training loop asks of a classifier: see `training.task.LearningTask`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Which real fields the field estimator learns from; the simulated ones are drawn in `data`."""
+"""Which real fields the field estimator learns from, beside the simulated ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training samples of the cell finder: crops, colour changes, target maps."""
+"""What the cell finder learns from: which pictures, and crops of them with their target maps."""
 
 from __future__ import annotations
 
@@ -28,6 +28,15 @@ from edgehemo_export.data.canonical_set import (
 from edgehemo_export.data.datasets import LabelledImage
 from edgehemo_export.data.simulated_set import SOURCE as SIMULATED
 from edgehemo_export.data.splits import Part, part_of
+
+LICENCES = {
+    "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT, with boxes of this project where it lacks them",
+    "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
+    "txl_raabin": "TXL-PBC crops of Raabin-WBC, MIT",
+    "chula_rbc12": "Chula RBC-12 (Chula-PIC-Lab), MIT, boxes of this project at its points",
+    "chula_disease": "Chula fields by diagnosis (Chula-PIC-Lab), MIT, boxes of this project",
+    SIMULATED: "the simulated microscope of this project, CBC panels after AneRBC (CC BY 4.0)",
+}
 
 # A place within this share of a box's size around its centre learns the box as well.
 CENTRE_SPREAD = 0.11
@@ -211,16 +220,6 @@ def draw_batch(
         parts.append((codes, *targets(boxes, kinds, doubt, example.complete, weight)))
     tensors = [torch.from_numpy(np.stack(store)) for store in zip(*parts, strict=True)]
     return Batch(*tensors)
-
-
-LICENCES = {
-    "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT, with boxes of this project where it lacks them",
-    "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
-    "txl_raabin": "TXL-PBC crops of Raabin-WBC, MIT",
-    "chula_rbc12": "Chula RBC-12 (Chula-PIC-Lab), MIT, boxes of this project at its points",
-    "chula_disease": "Chula fields by diagnosis (Chula-PIC-Lab), MIT, boxes of this project",
-    SIMULATED: "the simulated microscope of this project, CBC panels after AneRBC (CC BY 4.0)",
-}
 
 
 def images_of(images: Sequence[LabelledImage], part: Part) -> list[LabelledImage]:

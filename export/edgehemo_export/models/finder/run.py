@@ -26,7 +26,9 @@ from edgehemo_export.models.finder.operating_points import fit_operating_points
 from edgehemo_export.models.finder.training import FinderTask, FinderTrainingConfig, read_config
 from edgehemo_export.nets.architectures import FINDER_MULTIPLE, CellFinderNet
 from edgehemo_export.nets.torch_runner import TorchRunner
-from edgehemo_export.training.loop import Run, run_record, train
+from edgehemo_export.training.loop import train
+from edgehemo_export.training.record import run_record
+from edgehemo_export.training.task import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 

@@ -90,7 +90,7 @@ def read_labelled_fields(folder: Path) -> list[MorphologyField]:
 def morphology_crops(data: Path, options: CropOptions, cache: Path | None) -> CellCrops:
     """Every labelled cell of a data root as a crop, cut from its canonical field as on the device.
 
-    See `cell_crops.CropSetBuilder`; UsageError where the root holds no Chula RBC-12.
+    Raises UsageError where the root holds no Chula RBC-12.
     """
     if not (data / SOURCE).is_dir():
         raise UsageError(f"{data} holds no {SOURCE}, which the types of red cells are learnt from")

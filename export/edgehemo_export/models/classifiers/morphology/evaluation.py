@@ -24,12 +24,11 @@ from edgehemo_export.data.splits import Part, part_of
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.models.classifiers.checkpoint import (
     classifier_net,
-    kept_out,
     stored_config,
     stored_rule,
 )
 from edgehemo_export.models.classifiers.conformal import named
-from edgehemo_export.models.classifiers.evaluation import described, measure
+from edgehemo_export.models.classifiers.evaluation import evaluated, measure
 from edgehemo_export.models.classifiers.morphology.data import (
     MORPHOLOGY_CLASSES,
     SOURCE,
@@ -52,9 +51,9 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     estimated field by field; and what is seen in fields of known diagnosis."""
     net = classifier_net(SPEC, checkpoint)
     side = stored_config(checkpoint).crop.side_px
-    crops = kept_out(checkpoint, build(data, stored_config(checkpoint), None), part)
-    predicted = Predicted(crops, predict_net(net, crops.middle(side)))
-    found = described(SPEC, checkpoint, predicted)
+    every = build(data, stored_config(checkpoint), None)
+    predicted, found = evaluated(SPEC, checkpoint, net, every, part)
+    crops = predicted.crops
     metrics = [*found.metrics, *macro_metrics(predicted, SOURCE)]
     for error in SCALE_ERRORS:
         codes = misread_scale(crops.codes, 1.0 + error, side)

@@ -1,6 +1,6 @@
 """`edgehemo train morphology` and `edgehemo evaluate`: thirteen types of red cells.
 
-What it is of a crop's own is here; the rest is shared by all classifiers (`classifiers.run`).
+What is its own stands in this folder; the rest is shared by the classifiers, a folder above.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from edgehemo_export.models.classifiers.morphology.export import export_subject
 from edgehemo_export.models.classifiers.morphology.specification import SPEC
 from edgehemo_export.models.classifiers.run import train_classifier
 from edgehemo_export.models.classifiers.training import ClassifierConfig
-from edgehemo_export.training.loop import Run
+from edgehemo_export.training.task import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
@@ -37,5 +37,5 @@ def run_training(
     work: Path,
     run: Run,
 ) -> Checkpoint:
-    """See `tasks.TaskModule`."""
+    """See `models.registry.TaskModule`."""
     return train_classifier(SPEC, data, config, work, run)

@@ -16,11 +16,10 @@ from edgehemo_export.data.splits import Part
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.models.classifiers.checkpoint import (
     classifier_net,
-    kept_out,
     stored_config,
     stored_rule,
 )
-from edgehemo_export.models.classifiers.evaluation import described, measure, share_metric
+from edgehemo_export.models.classifiers.evaluation import evaluated, measure, share_metric
 from edgehemo_export.models.classifiers.nucleated.data import (
     NUCLEATED_CLASSES,
     OTHER,
@@ -50,9 +49,8 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     config = stored_config(checkpoint)
     side = config.crop.side_px
     every = build(data, config, None)
-    crops = kept_out(checkpoint, every, part)
-    predicted = Predicted(crops, predict_net(net, crops.middle(side)))
-    found = described(SPEC, checkpoint, predicted)
+    predicted, found = evaluated(SPEC, checkpoint, net, every, part)
+    crops = predicted.crops
     metrics = list(found.metrics)
     if checkpoint.record.get("left_out") is not None:
         return dataclasses.replace(found, metrics=metrics)

@@ -1,6 +1,6 @@
 """`edgehemo train nucleated` and `edgehemo evaluate`: nine types of nucleated cells and platelets.
 
-What it is of a crop's own is here; the rest is shared by all classifiers (`classifiers.run`).
+What is its own stands in this folder; the rest is shared by the classifiers, a folder above.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from edgehemo_export.models.classifiers.nucleated.specification import SPEC
 from edgehemo_export.models.classifiers.run import train_classifier
 from edgehemo_export.models.classifiers.training import ClassifierConfig
 from edgehemo_export.quantisation.subject import ExportSubject
-from edgehemo_export.training.loop import Run
+from edgehemo_export.training.task import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
@@ -38,7 +38,7 @@ def run_training(
     work: Path,
     run: Run,
 ) -> Checkpoint:
-    """See `tasks.TaskModule`."""
+    """See `models.registry.TaskModule`."""
     return train_classifier(SPEC, data, config, work, run)
 
 
