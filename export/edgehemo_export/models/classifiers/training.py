@@ -34,9 +34,9 @@ VALIDATION_BATCH = 128
 class OutOfFoldOptions(Configuration):
     """Second opinions as targets (see `models.classifiers.out_of_fold`).
 
-    share: of the second opinion in a target, 0 for none asked. folds: networks that are trained for it, each on the other folds'
-    groups. steps: of each of these trainings. architecture: of these networks, that of the
-    configuration's model where it is not named.
+    share: of the second opinion in a target, 0 for none asked. folds: networks that are trained for
+    it, each on the other folds' groups. steps: of each of these trainings. architecture: of these
+    networks, that of the configuration's model where it is not named.
     """
 
     share: float = Field(default=0.0, ge=0, le=1)
