@@ -39,7 +39,7 @@ from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc
 from edgehemo_export.data.readers.chula_disease import WIDTH_UM as DISEASE_FIELD_WIDTH_UM
 from edgehemo_export.data.splits import part_of
 from edgehemo_export.evaluation.statistics import wilson
-from edgehemo_export.models.finder.evaluation import box_iou
+from edgehemo_export.models.finder.matching import box_iou
 
 WHITE = 1
 OVERLAP = 0.5

@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edgehemo.errors import BundleError
 from edgehemo.inference.runtimes import RUNTIMES, RuntimeFacts, format_named
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from edgehemo.bundle.bundle import Bundle
     from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelEntry, ModelTask, Precision
 

@@ -167,7 +167,7 @@ class TestTraining:
         assert torch.allclose(answer.sum(dim=1), torch.ones(2))
 
     def test_probabilities_of_samples_follow_the_odds(self) -> None:
-        from edgehemo_export.models.anaemia_screen.run import (
+        from edgehemo_export.models.anaemia_screen.evaluation import (
             Judged,
             operating_point,
             source_metrics,

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.host
 torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 pytest.importorskip("onnxscript", reason='needs pip install "edgehemo[host]"')
 
+from edgehemo.inference.verification import GATES
 from edgehemo_export.nets.architecture_table import ARCHITECTURES
 from edgehemo_export.nets.classifier_nets import (
     INPUT_MEAN,
@@ -28,7 +29,7 @@ from edgehemo_export.nets.scattering import Scattering
 from edgehemo_export.nets.scattering_svm import ScatteringSvm, features_of
 from edgehemo_export.quantisation.formats import chosen_formats
 from edgehemo_export.quantisation.graph import Graph
-from edgehemo_export.quantisation.parity import FP32_GATE, differences
+from edgehemo_export.quantisation.parity import differences
 from edgehemo_export.quantisation.writers import writer_for
 
 CLASSES = 3
@@ -82,7 +83,7 @@ def test_each_architecture_answers_as_pytorch_does(architecture: Any, tmp_path: 
     inputs = [picture[None] for picture in spots(4, side)]
     with torch.inference_mode():
         wanted = [net(torch.from_numpy(codes)).numpy() for codes in inputs]
-    assert float(np.ptp(np.concatenate(wanted), axis=0).max()) > 10 * FP32_GATE
+    assert float(np.ptp(np.concatenate(wanted), axis=0).max()) > 10 * GATES["fp32"]
     graph = Graph(net, inputs[0], None)
     assert "fp32" in architecture.precisions and set(FORMATS) <= set(RUNTIMES)
     for item in chosen_formats(FORMATS):
@@ -90,7 +91,7 @@ def test_each_architecture_answers_as_pytorch_does(architecture: Any, tmp_path: 
             (tmp_path / f"net{suffix}").write_bytes(data)
         with WorkerRunner(tmp_path / f"net{item.suffix}", item.name, threads=1) as runner:
             got = [runner.run(codes) for codes in inputs]
-        assert differences(wanted, got)["largest_difference"] < FP32_GATE, item.name
+        assert differences(wanted, got)["largest_difference"] < GATES["fp32"], item.name
 
 
 def test_scattering_is_kymatios() -> None:

@@ -26,22 +26,17 @@ from edgehemo_export.data.cell_masks import middle_cell
 from edgehemo_export.data.datasets import LabelledImage
 from edgehemo_export.data.readers.records import lmu_group, pbc_group
 from edgehemo_export.models.classifiers.card import classifier_card
+from edgehemo_export.models.classifiers.checkpoint import classifier_net
+from edgehemo_export.models.classifiers.conformal import conformal_rule, named, prediction_sets
+from edgehemo_export.models.classifiers.data import centres_of, field_crops
 from edgehemo_export.models.classifiers.evaluation import (
-    Predicted,
-    conformal_rule,
+    evaluated,
     expected_calibration_error,
-    fit_temperature,
     measure,
-    named,
-    predict_net,
-    prediction_sets,
-    predictions_picture,
-    reliability_picture,
     reliability_table,
     stored_confusion,
 )
 from edgehemo_export.models.classifiers.export import classifier_subject
-from edgehemo_export.models.classifiers.field_crops import centres_of, field_crops
 from edgehemo_export.models.classifiers.nucleated import run as nucleated_run
 from edgehemo_export.models.classifiers.nucleated.data import (
     NUCLEATED_CLASSES,
@@ -55,18 +50,18 @@ from edgehemo_export.models.classifiers.nucleated.exchanged_backgrounds import (
     without_cell,
 )
 from edgehemo_export.models.classifiers.out_of_fold import fold_of, second_opinions
-from edgehemo_export.models.classifiers.run import (
-    evaluate_classifier,
-    train_classifier,
-    unnamed_crops,
-)
-from edgehemo_export.models.classifiers.specification import ClassifierSpec, classifier_net
+from edgehemo_export.models.classifiers.pictures import predictions_picture, reliability_picture
+from edgehemo_export.models.classifiers.predictions import Predicted, fit_temperature, predict_net
+from edgehemo_export.models.classifiers.run import train_classifier, unnamed_crops
+from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import (
-    AugmentOptions,
     ClassifierConfig,
     ClassifierTask,
     UnnamedCrops,
     crop_chances,
+)
+from edgehemo_export.models.classifiers.variation import (
+    AugmentOptions,
     exchange_surroundings,
     vary_geometry,
     vary_stain,
@@ -81,7 +76,8 @@ from edgehemo_export.nets.architecture_table import (
 from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
 from edgehemo_export.nets.imagenet_weights import imagenet_weights, translated_lite0
 from edgehemo_export.nets.scattering_svm import ScatteringSvm
-from edgehemo_export.training.loop import LoopConfig, Run
+from edgehemo_export.quantisation.gates import problems
+from edgehemo_export.training.task import LoopConfig, Run
 
 pytestmark = pytest.mark.host
 
@@ -739,7 +735,7 @@ def test_training_to_card_and_export(tmp_path: Path) -> None:
     assert all(torch.equal(v, again.weights[k]) for k, v in checkpoint.weights.items())
     net = classifier_net(spec, checkpoint)
     assert float(net.temperature) == pytest.approx(checkpoint.record["temperature"], rel=1e-5)
-    found = evaluate_classifier(spec, checkpoint, tmp_path, "test")
+    _, found = evaluated(spec, checkpoint, net, crops, "test")
     accuracy = {m.source: m for m in found.metrics if m.name == "accuracy"}
     assert accuracy["all"].value > 0.8
     assert accuracy["all"].low is not None and accuracy["all"].low < accuracy["all"].value
@@ -766,9 +762,9 @@ def test_training_to_card_and_export(tmp_path: Path) -> None:
             return predict_net(net, codes)
 
     figures = kept.measure(Same())
-    assert figures["agreement"] == 1.0 and not subject.problems(figures, figures, "int8")
+    assert figures["agreement"] == 1.0 and not problems(subject.gates, figures, figures, "int8")
     worse = {**figures, "accuracy": figures["accuracy"] - 0.02, "agreement": 0.9}
-    assert len(subject.problems(figures, worse, "int8")) == 2
+    assert len(problems(subject.gates, figures, worse, "int8")) == 2
     assert kept.inputs[0].shape == (1, SIDE, SIDE, 3)
     entry = subject.entry([], "0" * 64)
     assert entry.rejects == ["other"] and entry.conformal is not None
@@ -782,7 +778,7 @@ def test_a_source_left_out_is_neither_trained_nor_tuned_on(tmp_path: Path) -> No
     config = small_config(loop=LoopConfig(**short))
     run = train_classifier(spec, tmp_path, config, tmp_path / "w", Run(leave_out="odd"))
     assert set(run.record["crops"]["train"]) == set(run.record["crops"]["tune"]) == {"even"}
-    found = evaluate_classifier(spec, run, tmp_path, "test")
+    _, found = evaluated(spec, run, classifier_net(spec, run), crops, "test")
     assert {m.source for m in found.metrics} == {"odd"}
     with pytest.raises(UsageError, match="the data root holds even, odd"):
         train_classifier(spec, tmp_path, config, tmp_path / "w", Run(leave_out="mars"))

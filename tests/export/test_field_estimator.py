@@ -289,7 +289,8 @@ class TestTraining:
     def test_a_few_steps_run_and_resume(self, tmp_path: Path) -> None:
         from edgehemo_export.models.field_estimator.training import EstimatorTask, read_config
         from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
-        from edgehemo_export.training.loop import Run, train
+        from edgehemo_export.training.loop import train
+        from edgehemo_export.training.task import Run
 
         small = {
             "loop": {"steps": 2, "batch_size": 4, "validate_every": 2},

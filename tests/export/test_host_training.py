@@ -43,30 +43,30 @@ from edgehemo_export.data.datasets import (
 )
 from edgehemo_export.data.simulated_set import simulated_example
 from edgehemo_export.data.splits import part_of
-from edgehemo_export.models.finder.evaluation import average_precision, box_iou, match
-from edgehemo_export.models.finder.export import problems
-from edgehemo_export.models.finder.lights import LIGHTS
-from edgehemo_export.models.finder.narrowing import narrowed_head
-from edgehemo_export.models.finder.run import judged, without
-from edgehemo_export.models.finder.samples import (
+from edgehemo_export.models.finder.data import (
     CUT_WEIGHT,
-    SPECK_DENSITY,
-    SPECK_TINT,
     SampleOptions,
     crop,
-    dirt,
     draw_batch,
+    judged,
     targets,
-    vary_colour,
+    without,
 )
+from edgehemo_export.models.finder.lights import LIGHTS
+from edgehemo_export.models.finder.matching import average_precision, box_iou, match
+from edgehemo_export.models.finder.narrowing import narrowed_head
 from edgehemo_export.models.finder.training import (
     FinderTask,
     FinderTrainingConfig,
     finder_loss,
     read_config,
 )
+from edgehemo_export.models.finder.variation import SPECK_DENSITY, SPECK_TINT, dirt, vary_colour
 from edgehemo_export.nets.architectures import CellFinderConfig, CellFinderNet
-from edgehemo_export.training import loop as training_loop
+from edgehemo_export.quantisation.gates import TASK_GATES, problems
+from edgehemo_export.training.loop import train as train_loop
+from edgehemo_export.training.task import Run, check_initial
+from edgehemo_export.training.weights import blend
 
 TINY = CellFinderConfig(stride4=16, stride8=16, stride16=16, head=16, blocks=1)
 
@@ -268,12 +268,12 @@ def test_the_finder_learns(examples: list[CanonicalExample], tmp_path: Path) -> 
     torch.set_num_threads(1)
     losses: list[float] = []
     config = tiny_config(steps=50)
-    _, state = training_loop.train(
+    _, state = train_loop(
         FinderTask(examples, config),
         lambda: CellFinderNet(config.model),
         config,
         tmp_path / "learn",
-        training_loop.Run(progress=lambda _, parts: losses.append(parts["heat"])),
+        Run(progress=lambda _, parts: losses.append(parts["heat"])),
     )
     assert state.step == 50 and losses[-1] < 4.0
 
@@ -392,13 +392,13 @@ def test_weights_between_two_networks_are_between_them() -> None:
     before, after = CellFinderNet(TINY), CellFinderNet(TINY)
     old = {name: value.clone() for name, value in before.state_dict().items()}
     new = {name: value.clone() for name, value in after.state_dict().items()}
-    training_loop.blend(after, old, 0.25)
+    blend(after, old, 0.25)
     for name, value in after.state_dict().items():
         if value.is_floating_point():
             assert torch.allclose(value, 0.25 * old[name] + 0.75 * new[name], atol=1e-6)
         else:
             assert torch.equal(value, new[name])
-    training_loop.blend(after, old, 1.0)
+    blend(after, old, 1.0)
     for name, value in after.state_dict().items():
         assert torch.allclose(value.float(), old[name].float(), atol=1e-6)
 
@@ -424,24 +424,25 @@ def test_a_narrowed_head_keeps_the_channels_that_speak() -> None:
 
 def test_a_share_of_the_first_weights_needs_first_weights() -> None:
     config = read_config(changes={"initial_share": 0.5})
-    training_loop.check_initial(config, begun=True)
+    check_initial(config, begun=True)
     with pytest.raises(UsageError, match="give --init"):
-        training_loop.check_initial(config, begun=False)
+        check_initial(config, begun=False)
 
 
 def test_weights_of_another_shape_are_not_blended() -> None:
     wide = CellFinderNet(TINY.model_copy(update={"head": 32}))
     with pytest.raises(UsageError, match="of the configured model's own shape"):
-        training_loop.blend(CellFinderNet(TINY), wide.state_dict(), 0.5)
+        blend(CellFinderNet(TINY), wide.state_dict(), 0.5)
 
 
 def test_export_gates_catch_lost_cells_and_precision() -> None:
     good = {"mAP50": 0.95, "interior_red_cells": 1000.0}
-    assert problems(good, good, "int8") == []
-    assert problems(good, {**good, "mAP50": 0.93}, "int8") == [
+    gates = TASK_GATES["cell_finder"]
+    assert problems(gates, good, good, "int8") == []
+    assert problems(gates, good, {**good, "mAP50": 0.93}, "int8") == [
         "int8: mAP50 falls by 0.0200, the gate is 0.01"
     ]
-    fewer = problems(good, {**good, "interior_red_cells": 900.0}, "fp16")
+    fewer = problems(gates, good, {**good, "interior_red_cells": 900.0}, "fp16")
     assert fewer == ["fp16: red cells move by -10.00%, the gate is 1%"]
 
 
@@ -514,7 +515,7 @@ def test_checkpoints_come_back_and_strangers_are_refused(tmp_path: Path) -> None
 
 
 def test_stored_operating_points_come_back_as_records(tmp_path: Path) -> None:
-    from edgehemo_export.models.finder.run import operating_points
+    from edgehemo_export.models.finder.checkpoint import operating_points
 
     points = operating_points(load_checkpoint(tiny_checkpoint(tmp_path / "a.safetensors")))
     assert set(points) == set(CELL_KINDS)

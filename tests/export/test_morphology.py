@@ -17,7 +17,7 @@ from edgehemo.field.canonical import CLEAR_FIELD_CODE
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions
 from edgehemo_export.data.splits import part_of
-from edgehemo_export.models.classifiers.evaluation import Predicted, marginal_rule
+from edgehemo_export.models.classifiers.conformal import marginal_rule
 from edgehemo_export.models.classifiers.morphology.data import (
     MORPHOLOGY_CLASSES,
     SOURCE,
@@ -26,13 +26,14 @@ from edgehemo_export.models.classifiers.morphology.data import (
     read_labelled_fields,
     unnamed_red_cells,
 )
-from edgehemo_export.models.classifiers.morphology.run import (
+from edgehemo_export.models.classifiers.morphology.evaluation import (
     accuracy_by_block,
-    kept_out_confusion,
     macro_metrics,
     misread_scale,
-    read_config,
 )
+from edgehemo_export.models.classifiers.morphology.export import kept_out_confusion
+from edgehemo_export.models.classifiers.morphology.run import read_config
+from edgehemo_export.models.classifiers.predictions import Predicted
 from edgehemo_export.nets.morphology_net import RedCellNet
 
 DISC_PX = 38

@@ -19,7 +19,9 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgehemo_export.configuration import configuration_from
-from edgehemo_export.training.loop import LoopConfig, Training, TrainingState, schedule, start_from
+from edgehemo_export.training.loop import Training, schedule
+from edgehemo_export.training.task import LoopConfig, TrainingState
+from edgehemo_export.training.weights import start_from
 
 LOOP = LoopConfig(
     seed=5,

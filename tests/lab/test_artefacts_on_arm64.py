@@ -6,8 +6,6 @@ Emulated processors: function and parity only. Their times say nothing about any
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
@@ -28,21 +26,20 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
     pytest.importorskip("litert_torch", reason='needs pip install "edgehemo[host]"')
     from edgehemo_export.checkpoints import Checkpoint, save_checkpoint
-    from edgehemo_export.quantisation import bundling as exporting
     from edgehemo_export.quantisation.bundling import export_bundle
     from edgehemo_export.quantisation.formats import ALL_PRECISIONS, chosen_formats
     from edgehemo_export.quantisation.options import ExportOptions
     from edgehemo_export.quantisation.signing import signer_for
+    from edgehemo_export.quantisation.subject import TrainedModel
     from tests.export.test_export import small_subject
 
     folder = tmp_path_factory.mktemp("arm64")
     checkpoint = folder / "small.safetensors"
-    save_checkpoint(checkpoint, Checkpoint("nucleated", {"a": torch.zeros(1)}, {}))
+    content = Checkpoint("nucleated", {"a": torch.zeros(1)}, {})
+    save_checkpoint(checkpoint, content)
     (folder / "data").mkdir()
-    module: Any = SimpleNamespace(export_subject=lambda _: small_subject())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEHEMO_KEYS", str(folder / "keys"))
-        patch.setattr(exporting, "BY_TASK", {"nucleated": SimpleNamespace(load=lambda: module)})
         options = ExportOptions(
             formats=chosen_formats(FORMATS),
             precisions=ALL_PRECISIONS,
@@ -52,7 +49,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         bundle = folder / "bundle"
         export_bundle(
-            [checkpoint], bundle, options, signer=signer_for(None, bundle), say=lambda _: None
+            [TrainedModel(checkpoint, content, small_subject())],
+            bundle,
+            options,
+            signer=signer_for(None, bundle),
+            say=lambda _: None,
         )
     return bundle
 

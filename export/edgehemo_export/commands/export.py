@@ -1,4 +1,4 @@
-"""The workstation's commands: train, evaluate, export. PyTorch is imported when one runs."""
+"""`edgehemo export`: checkpoints to a bundle of verified artefacts."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 import click
 
 from edgehemo.commands import common
-from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
-from edgehemo_export.commands.options import need_host
+from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD
+from edgehemo_export.commands.options import format_option, need_host, precision_options
+from edgehemo_export.models.registry import subject_of
+from edgehemo_export.quantisation.formats import chosen_formats, refuse_unsupported
 
 if TYPE_CHECKING:
+    from edgehemo.bundle.manifest import Precision
     from edgehemo_export.quantisation.options import ExportRow
 
 
@@ -23,10 +26,8 @@ if TYPE_CHECKING:
     required=True,
     type=click.Path(path_type=Path, dir_okay=False),
 )
-@click.option("--int8", is_flag=True, help="Static int8 (the default where no precision is given).")
-@click.option("--fp16", is_flag=True, help="Half precision.")
-@click.option("--fp32", is_flag=True, help="Single precision.")
-@click.option("--format", "formats", multiple=True, help="Artefact format; repeatable.")
+@precision_options
+@format_option
 @click.option(
     "--calibration",
     type=click.Path(path_type=Path),
@@ -59,9 +60,7 @@ if TYPE_CHECKING:
 @common.json_option
 def export(
     checkpoints: tuple[Path, ...],
-    int8: bool,
-    fp16: bool,
-    fp32: bool,
+    precisions: tuple[Precision, ...],
     formats: tuple[str, ...],
     calibration: Path | None,
     evaluation: Path | None,
@@ -80,30 +79,10 @@ def export(
     over.
     """
     from edgehemo.bundle.bundle import SHIPPED_BUNDLE
-    from edgehemo_export.quantisation.formats import (
-        chosen_formats,
-        chosen_precisions,
-        refuse_unsupported,
-    )
-
-    chosen = chosen_formats(formats)
-    precisions = chosen_precisions(int8=int8, fp16=fp16, fp32=fp32)
-    if "int8" in precisions and calibration is None:
-        raise UsageError("int8 needs --calibration DIR: real fields to measure activations on")
-    refuse_unsupported(chosen, precisions)
-    need_host()
-    import cv2
-    import torch
-    from rich.console import Console
-
-    from edgehemo_export.quantisation.bundling import export_bundle
     from edgehemo_export.quantisation.options import ExportOptions
-    from edgehemo_export.quantisation.signing import signer_for
 
-    torch.set_num_threads(threads)
-    cv2.setNumThreads(threads)
     options = ExportOptions(
-        formats=chosen,
+        formats=chosen_formats(formats),
         precisions=precisions,
         calibration=calibration,
         evaluation=evaluation,
@@ -112,6 +91,22 @@ def export(
         fresh=fresh,
         threads=threads,
     )
+    options.refuse_uncalibrated()
+    refuse_unsupported(options.formats, precisions)
+    need_host()
+    import cv2
+    import torch
+    from rich.console import Console
+
+    from edgehemo_export.checkpoints import load_checkpoint
+    from edgehemo_export.quantisation.bundling import export_bundle
+    from edgehemo_export.quantisation.signing import signer_for
+    from edgehemo_export.quantisation.subject import TrainedModel
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads)
+    loaded = [(path, load_checkpoint(path)) for path in checkpoints]
+    trained = [TrainedModel(path, held, subject_of(path, held)) for path, held in loaded]
     # The package's own bundle is vouched for by the package; see `edgehemo.bundle.bundle`.
     shipped = out.resolve() == SHIPPED_BUNDLE.resolve()
     signer = None if shipped and key is None else signer_for(key, out)
@@ -130,7 +125,7 @@ def export(
             else:
                 click.echo(text, err=True)
 
-        rows = export_bundle(checkpoints, out, options, signer=signer, say=say)
+        rows = export_bundle(trained, out, options, signer=signer, say=say)
     for warning in dict.fromkeys(text for row in rows for text in row.warnings):
         click.echo(f"edgehemo: warning: {warning}", err=True)
     common.write_record(
@@ -152,7 +147,7 @@ def export(
 
 def _print_export(out: Path, rows: list[ExportRow]) -> None:
     """A line an artefact, below it the figures of its gate beside PyTorch's."""
-    from edgehemo_export.quantisation.parity import DIFFERENCE, MEAN_DIFFERENCE
+    from edgehemo_export.quantisation.gates import DIFFERENCE, MEAN_DIFFERENCE
 
     click.echo(str(out))
     for row in rows:

@@ -109,7 +109,7 @@ def train(
 
     from edgehemo.files.atomic import sha256_of_file
     from edgehemo_export.checkpoints import load_checkpoint, save_checkpoint
-    from edgehemo_export.training.loop import Run, check_initial
+    from edgehemo_export.training.task import Run, check_initial
 
     if threads is not None:
         torch.set_num_threads(threads)

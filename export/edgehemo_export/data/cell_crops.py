@@ -103,10 +103,6 @@ class CellCrops:
         return out
 
 
-# Reads a data root into crops, through a cache folder; every source, every part.
-CropSetBuilder = Callable[[Path, CropOptions, Path | None], CellCrops]
-
-
 def in_part(groups: NDArray[np.str_], part: Part) -> NDArray[np.bool_]:
     """bool (n,): which groups belong to a part."""
     parts = {group: part_of(group) == part for group in set(groups.tolist())}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import Metric
 
@@ -125,28 +125,6 @@ def bootstrap_by_group(
         name: _percentiles(value, drawn[name], rounds, confidence, method)
         for name, value in measured.items()
     }
-
-
-def bootstrap_mean(
-    values: ArrayLike,
-    groups: Sequence[str] | None = None,
-    *,
-    rounds: int = BOOTSTRAP_ROUNDS,
-    seed: int = 0,
-    confidence: float = CONFIDENCE,
-) -> EvaluationFigure:
-    """Mean of one value an item with its interval; without groups every item is its own."""
-    array = np.asarray(values, np.float64)
-    names = [str(i) for i in range(len(array))] if groups is None else groups
-    if len(names) != len(array):
-        raise ValueError(f"{len(array)} values and {len(names)} groups")
-    return bootstrap_by_group(
-        names,
-        lambda chosen: {"mean": float(array[chosen].mean())},
-        rounds=rounds,
-        seed=seed,
-        confidence=confidence,
-    )["mean"]
 
 
 def _percentiles(

@@ -14,11 +14,10 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from edgehemo.bundle.manifest import Precision
+from edgehemo.bundle.manifest import PRECISION_PREFERENCE, Precision
 from edgehemo_export.nets.architectures import ConvBlock, ResidualBlock
 from edgehemo_export.nets.morphology_net import LightRedCellNet, RedCellNet, SmallRedCellNet
 from edgehemo_export.nets.scattering_svm import ScatteringSvm
-from edgehemo_export.quantisation.formats import ALL_PRECISIONS
 
 # Where a backbone's ImageNet weights come from (see `imagenet_weights`), or none.
 ImageNetSource = str
@@ -196,7 +195,7 @@ class Architecture:
     sgd: bool
     imagenet: ImageNetSource | None
     says: str
-    precisions: tuple[Precision, ...] = ALL_PRECISIONS
+    precisions: tuple[Precision, ...] = PRECISION_PREFERENCE[::-1]
     why_not: str = ""
 
 

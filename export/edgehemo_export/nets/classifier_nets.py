@@ -48,8 +48,8 @@ class ClassifierNet(LogitNet):
 
     Input: uint8 (n, side, side, 3), canonical codes RGB (`edgehemo.cells.crops`). Output: float32
     (n, classes), probabilities, softmax(logits / temperature); the temperature is a buffer, 1
-    until `classifier_evaluation.fit_temperature` sets it. `logits` takes float (n, 3, side, side)
-    transmittance: what trains.
+    until training fits it on the tune part. `logits` takes float (n, 3, side, side) transmittance:
+    what trains.
     """
 
     temperature: Tensor

@@ -1,4 +1,5 @@
-"""The one table of artefact formats: it drives the command line, its help, the export, the tests.
+"""The tables of formats and precisions: they drive the command line, its help, the export, the
+documentation and the tests.
 
 What runs a format on the device is in `edgehemo.inference.RUNTIMES`; this adds what writes it.
 Nothing here imports PyTorch: what is unsupported is refused before it is loaded.
@@ -6,15 +7,42 @@ Nothing here imports PyTorch: what is unsupported is refused before it is loaded
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 
-from edgehemo.bundle.manifest import ArtefactFormat, Precision
+from edgehemo.bundle.manifest import PRECISION_PREFERENCE, ArtefactFormat, Precision
 from edgehemo.errors import MissingDependencyError, UsageError
 from edgehemo.inference import RUNTIMES, RuntimeFacts, format_named
 
-ALL_PRECISIONS: tuple[Precision, ...] = ("fp32", "fp16", "int8")
+
+@dataclass(frozen=True)
+class ExportPrecision:
+    """One precision as it is asked for.
+
+    says: the help of its option. calibrated: whether ranges are measured on pictures first.
+    """
+
+    name: Precision
+    says: str
+    calibrated: bool = False
+
+
+PRECISIONS: Mapping[Precision, ExportPrecision] = {
+    item.name: item
+    for item in (
+        ExportPrecision("fp32", "Single precision."),
+        ExportPrecision("fp16", "Half precision."),
+        ExportPrecision(
+            "int8", "Static int8 (the default where no precision is given).", calibrated=True
+        ),
+    )
+}
+ALL_PRECISIONS: tuple[Precision, ...] = tuple(PRECISIONS)
+# What is made where no precision is asked for: what a device runs first.
+DEFAULT_PRECISION = PRECISION_PREFERENCE[0]
 
 
 @dataclass(frozen=True)
@@ -22,16 +50,19 @@ class ExportFormat:
     """One format as it is written.
 
     precisions: those this version writes. calibrators: of int8; the one that follows PyTorch best
-    on kept-out inputs is taken. spare_calibrators: others, tried where none of those passes.
-    host_modules: what writing and verifying it imports. fixed_size: whether an artefact takes one
-    size only, where the model leaves it free.
+    on kept-out inputs is taken. spare_calibrators: others, tried where none of those passes. tools:
+    distributions that write and verify it, beside PyTorch, with the module each imports; their
+    versions are part of an artefact's fingerprint. writer: module of this package and class, see
+    `ArtefactWriter`. fixed_size: whether an artefact takes one size only, where the model leaves it
+    free.
     """
 
     name: ArtefactFormat
     precisions: tuple[Precision, ...]
     calibrators: tuple[str, ...]
-    host_modules: tuple[str, ...]
-    spare_calibrators: tuple[str, ...] = ()
+    spare_calibrators: tuple[str, ...]
+    tools: tuple[tuple[str, str], ...]
+    writer: str
     fixed_size: bool = False
 
     @property
@@ -43,31 +74,39 @@ class ExportFormat:
     def suffix(self) -> str:
         return self.runtime.suffix
 
-    def needs_calibration(self, precision: Precision) -> bool:
-        return precision == "int8"
 
+# PyTorch, which every format starts from.
+_COMMON_TOOLS = ("torch", "torchvision")
+_ONNX, _ONNXSCRIPT = ("onnx", "onnx"), ("onnxscript", "onnxscript")
 
 FORMATS: tuple[ExportFormat, ...] = (
     ExportFormat(
         "onnx",
         ALL_PRECISIONS,
-        ("minmax", "percentile"),
-        ("onnx", "onnxscript", "onnxruntime"),
+        calibrators=("minmax", "percentile"),
         spare_calibrators=("entropy",),
+        tools=(_ONNX, _ONNXSCRIPT, ("onnxruntime", "onnxruntime")),
+        writer="onnx_writer:OnnxWriter",
     ),
     ExportFormat(
         "openvino",
         ALL_PRECISIONS,
-        ("minmax", "mean_minmax"),
-        ("onnx", "onnxscript", "openvino", "nncf"),
+        calibrators=("minmax", "mean_minmax"),
         spare_calibrators=("mean_quantile",),
+        tools=(_ONNX, _ONNXSCRIPT, ("openvino", "openvino"), ("nncf", "nncf")),
+        writer="openvino_export:OpenVinoWriter",
     ),
     ExportFormat(
         "tflite",
         ALL_PRECISIONS,
-        ("minmax", "mean_minmax"),
-        ("litert_torch", "ai_edge_quantizer", "ai_edge_litert"),
+        calibrators=("minmax", "mean_minmax"),
         spare_calibrators=("quantile",),
+        tools=(
+            ("litert-torch", "litert_torch"),
+            ("ai-edge-quantizer", "ai_edge_quantizer"),
+            ("ai-edge-litert", "ai_edge_litert"),
+        ),
+        writer="tflite_export:TfliteWriter",
         fixed_size=True,
     ),
 )
@@ -81,10 +120,15 @@ def chosen_formats(names: Sequence[str]) -> tuple[ExportFormat, ...]:
     return tuple(known[format_named(name)] for name in dict.fromkeys(names))
 
 
-def chosen_precisions(*, int8: bool, fp16: bool, fp32: bool) -> tuple[Precision, ...]:
-    """The precisions asked for, fp32 first; int8 where none is."""
-    asked = {"fp32": fp32, "fp16": fp16, "int8": int8 or not (fp16 or fp32)}
-    return tuple(precision for precision in ALL_PRECISIONS if asked[precision])
+def chosen_precisions(asked: Collection[str]) -> tuple[Precision, ...]:
+    """The precisions asked for, fp32 first; `DEFAULT_PRECISION` where none is."""
+    wanted = asked or (DEFAULT_PRECISION,)
+    return tuple(name for name in ALL_PRECISIONS if name in wanted)
+
+
+def calibrated_among(precisions: Collection[Precision]) -> tuple[Precision, ...]:
+    """Those of the precisions that need pictures to be calibrated on."""
+    return tuple(name for name in precisions if PRECISIONS[name].calibrated)
 
 
 def refuse_unsupported(formats: Sequence[ExportFormat], precisions: Sequence[Precision]) -> None:
@@ -96,9 +140,22 @@ def refuse_unsupported(formats: Sequence[ExportFormat], precisions: Sequence[Pre
                     f"{item.name} has no {precision} artefacts; choose from "
                     + ", ".join(f"--{name}" for name in item.precisions)
                 )
-        missing = [name for name in item.host_modules if importlib.util.find_spec(name) is None]
+        missing = [module for _, module in item.tools if importlib.util.find_spec(module) is None]
         if missing:
             raise MissingDependencyError(
                 f"writing {item.name} needs {', '.join(missing)}: "
                 'pip install "edgehemo[host]", or choose another --format'
             )
+
+
+def tool_versions(item: ExportFormat) -> dict[str, str]:
+    """Distribution to version, of what writes a format; ``none`` where it is not installed."""
+    return {name: _version(name) for name in (*_COMMON_TOOLS, *(tool for tool, _ in item.tools))}
+
+
+@cache
+def _version(distribution: str) -> str:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return "none"

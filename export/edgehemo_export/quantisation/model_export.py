@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import shutil
@@ -15,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from edgehemo.bundle.bundle import Bundle
@@ -23,8 +20,6 @@ from edgehemo.bundle.manifest import Artefact, Companion, InputSpec, ModelEntry,
 from edgehemo.errors import BundleError, EdgeHemoError, UsageError
 from edgehemo.files.atomic import sha256_of_file, write_bytes_atomically
 from edgehemo.inference.worker import WorkerRunner
-from edgehemo.version import __version__
-from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.nets.torch_runner import TorchRunner
 from edgehemo_export.quantisation.calibration_set import (
     ADVISED_SAMPLES,
@@ -32,8 +27,16 @@ from edgehemo_export.quantisation.calibration_set import (
     CalibrationSet,
     shared_pictures,
 )
-from edgehemo_export.quantisation.formats import ExportFormat
-from edgehemo_export.quantisation.graph import FREE_SIZE_PX, Files, Graph
+from edgehemo_export.quantisation.fingerprints import artefact_fingerprint, content_digest
+from edgehemo_export.quantisation.formats import (
+    PRECISIONS,
+    ExportFormat,
+    calibrated_among,
+    tool_versions,
+)
+from edgehemo_export.quantisation.former import taken_over
+from edgehemo_export.quantisation.gates import DIFFERENCE
+from edgehemo_export.quantisation.graph import Files, Graph
 from edgehemo_export.quantisation.int8_recipes import (
     RECIPE_VERSION,
     Int8Recipe,
@@ -43,7 +46,6 @@ from edgehemo_export.quantisation.int8_recipes import (
 )
 from edgehemo_export.quantisation.options import ExportOptions, ExportRow, Say
 from edgehemo_export.quantisation.parity import (
-    DIFFERENCE,
     Reference,
     Verification,
     difference_on,
@@ -52,16 +54,9 @@ from edgehemo_export.quantisation.parity import (
     verify,
 )
 from edgehemo_export.quantisation.report import Measured, ReportRow
-from edgehemo_export.quantisation.subject import ExportSubject, HeldOut
+from edgehemo_export.quantisation.samples import published_samples
+from edgehemo_export.quantisation.subject import HeldOut, TrainedModel
 from edgehemo_export.quantisation.writers import ArtefactWriter, writer_for
-from edgehemo_export.tools import tool_versions
-
-# Inputs that a bundle carries so that another machine can reproduce an artefact's answers; where
-# the model takes any size it is one, of the size that formats without that freedom fix.
-SAMPLES = 3
-
-# What `edgehemo evaluate --save` adds to a checkpoint's record: no artefact depends on it.
-EVALUATION_KEYS = frozenset(("metrics", "tables", "pictures"))
 
 log = logging.getLogger(__name__)
 
@@ -71,9 +66,7 @@ class ModelExport:
 
     def __init__(
         self,
-        subject: ExportSubject,
-        content: str,
-        checkpoint: Path,
+        model: TrainedModel,
         folder: Path,
         options: ExportOptions,
         data: str,
@@ -83,11 +76,12 @@ class ModelExport:
     ) -> None:
         self.rows: list[ExportRow] = []
         self.report: list[ReportRow] = []
+        subject = model.subject
         self._subject = subject
-        self._checkpoint = checkpoint
-        self._content = content
+        self._checkpoint = model.path
+        self._content = content_digest(model.checkpoint)
         self._float_layers = float_layers_of(subject.net, subject.float_layers)
-        self._sha256 = sha256_of_file(checkpoint)
+        self._sha256 = sha256_of_file(model.path)
         self._folder = folder
         self._options = options
         self._data = data
@@ -126,8 +120,14 @@ class ModelExport:
 
     def _artefact(self, item: ExportFormat, precision: Precision) -> Artefact | None:
         name = self._subject.name
-        fingerprint = self._fingerprint(item, precision)
-        kept = self._taken_over(item, precision, fingerprint)
+        fingerprint = artefact_fingerprint(
+            self._content, self._data, item, precision, self._float_layers
+        )
+        kept = None
+        if self._former is not None:
+            kept = taken_over(
+                self._former, self._subject.task, item.name, precision, fingerprint, self._folder
+            )
         if kept is not None:
             self._say(f"{name} {item.name} {precision}: up to date")
             self.rows.append(ExportRow(name, item.name, precision, kept, 0.0))
@@ -205,7 +205,7 @@ class ModelExport:
         then the others, the slow ones last; accuracy control goes on to layers in float.
         """
         label = f"{self._subject.name} {item.name} {precision}"
-        if not item.needs_calibration(precision):
+        if not PRECISIONS[precision].calibrated:
             self._say(label)
             yield None, _converted(lambda: writer.plain(precision))
             return
@@ -285,43 +285,6 @@ class ModelExport:
             fingerprint=fingerprint,
         )
 
-    def _fingerprint(self, item: ExportFormat, precision: Precision) -> str:
-        what = {
-            "checkpoint": self._content,
-            "format": item.name,
-            "precision": precision,
-            "recipe_version": RECIPE_VERSION,
-            "float_layers": list(self._float_layers),
-            "calibrators": list(item.calibrators) if item.needs_calibration(precision) else [],
-            "data": self._data,
-            "versions": tool_versions(item),
-            "software": __version__,
-        }
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()
-
-    def _taken_over(
-        self, item: ExportFormat, precision: Precision, fingerprint: str
-    ) -> Artefact | None:
-        """The former bundle's artefact where it was made of just the same, its files copied."""
-        if self._former is None or not self._former.has(self._subject.task):
-            return None
-        for artefact in self._former.model(self._subject.task).artefacts:
-            if (artefact.format, artefact.precision) != (item.name, precision):
-                continue
-            if artefact.fingerprint != fingerprint:
-                return None
-            files = [(artefact.file, artefact.sha256)]
-            if artefact.companion is not None:
-                files.append((artefact.companion.file, artefact.companion.sha256))
-            try:
-                for name, digest in files:
-                    source = self._former.checked_file(name, digest)
-                    shutil.copyfile(source, self._folder / name)
-            except BundleError:
-                return None  # damaged since: it is made again
-            return artefact
-        return None
-
     @cached_property
     def _held_out(self) -> HeldOut:
         self._say(f"{self._subject.name}: kept-out samples")
@@ -370,7 +333,7 @@ class ModelExport:
 
     @property
     def _warnings(self) -> tuple[str, ...]:
-        if "int8" not in self._options.precisions:
+        if not calibrated_among(self._options.precisions):
             return ()
         found = self._calibration
         out = []
@@ -407,37 +370,6 @@ def _converted(convert: Callable[[], Files]) -> Files:
         raise _ConverterError(
             f"it could not be written ({type(error).__name__}: {said})"
         ) from error
-
-
-def content_digest(checkpoint: Checkpoint) -> str:
-    """SHA-256 of what decides a checkpoint's artefacts: weights and record, evaluation aside."""
-    record = {key: value for key, value in checkpoint.record.items() if key not in EVALUATION_KEYS}
-    digest = hashlib.sha256(json.dumps([checkpoint.task, record], sort_keys=True).encode())
-    for name, tensor in sorted(checkpoint.weights.items()):
-        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
-
-
-def published_samples(subject: ExportSubject) -> list[NDArray[np.uint8]]:
-    """Inputs from the simulated microscope, which anybody may have, uint8 (1, h, w, 3)."""
-    from edgehemo.demo.demonstration import sample_image
-    from edgehemo.field.canonical import canonical_field
-    from edgehemo.images.reading import decode_frame
-
-    codes = canonical_field(decode_frame(sample_image(), "sample")).to_uint8()
-    free = subject.free_size_multiple is not None
-    height, width = FREE_SIZE_PX if free else subject.example.shape[1:3]
-    if codes.shape[0] < height or codes.shape[1] < width:
-        below, right = max(0, height - codes.shape[0]), max(0, width - codes.shape[1])
-        codes = np.pad(codes, ((0, below), (0, right), (0, 0)), mode="reflect")
-    rng = np.random.default_rng(0)
-    out = []
-    for _ in range(1 if free else SAMPLES):
-        y = int(rng.integers(0, codes.shape[0] - height + 1))
-        x = int(rng.integers(0, codes.shape[1] - width + 1))
-        out.append(np.ascontiguousarray(codes[None, y : y + height, x : x + width]))
-    return out
 
 
 def _write(folder: Path, stem: str, made: Files) -> list[str]:

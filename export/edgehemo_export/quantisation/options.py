@@ -9,7 +9,7 @@ from typing import Any
 
 from edgehemo.bundle.manifest import Artefact, ArtefactFormat, Precision
 from edgehemo.errors import UsageError
-from edgehemo_export.quantisation.formats import ExportFormat
+from edgehemo_export.quantisation.formats import ExportFormat, calibrated_among
 
 # Told while it goes on, a line each.
 Say = Callable[[str], None]
@@ -66,6 +66,14 @@ class ExportOptions:
     accuracy_control: bool = False
     fresh: bool = False
     threads: int = 1
+
+    def refuse_uncalibrated(self) -> None:
+        """UsageError where a precision needs pictures to be calibrated on, and there are none."""
+        needing = calibrated_among(self.precisions)
+        if needing and self.calibration is None:
+            raise UsageError(
+                f"{needing[0]} needs --calibration DIR: real fields to measure activations on"
+            )
 
     @property
     def evaluation_root(self) -> Path:

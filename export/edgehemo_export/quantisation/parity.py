@@ -1,8 +1,8 @@
 """Whether an artefact answers as PyTorch does: reopened in its runtime, in a fresh process.
 
-Gates: fp32 within `FP32_GATE` and fp16 within `FP16_GATE` of PyTorch on kept-out inputs; int8 by
-the task's own metric, which the subject brings. A regression is asked beyond its calibration
-range as well, where int8 graphs clip.
+Judged by the table in `edgehemo_export.quantisation.gates`: how far it answers from PyTorch on
+kept-out inputs, then by the figures of its task. A regression is asked beyond its calibration range
+as well, where int8 graphs clip.
 """
 
 from __future__ import annotations
@@ -15,33 +15,30 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle.manifest import ArtefactFormat, InputSpec, ModelTask, Precision
+from edgehemo.bundle.manifest import ArtefactFormat, InputSpec, Precision
 from edgehemo.field.canonical import CLEAR_FIELD_CODE
 from edgehemo.inference import Runner
 from edgehemo.inference.worker import WorkerRunner
-from edgehemo.measurands import MEASURANDS
 from edgehemo_export.evaluation.tiled_runner import TiledRunner
 from edgehemo_export.nets.torch_runner import TorchRunner
-from edgehemo_export.quantisation.subject import ExportSubject, Figures, HeldOut
+from edgehemo_export.quantisation.gates import (
+    DIFFERENCE,
+    DIFFERENCES,
+    FOLLOWED,
+    MEAN_DIFFERENCE,
+    Figures,
+    problems,
+)
+from edgehemo_export.quantisation.subject import ExportSubject, HeldOut
 
-# Largest difference from PyTorch, as a share of the answer where that is above 1 and absolute
-# below it.
-FP32_GATE = 1e-3
-FP16_GATE = 1e-2
-GATES: dict[Precision, float] = {"fp32": FP32_GATE, "fp16": FP16_GATE}
 # Of the kept-out inputs at most this many are compared value by value.
 COMPARED_INPUTS = 48
-# The figures of a difference, beside the task's own.
-DIFFERENCE, MEAN_DIFFERENCE = "largest_difference", "mean_difference"
-# Regressions, with how many of their first outputs are estimates (variances follow them).
-REGRESSIONS: dict[ModelTask, int] = {"field_estimator": len(MEASURANDS)}
 # Optical density is multiplied by these to leave the calibrated range on both sides.
 BEYOND_DENSITIES = (0.25, 1.6, 2.2)
 BEYOND_INPUTS = 12
 # Where PyTorch leaves the range it answered in on kept-out inputs by more than this share of its
-# width, an artefact must follow at least so far. A clipped one stays at the range's end.
+# width, an artefact is held against it. A clipped one stays at the range's end.
 BEYOND_SHARE = 0.1
-MUST_FOLLOW = 0.5
 
 
 @dataclass(frozen=True)
@@ -83,7 +80,7 @@ def reference_of(
     runner = sized(TorchRunner(subject.net), spec)
     inputs = tuple(spread(held_out.inputs, COMPARED_INPUTS))
     beyond: tuple[NDArray[np.uint8], ...] = ()
-    if subject.task in REGRESSIONS:
+    if subject.estimates:
         beyond = tuple(
             stained(codes, factor)
             for codes in spread(inputs, BEYOND_INPUTS)
@@ -136,25 +133,16 @@ def verify(
             answers.append(runner.run(codes))
             seconds.append(opened.last_run_s)
         figures = differences(reference.answers, answers)
-        gate = GATES.get(precision)
-        problems = []
-        if gate is not None and figures[DIFFERENCE] > gate:
-            problems.append(
-                f"differs from PyTorch by {figures[DIFFERENCE]:.2e}, the gate is {gate:.0e}"
-            )
-        if not problems:
-            measured = held_out.measure(runner)
+        failed = problems(DIFFERENCES, {}, figures, precision)
+        if not failed:
             figures |= {f"{name}_pytorch": value for name, value in reference.figures.items()}
-            figures |= measured
-            problems += subject.problems(reference.figures, measured, precision)
+            figures |= held_out.measure(runner)
             if reference.beyond:
-                followed, worst = follows_beyond(reference, runner, REGRESSIONS[subject.task])
-                figures["followed_beyond_calibration"] = followed
-                if worst is not None:
-                    problems.append(worst)
+                figures[FOLLOWED] = followed_beyond(reference, runner, subject.estimates)
+            failed = problems(subject.gates, reference.figures, figures, precision)
         return Verification(
             {name: round(float(value), 6) for name, value in figures.items()},
-            tuple(problems),
+            tuple(failed),
             tuple(answers),
             1e3 * statistics.median(seconds),
             runner.name,
@@ -188,11 +176,10 @@ def differences(
     return {DIFFERENCE: worst, MEAN_DIFFERENCE: total / max(1, count)}
 
 
-def follows_beyond(reference: Reference, runner: Runner, outputs: int) -> tuple[float, str | None]:
+def followed_beyond(reference: Reference, runner: Runner, outputs: int) -> float:
     """How far an artefact follows PyTorch past the range of the kept-out answers, at its worst.
 
-    outputs: how many of the first ones are looked at. 1 is all the way, 0 is clipped; the second is
-    the problem where it is less than `MUST_FOLLOW`.
+    outputs: how many of the first ones are looked at. 1 is all the way, 0 is clipped.
     """
     usual = np.concatenate(reference.answers)[:, :outputs]
     low, high = usual.min(axis=0), usual.max(axis=0)
@@ -206,9 +193,4 @@ def follows_beyond(reference: Reference, runner: Runner, outputs: int) -> tuple[
         far = past > BEYOND_SHARE * width
         if far.any():
             worst = min(worst, float((reached[far] / past[far]).min()))
-    if worst >= MUST_FOLLOW:
-        return worst, None
-    return worst, (
-        f"an answer beyond the calibrated range reaches {max(worst, 0):.0%} of PyTorch's, "
-        f"the gate is {MUST_FOLLOW:.0%}: the output is clipped"
-    )
+    return max(worst, 0.0)

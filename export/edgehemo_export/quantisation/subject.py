@@ -13,11 +13,10 @@ from torch import nn
 
 from edgehemo.bundle.manifest import Artefact, ModelEntry, ModelTask, Precision
 from edgehemo.inference import Runner
+from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.quantisation.calibration_set import CalibrationSet
 from edgehemo_export.quantisation.formats import ALL_PRECISIONS
-
-# Metric names to values, for one artefact or for PyTorch.
-Figures = dict[str, float]
+from edgehemo_export.quantisation.gates import Figures, Gate
 
 
 class HeldOut(Protocol):
@@ -46,9 +45,10 @@ class ExportSubject:
     example: uint8 (1, h, w, 3), a typical input. free_size_multiple: where height and width are
     free, the step they come in, else None. float_layers: names of modules that int8 recipes keep
     in float from the first try on (heads that would clip). calibration: samples from a data root
-    or a folder. held_out: samples for the parity from a data root. problems: compares PyTorch's
-    figures (first) with an artefact's at a precision; one line for each gate it fails. entry: the
-    manifest's entry around the artefacts, given the checkpoint's SHA-256. precisions: those in
+    or a folder. held_out: samples for the parity from a data root. gates: what an artefact is held
+    to, its task's of `TASK_GATES`. entry: the manifest's entry around the artefacts, given the
+    checkpoint's SHA-256. estimates: of a regression, how many of its first outputs are estimates,
+    which must follow PyTorch beyond what was calibrated on; 0 for others. precisions: those in
     which the network is of use; why_not: why no others.
     """
 
@@ -60,7 +60,17 @@ class ExportSubject:
     float_layers: tuple[str, ...]
     calibration: Callable[[Path], CalibrationSet]
     held_out: Callable[[Path], HeldOut]
-    problems: Callable[[Figures, Figures, Precision], list[str]]
+    gates: tuple[Gate, ...]
     entry: Callable[[list[Artefact], str], ModelEntry]
+    estimates: int = 0
     precisions: tuple[Precision, ...] = ALL_PRECISIONS
     why_not: str = ""
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What the exporter is handed: a checkpoint's file and content, and the model in it."""
+
+    path: Path
+    checkpoint: Checkpoint
+    subject: ExportSubject

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from edgehemo_export.quantisation.int8_recipes import Int8Recipe
 
 
 class ArtefactWriter(Protocol):
-    """Writes one format of one network."""
+    """Writes one format of one network; made with its `Graph`."""
 
     @property
     def fixed_height_px(self) -> int | None:
@@ -34,37 +35,8 @@ class ArtefactWriter(Protocol):
         ...
 
 
-class OnnxWriter:
-    """See `edgehemo_export.quantisation.onnx_export`."""
-
-    fixed_height_px = fixed_width_px = None
-
-    def __init__(self, graph: Graph) -> None:
-        self._graph = graph
-
-    def plain(self, precision: Precision) -> Files:
-        from edgehemo_export.quantisation.onnx_export import optimised, to_fp16
-
-        whole = optimised(self._graph.onnx, standard=True)
-        return [(".onnx", whole if precision == "fp32" else to_fp16(whole))]
-
-    def int8(self, batches: Sequence[NDArray[np.uint8]], recipe: Int8Recipe) -> Files:
-        from edgehemo_export.quantisation.onnx_export import quantise_int8
-
-        data = quantise_int8(
-            self._graph.onnx, batches, calibrator=recipe.calibrator, keep_float=recipe.keep_float
-        )
-        return [(".onnx", data)]
-
-
 def writer_for(item: ExportFormat, graph: Graph) -> ArtefactWriter:
-    """The writer of a format."""
-    if item.name == "onnx":
-        return OnnxWriter(graph)
-    if item.name == "openvino":
-        from edgehemo_export.quantisation.openvino_export import OpenVinoWriter
-
-        return OpenVinoWriter(graph)
-    from edgehemo_export.quantisation.tflite_export import TfliteWriter
-
-    return TfliteWriter(graph)
+    """The writer of a format, its libraries imported only now."""
+    module, _, name = item.writer.partition(":")
+    made = getattr(importlib.import_module(f"edgehemo_export.quantisation.{module}"), name)
+    return cast(ArtefactWriter, made(graph))

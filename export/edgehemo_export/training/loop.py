@@ -11,130 +11,44 @@ import dataclasses
 import json
 import logging
 import math
-import os
-import platform
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from queue import Queue
 from threading import Event, Thread
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import numpy as np
 import torch
-from pydantic import Field
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from edgehemo.errors import UsageError
 from edgehemo.files.atomic import write_text_atomically
-from edgehemo.version import __version__
-from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.configuration import Configuration
-from edgehemo_export.data.splits import SPLIT_NAME
 from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.training.arithmetic import flushed_denormals
+from edgehemo_export.training.processes import Processes, agreed, joined_processes, training_device
+from edgehemo_export.training.task import (
+    BatchT,
+    LearningTask,
+    LoopConfig,
+    Progress,
+    Run,
+    TaskConfiguration,
+    TrainingState,
+    check_initial,
+)
+from edgehemo_export.training.weights import blend, follow, start_from
 
 log = logging.getLogger(__name__)
 
 CHECKPOINT_EVERY_S = 240.0
 CURVE_EVERY_STEPS = 50
-# Rows of the curve that a checkpoint keeps.
-CURVE_ROWS = 40
 # Batches drawn ahead of the network.
 QUEUE_LENGTH = 6
 
-BatchT = TypeVar("BatchT")
 NetT = TypeVar("NetT", bound=LogitNet)
-Progress = Callable[[int, dict[str, float]], None]
-
-
-class LoopConfig(Configuration):
-    """What decides a run beside the task's own settings.
-
-    average_decay: of the running average of weights that is validated and kept. validate_every:
-    steps between scores on the tune part, 0 for none. patience: validations without a better
-    score after which training stops early, 0 for never.
-    """
-
-    seed: int
-    steps: int
-    batch_size: int
-    learning_rate: float
-    weight_decay: float
-    warmup_steps: int
-    clip_norm: float
-    average_decay: float
-    validate_every: int = 0
-    patience: int = 0
-
-
-class TaskConfiguration(Configuration):
-    """What every task's configuration holds.
-
-    initial_share: of the weights a run began with in those it ends with.
-    """
-
-    loop: LoopConfig
-    initial_share: float = Field(default=0.0, ge=0.0, le=1.0)
-
-
-class LearningTask(Protocol[BatchT]):
-    """What the loop asks of a task."""
-
-    def batch(self, size: int, rng: np.random.Generator, generator: torch.Generator) -> BatchT:
-        """Draw one batch, on the CPU; all chance comes from the two generators."""
-        ...
-
-    def loss(
-        self, net: nn.Module, batch: BatchT, place: torch.device
-    ) -> tuple[Tensor, dict[str, float]]:
-        """The loss and its named parts. ``net`` answers logits (see `LogitsOf`)."""
-        ...
-
-    def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
-        """Scores of the averaged weights on the tune part; ``score`` decides, higher is better.
-
-        ``net`` is the plain network in evaluation mode. Empty where the task has no such score.
-        """
-        ...
-
-
-@dataclass
-class TrainingState:
-    """What a resumed run goes on from; best_* belong to the best validation so far."""
-
-    step: int = 0
-    seconds: float = 0.0
-    curve: list[dict[str, float]] = field(default_factory=list)
-    best_score: float | None = None
-    best_step: int = 0
-    stale: int = 0
-    stopped_early: bool = False
-
-
-@dataclass(frozen=True)
-class Run:
-    """How a run goes; what is learned is the configuration's business.
-
-    resume: from the state in the work folder. initial: a checkpoint to start from. teacher: one
-    whose answers are learned from, where the task can. leave_out: a
-    source kept out whole, of training and tuning. progress: called with step and figures.
-    stop_after: ends at that step, its state stored, so that a long run can be spread over several.
-    device: a name of PyTorch's; the GPU where there is one, else the CPU.
-    """
-
-    resume: bool = True
-    initial: Checkpoint | None = None
-    teacher: Checkpoint | None = None
-    leave_out: str | None = None
-    progress: Progress | None = None
-    show_progress: bool = False
-    stop_after: int | None = None
-    device: str | None = None
 
 
 class LogitsOf(nn.Module):
@@ -146,46 +60,6 @@ class LogitsOf(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net.logits(x)
-
-
-@dataclass(frozen=True)
-class Processes:
-    """This process's place among those that torchrun started; one of one without it."""
-
-    rank: int = 0
-    count: int = 1
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-
-@contextmanager
-def joined_processes() -> Iterator[Processes]:
-    """Join the group that torchrun describes in the environment; alone where there is none."""
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    if count <= 1:
-        yield Processes()
-        return
-    import torch.distributed as dist
-
-    ours = not dist.is_initialized()
-    if ours:
-        dist.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    try:
-        yield Processes(dist.get_rank(), dist.get_world_size())
-    finally:
-        if ours:
-            dist.destroy_process_group()
-
-
-def training_device(name: str | None = None) -> torch.device:
-    """The named device, else this process's GPU, else the CPU."""
-    if name is not None:
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return torch.device("cpu")
 
 
 class Training(Generic[BatchT, NetT]):
@@ -339,7 +213,7 @@ class Training(Generic[BatchT, NetT]):
             scores = self.task.validate(self.average, self.place)
         if "score" in scores:
             # Every process must take the same decision: the first one's score counts.
-            score = _agreed(scores["score"], processes, self.place)
+            score = agreed(scores["score"], processes, self.place)
             if state.best_score is None or score > state.best_score:
                 state.best_score, state.best_step, state.stale = score, state.step, 0
                 self.best = {k: v.detach().clone() for k, v in self.average.state_dict().items()}
@@ -429,99 +303,9 @@ def train(
     return net, state
 
 
-def check_initial(config: TaskConfiguration, *, begun: bool) -> None:
-    """Raise UsageError where a share of the first weights is wanted and there are none."""
-    if config.initial_share > 0 and not begun:
-        raise UsageError("initial_share is of the weights a run begins with: give --init EARLIER")
-
-
-def run_record(config: TaskConfiguration, state: TrainingState, run: Run) -> dict[str, Any]:
-    """What every checkpoint tells of its run: settings, origin, split, course, software."""
-    return {
-        "configuration": config.model_dump(),
-        "initialised_from": None if run.initial is None else origin(run.initial),
-        "taught_by": None if run.teacher is None else taught_by(run.teacher),
-        "left_out": run.leave_out,
-        "split": SPLIT_NAME,
-        "steps": state.step,
-        "seconds": round(state.seconds, 1),
-        "curve": state.curve[:: max(1, len(state.curve) // CURVE_ROWS)],
-        "run": {
-            "software_version": __version__,
-            "torch": torch.__version__,
-            "machine": platform.machine(),
-        },
-    }
-
-
-def origin(initial: Checkpoint) -> dict[str, Any]:
-    """What a run's first weights, or its teacher's, were trained for and on."""
-    known = ("images", "left_out", "steps", "run", "initialised_from")
-    return {"task": initial.task, **{key: initial.record.get(key) for key in known}}
-
-
-def taught_by(teacher: Checkpoint) -> dict[str, Any]:
-    """A teacher's origin, and how it was trained: its network is not the pupil's."""
-    return {**origin(teacher), "configuration": teacher.record.get("configuration")}
-
-
 def schedule(step: int, config: LoopConfig) -> float:
     """Share of the learning rate: linear warm-up, then a cosine down to one per cent."""
     if step < config.warmup_steps:
         return (step + 1) / config.warmup_steps
     share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
     return 0.5 * (1 + math.cos(math.pi * share)) * 0.99 + 0.01
-
-
-def follow(average: nn.Module, net: nn.Module, decay: float) -> None:
-    """Move the running average towards the network's weights; counters are copied."""
-    with torch.no_grad():
-        ours, theirs = average.state_dict(), net.state_dict()
-        for name, value in ours.items():
-            if value.dtype.is_floating_point:
-                value.lerp_(theirs[name], 1 - decay)
-            else:
-                value.copy_(theirs[name])
-
-
-def blend(net: nn.Module, initial: Mapping[str, Tensor], share: float) -> None:
-    """Move a network's weights this share of the way back to those it began with, in place.
-
-    Between the two lie networks that keep most of what each of them reads better (Wortsman et al.
-    2022, "Robust fine-tuning of zero-shot models"). Raises UsageError where the two differ in
-    shape.
-    """
-    weights = net.state_dict()
-    floats = {name: value for name, value in weights.items() if value.is_floating_point()}
-    if any(name not in initial or initial[name].shape != v.shape for name, v in floats.items()):
-        raise UsageError("initial_share wants first weights of the configured model's own shape")
-    with torch.no_grad():
-        for name, value in floats.items():
-            value.lerp_(initial[name].to(value), share)
-
-
-def start_from(net: nn.Module, weights: Mapping[str, Tensor], *, strict: bool) -> list[str]:
-    """Load weights to start from; returns the names that started fresh instead."""
-    own = net.state_dict()
-    fitting = {
-        name: value
-        for name, value in weights.items()
-        if name in own and own[name].shape == value.shape
-    }
-    fresh = sorted(set(own) - set(fitting))
-    if strict and (fresh or len(fitting) != len(weights)):
-        raise UsageError("the weights to start from are of another shape than the configured model")
-    if not fitting:
-        raise UsageError("the weights to start from share no layer with the configured model")
-    net.load_state_dict({**own, **fitting})
-    return fresh
-
-
-def _agreed(score: float, processes: Processes, place: torch.device) -> float:
-    if processes.count <= 1:
-        return score
-    import torch.distributed as dist
-
-    shared = torch.tensor([score], dtype=torch.float64, device=place)
-    dist.broadcast(shared, 0)
-    return float(shared.item())

@@ -21,7 +21,7 @@ from edgehemo_export.models.anaemia_screen.data import (
 )
 
 
-def screen_card(checkpoint: Checkpoint) -> str:
+def card(checkpoint: Checkpoint) -> str:
     """As Markdown, from the checkpoint's record alone."""
     record = checkpoint.record
     started = record.get("initialised_from")

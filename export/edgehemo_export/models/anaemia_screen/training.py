@@ -24,7 +24,7 @@ from edgehemo_export.models.anaemia_screen.data import ScreenField
 from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet
 from edgehemo_export.training.arithmetic import mixed_precision
-from edgehemo_export.training.loop import TaskConfiguration
+from edgehemo_export.training.task import TaskConfiguration
 
 DEFAULT_CONFIG = CONFIGS / "anaemia_screen.toml"
 LABEL_SMOOTHING = 0.05
@@ -63,7 +63,7 @@ class ScreenBatch:
 
 
 class ScreenTask:
-    """What the training loop asks of the screen: see `training_loop.LearningTask`."""
+    """What the training loop asks of the screen: see `training.task.LearningTask`."""
 
     def __init__(
         self,

@@ -8,11 +8,8 @@ from typing import Any
 from edgehemo.cells.cell import UNCERTAIN
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.evaluation import card_parts
-from edgehemo_export.models.classifiers.specification import (
-    ClassifierSpec,
-    stored_config,
-    stored_rule,
-)
+from edgehemo_export.models.classifiers.checkpoint import stored_config, stored_rule
+from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig
 
 

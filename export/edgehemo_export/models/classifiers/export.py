@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle.manifest import Artefact, Confusion, InputSpec, Metric, ModelEntry, Precision
+from edgehemo.bundle.manifest import Artefact, Confusion, InputSpec, Metric, ModelEntry
 from edgehemo.cells.crops import canonical_crop
 from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
@@ -17,13 +17,9 @@ from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.models.classifiers.evaluation import predict, predict_net
-from edgehemo_export.models.classifiers.specification import (
-    ClassifierSpec,
-    classifier_net,
-    stored_config,
-    stored_rule,
-)
+from edgehemo_export.models.classifiers.checkpoint import classifier_net, stored_config, stored_rule
+from edgehemo_export.models.classifiers.predictions import predict, predict_net
+from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig, macro_f1
 from edgehemo_export.nets.architecture_table import BY_NAME
 from edgehemo_export.quantisation.calibration_set import (
@@ -32,17 +28,13 @@ from edgehemo_export.quantisation.calibration_set import (
     listed_images,
     shows_nothing,
 )
-from edgehemo_export.quantisation.subject import ExportSubject, Figures
+from edgehemo_export.quantisation.gates import TASK_GATES, Figures
+from edgehemo_export.quantisation.subject import ExportSubject
 
 # Samples for int8 calibration, and kept-out crops that judge an artefact.
 CALIBRATION_CROPS = 320
 PARITY_CROPS = 600
 PARITY_INPUTS = 16
-# An artefact may lose this much accuracy or macro F1 against PyTorch on kept-out crops, ...
-ACCURACY_GATE = 0.005
-F1_GATE = 0.01
-# ... and must name this share of them as PyTorch does.
-AGREEMENT_GATE = 0.98
 
 
 @dataclass(frozen=True)
@@ -72,21 +64,6 @@ class ClassifierHeldOut:
             "macro_F1": macro_f1(labels, names, len(self.crops.classes)),
             "agreement": float((names == self.reference).mean()),
         }
-
-
-def problems(pytorch: Figures, artefact: Figures, precision: Precision) -> list[str]:
-    """One line for each gate an artefact fails; the gates are the same at every precision."""
-    found = []
-    for name, gate in (("accuracy", ACCURACY_GATE), ("macro_F1", F1_GATE)):
-        drop = pytorch[name] - artefact[name]
-        if drop > gate:
-            found.append(f"{precision}: {name} falls by {drop:.4f}, the gate is {gate}")
-    if artefact["agreement"] < AGREEMENT_GATE:
-        found.append(
-            f"{precision}: names {artefact['agreement']:.1%} of the crops as PyTorch does, "
-            f"the gate is {AGREEMENT_GATE:.0%}"
-        )
-    return found
 
 
 def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSubject:
@@ -134,7 +111,7 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
         float_layers=(),
         calibration=lambda source: calibration_crops(spec, config, source),
         held_out=held_out,
-        problems=problems,
+        gates=TASK_GATES[spec.task],
         entry=entry,
         precisions=BY_NAME[config.model.architecture].precisions,
         why_not=BY_NAME[config.model.architecture].why_not,

@@ -19,7 +19,8 @@ from edgehemo.errors import UsageError
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.models.classifiers.training import ClassifierConfig, ClassifierTask, logits_of
 from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
-from edgehemo_export.training.loop import Run, train
+from edgehemo_export.training.loop import train
+from edgehemo_export.training.task import Run
 
 
 def second_opinions(

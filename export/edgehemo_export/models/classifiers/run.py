@@ -14,31 +14,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from edgehemo.bundle.manifest import Metric
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.data.splits import Part
-from edgehemo_export.evaluation.evaluation import Evaluation
-from edgehemo_export.models.classifiers.evaluation import (
-    Predicted,
-    confusion_picture,
-    fit_temperature,
-    measure,
-    predict_net,
-    predictions_picture,
-    reliability_picture,
-    reliability_table,
-    stored_confusion,
-)
-from edgehemo_export.models.classifiers.out_of_fold import second_opinions
-from edgehemo_export.models.classifiers.specification import (
-    ClassifierSpec,
+from edgehemo_export.models.classifiers.checkpoint import (
     classifier_net,
-    kept_out,
     stored_config,
-    stored_rule,
 )
+from edgehemo_export.models.classifiers.evaluation import measure, stored_confusion
+from edgehemo_export.models.classifiers.out_of_fold import second_opinions
+from edgehemo_export.models.classifiers.predictions import Predicted, fit_temperature, predict_net
+from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import (
     ClassifierConfig,
     ClassifierTask,
@@ -49,7 +35,9 @@ from edgehemo_export.nets.classifier_nets import INPUT_MEAN, INPUT_SD, Classifie
 from edgehemo_export.nets.imagenet_weights import imagenet_weights
 from edgehemo_export.nets.scattering_svm import ScatteringSvm, features_of
 from edgehemo_export.nets.stored_weights import half_precision
-from edgehemo_export.training.loop import Run, TrainingState, run_record, train
+from edgehemo_export.training.loop import train
+from edgehemo_export.training.record import run_record
+from edgehemo_export.training.task import Run, TrainingState
 
 
 def train_classifier(
@@ -230,36 +218,3 @@ def _sources(training: CellCrops, unnamed: UnnamedCrops | None) -> list[str]:
 
 def _totals(crops: CellCrops) -> dict[str, int]:
     return {source: sum(by.values()) for source, by in crops.counts().items()}
-
-
-def evaluate_classifier(
-    spec: ClassifierSpec, checkpoint: Checkpoint, data: Path, part: Part
-) -> Evaluation:
-    """Metrics by source and over all, confusion matrices, reliability, drawn predictions."""
-    net = classifier_net(spec, checkpoint)
-    side = stored_config(checkpoint).crop.side_px
-    crops = kept_out(checkpoint, spec.build(data, stored_config(checkpoint), None), part)
-    return described(spec, checkpoint, Predicted(crops, predict_net(net, crops.middle(side))))
-
-
-def described(spec: ClassifierSpec, checkpoint: Checkpoint, predicted: Predicted) -> Evaluation:
-    """The evaluation of predictions: see `evaluate_classifier`."""
-    rule = stored_rule(checkpoint)
-    side = stored_config(checkpoint).crop.side_px
-    metrics: list[Metric] = []
-    tables: dict[str, Any] = {"classes": list(spec.classes), "confusion": {}, "reliability": {}}
-    reliability: dict[str, list[dict[str, float]]] = {}
-    sources = sorted(set(predicted.crops.sources.tolist()))
-    for source in [*sources, *(["all"] if len(sources) > 1 else [])]:
-        here = predicted if source == "all" else predicted.where(predicted.crops.sources == source)
-        metrics += measure(here, rule, source)
-        tables["confusion"][source] = stored_confusion(here, rule).counts
-        reliability[source] = reliability_table(here.probabilities, here.labels)
-    tables["reliability"] = reliability
-    whole = "all" if len(sources) > 1 else sources[0]
-    pictures = {
-        "reliability": reliability_picture({whole: reliability[whole]}),
-        "confusion": confusion_picture(tables["confusion"][whole], spec.classes),
-    }
-    sheets = {"predictions": predictions_picture(predicted, side)}
-    return Evaluation(metrics, tables, pictures, sheets)

@@ -10,14 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import ConformalRule, ModelTask
-from edgehemo.cells.cell import UNCERTAIN
-from edgehemo.errors import UsageError
-from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.data.splits import Part
-from edgehemo_export.models.classifiers.evaluation import conformal_rule, named
+from edgehemo_export.models.classifiers.conformal import conformal_rule
 from edgehemo_export.models.classifiers.training import ClassifierConfig
-from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
 
 # Training crops and their masks bool (n, s, s) to gains by source, see `ClassifierTask`.
 StainGains = Callable[[CellCrops, NDArray[np.bool_]], Mapping[str, NDArray[np.float64]]]
@@ -62,40 +57,3 @@ class ClassifierSpec:
     @property
     def command(self) -> str:
         return self.task.replace("_", "-")
-
-
-def classifier_net(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierNet:
-    """The network of a checkpoint, temperature inside, in evaluation mode."""
-    if checkpoint.task != spec.task:
-        raise UsageError(f"a checkpoint of {checkpoint.task}, not of {spec.task}")
-    if checkpoint.record.get("classes") != list(spec.classes):
-        raise UsageError("a checkpoint of other classes than this version's; train it again")
-    model = ClassifierNetConfig(**checkpoint.record["configuration"]["model"])
-    net = ClassifierNet(model, len(spec.classes))
-    net.load_state_dict(checkpoint.weights)
-    return net.eval()
-
-
-def stored_config(checkpoint: Checkpoint) -> ClassifierConfig:
-    """The configuration a checkpoint was trained with."""
-    return ClassifierConfig.model_validate(checkpoint.record["configuration"])
-
-
-def stored_rule(checkpoint: Checkpoint) -> ConformalRule:
-    """The conformal rule that training fitted on the tune part."""
-    return ConformalRule.model_validate(checkpoint.record["conformal"])
-
-
-def kept_out(checkpoint: Checkpoint, crops: CellCrops, part: Part) -> CellCrops:
-    """The crops of a part; of a run that left a source out, that source alone, all of it."""
-    left_out = checkpoint.record.get("left_out")
-    chosen = crops.only(left_out) if left_out is not None else crops.part(part)
-    if not len(chosen):
-        raise UsageError("the data root holds no crop of that part to evaluate on")
-    return chosen
-
-
-def names_of(spec: ClassifierSpec, checkpoint: Checkpoint, p: NDArray[np.float32]) -> list[str]:
-    """The name of each cell by the checkpoint's rule, `uncertain` among them."""
-    every = (*spec.classes, UNCERTAIN)
-    return [every[i] for i in named(p, spec.classes, stored_rule(checkpoint))]

@@ -1,1 +1,1 @@
-"""The two ResNet18 models of fields: field estimator and anaemia screen."""
+"""The field estimator."""

@@ -20,10 +20,10 @@ from edgehemo_export.evaluation.card_parts import (
     section,
     tried,
 )
-from edgehemo_export.models.field_estimator.evaluation import DRAWN
+from edgehemo_export.models.field_estimator.lines import DRAWN
 
 
-def estimator_card(checkpoint: Checkpoint) -> str:
+def card(checkpoint: Checkpoint) -> str:
     """As Markdown, from the checkpoint's record alone."""
     record = checkpoint.record
     episodes = record["configuration"]["episodes"]

@@ -7,8 +7,8 @@ estimated by it. What is said of simulated samples is said of the simulation.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -17,21 +17,35 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import Metric
 from edgehemo.cells.finder import CellFinder
+from edgehemo.device.equipment import open_finder
 from edgehemo.errors import EdgeHemoError
-from edgehemo.estimate.estimators import BY_NAME
-from edgehemo.estimate.network import FieldNetworks
+from edgehemo.estimate.network import FieldNetwork, FieldNetworks
 from edgehemo.estimate.pooling import pool
-from edgehemo.estimate.values import SampleIndices
 from edgehemo.field.tiles import TILE_PX
 from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
-from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.measurands import MEASURANDS
 from edgehemo.screening.field import FieldReader
+from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.field_tiles import FieldImage, real_fields
 from edgehemo_export.data.simulated_samples import SimulatedSample, samples
 from edgehemo_export.data.simulated_tiles import BLOCK_PX
+from edgehemo_export.data.smear_sets import of_part, smear_images
 from edgehemo_export.data.splits import Part
+from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.evaluation.statistics import bootstrap_by_group, metric_of
+from edgehemo_export.models.field_estimator.checkpoint import estimator_net
+from edgehemo_export.models.field_estimator.lines import (
+    COMPARED,
+    DRAWN,
+    SHORT,
+    Estimates,
+    estimates,
+    features,
+)
+from edgehemo_export.models.field_estimator.pictures import explained, scatter_picture
+from edgehemo_export.models.tiled_fields import PAIRED_SOURCE
+from edgehemo_export.nets.torch_runner import TorchRunner
 
 FIELDS_PER_SAMPLE = 20
 # Seeds of the simulated slides, far apart so that no part shares one with another.
@@ -42,71 +56,9 @@ SIMULATED_SAMPLES = 40
 # Microscopes drawn from the wide ranges: samples of each, leave-one-out.
 OTHER_MICROSCOPES = 2
 OTHER_SAMPLES, OTHER_FIELDS = 8, 4
-# Named like an estimator, it knows what the fields were drawn with: no reader can know more.
-DRAWN = "what was drawn"
-# Estimators that are reported side by side; the first of each is the network's.
-COMPARED: Mapping[Measurand, tuple[str, ...]] = {
-    "hgb_g_per_l": (
-        "network-hgb",
-        "network-and-absorbance",
-        "network-and-dark-share",
-        "dark-share",
-        "absorbance",
-    ),
-    "hct_l_per_l": ("network-hct", "network-and-cover", "cover"),
-    "rbc_1e12_per_l": ("network-rbc", "cover-per-cell-area"),
-}
-SHORT: Mapping[Measurand, str] = {
-    "hgb_g_per_l": "HGB",
-    "hct_l_per_l": "HCT",
-    "rbc_1e12_per_l": "RBC",
-}
 # Real fields of a set that the nominal outputs are compared with physics on.
 FIELDS_PER_SOURCE = 12
 MIN_TILES = 8
-
-
-@dataclass(frozen=True)
-class Estimates:
-    """Of one measurand by one estimator: estimated and reference values (n,)."""
-
-    estimated: NDArray[np.float64]
-    reference: NDArray[np.float64]
-
-    def figures(self, chosen: NDArray[np.intp]) -> dict[str, float]:
-        """Mean absolute error and correlation of some of them."""
-        a, b = self.estimated[chosen], self.reference[chosen]
-        out = {"MAE": float(np.abs(a - b).mean())}
-        if len(a) > 2 and a.std() > 0 and b.std() > 0:
-            out["PCC"] = float(np.corrcoef(a, b)[0, 1])
-        return out
-
-
-def line(x: NDArray[np.float64], y: NDArray[np.float64]) -> tuple[float, float]:
-    """Slope and intercept of the least-squares line."""
-    slope, intercept = np.polyfit(x, y, 1)
-    return float(slope), float(intercept)
-
-
-def features(pooled: Sequence[SampleIndices], estimator: str) -> NDArray[np.float64] | None:
-    """One estimator's feature of each sample (n,), None where one lacks it or it has several."""
-    rows = [BY_NAME[estimator].values(sample.mean) for sample in pooled]
-    if any(row is None or len(row) != 1 for row in rows):
-        return None
-    return np.array([row[0] for row in rows if row is not None])
-
-
-def estimates(x: NDArray[np.float64], reference: NDArray[np.float64]) -> Estimates:
-    """Each sample by a least-squares line through all the others (leave-one-out).
-
-    x: a feature of each sample (n,). reference: what an analyser says (n,).
-    """
-    out = np.empty(len(x))
-    for i in range(len(x)):
-        others = np.arange(len(x)) != i
-        slope, intercept = line(x[others], reference[others])
-        out[i] = slope * x[i] + intercept
-    return Estimates(out, reference)
 
 
 def simulated_metrics(
@@ -280,24 +232,31 @@ def physics_metrics(
     return out
 
 
-def scatter_picture(found: Mapping[str, Estimates]) -> bytes:
-    """Estimated over drawn values of the simulated samples, a panel a measurand, as PNG."""
-    import io
+def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
+    """Simulated samples by a line fitted on others, the analyser pairs leave-one-out, and real
+    fields of this part (of a source left out of training all, and that alone) against physics."""
+    net = estimator_net(checkpoint)
+    runner = TorchRunner(net)
+    envelope = checkpoint.record["training_envelope"]
+    networks = FieldNetworks(estimator=FieldNetwork(runner, envelope))
+    _, _, finder = open_finder(None)
+    cache = sample_cache()
+    left_out = checkpoint.record.get("left_out")
+    if left_out is not None:
+        images = [image for image in smear_images(data) if image.source == left_out]
+        return Evaluation(physics_metrics(images, finder, runner, None))
+    metrics, found = simulated_metrics(networks, part, cache)
+    metrics += other_microscope_metrics(networks, part, cache)
+    metrics += pair_metrics(data, finder, networks)
+    images = [i for i in of_part(smear_images(data), part) if i.source != PAIRED_SOURCE]
+    metrics += physics_metrics(images, finder, runner, None)
+    return Evaluation(
+        metrics,
+        pictures={"simulated": scatter_picture(found), "gradcam": explained(net)},
+    )
 
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 3), dpi=80, layout="constrained")
-    places = figure.subplots(1, len(MEASURANDS))
-    for place, measurand in zip(places, MEASURANDS, strict=True):
-        made = found.get(f"{measurand}/{COMPARED[measurand][0]}")
-        if made is None:
-            continue
-        ends = [float(made.reference.min()), float(made.reference.max())]
-        place.plot(ends, ends, color="0.6", linewidth=1)
-        place.scatter(made.reference, made.estimated, s=14)
-        place.set_title(f"{SHORT[measurand]}, simulated samples", fontsize=9)
-        place.set_xlabel("drawn", fontsize=8)
-        place.set_ylabel("estimated", fontsize=8)
-    out = io.BytesIO()
-    figure.savefig(out, format="png")
-    return out.getvalue()
+def sample_cache() -> Path | None:
+    """Where rendered samples are kept between evaluations: EDGEHEMO_SAMPLE_CACHE, if set."""
+    named = os.environ.get("EDGEHEMO_SAMPLE_CACHE")
+    return Path(named) if named else None

@@ -2,33 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from edgehemo.device.equipment import open_finder
-from edgehemo.errors import UsageError
-from edgehemo.estimate.network import FieldNetwork, FieldNetworks
-from edgehemo.field.tiles import TILE_PX
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.envelope import training_envelope
-from edgehemo_export.data.field_tiles import FieldImage, from_simulated, real_fields
-from edgehemo_export.data.simulated_tiles import BLOCK_PX, simulated_fields, simulated_one
-from edgehemo_export.data.smear_sets import LICENCES, of_part, smear_images
-from edgehemo_export.data.splits import Part
-from edgehemo_export.evaluation.evaluation import Evaluation
-from edgehemo_export.evaluation.explanations import explanation_picture
-from edgehemo_export.models.field_estimator.card import estimator_card
-from edgehemo_export.models.field_estimator.evaluation import (
-    other_microscope_metrics,
-    pair_metrics,
-    physics_metrics,
-    scatter_picture,
-    simulated_metrics,
-)
-from edgehemo_export.models.field_estimator.export import PAIRED_SOURCE, estimator_subject
+from edgehemo_export.data.field_tiles import from_simulated, real_fields
+from edgehemo_export.data.simulated_tiles import simulated_fields
+from edgehemo_export.data.smear_sets import LICENCES
+from edgehemo_export.models.field_estimator.card import card
+from edgehemo_export.models.field_estimator.checkpoint import TASK
+from edgehemo_export.models.field_estimator.data import licence_of, training_images
+from edgehemo_export.models.field_estimator.evaluation import evaluate
+from edgehemo_export.models.field_estimator.export import export_subject
 from edgehemo_export.models.field_estimator.training import (
     EstimatorTask,
     EstimatorTrainingConfig,
@@ -36,14 +23,12 @@ from edgehemo_export.models.field_estimator.training import (
 )
 from edgehemo_export.nets.resnet_fields import FieldEstimatorNet
 from edgehemo_export.nets.stored_weights import half_precision
-from edgehemo_export.nets.torch_runner import TorchRunner
-from edgehemo_export.quantisation.subject import ExportSubject
-from edgehemo_export.training.loop import Run, run_record, train
+from edgehemo_export.training.loop import train
+from edgehemo_export.training.record import run_record
+from edgehemo_export.training.task import Run
 
 __all__ = ["card", "evaluate", "export_subject", "read_config", "run_training"]
 
-TASK = "field_estimator"
-EXPLAINED_SEED, EXPLAINED_FIELDS = 20_261_203, 4
 # Held-out simulated fields come from another seed than those trained on.
 HELD_OUT_SEED_OFFSET = 1
 
@@ -82,82 +67,3 @@ def run_training(
         "training_envelope": envelope.model_dump(),
     }
     return Checkpoint(TASK, half_precision(net.state_dict()), record)
-
-
-def licence_of(source: str) -> str:
-    """The key of LICENCES that a source's data falls under."""
-    return "chula_disease" if source.startswith("chula_disease") else source
-
-
-def estimator_net(checkpoint: Checkpoint) -> FieldEstimatorNet:
-    """The network of a checkpoint, float32, in evaluation mode."""
-    if checkpoint.task != TASK:
-        raise UsageError(f"a checkpoint of {checkpoint.task}, not of the field estimator")
-    net = FieldEstimatorNet()
-    net.load_state_dict(checkpoint.weights)
-    return net.eval()
-
-
-def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
-    """Simulated samples by a line fitted on others, the analyser pairs leave-one-out, and real
-    fields of this part (of a source left out of training all, and that alone) against physics."""
-    net = estimator_net(checkpoint)
-    runner = TorchRunner(net)
-    envelope = checkpoint.record["training_envelope"]
-    networks = FieldNetworks(estimator=FieldNetwork(runner, envelope))
-    _, _, finder = open_finder(None)
-    cache = sample_cache()
-    left_out = checkpoint.record.get("left_out")
-    if left_out is not None:
-        images = [image for image in smear_images(data) if image.source == left_out]
-        return Evaluation(physics_metrics(images, finder, runner, None))
-    metrics, found = simulated_metrics(networks, part, cache)
-    metrics += other_microscope_metrics(networks, part, cache)
-    metrics += pair_metrics(data, finder, networks)
-    images = [i for i in of_part(smear_images(data), part) if i.source != PAIRED_SOURCE]
-    metrics += physics_metrics(images, finder, runner, None)
-    return Evaluation(
-        metrics,
-        pictures={"simulated": scatter_picture(found), "gradcam": explained(net)},
-    )
-
-
-def sample_cache() -> Path | None:
-    """Where rendered samples are kept between evaluations: EDGEHEMO_SAMPLE_CACHE, if set."""
-    named = os.environ.get("EDGEHEMO_SAMPLE_CACHE")
-    return Path(named) if named else None
-
-
-def explained(net: FieldEstimatorNet) -> bytes:
-    """Grad-CAM of simulated tiles of different blood, as PNG."""
-    tiles, captions = [], []
-    for index in range(EXPLAINED_FIELDS):
-        made = simulated_one(index, seed=EXPLAINED_SEED, reference=True)
-        tiles.append(np.ascontiguousarray(made.codes[0, :TILE_PX, :TILE_PX]))
-        blocks = TILE_PX // BLOCK_PX
-        held = made.content[0, :blocks, :blocks].mean(axis=(0, 1))
-        captions.append(f"simulated, holds HGB {held[0]:.0f} g/L")
-    outputs = [(0, "haemoglobin"), (1, "haematocrit"), (2, "red cells")]
-    return explanation_picture(net, tiles, captions, outputs)
-
-
-def card(checkpoint: Checkpoint) -> str:
-    """The model card, from the checkpoint's record."""
-    return estimator_card(checkpoint)
-
-
-def export_subject(checkpoint: Checkpoint) -> ExportSubject:
-    """What the exporter needs to know of the estimator."""
-    return estimator_subject(checkpoint, estimator_net(checkpoint))
-
-
-def training_images(data: Path, per_source: int, leave_out: str | None) -> list[FieldImage]:
-    """Real pictures of the training part, evenly chosen by source, none with an analyser result."""
-    images = of_part(smear_images(data), "train")
-    out: list[FieldImage] = []
-    for source in sorted({image.source for image in images}):
-        if source in (PAIRED_SOURCE, leave_out):
-            continue
-        here = [image for image in images if image.source == source]
-        out += here[:: max(1, len(here) // per_source)]
-    return out

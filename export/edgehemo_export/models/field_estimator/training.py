@@ -30,7 +30,7 @@ from edgehemo_export.data.field_tiles import (
 from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.nets.resnet_fields import LOG_VARIANCE_RANGE, NOMINAL_SCALE
 from edgehemo_export.training.arithmetic import mixed_precision
-from edgehemo_export.training.loop import TaskConfiguration
+from edgehemo_export.training.task import TaskConfiguration
 
 DEFAULT_CONFIG = CONFIGS / "field_estimator.toml"
 # Cells of the second of these hold more haemoglobin per volume than those of the first.
@@ -106,7 +106,7 @@ class EpisodeBatch:
 
 
 class EstimatorTask:
-    """What the training loop asks of the field estimator: see `training_loop.LearningTask`."""
+    """What the training loop asks of the field estimator: see `training.task.LearningTask`."""
 
     def __init__(
         self,

@@ -1,1 +1,1 @@
-"""The cell finder: samples, training, evaluation, what its export needs."""
+"""The cell finder."""

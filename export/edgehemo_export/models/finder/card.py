@@ -8,7 +8,7 @@ from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.evaluation.card_parts import lineage, tried
 
 
-def finder_card(checkpoint: Checkpoint) -> str:
+def card(checkpoint: Checkpoint) -> str:
     """The cell finder's card as Markdown: data, split, metrics with intervals, limits."""
     record = checkpoint.record
     configuration = record["configuration"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from edgehemo.bundle.manifest import InputSpec, KindOperatingPoint, Metric, ScoreCalibration
 from edgehemo.cells.cell import CELL_KINDS
 from edgehemo.cells.finder import CellFinder, calibrate, interior_mask
+from edgehemo.errors import UsageError
 from edgehemo.field.canonical import (
     CANONICAL_UM_PER_PX,
     UINT8_PER_TRANSMITTANCE,
@@ -24,15 +26,19 @@ from edgehemo.field.canonical import (
 from edgehemo.images.frame import Frame
 from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
-from edgehemo_export.data.datasets import LabelledImage
+from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.data.datasets import LabelledImage, read_data_root, relabelled
+from edgehemo_export.data.splits import Part
+from edgehemo_export.evaluation.evaluation import Evaluation
+from edgehemo_export.models.finder.checkpoint import finder_net, operating_points
+from edgehemo_export.models.finder.data import images_of, judged
+from edgehemo_export.models.finder.isolated import measure_isolated
 from edgehemo_export.models.finder.lights import LIGHTS
+from edgehemo_export.models.finder.matching import average_precision, centres_in, match
+from edgehemo_export.nets.architectures import FINDER_MULTIPLE
+from edgehemo_export.nets.torch_runner import TorchRunner
 
-# A candidate is a cell when it overlaps a label at least this much (the VOC rule).
-MATCH_IOU = 0.5
 BOOTSTRAP_ROUNDS = 400
-# Spread of the prior around an uncalibrated score (log slope 0, intercept 0): it decides only
-# where right and wrong candidates are too few, or too well apart, to fix a slope.
-CALIBRATION_PRIOR_SD = (0.5, 2.0)
 
 IDENTITY_POINT = KindOperatingPoint(
     threshold=0.05, calibration=ScoreCalibration(slope=1.0, intercept=0.0), count_relative_sd=0.0
@@ -116,104 +122,6 @@ def _examined(
     )
 
 
-def match(
-    candidates: NDArray[np.float32], labels: NDArray[np.float32], kinds: NDArray[np.intp]
-) -> NDArray[np.bool_]:
-    """Greedy one-to-one matching by falling score within a kind at `MATCH_IOU`; bool (n,)."""
-    matched = np.zeros(len(candidates), np.bool_)
-    for index in range(len(CELL_KINDS)):
-        ours = np.flatnonzero(candidates[:, 5] == index)
-        theirs = labels[kinds == index]
-        if not len(ours) or not len(theirs):
-            continue
-        overlap = box_iou(candidates[ours, :4], theirs)
-        free = np.ones(len(theirs), np.bool_)
-        for i in np.argsort(-candidates[ours, 4], kind="stable"):
-            row = np.where(free, overlap[i], 0.0)
-            best = int(row.argmax())
-            if row[best] >= MATCH_IOU:
-                free[best] = False
-                matched[ours[i]] = True
-    return matched
-
-
-def box_iou(a: NDArray[np.float32], b: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Intersection over union of boxes (n, 4) and (m, 4), float32 (n, m)."""
-    low = np.maximum(a[:, None, :2], b[None, :, :2])
-    high = np.minimum(a[:, None, 2:], b[None, :, 2:])
-    shared = np.maximum(0, high - low).prod(axis=2)
-    area_a = np.maximum(0, a[:, 2:] - a[:, :2]).prod(axis=1)
-    area_b = np.maximum(0, b[:, 2:] - b[:, :2]).prod(axis=1)
-    union = area_a[:, None] + area_b[None] - shared
-    return np.asarray(shared / np.maximum(union, 1e-6), dtype=np.float32)
-
-
-def fit_operating_points(
-    examined: Sequence[Examined], complete: Callable[[Examined, str], bool]
-) -> dict[str, KindOperatingPoint]:
-    """Score calibration, threshold and count error of each kind, from the tune part.
-
-    ``complete`` tells whether every cell of a kind is labelled in an image; only such images
-    count, since a cell without a label would be taken for a false one. The threshold is where as
-    many cells are reported as were labelled.
-    """
-    from scipy.special import expit
-
-    points: dict[str, KindOperatingPoint] = {}
-    for index, kind in enumerate(CELL_KINDS):
-        # A data root may hold no set that labels every cell of a kind: then what there is serves.
-        usable = [item for item in examined if complete(item, kind)] or list(examined)
-        if not usable:
-            points[kind] = IDENTITY_POINT.model_copy(update={"threshold": 0.5})
-            continue
-        chosen = [(item.candidates[:, 5] == index) & item.interior_candidates for item in usable]
-        scores = np.concatenate([i.candidates[c, 4] for i, c in zip(usable, chosen, strict=True)])
-        truth = np.concatenate([i.matched[c] for i, c in zip(usable, chosen, strict=True)])
-        labelled = sum(int(((i.label_kinds == index) & i.interior_labels).sum()) for i in usable)
-        clipped = np.clip(scores, 1e-6, 1 - 1e-6)
-        logit = np.log(clipped / (1 - clipped)).astype(np.float64)
-        slope, intercept = _fitted_logistic(logit, truth)
-        # Labelled cells that no candidate reached belong into an unbiased expected count.
-        wanted, low, high = float(labelled), intercept - 3.0, intercept + 3.0
-        for _ in range(60):
-            middle = (low + high) / 2
-            total = float(expit(slope * logit + middle).sum())
-            low, high = (middle, high) if total < wanted else (low, middle)
-        calibration = ScoreCalibration(slope=slope, intercept=(low + high) / 2)
-        bare = KindOperatingPoint(threshold=0.5, calibration=calibration, count_relative_sd=0.0)
-        probability = calibrate(scores, bare)
-        ranked = np.sort(probability)[::-1]
-        position = min(max(1, labelled), len(ranked)) - 1
-        threshold = float(np.clip(ranked[position], 0.3, 0.7)) if len(ranked) else 0.5
-        errors, squares = 0.0, 0.0
-        for item, mask in zip(usable, chosen, strict=True):
-            p = calibrate(item.candidates[mask, 4], bare).astype(float)
-            n = float(((item.label_kinds == index) & item.interior_labels).sum())
-            errors += (p.sum() - n) ** 2 - float((p * (1 - p)).sum())
-            squares += n**2
-        spread = float(np.sqrt(max(0.0, errors) / max(1.0, squares)))
-        points[kind] = KindOperatingPoint(
-            threshold=threshold, calibration=calibration, count_relative_sd=spread
-        )
-    return points
-
-
-def _fitted_logistic(logit: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, float]:
-    """Slope and intercept of P(right | logit) = sigmoid(slope logit + intercept), by MAP."""
-    from scipy.optimize import minimize
-
-    sign = np.where(truth, 1.0, -1.0)
-    slope_sd, intercept_sd = CALIBRATION_PRIOR_SD
-
-    def cost(at: NDArray[np.float64]) -> float:
-        margin = sign * (np.exp(at[0]) * logit + at[1])
-        prior = (at[0] / slope_sd) ** 2 + (at[1] / intercept_sd) ** 2
-        return float(np.logaddexp(0.0, -margin).sum() + 0.5 * prior)
-
-    found = minimize(cost, np.zeros(2), method="Nelder-Mead")
-    return float(np.exp(found.x[0])), float(found.x[1])
-
-
 def measure(
     examined: Sequence[Examined],
     points: dict[str, KindOperatingPoint],
@@ -263,19 +171,6 @@ def _average_precisions(items: Sequence[Examined]) -> dict[str, float]:
         out[f"AP50 {kind}"] = average_precision(scores, truth, labels)
     out["mAP50"] = float(np.mean(list(out.values())))
     return out
-
-
-def average_precision(scores: NDArray[np.float32], truth: NDArray[np.bool_], labels: int) -> float:
-    """Average precision over 101 recall levels (COCO), from matched candidates."""
-    if len(scores) == 0:
-        return 0.0
-    order = np.argsort(-scores, kind="stable")
-    right = np.cumsum(truth[order])
-    precision = right / np.arange(1, len(order) + 1)
-    recall = right / labels
-    envelope = np.maximum.accumulate(precision[::-1])[::-1]
-    at = np.searchsorted(recall, np.linspace(0, 1, 101), side="left")
-    return float(np.where(at < len(envelope), envelope[np.minimum(at, len(order) - 1)], 0).mean())
 
 
 def _count_metrics(
@@ -389,11 +284,30 @@ def _interval(drawn: Sequence[float]) -> tuple[float | None, float | None]:
     return low, high
 
 
-def centres_in(boxes: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Whether the centre of each box (n, 4 or more) lies on the mask (h, w); bool (n,)."""
-    if len(boxes) == 0:
-        return np.zeros(0, np.bool_)
-    height, width = mask.shape
-    column = np.clip(((boxes[:, 0] + boxes[:, 2]) / 2).astype(int), 0, width - 1)
-    row = np.clip(((boxes[:, 1] + boxes[:, 3]) / 2).astype(int), 0, height - 1)
-    return np.asarray(mask[row, column], dtype=np.bool_)
+def complete_in(images: Sequence[LabelledImage]) -> Callable[[Examined, str], bool]:
+    """Tells whether an image has every cell of a kind labelled."""
+    complete: dict[str, frozenset[str]] = {image.name: image.complete for image in images}
+    return lambda item, kind: kind in complete[item.name]
+
+
+def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
+    """Metrics on one part of the split, by source, the device's way, and under other lights.
+
+    A source that was left out of training is measured alone and whole: it has no parts.
+    """
+    images = judged(read_data_root(data))
+    left_out = checkpoint.record.get("left_out")
+    if left_out is None:
+        images = images_of(images, part)
+    else:
+        images = [image for image in images if image.source == left_out]
+    images += relabelled(images)
+    if not images:
+        raise UsageError(f"{data} holds no labelled image to evaluate on")
+    finder = bare_finder(TorchRunner(finder_net(checkpoint)), FINDER_MULTIPLE)
+    points = operating_points(checkpoint)
+    plain = examine(images, finder)
+    metrics = measure(plain, points) + measure_lights(images, finder, plain, points)
+    if left_out is None and part == "test":
+        metrics += measure_isolated(data, finder, points)
+    return Evaluation(metrics)

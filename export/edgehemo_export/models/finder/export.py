@@ -14,7 +14,6 @@ from edgehemo.bundle.manifest import (
     KindOperatingPoint,
     Metric,
     ModelEntry,
-    Precision,
     TrainingEnvelope,
 )
 from edgehemo.cells.cell import CELL_KINDS
@@ -25,6 +24,7 @@ from edgehemo.inference import Runner
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.datasets import LabelledImage, read_data_root
 from edgehemo_export.data.splits import part_of
+from edgehemo_export.models.finder.checkpoint import TASK, finder_net, operating_points
 from edgehemo_export.models.finder.evaluation import (
     bare_finder,
     examine,
@@ -32,15 +32,11 @@ from edgehemo_export.models.finder.evaluation import (
     finder_input,
     measure,
 )
-from edgehemo_export.nets.architectures import FINDER_MULTIPLE, CellFinderNet
+from edgehemo_export.nets.architectures import FINDER_MULTIPLE
 from edgehemo_export.quantisation.calibration_set import read_calibration_set
-from edgehemo_export.quantisation.subject import ExportSubject, Figures
+from edgehemo_export.quantisation.gates import TASK_GATES, Figures
+from edgehemo_export.quantisation.subject import ExportSubject
 
-NAME = "cell_finder"
-# An artefact may lose at most this much mAP50 against PyTorch on kept-out images, ...
-MAP_GATE = 0.01
-# ... and its expected number of red cells may differ by this share.
-COUNT_GATE = 0.01
 # The parity is measured on at most this many kept-out images of each source.
 PARITY_IMAGES = 40
 # Numerical parity is looked at on this many of them.
@@ -84,29 +80,15 @@ def held_out_images(root: Path) -> list[LabelledImage]:
     return out
 
 
-def problems(pytorch: Figures, artefact: Figures, precision: Precision) -> list[str]:
-    """One line for each gate an artefact fails; the gates are the same at every precision."""
-    found = []
-    drop = pytorch["mAP50"] - artefact["mAP50"]
-    if drop > MAP_GATE:
-        found.append(f"{precision}: mAP50 falls by {drop:.4f}, the gate is {MAP_GATE}")
-    wanted = max(1.0, pytorch["interior_red_cells"])
-    moved = artefact["interior_red_cells"] / wanted - 1
-    if abs(moved) > COUNT_GATE:
-        found.append(f"{precision}: red cells move by {moved:+.2%}, the gate is {COUNT_GATE:.0%}")
-    return found
-
-
-def finder_subject(
-    checkpoint: Checkpoint, net: CellFinderNet, points: dict[str, KindOperatingPoint]
-) -> ExportSubject:
-    """The finder with its data, gates and manifest entry."""
+def export_subject(checkpoint: Checkpoint) -> ExportSubject:
+    """A trained finder with its data, gates and manifest entry."""
     record = checkpoint.record
+    points = operating_points(checkpoint)
 
     def entry(artefacts: list[Artefact], checkpoint_sha256: str) -> ModelEntry:
         return ModelEntry(
-            name=NAME,
-            task="cell_finder",
+            name=TASK,
+            task=TASK,
             input=finder_input(FINDER_MULTIPLE),
             classes=list(CELL_KINDS),
             operating_points=points,
@@ -118,15 +100,15 @@ def finder_subject(
         )
 
     return ExportSubject(
-        name=NAME,
-        task="cell_finder",
-        net=net,
+        name=TASK,
+        task=TASK,
+        net=finder_net(checkpoint),
         example=_example(),
         free_size_multiple=FINDER_MULTIPLE,
         float_layers=(),
         calibration=read_calibration_set,
         held_out=lambda root: FinderHeldOut(held_out_images(root), points),
-        problems=problems,
+        gates=TASK_GATES[TASK],
         entry=entry,
     )
 

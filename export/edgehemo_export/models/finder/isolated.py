@@ -25,7 +25,7 @@ from edgehemo.images.reading import read_frame
 from edgehemo_export.data.readers import anerbc
 from edgehemo_export.data.readers.records import BloodCount, FoundPicture, first_folder
 from edgehemo_export.evaluation.statistics import bootstrap_by_group, metric_of
-from edgehemo_export.models.finder.evaluation import average_precision, centres_in, match
+from edgehemo_export.models.finder.matching import average_precision, centres_in, match
 
 SOURCE = "anerbc, isolated cells, never trained on"
 # Of the median outline's area: platelets have less, and from 1.4 on most outlines are two cells, as

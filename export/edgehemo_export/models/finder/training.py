@@ -18,11 +18,12 @@ from edgehemo.errors import UsageError
 from edgehemo.field.canonical import CELL_DIAMETER_PX
 from edgehemo_export.configuration import CONFIGS, Configuration, read_configuration
 from edgehemo_export.data.canonical_set import CanonicalExample
-from edgehemo_export.models.finder.samples import Batch, SampleOptions, draw_batch, vary_colour
+from edgehemo_export.models.finder.data import Batch, SampleOptions, draw_batch
+from edgehemo_export.models.finder.variation import vary_colour
 from edgehemo_export.nets.architectures import CellFinderConfig
 from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.training.arithmetic import mixed_precision
-from edgehemo_export.training.loop import TaskConfiguration
+from edgehemo_export.training.task import TaskConfiguration
 
 DEFAULT_CONFIG = CONFIGS / "cell_finder.toml"
 
@@ -119,7 +120,7 @@ def _giou(a: Tensor, b: Tensor) -> Tensor:
 
 
 class FinderTask:
-    """What the training loop asks of the cell finder: see `training_loop.LearningTask`."""
+    """What the training loop asks of the cell finder: see `training.task.LearningTask`."""
 
     def __init__(self, examples: Sequence[CanonicalExample], config: FinderTrainingConfig) -> None:
         self._examples = examples

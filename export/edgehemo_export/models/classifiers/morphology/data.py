@@ -25,7 +25,7 @@ from edgehemo_export.data.datasets import (
 from edgehemo_export.data.manifest import united_group
 from edgehemo_export.data.readers import bccd, chula_disease, chula_rbc12, txl_pbc
 from edgehemo_export.data.readers.records import FIELDS_PER_BLOCK, first_folder
-from edgehemo_export.models.classifiers.field_crops import CHULA_UM_PER_PX, field_crops, rng_of
+from edgehemo_export.models.classifiers.data import CHULA_UM_PER_PX, field_crops, rng_of
 
 SOURCE = chula_rbc12.SOURCE
 LICENCE = "Chula RBC-12 (Chula-PIC-Lab), MIT"
@@ -90,7 +90,7 @@ def read_labelled_fields(folder: Path) -> list[MorphologyField]:
 def morphology_crops(data: Path, options: CropOptions, cache: Path | None) -> CellCrops:
     """Every labelled cell of a data root as a crop, cut from its canonical field as on the device.
 
-    See `cell_crops.CropSetBuilder`; UsageError where the root holds no Chula RBC-12.
+    Raises UsageError where the root holds no Chula RBC-12.
     """
     if not (data / SOURCE).is_dir():
         raise UsageError(f"{data} holds no {SOURCE}, which the types of red cells are learnt from")

@@ -32,12 +32,7 @@ from edgehemo_export.data.readers.records import (
     pbc_group,
     trailing_number,
 )
-from edgehemo_export.models.classifiers.field_crops import (
-    CentreChooser,
-    centres_of,
-    field_crops,
-    rng_of,
-)
+from edgehemo_export.models.classifiers.data import CentreChooser, centres_of, field_crops, rng_of
 
 # The contract's order, then the answer that means "no nucleated cell and no platelet".
 NUCLEATED_TYPES: tuple[str, ...] = (

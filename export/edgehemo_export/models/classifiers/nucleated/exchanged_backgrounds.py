@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -17,9 +18,10 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import Metric
 from edgehemo.field.canonical import CLEAR_FIELD_CODE
-from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.data.cell_crops import CellCrops, cached_codes
+from edgehemo_export.data.cell_masks import middle_cells
 from edgehemo_export.models.classifiers.evaluation import share_metric
-from edgehemo_export.models.classifiers.training import exchange_surroundings, optical_density
+from edgehemo_export.models.classifiers.variation import exchange_surroundings, optical_density
 
 # The class that both sets hold: its stain tells one scanner's from the other's.
 SHARED_CLASS = "neutrophil"
@@ -139,3 +141,31 @@ def exchange_metrics(
         out.append(share_metric(f"named {target}", said, here == wanted))
         out.append(share_metric(f"named {other}", said, here == crops.classes.index(other)))
     return out
+
+
+# The two scanners between which surroundings are exchanged, and the class that only one has.
+SCANNERS = ("pbc", "lmu")
+
+
+def masks_of(crops: CellCrops, cache: Path | None) -> NDArray[np.bool_]:
+    """The middle cell of each crop, bool (n, s, s)."""
+
+    def make() -> NDArray[np.uint8]:
+        return middle_cells(crops.codes, crops.um_per_px).astype(np.uint8)
+
+    key = f"masks/2/{crops.codes.shape}/{crops.um_per_px}/{'/'.join(crops.names)}"
+    return cached_codes(key, list(dict.fromkeys(crops.files)), make, cache).astype(np.bool_)
+
+
+def gains_between_scanners(
+    crops: CellCrops, masks: NDArray[np.bool_]
+) -> dict[str, NDArray[np.float64]]:
+    """PBC's stain as LMU's and back, from training crops of the class they share; none where a
+    set is missing. Red cells beside PBC's white cells are PBC's too."""
+    shared = crops.labels == crops.classes.index(SHARED_CLASS)
+    if not all((crops.sources[shared] == scanner).any() for scanner in SCANNERS):
+        return {}
+    found = {
+        own: stain_gains(crops, masks, own, other) for own, other in (SCANNERS, SCANNERS[::-1])
+    }
+    return {**found, "txl_pbc": found["pbc"]}

@@ -1,0 +1,43 @@
+"""What training stored of a cell classifier: its network, its configuration, its rule."""
+
+from __future__ import annotations
+
+from edgehemo.bundle.manifest import ConformalRule
+from edgehemo.errors import UsageError
+from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.data.splits import Part
+from edgehemo_export.models.classifiers.specification import ClassifierSpec
+from edgehemo_export.models.classifiers.training import ClassifierConfig
+from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
+
+
+def classifier_net(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierNet:
+    """The network of a checkpoint, temperature inside, in evaluation mode."""
+    if checkpoint.task != spec.task:
+        raise UsageError(f"a checkpoint of {checkpoint.task}, not of {spec.task}")
+    if checkpoint.record.get("classes") != list(spec.classes):
+        raise UsageError("a checkpoint of other classes than this version's; train it again")
+    model = ClassifierNetConfig(**checkpoint.record["configuration"]["model"])
+    net = ClassifierNet(model, len(spec.classes))
+    net.load_state_dict(checkpoint.weights)
+    return net.eval()
+
+
+def stored_config(checkpoint: Checkpoint) -> ClassifierConfig:
+    """The configuration a checkpoint was trained with."""
+    return ClassifierConfig.model_validate(checkpoint.record["configuration"])
+
+
+def stored_rule(checkpoint: Checkpoint) -> ConformalRule:
+    """The conformal rule that training fitted on the tune part."""
+    return ConformalRule.model_validate(checkpoint.record["conformal"])
+
+
+def kept_out(checkpoint: Checkpoint, crops: CellCrops, part: Part) -> CellCrops:
+    """The crops of a part; of a run that left a source out, that source alone, all of it."""
+    left_out = checkpoint.record.get("left_out")
+    chosen = crops.only(left_out) if left_out is not None else crops.part(part)
+    if not len(chosen):
+        raise UsageError("the data root holds no crop of that part to evaluate on")
+    return chosen
