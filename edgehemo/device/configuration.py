@@ -58,7 +58,8 @@ def _setting(name: str) -> Meta:
 
 
 class InferenceSection(Record, frozen=True, kw_only=True):
-    """runtime and precision: which artefact of the bundle runs. threads: of the runtime.
+    """runtime and precision: which artefact of the bundle runs. threads: CPU threads of the
+    runtime. memory_limit_mb: what edgehemo may take of this board's memory, in MB.
 
     ``edgehemo bench`` chooses them on the board itself and writes them here.
     """

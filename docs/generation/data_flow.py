@@ -1,0 +1,126 @@
+"""The picture of the data's way through edgehemo: an SVG drawn from a table of boxes and arrows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from html import escape
+
+WIDTH, HEIGHT = 960, 560
+BOX_HEIGHT = 58
+FONT = "font-family='system-ui, sans-serif'"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A step or a thing handed over: its middle, its width, what stands in it."""
+
+    x: int
+    y: int
+    width: int
+    title: str
+    room: str
+    kind: str = "step"
+
+
+# The flow runs left to right in two rows; what is measured or made elsewhere comes from below.
+BOXES = {
+    "camera": Box(95, 110, 150, "camera, files", "capture/ images/"),
+    "frame": Box(285, 110, 150, "Frame", "8-bit RGB as taken", "thing"),
+    "canonical": Box(485, 110, 170, "CanonicalField", "field/", "thing"),
+    "quality": Box(700, 60, 170, "quality verdict", "quality/"),
+    "cells": Box(700, 160, 170, "cells and indices", "cells/ estimate/"),
+    "reading": Box(875, 110, 130, "FieldReading", "screening/", "thing"),
+    "sample": Box(875, 270, 130, "SampleReading", "pooled, graded", "thing"),
+    "record": Box(690, 270, 150, "result.json", "report/", "thing"),
+    "report": Box(490, 270, 160, "report.html", "report/ pages/"),
+    "bundle": Box(485, 400, 180, "model bundle", "bundle/", "artefact"),
+    "profile": Box(285, 400, 180, "calibration profile", "profile/", "artefact"),
+    "device": Box(95, 400, 170, "device configuration", "device/", "artefact"),
+    "export": Box(485, 500, 180, "workstation", "export/"),
+    "calibration": Box(285, 500, 180, "laboratory", "calibration/"),
+    "firmware": Box(95, 500, 170, "who sets it up", "firmware_config/"),
+}
+# From, to, and the corners between where the arrow is not straight.
+ARROWS: tuple[tuple[str, str], ...] = (
+    ("camera", "frame"),
+    ("frame", "canonical"),
+    ("canonical", "quality"),
+    ("canonical", "cells"),
+    ("quality", "reading"),
+    ("cells", "reading"),
+    ("reading", "sample"),
+    ("sample", "record"),
+    ("record", "report"),
+    ("export", "bundle"),
+    ("calibration", "profile"),
+    ("firmware", "device"),
+)
+FILL = {"step": "#e8f1f2", "thing": "#ffffff", "artefact": "#fdf1dc"}
+STROKE = {"step": "#2a7f8e", "thing": "#8a1c3b", "artefact": "#b7791f"}
+
+
+def data_flow_svg() -> str:
+    """The picture, self-contained: no font, style or script is fetched."""
+    parts = [
+        f"<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 {WIDTH} {HEIGHT}' "
+        f"role='img' aria-labelledby='t d' {FONT}>",
+        "<title id='t'>How data flows through edgehemo</title>",
+        "<desc id='d'>A frame from a camera or a file becomes a canonical field; quality judges "
+        "it, cells and indices are measured in it; the readings of all fields are pooled into "
+        "the sample's reading, the record and the report. Model bundle, calibration profile and "
+        "device configuration come from the workstation, the laboratory and who sets the device "
+        "up.</desc>",
+        "<defs><marker id='a' viewBox='0 0 10 10' refX='9' refY='5' markerWidth='8' "
+        "markerHeight='8' orient='auto-start-reverse'><path d='M0 0 L10 5 L0 10 z' "
+        "fill='#444'/></marker></defs>",
+        f"<rect width='{WIDTH}' height='{HEIGHT}' fill='#ffffff' rx='8'/>",
+        _label(20, 24, "On the device, for every field"),
+        _label(20, 225, "For the sample"),
+        _label(20, 350, "Three files the device runs on"),
+        # What the three artefacts serve: one rail under the flow.
+        "<path d='M95 371 V335 H485 V371 M285 335 V371 M485 335 H590 V205 H485 V141' "
+        "fill='none' stroke='#b7791f' stroke-width='1.6' stroke-dasharray='5 4' "
+        "marker-end='url(#a)'/>",
+    ]
+    parts += [_arrow(BOXES[start], BOXES[end]) for start, end in ARROWS]
+    parts += [_box(box) for box in BOXES.values()]
+    parts.append(
+        _label(610, 404, "Each is versioned and validated.")
+        + _label(610, 424, "edgehemo depends on none of its makers.")
+    )
+    parts.append("</svg>")
+    return "\n".join(parts) + "\n"
+
+
+def _box(box: Box) -> str:
+    left, top = box.x - box.width // 2, box.y - BOX_HEIGHT // 2
+    return (
+        f"<rect x='{left}' y='{top}' width='{box.width}' height='{BOX_HEIGHT}' rx='7' "
+        f"fill='{FILL[box.kind]}' stroke='{STROKE[box.kind]}' stroke-width='1.6'/>"
+        f"<text x='{box.x}' y='{box.y - 4}' text-anchor='middle' font-size='16' "
+        f"font-weight='600' fill='#1b1b1b'>{escape(box.title)}</text>"
+        f"<text x='{box.x}' y='{box.y + 17}' text-anchor='middle' font-size='13' "
+        f"fill='#555'>{escape(box.room)}</text>"
+    )
+
+
+def _arrow(start: Box, end: Box) -> str:
+    """From border to border: sideways where the boxes stand side by side, else up or down."""
+    if abs(start.x - end.x) * 2 > start.width + end.width:
+        sign = 1 if end.x > start.x else -1
+        x1, x2 = start.x + sign * start.width // 2, end.x - sign * end.width // 2
+        y1, y2 = start.y, end.y
+        if abs(y1 - y2) < BOX_HEIGHT:
+            y1, y2 = (y1 + y2) // 2, (y1 + y2) // 2
+    else:
+        sign = 1 if end.y > start.y else -1
+        x1 = x2 = end.x
+        y1, y2 = start.y + sign * BOX_HEIGHT // 2, end.y - sign * BOX_HEIGHT // 2
+    return (
+        f"<line x1='{x1}' y1='{y1}' x2='{x2}' y2='{y2}' stroke='#444' stroke-width='1.6' "
+        "marker-end='url(#a)'/>"
+    )
+
+
+def _label(x: int, y: int, text: str) -> str:
+    return f"<text x='{x}' y='{y}' font-size='14' fill='#555'>{escape(text)}</text>"
