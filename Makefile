@@ -9,45 +9,55 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
 
-.PHONY: demo test test-device lint bench lab report-picture demo-profile clean
+.DEFAULT_GOAL := demo
+.PHONY: help demo test test-device lint docs bench lab report-picture demo-profile clean
 
-# The light installation and a whole screening in the simulated microscope.
-demo: $(LIGHT)
+# What stands after `## ` on a target's line is what `make help` says of it.
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(LIGHT) ## screen a simulated slide with the light installation, and name the report
 	$(BIN)/edgehemo demo
 
 # Everything, the host's part too. On a GPU-less machine PyTorch's CPU build is smaller:
-# see README, "Working on edgehemo".
-test: $(FULL)
+# see CONTRIBUTING.md.
+test: $(FULL) ## run all tests (installs PyTorch and all else into .venv)
 	$(BIN)/python -m pytest
 
 # The light part alone, as a device has it: no PyTorch is needed or installed.
-test-device: $(LIGHT)
+test-device: $(LIGHT) ## run the tests of the device's part, without PyTorch
 	$(PIP) install --editable ".[test]"
 	$(BIN)/python -m pytest -m "not host and not lab"
 
-lint: $(VENV)/.lint
+lint: $(VENV)/.lint ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(LIGHT)
+# The documentation, into site/. A dangling reference fails; nothing is fetched when it is read.
+docs: $(VENV)/.docs ## build the documentation into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --clean --quiet
+	$(BIN)/python -m docs.generation.offline site
+	@echo "documentation: site/index.html"
+
+bench: $(LIGHT) ## time each stage of a screening on this machine
 	$(BIN)/edgehemo bench
 
 # Real parts: a browser, cameras, the service manager. What is missing is installed where we may.
-lab: $(FULL)
+lab: $(FULL) ## test on real parts: a browser, cameras, the service manager
 	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null \
 	  || command -v google-chrome >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } \
 	  || echo "no chromium: the browser's tests will be skipped; apt-get install chromium"
 	$(BIN)/python -m pytest tests/lab
 
-# docs/report.png: the report of the demonstration, photographed in a browser.
-report-picture: $(LIGHT)
+# docs/pages/images/report.png: the report of the demonstration, photographed in a browser.
+report-picture: $(LIGHT) ## photograph the demonstration's report for the README
 	$(BIN)/edgehemo demo --out runs/report-picture
-	$(BIN)/python tests/lab/browser.py runs/report-picture/report.html docs/report.png
+	$(BIN)/python tests/lab/browser.py runs/report-picture/report.html docs/pages/images/report.png
 
 # The profile of the simulated microscope that the demonstration uses; simulated, and marked so.
-demo-profile: $(LIGHT)
+demo-profile: $(LIGHT) ## fit the demonstration's calibration profile anew
 	rm -rf runs/demo-profile runs/simulated-profile.json
 	$(BIN)/python -m edgehemo.demo.demonstration runs/demo-profile
 	$(BIN)/edgehemo calibrate scale --um-per-px 0.2 --uncertainty 0.001 \
@@ -56,8 +66,8 @@ demo-profile: $(LIGHT)
 	  --pairs runs/demo-profile/pairs.csv --out runs/simulated-profile.json
 	cp runs/simulated-profile.json edgehemo/data/simulated-profile.json
 
-clean:
-	rm -rf build dist runs edgehemo-demo .mypy_cache .ruff_cache .hypothesis .benchmarks
+clean: ## remove what was built and run; the environment stays
+	rm -rf build dist site runs edgehemo-demo .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
 
 $(BIN)/python:
@@ -71,6 +81,10 @@ $(LIGHT): pyproject.toml | $(BIN)/python
 
 $(VENV)/.lint: $(FULL)
 	$(PIP) install --editable ".[lint]"
+	touch $@
+
+$(VENV)/.docs: $(LIGHT)
+	$(PIP) install --editable ".[docs]"
 	touch $@
 
 $(FULL): pyproject.toml | $(BIN)/python

@@ -9,6 +9,7 @@ from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
+from mkdocs.utils import get_relative_url
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -16,6 +17,8 @@ from docs.generation.figures import UnknownFigureError, all_tables, filled
 from docs.generation.site import generated
 from edgehemo_export.reference.figures import all_figures, all_measurements
 
+SEARCH_FROM_FOLDER = "javascripts/search-from-folder.js"
+FETCHED_BY_THE_THEME = "https://unpkg.com/iframe-worker/shim"
 ALL_FIGURES_MARK = "<!-- all reference figures -->"
 
 
@@ -35,3 +38,14 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
     except UnknownFigureError as error:
         raise PluginError(str(error)) from error
     return text.replace(ALL_FIGURES_MARK, all_tables(all_measurements()))
+
+
+def on_post_page(output: str, page: Page, config: MkDocsConfig) -> str:
+    """The theme would fetch what runs the search from a folder; ours lies in the site."""
+    ours = get_relative_url(SEARCH_FROM_FOLDER, page.url)
+    return output.replace(FETCHED_BY_THE_THEME, ours)
+
+
+def on_post_template(output_content: str, template_name: str, config: MkDocsConfig) -> str:
+    """As `on_post_page`, for the page of what is not found, which lies at the site's root."""
+    return output_content.replace(FETCHED_BY_THE_THEME, SEARCH_FROM_FOLDER)

@@ -1,6 +1,6 @@
 """Screen the pictures of one sample and read what is known of its haemoglobin.
 
-    python examples/screen_a_folder.py smears/patient-17 --out report-17 [--profile microscope.json]
+python examples/screen_a_folder.py smears/patient-17 --out report-17 [--profile microscope.json]
 """
 
 from __future__ import annotations

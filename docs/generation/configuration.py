@@ -80,7 +80,7 @@ def _meanings(kind: type, paragraph: str) -> dict[str, str]:
     named = rf"(?:(?<=^)|(?<=[.;] ))((?:{one})(?:(?:, | and )(?:{one}))*): "
     marks = list(re.finditer(named, paragraph))
     found: dict[str, str] = {}
-    ends = [mark.start() for mark in marks[1:]] + [len(paragraph)]
+    ends = [*(mark.start() for mark in marks), len(paragraph)][1:]
     for mark, end in zip(marks, ends, strict=True):
         meaning = paragraph[mark.end() : end].strip().rstrip(".;")
         found.update(dict.fromkeys(re.findall(one, mark.group(1)), meaning))
@@ -164,10 +164,11 @@ def _training_section(file: Path) -> Iterator[str]:
         yield comments[""]
         yield ""
     heads = ("key", "value", "meaning")
-    yield table(
-        heads,
-        [(code(key), code(_toml(item)), cell(comments.get(key, ""))) for key, item in values.items()],
-    )
+    rows = [
+        (code(key), code(_toml(value)), cell(comments.get(key, "")))
+        for key, value in values.items()
+    ]
+    yield table(heads, rows)
 
 
 def key_comments(text: str) -> dict[str, str]:

@@ -26,21 +26,21 @@ class Box:
 BOXES = {
     "camera": Box(95, 110, 150, "camera, files", "capture/ images/"),
     "frame": Box(285, 110, 150, "Frame", "8-bit RGB as taken", "thing"),
-    "canonical": Box(485, 110, 170, "CanonicalField", "field/", "thing"),
-    "quality": Box(700, 60, 170, "quality verdict", "quality/"),
-    "cells": Box(700, 160, 170, "cells and indices", "cells/ estimate/"),
-    "reading": Box(875, 110, 130, "FieldReading", "screening/", "thing"),
-    "sample": Box(875, 270, 130, "SampleReading", "pooled, graded", "thing"),
-    "record": Box(690, 270, 150, "result.json", "report/", "thing"),
-    "report": Box(490, 270, 160, "report.html", "report/ pages/"),
-    "bundle": Box(485, 400, 180, "model bundle", "bundle/", "artefact"),
-    "profile": Box(285, 400, 180, "calibration profile", "profile/", "artefact"),
-    "device": Box(95, 400, 170, "device configuration", "device/", "artefact"),
-    "export": Box(485, 500, 180, "workstation", "export/"),
-    "calibration": Box(285, 500, 180, "laboratory", "calibration/"),
-    "firmware": Box(95, 500, 170, "who sets it up", "firmware_config/"),
+    "canonical": Box(485, 110, 160, "CanonicalField", "field/", "thing"),
+    "quality": Box(690, 68, 165, "quality verdict", "quality/"),
+    "cells": Box(690, 152, 165, "cells and indices", "cells/ estimate/"),
+    "reading": Box(872, 110, 150, "FieldReading", "screening/", "thing"),
+    "sample": Box(872, 260, 150, "SampleReading", "pooled, graded", "thing"),
+    "record": Box(690, 260, 140, "result.json", "report/", "thing"),
+    "report": Box(520, 260, 140, "report.html", "report/ pages/"),
+    "device": Box(115, 400, 190, "device configuration", "device/", "artefact"),
+    "profile": Box(315, 400, 175, "calibration profile", "profile/", "artefact"),
+    "bundle": Box(500, 400, 155, "model bundle", "bundle/", "artefact"),
+    "firmware": Box(115, 500, 190, "who sets it up", "firmware_config/"),
+    "calibration": Box(315, 500, 175, "laboratory", "calibration/"),
+    "export": Box(500, 500, 155, "workstation", "export/"),
 }
-# From, to, and the corners between where the arrow is not straight.
+# From, to.
 ARROWS: tuple[tuple[str, str], ...] = (
     ("camera", "frame"),
     ("frame", "canonical"),
@@ -74,19 +74,19 @@ def data_flow_svg() -> str:
         "markerHeight='8' orient='auto-start-reverse'><path d='M0 0 L10 5 L0 10 z' "
         "fill='#444'/></marker></defs>",
         f"<rect width='{WIDTH}' height='{HEIGHT}' fill='#ffffff' rx='8'/>",
-        _label(20, 24, "On the device, for every field"),
-        _label(20, 225, "For the sample"),
-        _label(20, 350, "Three files the device runs on"),
+        _label(20, 28, "On the device, for every field"),
+        _label(620, 214, "For the sample"),
+        _label(20, 322, "Three files the device runs on"),
         # What the three artefacts serve: one rail under the flow.
-        "<path d='M95 371 V335 H485 V371 M285 335 V371 M485 335 H590 V205 H485 V141' "
+        "<path d='M115 371 V337 H500 V371 M315 337 V371 M425 337 V141' "
         "fill='none' stroke='#b7791f' stroke-width='1.6' stroke-dasharray='5 4' "
         "marker-end='url(#a)'/>",
     ]
     parts += [_arrow(BOXES[start], BOXES[end]) for start, end in ARROWS]
     parts += [_box(box) for box in BOXES.values()]
     parts.append(
-        _label(610, 404, "Each is versioned and validated.")
-        + _label(610, 424, "edgehemo depends on none of its makers.")
+        _label(620, 396, "Each is versioned and validated.")
+        + _label(620, 418, "edgehemo depends on none of its makers.")
     )
     parts.append("</svg>")
     return "\n".join(parts) + "\n"
@@ -97,7 +97,7 @@ def _box(box: Box) -> str:
     return (
         f"<rect x='{left}' y='{top}' width='{box.width}' height='{BOX_HEIGHT}' rx='7' "
         f"fill='{FILL[box.kind]}' stroke='{STROKE[box.kind]}' stroke-width='1.6'/>"
-        f"<text x='{box.x}' y='{box.y - 4}' text-anchor='middle' font-size='16' "
+        f"<text x='{box.x}' y='{box.y - 4}' text-anchor='middle' font-size='15' "
         f"font-weight='600' fill='#1b1b1b'>{escape(box.title)}</text>"
         f"<text x='{box.x}' y='{box.y + 17}' text-anchor='middle' font-size='13' "
         f"fill='#555'>{escape(box.room)}</text>"

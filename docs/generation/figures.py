@@ -1,8 +1,9 @@
 """Reference figures in pages: ``{{ name .2f }}`` becomes the number, tables list them all.
 
 A placeholder names a figure of `edgehemo_export.reference` and how it is written: Python's format
-specification, where a percentage stands apart from its sign as in print. ``{{ name.interval .3f }}``
-writes "0.938 to 0.969", ``{{ name.items ,d }}`` how many items the figure stands on.
+specification, where a percentage stands apart from its sign as in print.
+``{{ name.interval .3f }}`` writes "0.938 to 0.969", ``{{ name.items ,d }}`` how many items the
+figure stands on.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def all_tables(measurements: Iterable[Measurement]) -> str:
             for figure in item.figures.values()
         ]
         heads = ("of", "what", "value", "95 % interval", "items", "tolerance")
-        parts.append("\n".join(lines) + table(heads, rows))
+        parts.append("\n".join([*lines, table(heads, rows)]))
     return "\n\n".join(parts)
 
 

@@ -14,6 +14,7 @@ from docs.generation.schemas import SUFFIX, schema_index, schema_page, schema_te
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKPOINTS = Path("export/checkpoints")
 PROTOCOLS = Path("calibration/protocols")
+PAGES = Path("docs/pages")
 
 # Documents that stand beside what they describe, and their place in the site.
 DOCUMENTS: dict[str, str] = {
@@ -65,11 +66,14 @@ def documents() -> dict[str, str]:
 
 def _links(source: str, place: str, placed: dict[str, str]) -> dict[str, str]:
     """Link as it stands in ``source`` -> link in the site, to every document of the site."""
-    links = {}
-    for other, target in placed.items():
-        written = _relative(other, source)
-        links[written] = _relative(target, place)
-    return links
+    pages = {
+        file.relative_to(REPOSITORY).as_posix(): file.relative_to(REPOSITORY / PAGES).as_posix()
+        for file in (REPOSITORY / PAGES).rglob("*.md")
+    }
+    return {
+        _relative(other, source): _relative(target, place)
+        for other, target in {**pages, **placed}.items()
+    }
 
 
 def _relative(target: str, source: str) -> str:
