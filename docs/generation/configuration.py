@@ -90,7 +90,9 @@ def _meanings(kind: type, paragraph: str) -> dict[str, str]:
 def _names(kind: type) -> list[str]:
     if issubclass(kind, msgspec.Struct):
         return [item.name for item in msgspec.structs.fields(kind)]
-    return [item.name for item in dataclasses.fields(kind)]
+    if dataclasses.is_dataclass(kind):
+        return [item.name for item in dataclasses.fields(kind)]
+    raise TypeError(f"{kind.__name__} has no named keys")
 
 
 def _device_table(fields: Sequence[inspect.Field], meanings: Mapping[str, str]) -> str:
