@@ -144,7 +144,7 @@ def distinct_frames(
 
     A camera with a stage moves itself, and ends where its slide does; else the operator focuses
     and moves the slide, and each frame that is sharp, still and new is taken. Raises CaptureError
-    (timeout) where none comes within `NEXT_FIELD_WAIT_S`, or the pass through focus within
+    (NO_NEW_FIELD) where none comes within `NEXT_FIELD_WAIT_S`, or the pass through focus within
     `FOCUS_PASS_WAIT_S`.
     """
     if camera.has_stage:
@@ -159,7 +159,7 @@ def distinct_frames(
 def _operated(
     camera: GuardedCamera, limit: int, live: LiveCapture, clock: Callable[[], float]
 ) -> Iterator[Frame]:
-    from edgehemo.guidance.catalogue import ADVICE
+    from edgehemo.guidance.catalogue import guidance
 
     capture = _auto_capture(live)
     ends = clock() + (FOCUS_PASS_WAIT_S if capture.focusing else NEXT_FIELD_WAIT_S)
@@ -176,18 +176,16 @@ def _operated(
         elif clock() >= ends:
             wanted = "the pass through focus" if capture.focusing else "a sharp, still, new field"
             raise capture_error(
-                "timeout",
+                "NO_NEW_FIELD",
                 f"{camera.name}: {wanted} did not come in time",
-                action=ADVICE[view.advice],
+                action=guidance(view.advice).action,
             )
 
 
 def _auto_capture(live: LiveCapture) -> AutoCapture:
-    from edgehemo.capture.autocapture import AutoCapture, focus_bar
-    from edgehemo.quality.focus import Sharpness
+    from edgehemo.capture.autocapture import AutoCapture, judged_by_bar
 
-    judge = live.judge or (lambda pixels: Sharpness(focus_bar(pixels), 0.0))
-    return AutoCapture(judge, focus_pass=live.focus_pass)
+    return AutoCapture(live.judge or judged_by_bar, focus_pass=live.focus_pass)
 
 
 def _camera(spec: CameraSpec) -> Camera:

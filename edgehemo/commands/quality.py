@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _print_codes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from edgehemo.guidance.catalogue import help_text
+        from edgehemo.guidance.page import help_text
 
         click.echo(help_text())
         context.exit()

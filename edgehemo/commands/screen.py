@@ -145,12 +145,12 @@ class _LiveLine:
     shown = False
 
     def __call__(self, view: View, frame: Frame) -> None:
-        from edgehemo.guidance.catalogue import ADVICE
+        from edgehemo.guidance.catalogue import guidance
 
         self.shown = True
         filled = round(view.bar * _BAR_CELLS)
         bar = "#" * filled + "." * (_BAR_CELLS - filled)
-        click.echo(f"\r\x1b[Kfocus {bar} {ADVICE[view.advice]}", nl=False, err=True)
+        click.echo(f"\r\x1b[Kfocus {bar} {guidance(view.advice).action}", nl=False, err=True)
         if view.take:
             click.echo(err=True)
 

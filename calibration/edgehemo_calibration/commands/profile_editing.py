@@ -68,7 +68,7 @@ def finish(
 
     save_profile(profile, out)
     if mismatch := profile.analyser_mismatch():
-        click.echo(f"edgehemo: {mismatch}", err=True)
+        click.echo(f"edgehemo: {mismatch.reason}", err=True)
     if not profile.camera:
         click.echo(
             "edgehemo: the profile names no camera: give --camera, so that it is refused on "
