@@ -5,6 +5,7 @@ Cameras are imported when they are opened, so that a device without a library st
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ __all__ = [
     "is_camera",
     "open_source",
 ]
+
+log = logging.getLogger(__name__)
 
 # Fields taken from a live camera unless the caller says otherwise.
 LIVE_FIELDS = 12
@@ -170,6 +173,7 @@ def _operated(
         if live.on_view is not None:
             live.on_view(view, frame)
         if view.take:
+            log.debug("field %d taken", capture.taken)
             yield frame
         if view.take or focusing != capture.focusing:
             ends = clock() + NEXT_FIELD_WAIT_S

@@ -6,6 +6,7 @@ that every branch is a fast test.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -22,6 +23,8 @@ from edgehemo.capture.protocol import (
 from edgehemo.errors import CaptureError
 from edgehemo.guidance.codes import CameraCode
 from edgehemo.images.frame import Frame
+
+log = logging.getLogger(__name__)
 
 # A frame whose brightest hundredth stays below this (of 255) has no lamp behind it; the clear part
 # of a well set bright field lies near 70 % of full scale (OpenFlexure's automatic exposure).
@@ -131,6 +134,7 @@ class GuardedCamera(OpenedByContext):
                     raise
                 first = first or error
                 self._lost = True
+                log.info("camera fault %s, %d tries left", error.code, tries_left)
                 remaining_s = ends - self._clock()
                 if tries_left == 0 or remaining_s <= 0:
                     raise first from None

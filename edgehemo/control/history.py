@@ -8,6 +8,7 @@ and `clear` write it; a screening only reads it.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -21,6 +22,8 @@ from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.lock import locked
 from edgehemo.guidance.withheld import Withheld, withheld
 from edgehemo.profile.profile import CalibrationProfile
+
+log = logging.getLogger(__name__)
 
 CONTROL_SCHEMA: Literal["edgehemo.control/1"] = "edgehemo.control/1"
 HISTORY_SUFFIX = ".control.jsonl"
@@ -127,6 +130,7 @@ def append_record(path: Path, record: ControlCheck | Clearance) -> None:
             write_text_atomically(path, "\n".join(lines) + "\n")
         except OSError as error:
             raise ProfileError(f"{path}: cannot be written: {error.strerror or error}") from None
+    log.info("control history: %s added, %d records", record.kind, len(lines))
 
 
 def checks_since_clearance(
