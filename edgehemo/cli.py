@@ -282,7 +282,7 @@ def _loaded(entry_point: EntryPoint) -> Any:
 def _as_command(value: Any, name: str) -> click.Command:
     if not isinstance(value, click.Command):
         raise MissingDependencyError(
-            f"what is installed as `edgehemo {name}` is no command of this version; "
+            f"what is installed as `edgehemo {name}` is not a command of this version; "
             'reinstall it: pip install --force-reinstall "edgehemo[host]"'
         )
     return value

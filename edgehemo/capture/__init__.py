@@ -84,7 +84,7 @@ def open_source(spec: str) -> GuardedCamera:
     parsed = camera_spec(spec)
     if parsed is None:
         known = ", ".join(CAMERA_SCHEMES.values())
-        raise UsageError(f"{spec}: is no camera; cameras are named {known}")
+        raise UsageError(f"{spec}: is not a camera; cameras are named {known}")
     return GuardedCamera(_camera(parsed))
 
 

@@ -40,7 +40,7 @@ profile_option = click.option(
 scale_option = click.option(
     "--um-per-px",
     type=click.FloatRange(min=0, min_open=True),
-    help="Scale of the images, where no profile says it.",
+    help="Scale of the images, where the profile does not give it.",
 )
 images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 

@@ -62,7 +62,7 @@ def refuse_simulated_profile(
         return
     if any(not source.startswith(f"{SIMULATED_CAMERA}:") for source in sources):
         raise UsageError(
-            f"{profile_name} was made on the simulated microscope and holds for nothing "
+            f"{profile_name} was made on the simulated microscope and is not valid for anything "
             "else; name the profile of this microscope with --profile"
         )
 
@@ -89,9 +89,9 @@ def refuse_another_camera(
             names = (own.name, *names)
         if profile.camera not in names:
             raise ProfileError(
-                f"{profile_name}: was made for the camera {profile.camera!r} and holds for no "
-                f"other; this one is {names[0]!r}. Calibrate this camera, or, where it is the "
-                "same, name it so under [camera] in the device configuration"
+                f"{profile_name}: was made for the camera {profile.camera!r} and is not valid for "
+                f"another; this one is {names[0]!r}. Calibrate this camera. If it is the same "
+                "camera, give it that name under [camera] in the device configuration"
             )
 
 

@@ -167,7 +167,7 @@ def load_profile(path: Path | str) -> CalibrationProfile:
         ) from None
     except UnicodeDecodeError:
         raise ProfileError(
-            f"{path}: not a calibration profile (no UTF-8 text){_hint(path)}"
+            f"{path}: not a calibration profile (not UTF-8 text){_hint(path)}"
         ) from None
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -206,7 +206,7 @@ def _parsed(text: str, path: Path) -> CalibrationProfile:
         detail = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise ProfileError(f"{path}: not valid JSON ({detail}){_hint(path)}") from None
     if not isinstance(content, dict):
-        raise ProfileError(f"{path}: not a calibration profile (no JSON object){_hint(path)}")
+        raise ProfileError(f"{path}: not a calibration profile (not a JSON object){_hint(path)}")
     schema = content.get("schema")
     if schema != PROFILE_SCHEMA:
         if isinstance(schema, str) and schema.startswith("edgehemo.profile/"):
@@ -236,4 +236,4 @@ def _hint(path: Path) -> str:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")
