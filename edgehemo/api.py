@@ -24,6 +24,7 @@ from edgehemo.images.reading import read_frame
 from edgehemo.report.folder import output_folder
 from edgehemo.report.result import ScreeningResult
 from edgehemo.screening.field import FieldReading
+from edgehemo.screening.notes import note_image, note_sample
 from edgehemo.screening.provenance import provenance_of
 from edgehemo.screening.sample import (
     SampleReading,
@@ -126,6 +127,7 @@ def screen_sources(
             simulated |= bool(frame.metadata.get("simulated", False))
             if folder is not None and isinstance(result, FieldReading):
                 folder.add(len(screening.images) - 1, result, frame)
+        note_image(len(screening.images), result)
         if on_image is not None:
             on_image(result)
 
@@ -134,6 +136,7 @@ def screen_sources(
     settings = equipment.camera_settings()
     items = _frames_of(named, limit=rule.examined_fields, settings=settings, live=live)
     reading = screen_frames(items, screening, keep)
+    note_sample(reading)
     provenance = provenance_of(
         equipment.bundle,
         equipment.profile,

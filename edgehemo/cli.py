@@ -7,10 +7,12 @@ name is no built-in or when help is asked, so a device without PyTorch starts as
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 ENTRY_POINT_GROUP = "edgehemo.commands"
 EXIT_INTERRUPTED = 130
+
+# Options of `edgehemo` itself that take a value.
+_WITH_VALUE = ("--log-file",)
 
 # name -> what the list of commands says of it; each lives in edgehemo.commands.<name>.
 BUILT_IN = {
@@ -49,9 +54,11 @@ class CommandGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name in BUILT_IN:
             module = importlib.import_module(f"edgehemo.commands.{cmd_name}")
-            return _as_command(getattr(module, cmd_name), cmd_name)
+            return _telling(_as_command(getattr(module, cmd_name), cmd_name))
         entry_point = _entry_points().get(cmd_name)
-        return None if entry_point is None else _as_command(_loaded(entry_point), cmd_name)
+        if entry_point is None:
+            return None
+        return _telling(_as_command(_loaded(entry_point), cmd_name))
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -64,6 +71,20 @@ class CommandGroup(click.Group):
             hint = f"did you mean {near[0]!r}?" if near else "see `edgehemo --help`"
             raise click.UsageError(f"no command {name!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; how it ended goes into the log."""
+        from edgehemo.commands import logs
+
+        try:
+            result = super().invoke(ctx)
+        except (click.exceptions.Exit, click.ClickException, click.exceptions.Abort):
+            raise
+        except BaseException as error:
+            logs.ended(error)
+            raise
+        logs.ended(exit_code=result if isinstance(result, int) else EXIT_DONE)
+        return result
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         rows = list(BUILT_IN.items())
@@ -78,16 +99,100 @@ class CommandGroup(click.Group):
             formatter.write_dl(rows)
 
 
+def _asked(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+    """What an option of `_telling_options` does with its value."""
+
+    def take(context: click.Context, _: click.Parameter, value: Any) -> None:
+        if value:
+            from edgehemo.commands import logs
+
+            logs.ask(context, **{name: value})
+
+    return take
+
+
+def _telling_options(*, hidden: bool) -> list[click.Parameter]:
+    """`-v`, `-q` and `--log-file`: how much a command tells of its work."""
+    return [
+        click.Option(
+            ["-v", "--verbose"],
+            count=True,
+            expose_value=False,
+            hidden=hidden,
+            callback=_asked("verbose"),
+            help="Say on standard error what is being done; -vv says every step.",
+        ),
+        click.Option(
+            ["-q", "--quiet"],
+            is_flag=True,
+            expose_value=False,
+            hidden=hidden,
+            callback=_asked("quiet"),
+            help="Say nothing on standard error but errors: no progress, no warnings.",
+        ),
+        click.Option(
+            list(_WITH_VALUE),
+            metavar="FILE",
+            type=click.Path(dir_okay=False, path_type=Path),
+            expose_value=False,
+            hidden=hidden,
+            callback=_asked("log_file"),
+            help="Add what is being done to FILE (with -v every step). It never takes more than "
+            "4 MB, and holds nothing of a patient: no name, age, sex or value.",
+        ),
+    ]
+
+
+def _telling(command: click.Command) -> click.Command:
+    """The command, taking the same options after its name as before it; its beginning is logged.
+
+    Of a group, its commands likewise. A command is looked up more than once and changed once.
+    """
+    if any(_WITH_VALUE[0] in option.opts for option in command.params):
+        return command
+    taken = {name for option in command.params for name in option.opts}
+    command.params += [
+        option for option in _telling_options(hidden=True) if taken.isdisjoint(option.opts)
+    ]
+    if isinstance(command, click.Group):
+        for sub in command.commands.values():
+            _telling(sub)
+    elif (work := command.callback) is not None:
+        command.callback = _noted(work)
+    return command
+
+
+def _noted(work: Callable[..., Any]) -> Callable[..., Any]:
+    """A command's work, its beginning noted in the log once all options are read."""
+
+    @functools.wraps(work)
+    def noted(*arguments: Any, **options: Any) -> Any:
+        from edgehemo.commands import logs
+
+        logs.begun(click.get_current_context().command_path)
+        return work(*arguments, **options)
+
+    return noted
+
+
 @click.group(
     cls=CommandGroup,
+    params=_telling_options(hidden=False),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__, prog_name="edgehemo")
-def edgehemo() -> None:
+@click.pass_context
+def edgehemo(context: click.Context) -> None:
     """Offline anaemia screening from stained blood smears.
 
     A research and screening aid, never a diagnosis.
+
+    The options below may stand before the command or after it: `edgehemo -v screen ...`.
     """
+    from edgehemo.commands import logs
+
+    logs.ask(context)
+    context.call_on_close(logs.stop)
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
@@ -138,9 +243,20 @@ def _one_line(message: str) -> str:
 
 
 def _what_to_install(missing: str, arguments: Sequence[str]) -> str:
-    built_in = bool(arguments) and arguments[0] in BUILT_IN
+    built_in = _command_in(arguments) in BUILT_IN
     extra = "edgehemo" if built_in else '"edgehemo[host]"'
     return f"this needs {missing}, which is not installed: pip install {extra}"
+
+
+def _command_in(arguments: Sequence[str]) -> str:
+    """The name of the command among arguments that may begin with options; empty without one."""
+    rest = iter(arguments)
+    for argument in rest:
+        if argument in _WITH_VALUE:
+            next(rest, None)
+        elif not argument.startswith("-"):
+            return argument
+    return ""
 
 
 def _entry_points() -> dict[str, EntryPoint]:
@@ -166,7 +282,7 @@ def _loaded(entry_point: EntryPoint) -> Any:
 def _as_command(value: Any, name: str) -> click.Command:
     if not isinstance(value, click.Command):
         raise MissingDependencyError(
-            f"what is installed as `edgehemo {name}` is no command of this version; "
+            f"what is installed as `edgehemo {name}` is not a command of this version; "
             'reinstall it: pip install --force-reinstall "edgehemo[host]"'
         )
     return value

@@ -12,28 +12,40 @@ EXIT_BAD_INPUT = 2
 
 
 class EdgeHemoError(Exception):
-    """Base of the project's errors; ``exit_code`` is what the command line returns."""
+    """Base of the project's errors.
+
+    exit_code: what the command line returns. code: what `edgehemo.guidance` knows it by.
+    """
 
     exit_code: int = EXIT_BAD_INPUT
+    code: str = "FAILED"
 
 
 class UsageError(EdgeHemoError):
     """Arguments that contradict each other or ask for what this installation cannot do."""
 
+    code = "USAGE"
+
 
 class ImageError(EdgeHemoError):
     """A file that cannot be read as an image: missing, empty, truncated, not one, too large."""
+
+    code = "IMAGE_UNREADABLE"
 
 
 class FieldError(EdgeHemoError):
     """A frame from which no canonical field can be made."""
 
+    code = "FIELD_UNREADABLE"
+
 
 class CaptureError(EdgeHemoError):
     """A camera that failed; ``code`` names the fault and ``action`` tells the operator what to do.
 
-    ``code`` is one of timeout, unplugged, frozen, dark, setting_refused, not_found.
+    ``code`` is a `edgehemo.guidance.codes.CameraCode`.
     """
+
+    code = "CAPTURE_FAILED"
 
     def __init__(self, message: str, *, code: str, action: str) -> None:
         super().__init__(message)
@@ -44,27 +56,38 @@ class CaptureError(EdgeHemoError):
 class BundleError(EdgeHemoError):
     """A model bundle that is missing, damaged or of a version this software does not know."""
 
+    code = "BUNDLE_REFUSED"
+
 
 class ProfileError(EdgeHemoError):
     """A calibration profile that is missing, invalid or made for other equipment."""
+
+    code = "PROFILE_REFUSED"
 
 
 class DeviceError(EdgeHemoError):
     """A device configuration that is missing or invalid."""
 
+    code = "CONFIGURATION_REFUSED"
+
 
 class CalibrationError(EdgeHemoError):
     """Calibration data from which no calibration can be made."""
 
+    code = "CALIBRATION_REFUSED"
+
 
 class MissingDependencyError(EdgeHemoError):
     """An optional part that is not installed; the message names the extra to install."""
+
+    code = "PART_NOT_INSTALLED"
 
 
 class WithheldError(EdgeHemoError):
     """The work was done and its result withheld, or it failed its gate."""
 
     exit_code = EXIT_WITHHELD
+    code = "GATE_FAILED"
 
 
 class EdgeHemoWarning(UserWarning):

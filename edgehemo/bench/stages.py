@@ -104,11 +104,14 @@ def stage_times(
     *,
     runs: int,
     clock: Callable[[], float] = time.perf_counter,
+    tell: Callable[[], object] = lambda: None,
 ) -> list[StageTime]:
     """Times of every stage over ``runs`` passes through the encoded images.
 
     reader: as a screening has it; fields that quality refuses are named and measured as well, so
-    that every run takes every stage. What the reader has not got takes no time.
+    that every run takes every stage. What the reader has not got takes no time. tell: called after
+    each pass, `passes` of them.
+
     The models' own runners are replaced while they are timed and put back. Raises ImageError for
     bytes that are not an image.
     """
@@ -118,16 +121,22 @@ def stage_times(
     for stage, owner in owners.items():
         owner.runner = timed[stage]
     try:
-        for run in range(WARM_UP_RUNS + runs):
+        for run in range(passes(runs)):
             for number, data in enumerate(images):
                 taken = _one_field(data, f"image {number + 1}", reader, timed, clock)
                 if run >= WARM_UP_RUNS:
                     for stage, value in taken.items():
                         seconds[stage].append(value)
+            tell()
     finally:
         for stage, owner in owners.items():
             owner.runner = timed[stage].runner
     return summarised(seconds)
+
+
+def passes(runs: int) -> int:
+    """How often `stage_times` goes through the images for so many runs that count."""
+    return WARM_UP_RUNS + runs
 
 
 def _owners(reader: FieldReader) -> dict[str, Any]:

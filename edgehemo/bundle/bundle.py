@@ -203,7 +203,7 @@ def _trust(raw: bytes, digest: str, folder: Path, shown: Path) -> tuple[Trust, s
             import logging
 
             logging.getLogger(__name__).warning(
-                "edgehemo: WARNING: %s is not signed and nobody vouches for it. It is opened only "
+                "%s is not signed and nobody vouches for it. It is opened only "
                 "because %s=1 is set, which is for development, never for patients.",
                 shown,
                 UNSIGNED_VARIABLE,

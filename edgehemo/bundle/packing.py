@@ -52,7 +52,7 @@ def unpack(source: Path, folder: Path) -> None:
         with zipfile.ZipFile(source) as packed:
             entries = [entry for entry in packed.infolist() if not entry.is_dir()]
             if len(entries) > MAX_FILES:
-                raise BundleError(f"{source}: holds {len(entries)} files; no bundle has as many")
+                raise BundleError(f"{source}: holds {len(entries)} files, too many for a bundle")
             left = MAX_UNPACKED_BYTES
             for entry in entries:
                 name = PurePosixPath(entry.filename)
@@ -72,7 +72,8 @@ def unpack(source: Path, folder: Path) -> None:
     except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
         # RuntimeError: locked with a password, or packed in a way that zipfile does not know.
         raise BundleError(
-            f"{source}: is no bundle, neither a folder nor a whole {PACKED_SUFFIX} file ({error})"
+            f"{source}: is not a bundle, which is a folder or a whole {PACKED_SUFFIX} file "
+            f"({error})"
         ) from None
 
 

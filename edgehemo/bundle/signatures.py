@@ -173,7 +173,9 @@ def _signature_record(signature: bytes, origin: str) -> dict[str, Any]:
     except (ValueError, RecursionError):
         record = None
     if not isinstance(record, dict) or record.get("schema") != SIGNATURE_SCHEMA:
-        raise BundleError(f"{origin}: its signature is no {SIGNATURE_SCHEMA}; install it again")
+        raise BundleError(
+            f"{origin}: its signature is not an {SIGNATURE_SCHEMA} signature; install it again"
+        )
     if record.get("algorithm") != "ed25519" or not {"key", "signature"} <= record.keys():
         raise BundleError(f"{origin}: its signature is incomplete; install it again")
     return record
@@ -184,12 +186,14 @@ def _read_line(path: Path, word: str, what: str) -> tuple[bytes, str]:
         with path.open(encoding="utf-8") as file:
             parts = file.read(1000).split()
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is no text"
+        reason = error.strerror if isinstance(error, OSError) else "is not text"
         raise UsageError(f"{path}: {reason}; no {what} key can be read from it") from None
     if len(parts) < 2 or parts[0] != word:
         hint = "its private half" if parts[:1] == [_PRIVATE_WORD] else "something else"
         hint = "its public half" if parts[:1] == [_PUBLIC_WORD] else hint
-        raise UsageError(f"{path}: is no {what} key of `edgehemo keys new`, it holds {hint}")
+        raise UsageError(
+            f"{path}: is not a {what} key made by `edgehemo keys new`; it holds {hint}"
+        )
     try:
         raw = base64.b64decode(parts[1], validate=True)
     except (ValueError, binascii.Error):

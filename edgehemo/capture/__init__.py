@@ -5,6 +5,7 @@ Cameras are imported when they are opened, so that a device without a library st
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ __all__ = [
     "is_camera",
     "open_source",
 ]
+
+log = logging.getLogger(__name__)
 
 # Fields taken from a live camera unless the caller says otherwise.
 LIVE_FIELDS = 12
@@ -81,7 +84,7 @@ def open_source(spec: str) -> GuardedCamera:
     parsed = camera_spec(spec)
     if parsed is None:
         known = ", ".join(CAMERA_SCHEMES.values())
-        raise UsageError(f"{spec}: is no camera; cameras are named {known}")
+        raise UsageError(f"{spec}: is not a camera; cameras are named {known}")
     return GuardedCamera(_camera(parsed))
 
 
@@ -144,7 +147,7 @@ def distinct_frames(
 
     A camera with a stage moves itself, and ends where its slide does; else the operator focuses
     and moves the slide, and each frame that is sharp, still and new is taken. Raises CaptureError
-    (timeout) where none comes within `NEXT_FIELD_WAIT_S`, or the pass through focus within
+    (NO_NEW_FIELD) where none comes within `NEXT_FIELD_WAIT_S`, or the pass through focus within
     `FOCUS_PASS_WAIT_S`.
     """
     if camera.has_stage:
@@ -159,7 +162,7 @@ def distinct_frames(
 def _operated(
     camera: GuardedCamera, limit: int, live: LiveCapture, clock: Callable[[], float]
 ) -> Iterator[Frame]:
-    from edgehemo.guidance.catalogue import ADVICE
+    from edgehemo.guidance.catalogue import guidance
 
     capture = _auto_capture(live)
     ends = clock() + (FOCUS_PASS_WAIT_S if capture.focusing else NEXT_FIELD_WAIT_S)
@@ -170,24 +173,23 @@ def _operated(
         if live.on_view is not None:
             live.on_view(view, frame)
         if view.take:
+            log.debug("field %d taken", capture.taken)
             yield frame
         if view.take or focusing != capture.focusing:
             ends = clock() + NEXT_FIELD_WAIT_S
         elif clock() >= ends:
             wanted = "the pass through focus" if capture.focusing else "a sharp, still, new field"
             raise capture_error(
-                "timeout",
+                "NO_NEW_FIELD",
                 f"{camera.name}: {wanted} did not come in time",
-                action=ADVICE[view.advice],
+                action=guidance(view.advice).action,
             )
 
 
 def _auto_capture(live: LiveCapture) -> AutoCapture:
-    from edgehemo.capture.autocapture import AutoCapture, focus_bar
-    from edgehemo.quality.focus import Sharpness
+    from edgehemo.capture.autocapture import AutoCapture, judged_by_bar
 
-    judge = live.judge or (lambda pixels: Sharpness(focus_bar(pixels), 0.0))
-    return AutoCapture(judge, focus_pass=live.focus_pass)
+    return AutoCapture(live.judge or judged_by_bar, focus_pass=live.focus_pass)
 
 
 def _camera(spec: CameraSpec) -> Camera:

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.capture.overlap import Place, displacement, place_of, same_place
-from edgehemo.guidance.catalogue import Advice
-from edgehemo.quality.focus import Sharpness
-from edgehemo.quality.limits import limit
+from edgehemo.guidance.codes import Advice
 
 # Longest side of the picture that the focus bar is read from. On real fields of six sets the bar
 # fell at every step of blur to 3 um at this size; at 480 px noise took over on two of them.
@@ -47,7 +46,36 @@ class View:
     take: bool = False
 
 
-Judge = Callable[[NDArray[np.uint8]], Sharpness]
+class Sharpness(Protocol):
+    """How sharp a frame is. value: per um, None where there is nothing to judge it by. lowest: the
+    least that is accepted."""
+
+    @property
+    def value(self) -> float | None: ...
+
+    @property
+    def lowest(self) -> float: ...
+
+
+# Judges a frame, uint8 RGB, beside the best value seen on this slide, None before any.
+Judge = Callable[[NDArray[np.uint8], float | None], Sharpness]
+
+
+@dataclass(frozen=True, slots=True)
+class BarSharpness:
+    """A frame's bar as its sharpness, see `judged_by_bar`."""
+
+    value: float | None
+    lowest: float
+
+
+# A bar below this share of the slide's best is out of focus.
+BAR_SHARE_OF_BEST = 0.60
+
+
+def judged_by_bar(pixels: NDArray[np.uint8], sharpest: float | None = None) -> BarSharpness:
+    """Judge a frame by its focus bar alone, where nobody who knows the cells judges it."""
+    return BarSharpness(focus_bar(pixels), BAR_SHARE_OF_BEST * (sharpest or 0.0))
 
 
 def focus_bar(pixels: NDArray[np.uint8]) -> float:
@@ -105,8 +133,8 @@ class AutoCapture:
     """Decides frame by frame; `consider` is called with each.
 
     judge: a frame's focus as quality measures it; asked only of frames that are still and new.
-    focus_pass: first ask for a pass through focus. sharpest: per um, the best seen on this slide;
-    a frame clearly below it (`focus.fail_below_share_of_best`) is not taken.
+    focus_pass: first ask for a pass through focus. sharpest: per um, the best seen on this slide,
+    which the judge is told: a frame clearly below it is not taken.
     """
 
     judge: Judge
@@ -141,31 +169,28 @@ class AutoCapture:
             self._pass.follow(measured, pixels)
         self._best_bar = max(self._best_bar, self._pass.best)
         if self._pass.done and self._pass.sharpest is not None:
-            self._remember(self.judge(self._pass.sharpest).value)
+            self._remember(self.judge(self._pass.sharpest, None).value)
             self._pass.sharpest = None
-            return self._view(measured, "refocus")
-        return self._view(measured, "turn_focus")
+            return self._view(measured, "REFOCUS")
+        return self._view(measured, "TURN_FOCUS")
 
     def _advice(self, place: Place, pixels: NDArray[np.uint8], still: int) -> Advice:
         if still < STILL_FRAMES:
-            return "hold_still"
+            return "HOLD_STILL"
         if any(same_place(place, known) for known in self._places):
-            return "move_on"
-        sharpness = self.judge(pixels)
+            return "MOVE_ON"
+        sharpness = self.judge(pixels, self.sharpest)
         if sharpness.value is None:
-            return "find_cells"
-        lowest = sharpness.lowest
-        if self.sharpest is not None:
-            lowest = max(lowest, limit("focus.fail_below_share_of_best") * self.sharpest)
-        if sharpness.value < lowest:
-            return "refocus"
+            return "FIND_CELLS"
+        if sharpness.value < sharpness.lowest:
+            return "REFOCUS"
         self._remember(sharpness.value)
         self._places.append(place)
-        return "taken"
+        return "FIELD_TAKEN"
 
     def _view(self, measured: float, advice: Advice) -> View:
         bar = measured / self._best_bar if self._best_bar > 0 else 0.0
-        return View(min(1.0, bar), advice, advice == "taken")
+        return View(min(1.0, bar), advice, advice == "FIELD_TAKEN")
 
     def _at_rest(self, place: Place) -> int:
         """For how many frames the slide has not moved."""

@@ -6,6 +6,7 @@ that every branch is a fast test.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
@@ -20,7 +21,10 @@ from edgehemo.capture.protocol import (
     capture_error,
 )
 from edgehemo.errors import CaptureError
+from edgehemo.guidance.codes import CameraCode
 from edgehemo.images.frame import Frame
+
+log = logging.getLogger(__name__)
 
 # A frame whose brightest hundredth stays below this (of 255) has no lamp behind it; the clear part
 # of a well set bright field lies near 70 % of full scale (OpenFlexure's automatic exposure).
@@ -34,7 +38,9 @@ FAULT_NOTICED_S = 3.0
 REOPEN_TRIES = 2
 REOPEN_WAIT_S = 0.5
 # Faults that closing and opening again may cure. Darkness is the lamp's.
-_CURABLE = frozenset({"timeout", "unplugged", "frozen", "not_found"})
+_CURABLE: frozenset[CameraCode] = frozenset(
+    {"CAMERA_TIMEOUT", "CAMERA_UNPLUGGED", "CAMERA_FROZEN", "CAMERA_NOT_FOUND", "CAMERA_BUSY"}
+)
 
 
 class GuardedCamera(OpenedByContext):
@@ -100,7 +106,7 @@ class GuardedCamera(OpenedByContext):
         try:
             self.camera.move_to_next_field()
         except CaptureError as error:
-            if error.code != "not_found":
+            if error.code != "SLIDE_ENDED":
                 raise
             return False
         return True
@@ -110,7 +116,7 @@ class GuardedCamera(OpenedByContext):
 
         Reopens a camera that timed out, froze or was unplugged, at most ``reopen_tries`` times.
         Raises the first such CaptureError once the tries or ``deadline_s`` are used up; the next
-        call then starts by reopening. What reopening cannot cure (dark, setting_refused) is
+        call then starts by reopening. What reopening cannot cure (darkness, a refused setting) is
         raised at once.
         """
         ends = self._clock() + deadline_s
@@ -128,6 +134,7 @@ class GuardedCamera(OpenedByContext):
                     raise
                 first = first or error
                 self._lost = True
+                log.info("camera fault %s, %d tries left", error.code, tries_left)
                 remaining_s = ends - self._clock()
                 if tries_left == 0 or remaining_s <= 0:
                     raise first from None
@@ -153,7 +160,7 @@ class GuardedCamera(OpenedByContext):
         while True:
             frame = self.camera.frame(max(0.0, ends - self._clock()))
             if is_dark(frame.pixels):
-                raise capture_error("dark", f"{self.name}: the picture is dark")
+                raise capture_error("CAMERA_DARK", f"{self.name}: the picture is dark")
             previous, self._previous = self._previous, frame.pixels
             if previous is None:
                 continue
@@ -161,7 +168,9 @@ class GuardedCamera(OpenedByContext):
                 return frame
             repeats += 1
             if repeats >= FROZEN_REPEATS:
-                raise capture_error("frozen", f"{self.name}: the camera sends the same frame")
+                raise capture_error(
+                    "CAMERA_FROZEN", f"{self.name}: the camera sends the same frame"
+                )
 
 
 def is_dark(pixels: NDArray[np.uint8]) -> bool:

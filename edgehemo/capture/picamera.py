@@ -125,7 +125,9 @@ class PiCamera(OpenedByContext):
                 too_late=lambda started: _let_go(started[0]),
             )
         except TimeoutError:
-            raise capture_error("timeout", f"{self.name}: the camera does not open") from None
+            raise capture_error(
+                "CAMERA_TIMEOUT", f"{self.name}: the camera does not open"
+            ) from None
 
     def close(self) -> None:
         camera, self._camera = self._camera, None
@@ -140,13 +142,13 @@ class PiCamera(OpenedByContext):
         present = len(library.Picamera2.global_camera_info())
         if self.number >= present:
             raise capture_error(
-                "not_found", f"{self.name}: {present} camera(s) are connected to this board"
+                "CAMERA_NOT_FOUND", f"{self.name}: {present} camera(s) are connected to this board"
             )
         try:
             camera = library.Picamera2(self.number)
         except (RuntimeError, IndexError) as error:
             raise capture_error(
-                "not_found", f"{self.name}: the camera cannot be opened ({error})"
+                "CAMERA_NOT_FOUND", f"{self.name}: the camera cannot be opened ({error})"
             ) from None
         try:
             size = self.size or _half(camera.sensor_resolution)
@@ -166,7 +168,7 @@ class PiCamera(OpenedByContext):
         except RuntimeError as error:
             camera.close()
             raise capture_error(
-                "not_found", f"{self.name}: the camera does not start ({error})"
+                "CAMERA_NOT_FOUND", f"{self.name}: the camera does not start ({error})"
             ) from None
         except BaseException:
             camera.close()
@@ -178,13 +180,13 @@ class PiCamera(OpenedByContext):
         got = (int(stream["size"][0]), int(stream["size"][1]))
         if self.size is not None and got != self.size:
             raise capture_error(
-                "setting_refused",
+                "CAMERA_SETTING_REFUSED",
                 f"{self.name}: a size of {self.size[0]}x{self.size[1]} px was asked for and "
                 f"the camera gives {got[0]}x{got[1]}",
             )
         if stream["format"] not in RGB_ORDERS and stream["format"] != "NV12":
             raise capture_error(
-                "setting_refused",
+                "CAMERA_SETTING_REFUSED",
                 f"{self.name}: the camera gives the format {stream['format']}, "
                 f"which is not read here",
             )
@@ -203,12 +205,13 @@ class PiCamera(OpenedByContext):
         # picamera2 raises for the first control the camera has not; all of them are named here.
         if missing := [name for name in controls if name not in camera.camera_controls]:
             raise capture_error(
-                "setting_refused", f"{self.name}: this camera has no control {', '.join(missing)}"
+                "CAMERA_SETTING_REFUSED",
+                f"{self.name}: this camera has no control {', '.join(missing)}",
             )
         try:
             camera.set_controls(_advertised(camera, _AUTOMATICS_OFF) | controls)
         except RuntimeError as error:
-            raise capture_error("setting_refused", f"{self.name}: {error}") from None
+            raise capture_error("CAMERA_SETTING_REFUSED", f"{self.name}: {error}") from None
         ends = self._clock() + SET_DEADLINE_S
         refused: list[str] = []
         for _ in range(SETTLE_FRAMES):
@@ -217,7 +220,7 @@ class PiCamera(OpenedByContext):
             refused = refused_settings(settings, taken, _STEPS)
             if not refused:
                 return taken
-        raise capture_error("setting_refused", f"{self.name}: {'; '.join(refused)}")
+        raise capture_error("CAMERA_SETTING_REFUSED", f"{self.name}: {'; '.join(refused)}")
 
     def frame(self, deadline_s: float) -> Frame:
         buffer, metadata = self._request(deadline_s, pixels=True)
@@ -234,7 +237,7 @@ class PiCamera(OpenedByContext):
 
     def _opened(self) -> Any:
         if self._camera is None:
-            raise capture_error("not_found", f"{self.name}: the camera is not open")
+            raise capture_error("CAMERA_NOT_FOUND", f"{self.name}: the camera is not open")
         return self._camera
 
     def _request(
@@ -248,7 +251,7 @@ class PiCamera(OpenedByContext):
         except (TimeoutError, FutureTimeoutError):
             camera.cancel_all_and_flush()
             raise capture_error(
-                "timeout", f"{self.name}: no frame within {deadline_s:g} s"
+                "CAMERA_TIMEOUT", f"{self.name}: no frame within {deadline_s:g} s"
             ) from None
         try:
             buffer = np.asarray(request.make_buffer("main")) if pixels else None

@@ -10,7 +10,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self, runtime_checkable
 
 from edgehemo.errors import CaptureError, UsageError
-from edgehemo.guidance.catalogue import ACTIONS, CaptureCode
+from edgehemo.guidance.catalogue import guidance
+from edgehemo.guidance.codes import CameraCode
 from edgehemo.images.frame import Frame
 
 # The range each setting must lie in, unit included in the name. Exposure: the shortest shutter of
@@ -87,13 +88,13 @@ class Camera(Protocol):
     def name(self) -> str: ...
 
     def open(self) -> None:
-        """Take hold of the device; raises CaptureError (not_found, timeout). Twice is harmless."""
+        """Take hold of the device; raises CaptureError. Twice is harmless."""
 
     def apply(self, settings: CameraSettings) -> CameraSettings:
         """Set what is given and return what the camera then reports.
 
-        Raises UsageError for values out of range and CaptureError (setting_refused), naming the
-        setting, where the camera did not take one.
+        Raises UsageError for values out of range and CaptureError (CAMERA_SETTING_REFUSED), naming
+        the setting, where the camera did not take one.
         """
 
     def frame(self, deadline_s: float) -> Frame:
@@ -141,7 +142,7 @@ class StagedCamera(Protocol):
     def move_to_next_field(self) -> None:
         """Move on; the next frame shows a place not shown before.
 
-        Raises CaptureError (not_found) where the slide ends.
+        Raises CaptureError (SLIDE_ENDED) where the slide ends.
         """
 
 
@@ -156,9 +157,9 @@ class FailedSource:
         return asdict(self)
 
 
-def capture_error(code: CaptureCode, message: str, *, action: str | None = None) -> CaptureError:
-    """A CaptureError whose one line ends with what to do."""
-    doing = ACTIONS[code] if action is None else action
+def capture_error(code: CameraCode, message: str, *, action: str = "") -> CaptureError:
+    """A CaptureError whose one line ends with what to do; ``action``: not the catalogue's."""
+    doing = action or guidance(code).action
     return CaptureError(f"{message}. {doing}", code=code, action=doing)
 
 

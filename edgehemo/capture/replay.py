@@ -81,7 +81,7 @@ def video_frames(path: Path, *, limit: int = VIDEO_FIELDS) -> Iterator[Frame | F
     try:
         if not capture.isOpened():
             yield FailedSource(
-                str(path), f"{path}: is no video that can be read; copy or record it again"
+                str(path), f"{path}: is not a video that can be read; copy or record it again"
             )
             return
         width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))

@@ -237,7 +237,7 @@ class SimulatedMicroscope(OpenedByContext):
 
     def open(self) -> None:
         if self._fault("unplugged"):
-            raise capture_error("not_found", f"{self.name}: there is no such camera")
+            raise capture_error("CAMERA_NOT_FOUND", f"{self.name}: there is no such camera")
         self._open = True
 
     def close(self) -> None:
@@ -264,7 +264,7 @@ class SimulatedMicroscope(OpenedByContext):
         self._settings = CameraSettings(**taken)
         refused = refused_settings(settings, self._settings, _STEPS, tolerance=0.0)
         if refused:
-            raise capture_error("setting_refused", f"{self.name}: {'; '.join(refused)}")
+            raise capture_error("CAMERA_SETTING_REFUSED", f"{self.name}: {'; '.join(refused)}")
         return self._settings
 
     def frame(self, deadline_s: float) -> Frame:
@@ -273,12 +273,12 @@ class SimulatedMicroscope(OpenedByContext):
         if self._fault("unplugged"):
             self._count_down("unplugged")
             self._open = False
-            raise capture_error("unplugged", f"{self.name}: the camera was unplugged")
+            raise capture_error("CAMERA_UNPLUGGED", f"{self.name}: the camera was unplugged")
         exposure_us = self._settings.exposure_us or REFERENCE_EXPOSURE_US
         if self._fault("timeout") or exposure_us / 1e6 > deadline_s:
             self._count_down("timeout")
             self._sleep(max(0.0, deadline_s))
-            raise capture_error("timeout", f"{self.name}: no frame within {deadline_s:g} s")
+            raise capture_error("CAMERA_TIMEOUT", f"{self.name}: no frame within {deadline_s:g} s")
         pixels = self._last if self._fault("frozen") else None
         if pixels is None:
             pixels = self._taken()
@@ -304,9 +304,8 @@ class SimulatedMicroscope(OpenedByContext):
         """Move the stage to a field, from 0; raises CaptureError where there is none."""
         if not 0 <= index < self.options.fields:
             raise capture_error(
-                "not_found",
+                "SLIDE_ENDED",
                 f"{self.name}: the slide has {self.options.fields} fields and no further one",
-                action="Ask for fewer fields, or for a slide with more (fields=...).",
             )
         self._field = index
 
@@ -385,7 +384,7 @@ class SimulatedMicroscope(OpenedByContext):
 
     def _must_be_open(self) -> None:
         if not self._open:
-            raise capture_error("not_found", f"{self.name}: the camera is not open")
+            raise capture_error("CAMERA_NOT_FOUND", f"{self.name}: the camera is not open")
 
     def _fault(self, fault: Fault) -> bool:
         return fault in self._faults

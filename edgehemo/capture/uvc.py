@@ -123,14 +123,16 @@ class UvcCamera(OpenedByContext):
         if self._reader is not None:
             return
         if not self._exists(self.device):
-            raise capture_error("not_found", f"{self.name}: there is no such device")
+            raise capture_error("CAMERA_NOT_FOUND", f"{self.name}: there is no such device")
         reader = _Reader(self.device, self._opener, self._prepare, self._exists)
         reader.start()
         try:
             reader.opened.result(timeout=self._open_deadline_s)
         except FutureTimeoutError:
             reader.stop()
-            raise capture_error("timeout", f"{self.name}: the camera does not open") from None
+            raise capture_error(
+                "CAMERA_TIMEOUT", f"{self.name}: the camera does not open"
+            ) from None
         except CaptureError:
             reader.stop()
             raise
@@ -151,12 +153,12 @@ class UvcCamera(OpenedByContext):
             taken, automatic = done.result(self._set_deadline_s)
         except FutureTimeoutError:
             raise capture_error(
-                "timeout", f"{self.name}: the camera does not answer while it is set"
+                "CAMERA_TIMEOUT", f"{self.name}: the camera does not answer while it is set"
             ) from None
         refused = [f"automatic {name} cannot be switched off" for name in automatic]
         refused += refused_settings(settings, taken, _STEPS)
         if refused:
-            raise capture_error("setting_refused", f"{self.name}: {'; '.join(refused)}")
+            raise capture_error("CAMERA_SETTING_REFUSED", f"{self.name}: {'; '.join(refused)}")
         reader.skip(SETTLE_FRAMES)
         self._metadata = dict(taken.given())
         return taken
@@ -166,14 +168,14 @@ class UvcCamera(OpenedByContext):
         bgr = reader.next_frame(deadline_s)
         if bgr is None:
             if reader.gone or not self._exists(self.device):
-                raise capture_error("unplugged", f"{self.name}: the camera was unplugged")
-            raise capture_error("timeout", f"{self.name}: no frame within {deadline_s:g} s")
+                raise capture_error("CAMERA_UNPLUGGED", f"{self.name}: the camera was unplugged")
+            raise capture_error("CAMERA_TIMEOUT", f"{self.name}: no frame within {deadline_s:g} s")
         pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
         return Frame(pixels, self.name, datetime.now(UTC), dict(self._metadata))
 
     def _opened_reader(self) -> _Reader:
         if self._reader is None:
-            raise capture_error("not_found", f"{self.name}: the camera is not open")
+            raise capture_error("CAMERA_NOT_FOUND", f"{self.name}: the camera is not open")
         return self._reader
 
     def _prepare(self, device: VideoDevice) -> None:
@@ -183,7 +185,7 @@ class UvcCamera(OpenedByContext):
             device.set(cv2.CAP_PROP_FOURCC, float(code))
             if int(device.get(cv2.CAP_PROP_FOURCC)) != code:
                 raise capture_error(
-                    "setting_refused", f"{self.name}: the camera has no format {self.fourcc}"
+                    "CAMERA_SETTING_REFUSED", f"{self.name}: the camera has no format {self.fourcc}"
                 )
         if self.size is not None:
             device.set(cv2.CAP_PROP_FRAME_WIDTH, float(self.size[0]))
@@ -194,7 +196,7 @@ class UvcCamera(OpenedByContext):
             )
             if got != self.size:
                 raise capture_error(
-                    "setting_refused",
+                    "CAMERA_SETTING_REFUSED",
                     f"{self.name}: a size of {self.size[0]}x{self.size[1]} px was asked for and "
                     f"the camera gives {got[0]}x{got[1]}",
                 )
@@ -323,7 +325,6 @@ class _Reader(threading.Thread):
 
 def _not_opened(device: str, why: str) -> CaptureError:
     return capture_error(
-        "not_found",
+        "CAMERA_BUSY",
         f"uvc:{device}: the camera cannot be opened ({why})",
-        action="Close other programs that use it and check that this user is in the group video.",
     )

@@ -73,7 +73,7 @@ def count_names(names: Iterable[str], classes: Sequence[str]) -> NDArray[np.int6
     counts = np.zeros(len(places), np.int64)
     for name in names:
         if name not in places:
-            raise UsageError(f"{name!r} is no class of this model; classify the cells again")
+            raise UsageError(f"{name!r} is not a class of this model; classify the cells again")
         counts[places[name]] += 1
     return counts
 

@@ -56,7 +56,7 @@ def bench(
     First each stage of one field, then every artefact of the bundle in each runtime that is
     installed, in a process of its own; says which to use here.
     """
-    from edgehemo.bench.stages import CELLS_STAGES, NETWORK_STAGE, machine, stage_times
+    from edgehemo.bench.stages import CELLS_STAGES, NETWORK_STAGE, machine, passes, stage_times
     from edgehemo.demo.demonstration import sample_image
     from edgehemo.device.equipment import open_equipment
     from edgehemo.inference.worker import peak_memory_mb
@@ -66,7 +66,8 @@ def bench(
     reader = equipment.reader(um_per_px)
     opened_ms = 1e3 * (time.perf_counter() - started_s)
     data = [path.read_bytes() for path in images] or [sample_image()]
-    stages = stage_times(data, reader, runs=runs)
+    with common.Progress("stages", passes(runs)) as bar:
+        stages = stage_times(data, reader, runs=runs, tell=bar.advance)
 
     runner = equipment.finder.runner
     whole_ms = sum(stage.median_ms for stage in stages)

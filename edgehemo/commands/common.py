@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from edgehemo.commands.progress import Progress as Progress
+from edgehemo.commands.progress import tell as tell
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, FieldError
 from edgehemo.files.atomic import dump_json, write_text_atomically
 
 if TYPE_CHECKING:
-    from rich.progress import Progress as RichProgress
-    from rich.progress import TaskID
-
     from edgehemo.images.frame import Frame
 
-# A progress bar appears on what takes longer than this.
-PROGRESS_AFTER_S = 1.0
+log = logging.getLogger(__name__)
+
 STDOUT = "-"
 
 json_option = click.option(
@@ -42,7 +40,7 @@ profile_option = click.option(
 scale_option = click.option(
     "--um-per-px",
     type=click.FloatRange(min=0, min_open=True),
-    help="Scale of the images, where no profile says it.",
+    help="Scale of the images, where the profile does not give it.",
 )
 images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
 
@@ -67,6 +65,7 @@ def read_each(
                 except FieldError as error:
                     entries.append(failed(item.source, str(error)))
             progress.advance()
+    log.info("%d images, %d cannot be read", len(entries), sum("error" in e for e in entries))
     return entries
 
 
@@ -114,61 +113,3 @@ def say(line: str, json_file: str | None = None) -> None:
     """A line for people on standard output, unless the JSON goes there."""
     if json_file != STDOUT:
         click.echo(line)
-
-
-class Progress:
-    """A progress bar on standard error: only on a terminal, only after `PROGRESS_AFTER_S`."""
-
-    def __init__(self, doing: str, total: int | None = None) -> None:
-        self._doing = doing
-        self._total = total
-        self._done = 0
-        self._started_s = time.monotonic()
-        self._bar: RichProgress | None = None
-        self._task: TaskID | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if self._bar is not None:
-            self._bar.stop()
-
-    def advance(self, note: str = "") -> None:
-        """One more is done; ``note`` is shown beside the bar."""
-        self._done += 1
-        if self._bar is None:
-            late = time.monotonic() - self._started_s > PROGRESS_AFTER_S
-            if not (late and sys.stderr.isatty()):
-                return
-            self._bar = _bar()
-            self._task = self._bar.add_task(self._doing, total=self._total)
-            self._bar.start()
-        if self._task is not None:
-            described = f"{self._doing} {note}".rstrip()
-            self._bar.update(self._task, completed=self._done, description=described)
-
-
-def _bar() -> RichProgress:
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-    )

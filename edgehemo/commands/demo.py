@@ -18,7 +18,7 @@ from edgehemo.commands import common
 )
 @common.json_option
 def demo(out: Path | None, json_file: str | None) -> int:
-    """Screen a simulated slide with known blood, bad fields and all, and write its report."""
+    """Screen a simulated slide of known blood, with some bad fields, and write its report."""
     from edgehemo.commands.estimate import sample_lines
     from edgehemo.demo import demonstration
     from edgehemo.measurands import MEASURAND_FACTS

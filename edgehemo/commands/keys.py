@@ -25,7 +25,7 @@ def keys() -> None:
 def new(out: Path | None, name: str | None) -> int:
     """Make a key pair. Keep the private half (.key) to yourself and out of every bundle.
 
-    Copy the public half (.pub) into the key folder of each device that shall trust its bundles.
+    Copy the public half (.pub) into the key folder of each device that is to trust its bundles.
     """
     from edgehemo.bundle.signatures import DEFAULT_KEY_NAME, new_key, own_key_folder
 

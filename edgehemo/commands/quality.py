@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def _print_codes(context: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted:
-        from edgehemo.guidance.catalogue import help_text
+        from edgehemo.guidance.page import help_text
 
         click.echo(help_text())
         context.exit()
@@ -38,7 +38,7 @@ def _write_help_page(context: click.Context, _: click.Parameter, path: Path | No
     is_eager=True,
     expose_value=False,
     callback=_print_codes,
-    help="Print what every code means and what to do, and end.",
+    help="Print what every code means and what to do, then stop.",
 )
 @click.option(
     "--help-page",
@@ -47,7 +47,7 @@ def _write_help_page(context: click.Context, _: click.Parameter, path: Path | No
     is_eager=True,
     expose_value=False,
     callback=_write_help_page,
-    help="Write the same as an HTML page for a device without a network, and end.",
+    help="Write the same as an HTML page for a device without a network, then stop.",
 )
 @common.images_argument
 @common.bundle_option

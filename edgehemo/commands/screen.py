@@ -31,7 +31,7 @@ _BAR_CELLS = 20
 @common.bundle_option
 @common.profile_option
 @common.scale_option
-@click.option("--fields", type=click.IntRange(min=1), help="Stop after so many accepted fields.")
+@click.option("--fields", type=click.IntRange(min=1), help="Stop after this many accepted fields.")
 @click.option(
     "--counting-error",
     type=click.FloatRange(0, 1, min_open=True, max_open=True),
@@ -41,17 +41,25 @@ _BAR_CELLS = 20
 @click.option(
     "--focus-pass/--no-focus-pass",
     default=None,
-    help="First ask for a pass through focus and hold every field against its best. "
+    help="Ask for a pass through focus first, and compare every field with its sharpest point. "
     "Default: with a camera on a terminal.",
 )
-@click.option("--age", type=float, metavar="YEARS", help="For the WHO grade.")
-@click.option("--sex", type=click.Choice(["female", "male"]), help="For the WHO grade.")
+@click.option("--age", type=float, metavar="YEARS", help="Age of the person, for the WHO grade.")
+@click.option("--sex", type=click.Choice(["female", "male"]), help="Sex, for the WHO grade.")
 @click.option(
-    "--pregnant", type=click.IntRange(1, 3), metavar="TRIMESTER", help="Trimester, 1 to 3."
+    "--pregnant",
+    type=click.IntRange(1, 3),
+    metavar="TRIMESTER",
+    help="Trimester of pregnancy, 1 to 3.",
 )
-@click.option("--altitude", type=float, metavar="METRES", help="Where the person lives.")
-@click.option("--smoking", is_flag=True, help="The person smokes, an unknown amount.")
-@click.option("--cigarettes", type=float, metavar="PER_DAY", help="The person smokes so many.")
+@click.option(
+    "--altitude",
+    type=float,
+    metavar="METRES",
+    help="Height above sea level where the person lives.",
+)
+@click.option("--smoking", is_flag=True, help="The person smokes; the amount is not known.")
+@click.option("--cigarettes", type=float, metavar="PER_DAY", help="Cigarettes the person smokes.")
 @common.json_option
 def screen(
     sources: tuple[str, ...],
@@ -145,12 +153,12 @@ class _LiveLine:
     shown = False
 
     def __call__(self, view: View, frame: Frame) -> None:
-        from edgehemo.guidance.catalogue import ADVICE
+        from edgehemo.guidance.catalogue import guidance
 
         self.shown = True
         filled = round(view.bar * _BAR_CELLS)
         bar = "#" * filled + "." * (_BAR_CELLS - filled)
-        click.echo(f"\r\x1b[Kfocus {bar} {ADVICE[view.advice]}", nl=False, err=True)
+        click.echo(f"\r\x1b[Kfocus {bar} {guidance(view.advice).action}", nl=False, err=True)
         if view.take:
             click.echo(err=True)
 

@@ -13,7 +13,6 @@ from datetime import datetime
 
 from edgehemo.control.history import (
     Clearance,
-    ControlBlock,
     ControlCheck,
     Violation,
     checks_since_clearance,
@@ -22,6 +21,7 @@ from edgehemo.control.history import (
 from edgehemo.control.repeatability import BACKGROUND, LABELS, Run, run_of, spreads_of
 from edgehemo.control.westgard import RULES, evaluate
 from edgehemo.errors import CalibrationError
+from edgehemo.guidance.withheld import Withheld
 from edgehemo.profile.parts import ControlSlide, Spread
 from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.screening.field import FieldReading
@@ -46,7 +46,7 @@ class ControlVerdict:
     although this check passed."""
 
     check: ControlCheck
-    blocked: ControlBlock | None
+    blocked: Withheld | None
 
     @property
     def passed(self) -> bool:

@@ -8,8 +8,8 @@ and `clear` write it; a screening only reads it.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Literal
@@ -20,7 +20,10 @@ from edgehemo.control.westgard import Rule
 from edgehemo.errors import ProfileError
 from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.lock import locked
+from edgehemo.guidance.withheld import Withheld, withheld
 from edgehemo.profile.profile import CalibrationProfile
+
+log = logging.getLogger(__name__)
 
 CONTROL_SCHEMA: Literal["edgehemo.control/1"] = "edgehemo.control/1"
 HISTORY_SUFFIX = ".control.jsonl"
@@ -84,14 +87,6 @@ ControlRecord = Annotated[ControlCheck | Clearance, Field(discriminator="kind")]
 _RECORD: TypeAdapter[ControlCheck | Clearance] = TypeAdapter(ControlRecord)
 
 
-@dataclass(frozen=True, slots=True)
-class ControlBlock:
-    """Why no result may be given now, and what to do about it."""
-
-    reason: str
-    action: str
-
-
 def history_path(profile: Path) -> Path:
     """Where the control history of a profile lies."""
     return profile.with_name(profile.name + HISTORY_SUFFIX)
@@ -135,6 +130,7 @@ def append_record(path: Path, record: ControlCheck | Clearance) -> None:
             write_text_atomically(path, "\n".join(lines) + "\n")
         except OSError as error:
             raise ProfileError(f"{path}: cannot be written: {error.strerror or error}") from None
+    log.info("control history: %s added, %d records", record.kind, len(lines))
 
 
 def checks_since_clearance(
@@ -156,7 +152,7 @@ def control_block(
     *,
     now: datetime,
     expires_hours: int,
-) -> ControlBlock | None:
+) -> Withheld | None:
     """Why results are blocked at ``now`` (timezone-aware), None where they may be given.
 
     A profile without control slides asks for no check. Else: no check since the last clearance may
@@ -168,13 +164,12 @@ def control_block(
     since = checks_since_clearance(records)
     for failed in reversed(since):
         if not failed.passed:
-            return ControlBlock(
-                f"the control check of slide {failed.slide!r} on {failed.at:%Y-%m-%d %H:%M} "
-                f"failed: {failed.reason}",
-                "Find and mend the cause, note it with `edgehemo calibrate clear`, "
-                "then check the control slide again.",
+            return withheld(
+                "CONTROL_FAILED",
+                slide=failed.slide,
+                at=f"{failed.at:%Y-%m-%d %H:%M}",
+                why=failed.reason,
             )
-    again = "Check a control slide with `edgehemo calibrate check`."
     known = {(slide.name, slide.established_at) for slide in profile.controls}
     dates = [
         record.at
@@ -182,18 +177,11 @@ def control_block(
         if isinstance(record, ControlCheck) and (record.slide, record.established_at) in known
     ]
     if not dates:
-        return ControlBlock("no control slide was checked with this calibration profile", again)
+        return withheld("CONTROL_MISSING")
     age = now - dates[-1]
+    last = f"{dates[-1]:%Y-%m-%d %H:%M}"
     if age < -CLOCK_TOLERANCE:
-        return ControlBlock(
-            f"the last control check, {dates[-1]:%Y-%m-%d %H:%M}, lies in the future: "
-            "the device's clock is wrong",
-            "Set the clock, then check a control slide with `edgehemo calibrate check`.",
-        )
+        return withheld("CONTROL_CLOCK_WRONG", at=last)
     if age > timedelta(hours=expires_hours):
-        return ControlBlock(
-            f"the last control check, {dates[-1]:%Y-%m-%d %H:%M}, is more than "
-            f"{expires_hours} hours old",
-            again,
-        )
+        return withheld("CONTROL_DUE", at=last, hours=expires_hours)
     return None

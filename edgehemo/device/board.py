@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from edgehemo.device.finding import Finding
+from edgehemo.device.finding import Finding, trouble
 from edgehemo.device.machine import Machine
 
 if TYPE_CHECKING:
@@ -85,20 +85,21 @@ def board_finding(machine: Machine, device: DeviceConfiguration | None) -> Findi
     if not model:
         detail = f"{platform.machine()} computer, {os.cpu_count() or 1} processors"
         if device is not None and device.board in _BOARD_MODELS:
-            return Finding(
+            return trouble(
                 "board",
                 "warn",
+                "BOARD_NOT_A_PI",
                 f"{detail}; the device configuration is for a {device.board}",
-                "Use the profile of this machine: workstation.",
             )
         return Finding("board", "ok", detail)
     fitting = [board for board, names in _BOARD_MODELS.items() if model.startswith(names)]
     if device is not None and fitting and device.board != fitting[0]:
-        return Finding(
+        return trouble(
             "board",
             "warn",
+            "BOARD_OTHER",
             f"{model}; the device configuration is for a {device.board}",
-            f"Use the profile of this board: {fitting[0]}.",
+            board=fitting[0],
         )
     return Finding("board", "ok", model)
 
@@ -108,11 +109,11 @@ def temperature_finding(state: BoardState) -> Finding:
     if hottest is None:
         return Finding("temperature", "ok", "not told by this system")
     if hottest >= TEMPERATURE_WARN_C:
-        return Finding(
+        return trouble(
             "temperature",
             "warn",
+            "TEMPERATURE_HIGH",
             f"{hottest:.0f} °C; the processor slows down from {TEMPERATURE_WARN_C:.0f} °C on",
-            "Give it air or a heat sink.",
         )
     return Finding("temperature", "ok", f"{hottest:.0f} °C")
 
@@ -123,17 +124,9 @@ def throttling_finding(state: BoardState) -> Finding:
         return Finding("throttling", "ok", "not told by this system")
     now = [meaning for bit, meaning in THROTTLED_NOW.items() if flags >> bit & 1]
     if now:
-        return Finding(
-            "throttling",
-            "warn",
-            "; ".join(now),
-            "Use the board's own power supply and give it air.",
-        )
+        return trouble("throttling", "warn", "THROTTLED", "; ".join(now))
     if flags >> _UNDER_VOLTAGE_SINCE_BOOT & 1:
-        return Finding(
-            "throttling",
-            "warn",
-            "the supply voltage was too low since the start",
-            "Use the board's own power supply and cable.",
+        return trouble(
+            "throttling", "warn", "UNDER_VOLTAGE", "the supply voltage was too low since the start"
         )
     return Finding("throttling", "ok", "none")

@@ -47,7 +47,7 @@ def _wrong_camera_name(value: str) -> list[str]:
         return [str(error)]
     if named is None:
         known = ", ".join(CAMERA_SCHEMES.values())
-        return [f"source: {value!r} is no camera; cameras are named {known}"]
+        return [f"source: {value!r} is not a camera; cameras are named {known}"]
     return []
 
 
@@ -153,7 +153,7 @@ class DeviceConfiguration(Record, frozen=True, kw_only=True):
         try:
             raw = tomllib.loads(text)
         except (tomllib.TOMLDecodeError, RecursionError) as error:
-            raise DeviceError(f"{origin}: is no valid TOML ({error})") from None
+            raise DeviceError(f"{origin}: is not valid TOML ({error})") from None
         known = raw.get("schema")
         if isinstance(known, str) and known != DEVICE_SCHEMA:
             raise DeviceError(
@@ -223,15 +223,16 @@ def _read(file: Path) -> str:
     except OSError as error:
         raise DeviceError(f"{file}: cannot be opened ({error.strerror or error})") from None
     except ValueError:
-        raise DeviceError(f"{file}: is no valid file name") from None
+        raise DeviceError(f"{file}: is not a valid file name") from None
     if data is None:
         raise DeviceError(
-            f"{file}: is larger than {MAX_FILE_BYTES // 1000} kB; it is no device configuration"
+            f"{file}: is larger than {MAX_FILE_BYTES // 1000} kB, too large for a device "
+            "configuration"
         )
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:
-        raise DeviceError(f"{file}: is no text in UTF-8") from None
+        raise DeviceError(f"{file}: is not UTF-8 text") from None
 
 
 def _all_problems(error: RecordError, origin: str) -> str:

@@ -25,7 +25,7 @@ from edgehemo.device.board import (
     temperature_finding,
     throttling_finding,
 )
-from edgehemo.device.finding import DoctorReport, Finding, Status
+from edgehemo.device.finding import DoctorReport, Finding, Status, trouble
 from edgehemo.device.machine import Machine, this_machine
 from edgehemo.device.requirements import required
 from edgehemo.errors import BundleError, DeviceError, ProfileError
@@ -103,15 +103,15 @@ def _python() -> Finding:
     detail = f"Python {platform.python_version()}, {platform.machine()}, {bits} bit"
     low, high = SUPPORTED_PYTHON
     if bits != 64:
-        return Finding(
-            "python", "fail", detail, "Install a 64-bit system; the runtimes have no 32-bit wheels."
-        )
+        return trouble("python", "fail", "SYSTEM_32_BIT", detail)
     if not low <= have <= high:
-        return Finding(
+        return trouble(
             "python",
             "fail" if have < low else "warn",
+            "PYTHON_VERSION",
             detail,
-            f"Use Python {low[0]}.{low[1]} to {high[0]}.{high[1]}.",
+            lowest=f"{low[0]}.{low[1]}",
+            highest=f"{high[0]}.{high[1]}",
         )
     return Finding("python", "ok", detail)
 
@@ -119,11 +119,11 @@ def _python() -> Finding:
 def _software(machine: Machine) -> Finding:
     installed = machine.version(DISTRIBUTION)
     if installed is not None and installed != __version__:
-        return Finding(
+        return trouble(
             "edgehemo",
             "warn",
+            "SOFTWARE_MIXED",
             f"edgehemo {__version__} runs, {installed} is installed",
-            "Install it again: pip install --force-reinstall edgehemo.",
         )
     return Finding("edgehemo", "ok", f"edgehemo {__version__}")
 
@@ -131,11 +131,11 @@ def _software(machine: Machine) -> Finding:
 def _packages(machine: Machine) -> Iterator[Finding]:
     lines = machine.requires(DISTRIBUTION)
     if lines is None:
-        yield Finding(
+        yield trouble(
             "packages",
             "warn",
+            "SOURCE_NOT_INSTALLED",
             "edgehemo runs from its source and is not installed, so what it requires is not known",
-            "Run: pip install -e . in the folder of the source.",
         )
         return
     versions = {name: machine.version(name) for name in required(lines)}
@@ -153,21 +153,21 @@ def _packages(machine: Machine) -> Iterator[Finding]:
             for name, modules in broken.items()
         ]
         again = "--force-reinstall " if broken else ""
-        yield Finding(
+        yield trouble(
             "packages",
             "fail",
+            "PACKAGES_MISSING",
             "; ".join(problems),
-            f"Run: pip install {again}{' '.join([*missing, *broken])}",
+            packages=f"{again}{' '.join([*missing, *broken])}",
         )
     else:
         yield Finding("packages", "ok", detail)
     if machine.version("opencv-python") and versions.get("opencv-python-headless"):
-        yield Finding(
+        yield trouble(
             "opencv",
             "warn",
+            "OPENCV_TWICE",
             "opencv-python and opencv-python-headless overwrite each other's files",
-            "Run: pip uninstall opencv-python opencv-python-headless; "
-            "pip install opencv-python-headless",
         )
 
 
@@ -182,9 +182,7 @@ def _device(machine: Machine) -> tuple[DeviceConfiguration | None, Finding]:
     try:
         device = load_device()
     except DeviceError as error:
-        return None, Finding(
-            "device", "fail", str(error), f"Correct {origin} or copy a profile over it."
-        )
+        return None, trouble("device", "fail", "CONFIGURATION_WRONG", str(error), file=origin)
     said = f"the shipped profile {FALLBACK_PROFILE}" if origin is None else str(origin)
     return device, Finding("device", "ok", f"{device.name} ({device.board}), from {said}")
 
@@ -203,11 +201,12 @@ def _runtimes(machine: Machine, device: DeviceConfiguration | None) -> Iterator[
         ]
         if not present:
             if runtime == chosen:
-                yield Finding(
+                yield trouble(
                     name,
                     "fail",
+                    "RUNTIME_MISSING",
                     "is chosen in the device configuration and not installed",
-                    f"Run: pip install '{facts.requirement}'",
+                    requirement=facts.requirement,
                 )
             else:
                 yield Finding(name, "ok", f"not installed (pip install '{facts.requirement}')")
@@ -217,19 +216,18 @@ def _runtimes(machine: Machine, device: DeviceConfiguration | None) -> Iterator[
         if runtime == chosen:
             problem = _import_problem(facts, module)
             if problem:
-                yield Finding(
+                yield trouble(
                     name,
                     "fail",
+                    "RUNTIME_BROKEN",
                     f"{detail} cannot be loaded ({problem})",
-                    f"Run: pip install --force-reinstall {distribution}",
+                    distribution=distribution,
                 )
                 continue
             detail += ", chosen"
         newest, _ = facts.distributions[0]
         if distribution != newest:
-            yield Finding(
-                name, "warn", detail, f"Run: pip install {newest} (its successor, faster)."
-            )
+            yield trouble(name, "warn", "RUNTIME_OUTDATED", detail, newest=newest)
         else:
             yield Finding(name, "ok", detail)
 
@@ -250,17 +248,12 @@ def _bundle(device: DeviceConfiguration | None) -> Finding:
         bundle = load_bundle() if device is None else open_bundle(None, device)
         bundle.check_files()
     except BundleError as error:
-        return Finding("bundle", "fail", str(error), "Install the model bundle again.")
+        return trouble("bundle", "fail", "BUNDLE_UNUSABLE", str(error))
     manifest = bundle.manifest
     models = ", ".join(entry.task for entry in manifest.models)
     detail = f"{manifest.name} {manifest.serial} ({models}), {bundle.digest[:12]}"
     if bundle.trust == "unsigned":
-        return Finding(
-            "bundle",
-            "warn",
-            f"{detail}, nobody vouches for it",
-            "Install a bundle signed with a key of your laboratory.",
-        )
+        return trouble("bundle", "warn", "BUNDLE_UNSIGNED", f"{detail}, nobody vouches for it")
     by = "comes with edgehemo" if bundle.signed_by is None else f"signed by {bundle.signed_by}"
     return Finding("bundle", "ok", f"{detail}, {by}")
 
@@ -272,25 +265,25 @@ def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Findin
     if device is None or device.paths.profile is None:
         detail = "none: results are indices, not concentrations"
         if device is not None and device.camera.source is not None:
-            return Finding("calibration", "warn", detail, "Calibrate with `edgehemo calibrate`.")
+            return trouble("calibration", "warn", "CALIBRATION_NONE", detail)
         return Finding("calibration", "ok", detail)
     try:
         profile = load_profile(device.paths.profile)
     except ProfileError as error:
-        return Finding("calibration", "warn", str(error), "Calibrate with `edgehemo calibrate`.")
+        return trouble("calibration", "warn", "CALIBRATION_UNREADABLE", str(error))
     days = (machine.now - profile.created_at).days
     detail = f"{device.paths.profile}, {days} days old"
     if days > device.screening.calibration_expires_days:
-        return Finding(
+        return trouble(
             "calibration",
             "warn",
+            "CALIBRATION_OLD",
             f"{detail}, valid for {device.screening.calibration_expires_days}",
-            "Calibrate again with `edgehemo calibrate`.",
         )
     blocked = why_blocked(profile, Path(device.paths.profile), device, now=machine.now)
     if blocked is not None:
         reason = f"{detail}: results are withheld: {blocked.reason}"
-        return Finding("calibration", "warn", reason, blocked.action)
+        return Finding("calibration", "warn", reason, blocked.action, blocked.code)
     return Finding("calibration", "ok", detail)
 
 
@@ -306,20 +299,18 @@ def _cameras(machine: Machine, device: DeviceConfiguration | None) -> Iterator[F
     yield Finding("cameras", "ok", detail)
     closed = [node for node, _ in usb if not os.access(machine.root / "dev" / node, os.R_OK)]
     if closed:
-        yield Finding(
+        yield trouble(
             "camera access",
             "warn",
+            "CAMERA_ACCESS_DENIED",
             f"/dev/{closed[0]} may not be read by this user",
-            "Run: sudo usermod -aG video $USER, then log in again.",
         )
     if wanted is None:
         return
     spec = camera_spec(wanted)
     if spec is not None and spec.scheme == "uvc":
         if not (machine.root / spec.target.lstrip("/")).exists():
-            yield Finding(
-                "camera", "fail", f"{wanted} is not plugged in", "Check its cable and its name."
-            )
+            yield trouble("camera", "fail", "CAMERA_ABSENT", f"{wanted} is not plugged in")
         else:
             yield Finding("camera", "ok", wanted)
     elif spec is not None and spec.scheme == "picamera2":
@@ -330,20 +321,19 @@ def _cameras(machine: Machine, device: DeviceConfiguration | None) -> Iterator[F
 
 def _pi_camera(wanted: str, target: str, sensors: list[str]) -> Finding:
     if importlib.util.find_spec("picamera2") is None:
-        return Finding(
+        return trouble(
             "camera",
             "fail",
+            "PICAMERA2_MISSING",
             f"{wanted} needs picamera2, which is not installed",
-            "Run: sudo apt install python3-picamera2, and make the virtual environment with "
-            "--system-site-packages.",
         )
     number = int(target) if target.isdecimal() else 0
     if number >= len(sensors):
-        return Finding(
+        return trouble(
             "camera",
             "fail",
+            "SENSOR_ABSENT",
             f"{wanted}: {len(sensors)} sensor(s) found on the board's connectors",
-            "Switch off, seat the ribbon cable, switch on.",
         )
     return Finding("camera", "ok", f"{wanted} ({sensors[number]})")
 
@@ -374,7 +364,7 @@ def _sensors(machine: Machine) -> list[str]:
 
 def _disk(device: DeviceConfiguration | None) -> Finding:
     if device is None:
-        return Finding("disk", "warn", "not known where data lies", "Correct the configuration.")
+        return trouble("disk", "warn", "DATA_FOLDER_UNKNOWN", "not known where data lies")
     folder = device.data_dir
     existing = folder
     while not existing.exists() and existing != existing.parent:
@@ -382,17 +372,15 @@ def _disk(device: DeviceConfiguration | None) -> Finding:
     try:
         free_mb = shutil.disk_usage(existing).free / 1e6
     except OSError as error:
-        return Finding(
-            "disk", "fail", f"{folder}: {error.strerror}", "Choose another folder for the data."
-        )
+        return trouble("disk", "fail", "DATA_FOLDER_UNREADABLE", f"{folder}: {error.strerror}")
     detail = f"{free_mb / 1000:.1f} GB free for {folder}"
     if not os.access(existing, os.W_OK):
-        return Finding(
-            "disk", "fail", f"{folder} may not be written by this user", "Change its owner."
+        return trouble(
+            "disk", "fail", "DATA_FOLDER_READ_ONLY", f"{folder} may not be written by this user"
         )
     if free_mb < DISK_WARN_MB:
         status: Status = "fail" if free_mb < DISK_FAIL_MB else "warn"
-        return Finding("disk", status, detail, "Export and purge old records.")
+        return trouble("disk", status, "DISK_LOW", detail)
     return Finding("disk", "ok", detail)
 
 
@@ -403,11 +391,11 @@ def _memory(machine: Machine, device: DeviceConfiguration | None) -> Finding:
     free_mb, total_mb = int(sizes["MemAvailable"]) / 1024, int(sizes["MemTotal"]) / 1024
     detail = f"{free_mb:.0f} of {total_mb:.0f} MB available"
     if device is not None and free_mb < device.inference.memory_limit_mb:
-        return Finding(
+        return trouble(
             "memory",
             "warn",
+            "MEMORY_LOW",
             f"{detail}, {device.inference.memory_limit_mb} wanted",
-            "Close other programs or lower inference.memory_limit_mb.",
         )
     return Finding("memory", "ok", detail)
 
@@ -415,10 +403,7 @@ def _memory(machine: Machine, device: DeviceConfiguration | None) -> Finding:
 def _clock(machine: Machine) -> Finding:
     detail = machine.now.strftime("%Y-%m-%d %H:%M UTC")
     if machine.now.year < RELEASE_YEAR:
-        return Finding(
-            "clock",
-            "warn",
-            f"{detail}: before this software was released",
-            "Set the clock (sudo timedatectl set-time) or fit a clock battery.",
+        return trouble(
+            "clock", "warn", "CLOCK_WRONG", f"{detail}: before this software was released"
         )
     return Finding("clock", "ok", detail)

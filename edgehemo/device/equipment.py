@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,6 +41,9 @@ class TyperBeside:
 
     def typed(self, field: CanonicalField, cells: FieldCells) -> FieldCells:
         return self._opening.result().typed(field, cells)
+
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,13 +205,20 @@ def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equ
     named = profile if profile is not None else device.paths.profile
     profile_path = Path(named) if named is not None else None
     opened = _profile(profile_path) if profile_path is not None else None
+    blocked = _blocked(opened, profile_path, device)
+    log.info(
+        "bundle %s, %s profile, %s",
+        loaded_bundle.digest[:12],
+        "no" if opened is None else "a",
+        "results are withheld" if blocked is not None else "results may be given",
+    )
     return Equipment(
         device=device,
         bundle=loaded_bundle,
         finder=finder,
         profile=opened,
         profile_name=profile_path.name if profile_path is not None else None,
-        blocked=_blocked(opened, profile_path, device),
+        blocked=blocked,
     )
 
 

@@ -5,17 +5,29 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgehemo.guidance.catalogue import guidance_with
+from edgehemo.guidance.codes import DeviceCode, WithheldCode
+
 Status = Literal["ok", "warn", "fail"]
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. action: what to do, empty when nothing is wrong."""
+    """One thing looked at. action, code: what to do, empty when nothing is wrong."""
 
     name: str
     status: Status
     detail: str
     action: str = ""
+    code: DeviceCode | WithheldCode | Literal[""] = ""
+
+
+def trouble(name: str, status: Status, code: DeviceCode, detail: str, **values: object) -> Finding:
+    """A finding of something wrong, with the action its code asks for.
+
+    values: what goes into the places of that action.
+    """
+    return Finding(name, status, detail, guidance_with(code, values).action, code)
 
 
 @dataclass(frozen=True, slots=True)

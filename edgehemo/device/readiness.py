@@ -11,7 +11,7 @@ from edgehemo.capture.sources import camera_spec
 from edgehemo.control.history import control_block, history_path, read_history
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import ProfileError, UsageError
-from edgehemo.guidance.withheld import Withheld
+from edgehemo.guidance.withheld import Withheld, withheld
 from edgehemo.profile.profile import CalibrationProfile
 
 # What a profile of the simulated microscope calls its camera.
@@ -36,23 +36,22 @@ def why_blocked(
     days = device.screening.calibration_expires_days
     expired = () if profile.camera == SIMULATED_CAMERA else profile.expired(now, days)
     if expired:
-        return Withheld(
-            f"the calibration profile {profile_path.name} has expired: {', '.join(expired)} "
-            f"measured more than {days} days ago",
-            "Calibrate again: "
-            + ", ".join(f"`edgehemo calibrate {name}`" for name in expired)
-            + ".",
+        return withheld(
+            "CALIBRATION_EXPIRED",
+            profile=profile_path.name,
+            parts=", ".join(expired),
+            days=days,
+            commands=", ".join(f"`edgehemo calibrate {name}`" for name in expired),
         )
     if not profile.controls:
         return None
     try:
         records = read_history(history_path(profile_path))
     except ProfileError as error:
-        return Withheld(str(error), "Restore the control history or make a new profile.")
-    block = control_block(
+        return withheld("CONTROL_HISTORY_UNREADABLE", problem=error)
+    return control_block(
         profile, records, now=now, expires_hours=device.screening.control_expires_hours
     )
-    return None if block is None else Withheld(block.reason, block.action)
 
 
 def refuse_simulated_profile(
@@ -63,7 +62,7 @@ def refuse_simulated_profile(
         return
     if any(not source.startswith(f"{SIMULATED_CAMERA}:") for source in sources):
         raise UsageError(
-            f"{profile_name} was made on the simulated microscope and holds for nothing "
+            f"{profile_name} was made on the simulated microscope and is not valid for anything "
             "else; name the profile of this microscope with --profile"
         )
 
@@ -90,9 +89,9 @@ def refuse_another_camera(
             names = (own.name, *names)
         if profile.camera not in names:
             raise ProfileError(
-                f"{profile_name}: was made for the camera {profile.camera!r} and holds for no "
-                f"other; this one is {names[0]!r}. Calibrate this camera, or, where it is the "
-                "same, name it so under [camera] in the device configuration"
+                f"{profile_name}: was made for the camera {profile.camera!r} and is not valid for "
+                f"another; this one is {names[0]!r}. Calibrate this camera. If it is the same "
+                "camera, give it that name under [camera] in the device configuration"
             )
 
 

@@ -158,7 +158,7 @@ def _opened(
     ):
         raise BundleError(
             f"{entry.name}: this software reads {task} models of {TILE_PX} px tiles at "
-            f"{CANONICAL_UM_PER_PX} um/px, which this one is not; export the bundle again"
+            f"{CANONICAL_UM_PER_PX} um/px, and this one is different; export the bundle again"
         )
     _, runner = open_model(bundle, task, threads=threads, runtime=runtime, precision=precision)
     return FieldNetwork(runner, bundle.envelope(task))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from edgehemo.estimate.estimators import BY_NAME, Estimator
 from edgehemo.estimate.pooling import leave_one_field_out
 from edgehemo.estimate.values import CalibrationGrade, FieldIndices, SampleEstimate, SampleIndices
+from edgehemo.guidance.withheld import NotGiven, not_given
 from edgehemo.measurands import (
     BLOOD_FACTS,
     DERIVED_FACTS,
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from edgehemo.profile.analyser import AnalyserCalibration, MeasurandCalibration
     from edgehemo.profile.profile import CalibrationProfile
 
-NOT_CALIBRATED = "not calibrated: no analyser calibration in the profile"
 # How far beyond what the calibration saw a line is trusted, as a share of the range it saw.
 EXTRAPOLATION_MARGIN = 0.10
 
@@ -46,27 +46,27 @@ def estimate_sample(
     """
     analyser = profile.analyser if profile is not None else None
     if profile is None or analyser is None:
-        return _nothing(NOT_CALIBRATED)
+        return _nothing(not_given("NOT_CALIBRATED"))
     if mismatch := profile.analyser_mismatch():
         return _nothing(mismatch)
     values: dict[Measurand, Interval] = {}
-    reasons: dict[str, str] = {}
+    missing: dict[str, NotGiven] = {}
     estimators: dict[str, str] = {}
     for measurand, facts in MEASURAND_FACTS.items():
         calibration = analyser.of(measurand)
         outcome = (
-            f"not calibrated: the profile has no calibration of {facts.name}"
+            not_given("NOT_CALIBRATED_FOR", measurand=facts.name)
             if calibration is None
             else _estimated(pooled, calibration, analyser, bundle_sha256)
         )
-        if isinstance(outcome, str):
-            reasons[measurand] = outcome
+        if isinstance(outcome, NotGiven):
+            missing[measurand] = outcome
         else:
             values[measurand] = outcome
         if calibration is not None:
             estimators[measurand] = calibration.estimator
-    derived, missing = _derived(values)
-    reasons |= missing
+    derived, underived = _derived(values)
+    missing |= underived
     return SampleEstimate(
         hgb_g_per_l=values.get("hgb_g_per_l"),
         hct_l_per_l=values.get("hct_l_per_l"),
@@ -74,7 +74,8 @@ def estimate_sample(
         mcv_fl=derived.get("mcv_fl"),
         mch_pg=derived.get("mch_pg"),
         mchc_g_per_l=derived.get("mchc_g_per_l"),
-        reasons=reasons,
+        reasons={name: why.reason for name, why in missing.items()},
+        reason_codes={name: why.code for name, why in missing.items()},
         estimators=estimators,
         calibration=analyser.grade,
         notes=_notes(analyser, derived, estimators),
@@ -99,31 +100,26 @@ def _estimated(
     calibration: MeasurandCalibration,
     analyser: AnalyserCalibration,
     bundle_sha256: str | None,
-) -> Interval | str:
+) -> Interval | NotGiven:
     estimator = BY_NAME.get(calibration.estimator)
     if estimator is None or calibration.features != tuple(f.name for f in estimator.features):
-        return (
-            f"the profile's estimator {calibration.estimator!r} is not known to this software: "
-            "calibrate again or update edgehemo"
-        )
-    if reason := _unusable(estimator, pooled.mean, analyser, bundle_sha256):
-        return reason
+        return not_given("ESTIMATOR_UNKNOWN", estimator=calibration.estimator)
+    if unusable := _unusable(estimator, pooled.mean, analyser, bundle_sha256):
+        return unusable
     features = estimator.values(pooled.mean)
     if features is None:
         if estimator.needs_network and not pooled.mean.model:
-            return (
-                "the field estimator gave nothing: the fields lie outside what it was trained on, "
-                "or the bundle holds none"
-            )
-        return f"the fields do not give {', '.join(calibration.features)}"
-    if reason := _outside(calibration, features):
-        return reason
+            return not_given("NETWORK_SILENT")
+        return not_given("INDEX_MISSING", indices=", ".join(calibration.features))
+    if outside := _outside(calibration, features):
+        return outside
     value = predict(calibration, features)
     low, high = _widened(calibration.value_low, calibration.value_high)
     if not low <= value <= high:
-        return (
-            f"outside the range of the calibration ({calibration.value_low:g} to "
-            f"{calibration.value_high:g}); calibrate with samples beyond it"
+        return not_given(
+            "VALUE_OUT_OF_RANGE",
+            low=f"{calibration.value_low:g}",
+            high=f"{calibration.value_high:g}",
         )
     between = _between_fields(pooled, estimator, calibration)
     variance = calibration.prediction_sd**2 * (1.0 + leverage(calibration, features)) + between**2
@@ -136,16 +132,16 @@ def _unusable(
     mean: FieldIndices,
     analyser: AnalyserCalibration,
     bundle_sha256: str | None,
-) -> str:
+) -> NotGiven | None:
     if estimator.needs_scale and mean.scale_source not in ("profile", "given"):
-        return "its estimator needs a measured scale: calibrate the scale or give --um-per-px"
+        return not_given("SCALE_NOT_MEASURED")
     both = {bundle_sha256, analyser.bundle_sha256} - {None}
     if (estimator.needs_finder or estimator.needs_network) and len(both) == 2:
-        return "the model bundle changed since the analyser calibration: repeat it"
-    return ""
+        return not_given("BUNDLE_CHANGED")
+    return None
 
 
-def _outside(calibration: MeasurandCalibration, features: tuple[float, ...]) -> str:
+def _outside(calibration: MeasurandCalibration, features: tuple[float, ...]) -> NotGiven | None:
     for name, x, lowest, highest in zip(
         calibration.features,
         features,
@@ -155,11 +151,14 @@ def _outside(calibration: MeasurandCalibration, features: tuple[float, ...]) -> 
     ):
         low, high = _widened(lowest, highest)
         if not low <= x <= high:
-            return (
-                f"outside the range of the calibration: {name} {x:.3g} is not within "
-                f"{lowest:.3g} to {highest:.3g}; calibrate with samples like this one"
+            return not_given(
+                "INDEX_OUT_OF_RANGE",
+                index=name,
+                value=f"{x:.3g}",
+                low=f"{lowest:.3g}",
+                high=f"{highest:.3g}",
             )
-    return ""
+    return None
 
 
 def _widened(low: float, high: float) -> tuple[float, float]:
@@ -189,23 +188,27 @@ def _between_fields(
 
 def _derived(
     values: Mapping[Measurand, Interval],
-) -> tuple[dict[DerivedIndex, Interval], dict[str, str]]:
+) -> tuple[dict[DerivedIndex, Interval], dict[str, NotGiven]]:
     """MCV, MCH and MCHC with relative errors added in quadrature.
 
     The errors of the two parts mostly go the same way (both grow with the cover), which a ratio
     forgives: taking them for independent errs on the wide side.
     """
     found: dict[DerivedIndex, Interval] = {}
-    reasons: dict[str, str] = {}
+    reasons: dict[str, NotGiven] = {}
     for name, facts in DERIVED_FACTS.items():
         parts = (facts.numerator, facts.denominator)
         upper, lower = (values.get(part) for part in parts)
         if upper is None or lower is None:
             missing = [MEASURAND_FACTS[part].name for part in parts if part not in values]
-            reasons[name] = f"needs {' and '.join(missing)}"
+            reasons[name] = (
+                not_given("PART_MISSING", part=missing[0])
+                if len(missing) == 1
+                else not_given("PARTS_MISSING", part=missing[0], other=missing[1])
+            )
             continue
         if upper.value <= 0 or lower.value <= 0:
-            reasons[name] = "a part of it is not above zero"
+            reasons[name] = not_given("PART_NOT_POSITIVE")
             continue
         value = facts.factor * upper.value / lower.value
         relative = math.hypot(_relative_reach(upper), _relative_reach(lower))
@@ -240,9 +243,10 @@ def _notes(
     return tuple(notes)
 
 
-def _nothing(reason: str) -> SampleEstimate:
+def _nothing(why: NotGiven) -> SampleEstimate:
     grade: CalibrationGrade = "none"
     return SampleEstimate(
         None, None, None, None, None, None,
-        reasons=dict.fromkeys(BLOOD_FACTS, reason), estimators={}, calibration=grade,
+        reasons=dict.fromkeys(BLOOD_FACTS, why.reason),
+        reason_codes=dict.fromkeys(BLOOD_FACTS, why.code), estimators={}, calibration=grade,
     )  # fmt: skip

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from edgehemo.field.scale import ScaleSource
+from edgehemo.guidance.codes import ValueCode
 from edgehemo.measurands import BLOOD_FACTS, BloodQuantity
 from edgehemo.statistics.interval import Interval
 
@@ -109,7 +110,7 @@ class SampleEstimate:
 
     hgb_g_per_l, hct_l_per_l, rbc_1e12_per_l: through the profile's analyser calibration.
     mcv_fl, mch_pg, mchc_g_per_l: derived from those, where both parts exist.
-    reasons: name -> why it is None. estimators: measurand -> the estimator behind it.
+    reasons, reason_codes: name -> why it is None. estimators: measurand -> the estimator behind it.
     calibration: grade of the calibration. notes: what a reader must know about the numbers.
     """
 
@@ -123,6 +124,7 @@ class SampleEstimate:
     estimators: Mapping[str, str]
     calibration: CalibrationGrade
     notes: tuple[str, ...] = ()
+    reason_codes: Mapping[str, ValueCode] = field(default_factory=dict)
 
     def of(self, name: BloodQuantity) -> Interval | None:
         """The interval of one measurand or derived index."""
@@ -135,6 +137,7 @@ class SampleEstimate:
             interval = self.of(name)
             record[name] = interval.as_json(facts.decimals) if interval is not None else None
         record["reasons"] = dict(self.reasons)
+        record["reason_codes"] = dict(self.reason_codes)
         record["estimators"] = dict(self.estimators)
         record["calibration"] = self.calibration
         record["notes"] = list(self.notes)

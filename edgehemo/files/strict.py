@@ -88,7 +88,9 @@ def _problems(kind: Any, value: object, place: str = "") -> list[Problem]:
             if key in fields:
                 found += _problems(fields[key].type, given, f"{above}{key}")
             else:
-                found.append(Problem(f"{above}{key}", "is no known key", unknown=True, given=given))
+                found.append(
+                    Problem(f"{above}{key}", "is not a known key", unknown=True, given=given)
+                )
         found += [
             Problem(f"{above}{key}", "is missing")
             for key, item in fields.items()

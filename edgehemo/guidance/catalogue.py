@@ -1,64 +1,108 @@
-"""Every code a person can meet, with what it means and what to do."""
+"""Every code a person can meet, with what it means and what to do: one table, ``catalogue.json``.
+
+A text is a whole sentence with named places for values (``{profile}``), never a piece that is
+joined to another, so that a translation can order it as its language does. Translations are gettext
+catalogues, looked up by the English text; `edgehemo.guidance.messages` lists the texts.
+"""
 
 from __future__ import annotations
 
-import json
+import gettext
+import string
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from types import MappingProxyType
+
+import msgspec
+
+from edgehemo.guidance.codes import Code, Kind
+
+CATALOGUE_FILE = Path(__file__).with_name("catalogue.json")
+# The language the catalogue is written in.
+SOURCE_LANGUAGE = "en"
+# gettext's domain, and where ``<language>/LC_MESSAGES/<domain>.mo`` is looked for.
+DOMAIN = "edgehemo"
+LOCALE_DIR = Path(__file__).parents[1] / "locale"
+
+
+class Entry(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One code as the catalogue holds it, its values not yet in place.
+
+    kind: which part of the software it comes from. title: a few words. meaning: what it means.
+    reason: what a result says where the code alone does not, else empty. action: what the operator
+    can do. Values stand in reason and action only, so that title and meaning can be shown of a
+    stored code.
+    """
+
+    kind: Kind
+    title: str
+    meaning: str
+    action: str
+    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class CodeHelp:
-    """One code: a short title, what it means, and the operator's action in one sentence."""
+class Guidance:
+    """What a code says to a person, in one language, its values in place; see `Entry`."""
 
-    code: str
+    code: Code
+    kind: Kind
     title: str
     meaning: str
+    reason: str
     action: str
 
 
 @lru_cache(maxsize=1)
-def all_help() -> dict[str, CodeHelp]:
-    """Code -> help, in the order the checks are made (from ``help.json`` of this package)."""
-    text = Path(__file__).with_name("help.json").read_text(encoding="utf-8")
-    return {code: CodeHelp(code=code, **entry) for code, entry in json.loads(text).items()}
+def catalogue() -> Mapping[Code, Entry]:
+    """Code -> entry; the quality codes come in the order in which the checks are made."""
+    entries = msgspec.json.decode(CATALOGUE_FILE.read_bytes(), type=dict[str, Entry])
+    return MappingProxyType(entries)  # type: ignore[arg-type]  # a test compares the keys with Code
 
 
-def help_for(code: str) -> CodeHelp:
-    """The help of one code; KeyError where there is none."""
-    return all_help()[code]
+def guidance(code: Code, language: str = SOURCE_LANGUAGE, **values: object) -> Guidance:
+    """What ``code`` means and what to do about it.
+
+    language: as gettext names it (``hi``, ``sw``, ``pt_BR``); a text without a translation is given
+    in English. values: what goes into the places of its reason and action, see `placeholders`; a
+    place without a value stays as it is written. Raises KeyError for a code that does not exist.
+    """
+    return guidance_with(code, values, language)
 
 
-def help_text() -> str:
-    """All codes as plain text, for a terminal or a printed page."""
-    return "\n\n".join(
-        f"{item.code}: {item.title}\n  What it means: {item.meaning}\n  What to do: {item.action}"
-        for item in all_help().values()
+def guidance_with(
+    code: Code, values: Mapping[str, object], language: str = SOURCE_LANGUAGE
+) -> Guidance:
+    """`guidance` with its values in one mapping, for those that hand them on."""
+    entry = catalogue()[code]
+    translated = _translation(language).gettext
+    filled = _Filled(values)
+    return Guidance(
+        code=code,
+        kind=entry.kind,
+        title=translated(entry.title),
+        meaning=translated(entry.meaning),
+        reason=translated(entry.reason).format_map(filled) if entry.reason else "",
+        action=translated(entry.action).format_map(filled),
     )
 
 
-CaptureCode = Literal["timeout", "unplugged", "frozen", "dark", "setting_refused", "not_found"]
+def placeholders(text: str) -> frozenset[str]:
+    """The names of the places for values in a text."""
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(text) if name is not None)
 
-# What the operator is told for each fault; a camera may say something more precise.
-ACTIONS: dict[CaptureCode, str] = {
-    "timeout": "Check the camera's cable and power, then try again.",
-    "unplugged": "Plug the camera in again and check the cable.",
-    "frozen": "Unplug the camera, plug it in again and try once more.",
-    "dark": "Switch the lamp on and check that nothing blocks the light.",
-    "setting_refused": "Choose a value this camera supports in the device configuration.",
-    "not_found": "Check that the camera is plugged in and named as `edgehemo doctor` lists it.",
-}
 
-Advice = Literal["turn_focus", "find_cells", "refocus", "hold_still", "move_on", "taken"]
+class _Filled(dict[str, object]):
+    """The values of a text; a place that has none shows its name."""
 
-# What the operator is told; one sentence each.
-ADVICE: dict[Advice, str] = {
-    "turn_focus": "Turn the focus slowly through the sharpest point and a little beyond.",
-    "find_cells": "Move to a place with single red cells and focus on them.",
-    "refocus": "Turn the focus until the picture is as sharp as it was.",
-    "hold_still": "Hold the slide still.",
-    "move_on": "Move the slide to the next field.",
-    "taken": "Field taken; move the slide to the next field.",
-}
+    def __missing__(self, name: str) -> str:
+        return f"{{{name}}}"
+
+
+@lru_cache(maxsize=8)
+def _translation(language: str) -> gettext.NullTranslations:
+    if language == SOURCE_LANGUAGE:
+        return gettext.NullTranslations()
+    return gettext.translation(DOMAIN, LOCALE_DIR, [language], fallback=True)

@@ -1,13 +1,39 @@
-"""Why no result is given, and what to do."""
+"""Why a result is not given, and what to do: of a whole sample, and of one of its values."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from edgehemo.guidance.catalogue import guidance_with
+from edgehemo.guidance.codes import ValueCode, WithheldCode
 
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
     """Why a sample has no result, and what the operator can do."""
 
+    code: WithheldCode
     reason: str
     action: str
+
+
+def withheld(code: WithheldCode, *, action: str = "", **values: object) -> Withheld:
+    """A sample withheld for ``code``; ``action``: instead of the catalogue's.
+
+    values: what goes into the places of the catalogue's reason and action.
+    """
+    told = guidance_with(code, values)
+    return Withheld(code, told.reason, action or told.action)
+
+
+@dataclass(frozen=True, slots=True)
+class NotGiven:
+    """Why one value of a sample is not given."""
+
+    code: ValueCode
+    reason: str
+
+
+def not_given(code: ValueCode, **values: object) -> NotGiven:
+    """A value not given for ``code``; values: what goes into the places of its reason."""
+    return NotGiven(code, guidance_with(code, values).reason)

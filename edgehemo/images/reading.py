@@ -155,7 +155,7 @@ def _read_bounded(path: Path) -> bytes:
     except OSError as error:
         raise ImageError(f"cannot be opened ({error.strerror or error})") from None
     except ValueError:  # a null byte in the name
-        raise ImageError("is no valid file name") from None
+        raise ImageError("is not a valid file name") from None
 
 
 def _decode(data: bytes, header: ImageHeader) -> MatLike:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -26,6 +27,8 @@ __all__ = [
     "open_model",
     "open_runner",
 ]
+
+log = logging.getLogger(__name__)
 
 Shape = tuple[int | None, ...]
 
@@ -86,6 +89,7 @@ def open_model(
     artefact, path = bundle.artefact(task, runtime, precision if precision in held else None)
     runner = open_runner(path, runtime, threads=threads)
     check_graph(runner, entry, artefact)
+    log.debug("%s opened: %s %s, %d threads", task, runtime, artefact.precision, threads)
     return artefact, runner
 
 

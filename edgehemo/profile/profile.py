@@ -26,6 +26,7 @@ from pydantic import (
 
 from edgehemo.errors import ProfileError
 from edgehemo.files.atomic import dump_json, write_bytes_atomically, write_text_atomically
+from edgehemo.guidance.withheld import NotGiven, not_given
 from edgehemo.profile.analyser import AnalyserCalibration
 from edgehemo.profile.parts import (
     ControlSlide,
@@ -112,14 +113,14 @@ class CalibrationProfile(Part):
         if self.analyser is not None:
             yield "analyser", self.analyser.made_at
 
-    def analyser_mismatch(self) -> str:
-        """Why the analyser calibration does not hold with the rest of the profile, else empty."""
+    def analyser_mismatch(self) -> NotGiven | None:
+        """Why the analyser calibration does not hold with the rest of the profile, else None."""
         analyser = self.analyser
         if analyser is None:
-            return ""
+            return None
         flat_field = self.illumination.digest() if self.illumination is not None else None
         if flat_field != analyser.flat_field_sha256:
-            return "the flat field changed since the analyser calibration: repeat it"
+            return not_given("FLAT_FIELD_CHANGED")
         scale = self.scale.um_per_px if self.scale is not None else None
         made_with = analyser.um_per_px
         if (scale is None) != (made_with is None) or (
@@ -127,8 +128,8 @@ class CalibrationProfile(Part):
             and made_with is not None
             and not math.isclose(scale, made_with, rel_tol=1e-6)
         ):
-            return "the scale changed since the analyser calibration: repeat it"
-        return ""
+            return not_given("SCALE_CHANGED")
+        return None
 
 
 def new_profile(
@@ -166,7 +167,7 @@ def load_profile(path: Path | str) -> CalibrationProfile:
         ) from None
     except UnicodeDecodeError:
         raise ProfileError(
-            f"{path}: not a calibration profile (no UTF-8 text){_hint(path)}"
+            f"{path}: not a calibration profile (not UTF-8 text){_hint(path)}"
         ) from None
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror or error}") from None
@@ -205,7 +206,7 @@ def _parsed(text: str, path: Path) -> CalibrationProfile:
         detail = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else str(error)
         raise ProfileError(f"{path}: not valid JSON ({detail}){_hint(path)}") from None
     if not isinstance(content, dict):
-        raise ProfileError(f"{path}: not a calibration profile (no JSON object){_hint(path)}")
+        raise ProfileError(f"{path}: not a calibration profile (not a JSON object){_hint(path)}")
     schema = content.get("schema")
     if schema != PROFILE_SCHEMA:
         if isinstance(schema, str) and schema.startswith("edgehemo.profile/"):
@@ -235,4 +236,4 @@ def _hint(path: Path) -> str:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no number in JSON")
+    raise ValueError(f"{name} is not a number in JSON")

@@ -14,7 +14,7 @@ class Check:
 
     name: what was checked (``focus``); value: what was measured, in the check's own unit (None
     where it could not be); limit: what it had to keep; verdict; code: stable identifier of the
-    fault, empty when passed; action: one sentence for the operator, empty when passed.
+    fault, empty when passed; action: what the operator can do, empty when passed.
     """
 
     name: str

@@ -85,18 +85,22 @@ class Sharpness:
 
 def frame_sharpness(
     pixels: NDArray[np.uint8],
+    sharpest: float | None = None,
     *,
     profile: CalibrationProfile | None = None,
     um_per_px: float | None = None,
 ) -> Sharpness:
-    """What `focus_check` would measure and ask of a frame, uint8 RGB, before it is captured."""
+    """What `focus_check` would measure and ask of a frame, uint8 RGB, before it is captured.
+
+    sharpest: as there.
+    """
     reference = profile.focus if profile is not None else None
     try:
         field = canonical_field(Frame(pixels, "live"), um_per_px=um_per_px, profile=profile)
     except FieldError:
         return Sharpness(None, limit("focus.fail_below"))
     value = edge_sharpness(field, field_regions(field))
-    return Sharpness(value, lowest_accepted(field.frame_um_per_px, reference))
+    return Sharpness(value, lowest_accepted(field.frame_um_per_px, reference, sharpest))
 
 
 def focus_check(
@@ -113,19 +117,26 @@ def focus_check(
     value = edge_sharpness(field, regions)
     if value is None:
         return flagged("focus", None, limit("focus.fail_below"), "FOCUS_UNKNOWN", "fail")
-    lowest = lowest_accepted(field.frame_um_per_px, reference)
-    if sharpest is not None:
-        lowest = max(lowest, limit("focus.fail_below_share_of_best") * sharpest)
+    lowest = lowest_accepted(field.frame_um_per_px, reference, sharpest)
     if value < lowest:
         return flagged("focus", value, lowest, "OUT_OF_FOCUS", "fail")
     return Check("focus", value, lowest, "pass")
 
 
-def lowest_accepted(frame_um_per_px: float, reference: FocusReference | None) -> float:
-    """The least sharpness (per um) that is accepted: the profile's where it has one."""
+def lowest_accepted(
+    frame_um_per_px: float, reference: FocusReference | None, sharpest: float | None = None
+) -> float:
+    """The least sharpness (per um) that is accepted: the profile's where it has one.
+
+    sharpest: the best value so far on this slide; what is clearly below it is not accepted.
+    """
     if reference is None or reference.measure != FOCUS_MEASURE:
-        return lowest_sharpness(frame_um_per_px)
-    return limit("focus.fail_below_share_of_reference") * reference.sharp_reference
+        lowest = lowest_sharpness(frame_um_per_px)
+    else:
+        lowest = limit("focus.fail_below_share_of_reference") * reference.sharp_reference
+    if sharpest is None:
+        return lowest
+    return max(lowest, limit("focus.fail_below_share_of_best") * sharpest)
 
 
 def lowest_sharpness(frame_um_per_px: float) -> float:

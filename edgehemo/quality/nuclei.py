@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.cell import Cell, FieldCells
 from edgehemo.field.canonical import CanonicalField
+from edgehemo.guidance.codes import QualityCode
 from edgehemo.quality.check import Check
 from edgehemo.quality.regions import (
     ANALYSIS_UM_PER_PX,
@@ -141,5 +142,5 @@ def _red_density(regions: FieldRegions) -> NDArray[np.float32]:
     return np.asarray(-np.log10(red), dtype=np.float32)
 
 
-def _where_measured(name: str, value: float | None, low: str) -> Check:
+def _where_measured(name: str, value: float | None, low: QualityCode) -> Check:
     return Check(name, None, None, "pass") if value is None else judged(name, value, low=low)

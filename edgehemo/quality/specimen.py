@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from edgehemo.guidance.codes import QualityCode
 from edgehemo.quality.check import Check
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import ANALYSIS_UM_PER_PX, MIN_REGION_PX, FieldRegions, artefact_share
@@ -64,7 +65,7 @@ def specimen_check(regions: FieldRegions) -> Check:
     """Verdict on how much the field is like a blood smear (0-1)."""
     features = specimen_features(regions)
     if features is None:
-        code = "NOT_A_SMEAR" if artefact_share(regions) > 0.5 else "NO_CELLS"
+        code: QualityCode = "NOT_A_SMEAR" if artefact_share(regions) > 0.5 else "NO_CELLS"
         return flagged("specimen", 0.0, limit("specimen.fail_below"), code, "fail")
     return judged("specimen", smear_likeness(features), low="NOT_A_SMEAR")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from edgehemo.guidance.catalogue import help_for
+from edgehemo.guidance.catalogue import guidance
+from edgehemo.guidance.codes import QualityCode
 from edgehemo.quality.check import Check, Verdict
 from edgehemo.quality.limits import LIMITS
 
@@ -13,18 +14,25 @@ _WORST_FIRST: tuple[Verdict, Verdict] = ("fail", "warn")
 Side = Literal["below", "above"]
 
 
-def judged(name: str, value: float | None, *, low: str = "", high: str = "") -> Check:
+def judged(
+    name: str,
+    value: float | None,
+    *,
+    low: QualityCode | None = None,
+    high: QualityCode | None = None,
+) -> Check:
     """Judge ``value`` by the limits ``<name>.{fail,warn}_{below,above}`` of the table.
 
-    low, high: the codes for a value below or above them. A value that is None or NaN fails, for
-    what cannot be measured cannot be trusted.
+    low, high: the codes for a value below or above them, at least one. A value that is None or NaN
+    fails, for what cannot be measured cannot be trusted.
     """
-    sides: list[tuple[Side, str]] = [("below", low), ("above", high)]
+    both: list[tuple[Side, QualityCode | None]] = [("below", low), ("above", high)]
+    sides = [(side, code) for side, code in both if code is not None]
     if value is None or not math.isfinite(value):
-        return flagged(name, None, nearest_limit(name, 0.0), low or high, "fail")
+        return flagged(name, None, nearest_limit(name, 0.0), sides[0][1], "fail")
     for verdict in _WORST_FIRST:
         for side, code in sides:
-            entry = LIMITS.get(f"{name}.{verdict}_{side}") if code else None
+            entry = LIMITS.get(f"{name}.{verdict}_{side}")
             if entry is None:
                 continue
             if value < entry.value if side == "below" else value > entry.value:
@@ -33,7 +41,7 @@ def judged(name: str, value: float | None, *, low: str = "", high: str = "") -> 
 
 
 def flagged(
-    name: str, value: float | None, limit: float | None, code: str, verdict: Verdict
+    name: str, value: float | None, limit: float | None, code: QualityCode, verdict: Verdict
 ) -> Check:
     """The record of a check that did not pass, with the action its code asks for."""
     return Check(
@@ -42,7 +50,7 @@ def flagged(
         limit=limit,
         verdict=verdict,
         code=code,
-        action=help_for(code).action,
+        action=guidance(code).action,
     )
 
 

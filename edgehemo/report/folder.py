@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ from edgehemo.screening.sample import SampleReading
 if TYPE_CHECKING:
     from edgehemo.images.frame import Frame
 
+
+log = logging.getLogger(__name__)
 
 RESULT_FILE = "result.json"
 REPORT_FILE = "report.html"
@@ -62,6 +65,7 @@ class OutputFolder:
         write_json_atomically(self.path / RESULT_FILE, result.record)
         page = render(result.record, self._shown(reading, pictures), histogram(reading.accepted))
         write_text_atomically(self.path / REPORT_FILE, page)
+        log.debug("report written with %d pictures", len(pictures))
         return result
 
     def _shown(self, reading: SampleReading, pictures: Mapping[int, str]) -> dict[int, str]:

@@ -112,10 +112,13 @@ def estimate_record(reading: SampleReading) -> dict[str, Any]:
     """The concentrations, or null for each with the reason under ``reasons``."""
     if reading.estimate is not None:
         return reading.estimate.as_json()
-    reason = reading.withheld.reason if reading.withheld is not None else "withheld"
+    why = reading.withheld
+    reason = "withheld" if why is None else why.reason
+    code = "SAMPLE_WITHHELD" if why is None else why.code
     return {
         **dict.fromkeys(BLOOD_FACTS),
         "reasons": dict.fromkeys(BLOOD_FACTS, reason),
+        "reason_codes": dict.fromkeys(BLOOD_FACTS, code),
         "estimators": {},
         "calibration": "none",
         "notes": [],

@@ -15,6 +15,7 @@ from edgehemo.cells.cell import UNCERTAIN, Cell, CountInterval
 from edgehemo.cells.finder import INTERIOR_DIAMETERS
 from edgehemo.cells.shares import MIN_CELLS, TypeShare, count_names, type_shares
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM
+from edgehemo.guidance.withheld import not_given
 from edgehemo.statistics.poisson import poisson_interval
 
 if TYPE_CHECKING:
@@ -84,13 +85,13 @@ def _red_cells(names: list[str], typer: Typer) -> tuple[tuple[TypeShare, ...] | 
     task: ModelTask = "morphology"
     classifier = typer.classifiers.get(task)
     if classifier is None:
-        return None, "the model bundle names no red-cell types"
+        return None, not_given("RED_CELL_MODEL_MISSING").reason
     entry = classifier.entry
     if entry.confusion is None:
-        return None, "the model bundle holds no confusion matrix to correct the shares by"
+        return None, not_given("CONFUSION_MISSING").reason
     shares = type_shares(count_names(names, entry.classes), entry.classes, entry.confusion)
     if shares is None:
-        return None, f"fewer than {MIN_CELLS} red cells"
+        return None, not_given("TOO_FEW_RED_CELLS", cells=MIN_CELLS).reason
     return tuple(share for share in shares if share.type in classifier.types), ""
 
 

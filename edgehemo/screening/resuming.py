@@ -46,7 +46,7 @@ def resumed(raw: bytes) -> list[FieldReading | UnreadableImage]:
     try:
         progress = _Progress.model_validate(msgspec.json.decode(raw))
     except (msgspec.DecodeError, RecordError) as error:
-        raise UsageError(f"this is not a screening that can go on: {error}") from None
+        raise UsageError(f"this screening cannot be continued: {error}") from None
     images: list[FieldReading | UnreadableImage] = []
     for entry in progress.images:
         if entry.field is not None:
@@ -54,5 +54,5 @@ def resumed(raw: bytes) -> list[FieldReading | UnreadableImage]:
         elif entry.unreadable is not None:
             images.append(entry.unreadable)
         else:
-            raise UsageError("this is not a screening that can go on: an image without content")
+            raise UsageError("this screening cannot be continued: an image has no content")
     return images

@@ -21,7 +21,7 @@ from edgehemo.estimate.anaemia_screen import AnaemiaScreenResult, screen_sample
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleEstimate, SampleIndices
-from edgehemo.guidance.withheld import Withheld
+from edgehemo.guidance.withheld import Withheld, not_given, withheld
 from edgehemo.images.frame import Frame
 from edgehemo.measurands import MEASURANDS
 from edgehemo.quality.check import Check, QualityReport
@@ -170,7 +170,7 @@ class Screening:
         """Pool the accepted fields, or withhold with a reason and an action."""
         accepted = self._accepted()
         indices = estimate = anaemia = None
-        reason = "the sample was withheld"
+        reason = not_given("SAMPLE_WITHHELD").reason
         measured = [reading.indices for reading in accepted if reading.indices is not None]
         if measured:
             indices = pool(measured)
@@ -178,9 +178,9 @@ class Screening:
                 indices, self.reader.profile, bundle_sha256=self.bundle_sha256
             )
             if self.person is None:
-                reason = "no age and sex were given"
+                reason = not_given("PERSON_UNKNOWN").reason
             elif estimate.hgb_g_per_l is None:
-                reason = "there is no haemoglobin to grade"
+                reason = not_given("HAEMOGLOBIN_UNKNOWN").reason
             else:
                 anaemia, reason = grade(estimate.hgb_g_per_l, self.person), ""
         return SampleReading(
@@ -264,12 +264,9 @@ def why_withheld(images: Iterable[FieldReading | UnreadableImage]) -> Withheld:
     entries = list(images)
     fields = [item for item in entries if isinstance(item, FieldReading)]
     if not entries:
-        return Withheld("no image was given", "Give at least one field of a stained smear.")
+        return withheld("NO_IMAGE")
     if not fields:
-        return Withheld(
-            f"none of the {len(entries)} inputs could be read as a field",
-            "Check the files or the camera; each one's fault is listed.",
-        )
+        return withheld("NOTHING_READABLE", inputs=len(entries))
     faults = Counter(check.name for item in fields for check in item.quality.failed)
     # Two checks may find one fault: its action counts once a field.
     actions = Counter(
@@ -278,9 +275,11 @@ def why_withheld(images: Iterable[FieldReading | UnreadableImage]) -> Withheld:
         for action in dict.fromkeys(check.action for check in item.quality.failed)
     )
     named = ", ".join(f"{name} ({count})" for name, count in faults.most_common())
-    return Withheld(
-        f"none of the {len(fields)} fields could be trusted; failed checks: {named}",
-        actions.most_common(1)[0][0],
+    return withheld(
+        "NO_FIELD_ACCEPTED",
+        action=actions.most_common(1)[0][0],
+        fields=len(fields),
+        checks=named,
     )
 
 

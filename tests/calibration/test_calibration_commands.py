@@ -334,7 +334,8 @@ def test_analyser_on_the_eight_pairs(data_root: Path, tmp_path: Path) -> None:
     # With another scale the calibration no longer holds, and the command says so.
     again = run("scale", "--um-per-px", 0.5, "--out", out)
     assert "repeat it" in again.stderr
-    assert "repeat it" in load_profile(out).analyser_mismatch()
+    mismatch = load_profile(out).analyser_mismatch()
+    assert mismatch is not None and "repeat it" in mismatch.reason
 
 
 @pytest.mark.real

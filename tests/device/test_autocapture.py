@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import get_args
 
 import cv2
 import numpy as np
@@ -12,14 +13,22 @@ import pytest
 from numpy.typing import NDArray
 
 from edgehemo.capture import FOCUS_PASS_WAIT_S, NEXT_FIELD_WAIT_S, LiveCapture, distinct_frames
-from edgehemo.capture.autocapture import STILL_FRAMES, AutoCapture, FocusPass, View, focus_bar
+from edgehemo.capture.autocapture import (
+    STILL_FRAMES,
+    AutoCapture,
+    FocusPass,
+    Judge,
+    View,
+    focus_bar,
+)
 from edgehemo.capture.guard import GuardedCamera
 from edgehemo.capture.overlap import displacement, place_of
 from edgehemo.capture.protocol import CameraSettings, OpenedByContext
 from edgehemo.errors import CaptureError
-from edgehemo.guidance.catalogue import ADVICE
+from edgehemo.guidance.catalogue import guidance
+from edgehemo.guidance.codes import Advice
 from edgehemo.images.frame import Frame
-from edgehemo.quality.focus import Sharpness, frame_sharpness
+from edgehemo.quality.focus import frame_sharpness
 from edgehemo.simulation.field import Specimen, draw_specimen, photograph
 from edgehemo.simulation.panels import CBCPanel
 from edgehemo.simulation.parameters import (
@@ -98,7 +107,7 @@ def advices(state: AutoCapture, script: Iterable[View3]) -> list[str]:
 def test_a_sharp_still_new_field_is_taken_once() -> None:
     state = capture()
     told = advices(state, resting(HERE, frames=6))
-    assert told == ["hold_still"] * STILL_FRAMES + ["taken"] + ["move_on"] * 3
+    assert told == ["HOLD_STILL"] * STILL_FRAMES + ["FIELD_TAKEN"] + ["MOVE_ON"] * 3
     assert state.taken == 1
 
 
@@ -115,14 +124,14 @@ def test_each_place_is_taken_once_however_the_slide_wanders() -> None:
 def test_a_moving_slide_is_not_taken() -> None:
     state = capture()
     moving: list[View3] = [((x, 0), 0.0) for x in range(0, 400, 25)]
-    assert set(advices(state, moving)) == {"hold_still"}
-    assert advices(state, resting((400, 0)))[-2] == "taken"
+    assert set(advices(state, moving)) == {"HOLD_STILL"}
+    assert advices(state, resting((400, 0)))[-2] == "FIELD_TAKEN"
 
 
 def test_a_place_without_cells_is_not_taken() -> None:
     state = capture()
     state.consider(seen_at(HERE, 0.0, np.random.default_rng(1)))
-    assert "taken" not in advices(state, resting(EMPTY, frames=6))
+    assert "FIELD_TAKEN" not in advices(state, resting(EMPTY, frames=6))
     assert state.taken == 0
 
 
@@ -131,19 +140,19 @@ def test_a_field_clearly_below_the_best_seen_is_refused() -> None:
     through: list[View3] = [(HERE, z) for z in PASS_UM for _ in range(2)]
     told = advices(state, [*resting(HERE, PASS_UM[0], 2), *through])
     assert not state.focusing
-    assert "taken" not in told
+    assert "FIELD_TAKEN" not in told
     assert state.sharpest is not None
     # Accepted by its own limit where nothing better is known, not where the best is.
     nearly = 0.8
     own = frame_sharpness(seen_at(THERE, nearly, np.random.default_rng(2)), um_per_px=UM_PER_PX)
     assert own.value is not None and own.value < 0.6 * state.sharpest
-    assert advices(state, resting(THERE, nearly))[-1] == "refocus"
-    assert "taken" in advices(state, resting(THERE, 0.0))
+    assert advices(state, resting(THERE, nearly))[-1] == "REFOCUS"
+    assert "FIELD_TAKEN" in advices(state, resting(THERE, 0.0))
 
 
 def test_nothing_is_taken_before_the_pass_through_focus() -> None:
     state = capture(focus_pass=True)
-    assert set(advices(state, resting(HERE, 0.0, 8))) == {"turn_focus"}
+    assert set(advices(state, resting(HERE, 0.0, 8))) == {"TURN_FOCUS"}
     assert state.focusing and state.taken == 0
 
 
@@ -211,7 +220,8 @@ def test_a_jump_to_another_place_cannot_be_measured() -> None:
 
 
 def test_every_advice_is_one_sentence() -> None:
-    for text in ADVICE.values():
+    for code in get_args(Advice):
+        text = guidance(code).action
         assert text.endswith(".") and text.count(".") == 1
 
 
@@ -249,7 +259,7 @@ def taken_from(
     on_view: Callable[[View, Frame], None] | None = None,
 ) -> tuple[HandMoved, Iterator[Frame]]:
     camera = HandMoved(iter(script))
-    judge: Callable[[NDArray[np.uint8]], Sharpness] = partial(frame_sharpness, um_per_px=UM_PER_PX)
+    judge: Judge = partial(frame_sharpness, um_per_px=UM_PER_PX)
     live = LiveCapture(judge, focus_pass=focus_pass, on_view=on_view)
     guard = GuardedCamera(camera)
     guard.open()
@@ -272,7 +282,7 @@ def test_a_whole_sample_by_hand() -> None:
     _, frames = taken_from(script, 3, focus_pass=True, on_view=lambda view, _: seen.append(view))
     assert len(list(frames)) == 3
     assert [view.take for view in seen].count(True) == 3
-    assert {view.advice for view in seen} == set(ADVICE) - {"find_cells"}
+    assert {view.advice for view in seen} == set(get_args(Advice)) - {"FIND_CELLS"}
     assert all(0 <= view.bar <= 1 for view in seen)
 
 
@@ -286,7 +296,8 @@ def test_waiting_for_a_field_ends_with_what_to_do() -> None:
     taken_s = camera.now_s
     with pytest.raises(CaptureError, match="still, new field did not come in time") as caught:
         next(frames)
-    assert caught.value.code == "timeout" and caught.value.action == ADVICE["move_on"]
+    assert caught.value.code == "NO_NEW_FIELD"
+    assert caught.value.action == guidance("MOVE_ON").action
     assert camera.now_s - taken_s == pytest.approx(NEXT_FIELD_WAIT_S, abs=2)
 
 
@@ -298,5 +309,5 @@ def test_waiting_for_the_pass_ends_too() -> None:
     camera, frames = taken_from(nobody_turns(), 2, focus_pass=True)
     with pytest.raises(CaptureError, match="pass through focus did not come") as caught:
         next(frames)
-    assert caught.value.action == ADVICE["turn_focus"]
+    assert caught.value.action == guidance("TURN_FOCUS").action
     assert camera.now_s == pytest.approx(FOCUS_PASS_WAIT_S, abs=2)

@@ -209,7 +209,7 @@ def test_one_file_is_opened_like_its_folder(tmp_path: Path) -> None:
     assert opened.digest == load_bundle(folder).digest and opened.trust == "signed"
     opened.check_files()
     packed.write_bytes(packed.read_bytes()[:-40])
-    with pytest.raises(BundleError, match=r"bundle\.zip: is no bundle"):
+    with pytest.raises(BundleError, match=r"bundle\.zip: is not a bundle"):
         load_bundle(packed)
 
 

@@ -103,7 +103,7 @@ def test_options_of_a_camera() -> None:
         open_source("uvc:/dev/video0?fourcc=JPEG2")
     with pytest.raises(UsageError, match="is a number"):
         open_source("picamera2:first")
-    with pytest.raises(UsageError, match="is no camera"):
+    with pytest.raises(UsageError, match="is not a camera"):
         open_source("smear.png")
     assert spec_of("uvc:a?b=1&c=").options({"b": "x", "c": "y"}) == {"b": "1", "c": ""}
 

@@ -115,7 +115,7 @@ def test_a_usb_setting_that_did_not_take_is_named() -> None:
     with usb(video) as camera:
         with pytest.raises(CaptureError) as caught:
             camera.apply(CameraSettings(exposure_us=30_000, gain=4, focus_um=1))
-        assert caught.value.code == "setting_refused"
+        assert caught.value.code == "CAMERA_SETTING_REFUSED"
         message = str(caught.value)
         assert "exposure_us was set to 30000 and reads back 15600" in message
         assert "gain cannot be set on this camera" in message
@@ -141,7 +141,7 @@ def test_an_automatic_that_stays_on_is_named(control: int, stuck_at: float, name
         video.fixed.add(control)
         with pytest.raises(CaptureError, match=f"{named} cannot be switched off") as caught:
             camera.apply(CameraSettings())
-        assert caught.value.code == "setting_refused"
+        assert caught.value.code == "CAMERA_SETTING_REFUSED"
 
 
 def test_a_wedged_usb_camera_keeps_the_deadline() -> None:
@@ -153,7 +153,7 @@ def test_a_wedged_usb_camera_keeps_the_deadline() -> None:
         with pytest.raises(CaptureError) as caught:
             camera.frame(0.2)
             camera.frame(0.2)
-        assert caught.value.code == "timeout"
+        assert caught.value.code == "CAMERA_TIMEOUT"
         assert time.monotonic() - started < 2
         video.wake.set()
 
@@ -166,7 +166,7 @@ def test_unplugging_is_told_from_silence() -> None:
         with pytest.raises(CaptureError) as caught:
             for _ in range(5):
                 camera.frame(1)
-        assert caught.value.code == "unplugged"
+        assert caught.value.code == "CAMERA_UNPLUGGED"
         assert "Plug the camera in again" in str(caught.value)
 
 
@@ -175,12 +175,12 @@ def test_a_usb_camera_that_is_absent_or_busy() -> None:
     video.plugged = False
     with pytest.raises(CaptureError) as caught:
         usb(video).open()
-    assert caught.value.code == "not_found"
+    assert caught.value.code == "CAMERA_NOT_FOUND"
     video = FakeVideo()
     video.opens = False
     with pytest.raises(CaptureError, match="may be in use") as caught:
         usb(video).open()
-    assert caught.value.code == "not_found"
+    assert caught.value.code == "CAMERA_BUSY"
     with pytest.raises(CaptureError, match="is not open"):
         usb(FakeVideo()).frame(1)
 
@@ -195,7 +195,7 @@ def test_an_opening_that_hangs_keeps_its_deadline() -> None:
     camera = UvcCamera("/dev/video9", opener=hangs, exists=lambda _: True, open_deadline_s=0.1)
     with pytest.raises(CaptureError) as caught:
         camera.open()
-    assert caught.value.code == "timeout"
+    assert caught.value.code == "CAMERA_TIMEOUT"
     wake.set()
 
 
@@ -344,7 +344,7 @@ def test_a_pi_setting_that_did_not_take_is_named(pi: Callable[..., PiCamera]) ->
     with pi(takes_gains=False) as camera:
         with pytest.raises(CaptureError, match="gain was set to 4 and reads back 1") as caught:
             camera.apply(CameraSettings(gain=4))
-        assert caught.value.code == "setting_refused"
+        assert caught.value.code == "CAMERA_SETTING_REFUSED"
         with pytest.raises(CaptureError, match="white_balance_k cannot be set"):
             camera.apply(CameraSettings(white_balance_k=5000))
 
@@ -356,14 +356,14 @@ def test_a_pi_camera_without_controls_opens_and_names_what_it_has_not(
         assert camera.frame(1).pixels.shape == (48, 64, 3)
         with pytest.raises(CaptureError, match="no control ExposureTime, AnalogueGain") as caught:
             camera.apply(CameraSettings(exposure_us=5000, gain=2))
-        assert caught.value.code == "setting_refused"
+        assert caught.value.code == "CAMERA_SETTING_REFUSED"
 
 
 def test_a_silent_pi_camera_keeps_the_deadline(pi: Callable[..., PiCamera]) -> None:
     with pi(dead=True) as camera:
         with pytest.raises(CaptureError) as caught:
             camera.frame(0.05)
-        assert caught.value.code == "timeout"
+        assert caught.value.code == "CAMERA_TIMEOUT"
 
 
 def test_a_pi_camera_that_hangs_while_opening_is_let_go_when_it_wakes() -> None:
@@ -381,7 +381,7 @@ def test_a_pi_camera_that_hangs_while_opening_is_let_go_when_it_wakes() -> None:
     camera = PiCamera(0, library=lambda: SimpleNamespace(Picamera2=Hanging), open_deadline_s=0.1)
     with pytest.raises(CaptureError) as caught:
         camera.open()
-    assert caught.value.code == "timeout"
+    assert caught.value.code == "CAMERA_TIMEOUT"
     assert not opened.is_set()
     wake.set()
     assert opened.wait(5)
@@ -390,7 +390,7 @@ def test_a_pi_camera_that_hangs_while_opening_is_let_go_when_it_wakes() -> None:
 def test_pi_cameras_that_are_not_there(pi: Callable[..., PiCamera]) -> None:
     with pytest.raises(CaptureError, match=r"1 camera\(s\) are connected") as caught:
         pi(1).open()
-    assert caught.value.code == "not_found"
+    assert caught.value.code == "CAMERA_NOT_FOUND"
     with pytest.raises(CaptureError, match="format YUYV"):
         pi(given_format="YUYV").open()
 

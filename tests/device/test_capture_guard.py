@@ -51,7 +51,7 @@ class ScriptedCamera(OpenedByContext):
 
     def open(self) -> None:
         if self.absent:
-            raise capture_error("not_found", "scripted: there is no such camera")
+            raise capture_error("CAMERA_NOT_FOUND", "scripted: there is no such camera")
         self.opened += 1
 
     def close(self) -> None:
@@ -59,14 +59,14 @@ class ScriptedCamera(OpenedByContext):
 
     def apply(self, settings: CameraSettings) -> CameraSettings:
         if self.refuse_settings:
-            raise capture_error("setting_refused", "scripted: gain cannot be set")
+            raise capture_error("CAMERA_SETTING_REFUSED", "scripted: gain cannot be set")
         self.applied.append(settings)
         return settings
 
     def frame(self, deadline_s: float) -> Frame:
         self.deadlines.append(deadline_s)
         item = self.script.pop(0)
-        if item == "timeout":
+        if item == "CAMERA_TIMEOUT":
             self.clock.sleep(deadline_s)
         if isinstance(item, str):
             raise capture_error(item, f"scripted: {item}")  # type: ignore[arg-type]
@@ -105,7 +105,7 @@ def test_darkness_is_the_lamps_fault_and_not_cured_by_reopening() -> None:
     guard.frame(3)
     with pytest.raises(CaptureError, match="dark") as caught:
         guard.frame(3)
-    assert caught.value.code == "dark"
+    assert caught.value.code == "CAMERA_DARK"
     assert "lamp" in caught.value.action
     assert camera.opened == 1
 
@@ -114,7 +114,7 @@ def test_a_frozen_picture_is_reopened_and_then_named() -> None:
     guard, camera, _ = guarded(*[100] * 20)
     with pytest.raises(CaptureError) as caught:
         guard.frame(9)
-    assert caught.value.code == "frozen"
+    assert caught.value.code == "CAMERA_FROZEN"
     assert camera.opened == 3
 
 
@@ -131,7 +131,7 @@ def test_a_clipped_picture_is_not_frozen() -> None:
     assert camera.opened == 1
 
 
-@pytest.mark.parametrize("code", ["timeout", "unplugged"])
+@pytest.mark.parametrize("code", ["CAMERA_TIMEOUT", "CAMERA_UNPLUGGED"])
 def test_a_lost_camera_is_reopened_with_its_settings(code: str) -> None:
     guard, camera, clock = guarded(100, 101, code, 102)
     guard.apply(CameraSettings(exposure_us=5000, gain=2))
@@ -145,29 +145,29 @@ def test_a_lost_camera_is_reopened_with_its_settings(code: str) -> None:
 
 
 def test_the_deadline_bounds_all_tries_together() -> None:
-    guard, camera, clock = guarded(*["timeout"] * 9)
+    guard, camera, clock = guarded(*["CAMERA_TIMEOUT"] * 9)
     with pytest.raises(CaptureError) as caught:
         guard.frame(6)
-    assert caught.value.code == "timeout"
+    assert caught.value.code == "CAMERA_TIMEOUT"
     assert clock.now <= 6 + 1e-9
     assert camera.deadlines[0] == pytest.approx(2)
     assert camera.opened == 3
 
 
 def test_a_fault_is_told_within_three_seconds_and_before_reopening() -> None:
-    guard, camera, clock = guarded(100, 101, "timeout", 102, 103)
+    guard, camera, clock = guarded(100, 101, "CAMERA_TIMEOUT", 102, 103)
     told: list[tuple[str, float, int]] = []
     guard.on_fault = lambda error: told.append((error.code, clock.now, camera.opened))
     guard.frame(10)
     assert told == []
     guard.frame(10)
-    assert told == [("timeout", FAULT_NOTICED_S, 1)]
+    assert told == [("CAMERA_TIMEOUT", FAULT_NOTICED_S, 1)]
     assert FAULT_NOTICED_S <= 3.0
     assert camera.opened == 2
 
 
 def test_after_giving_up_the_next_call_starts_by_reopening() -> None:
-    guard, camera, _ = guarded(*["unplugged"] * 3, 100, 101)
+    guard, camera, _ = guarded(*["CAMERA_UNPLUGGED"] * 3, 100, 101)
     with pytest.raises(CaptureError):
         guard.frame(6)
     opened = camera.opened
@@ -176,21 +176,21 @@ def test_after_giving_up_the_next_call_starts_by_reopening() -> None:
 
 
 def test_unplugged_for_good_names_the_first_fault() -> None:
-    guard, camera, _ = guarded("unplugged")
+    guard, camera, _ = guarded("CAMERA_UNPLUGGED")
     camera.absent = True
     with pytest.raises(CaptureError) as caught:
         guard.frame(6)
-    assert caught.value.code == "unplugged"
+    assert caught.value.code == "CAMERA_UNPLUGGED"
 
 
 def test_no_frame_is_handed_out_with_settings_that_were_lost() -> None:
-    guard, camera, _ = guarded("timeout", 100, 101)
+    guard, camera, _ = guarded("CAMERA_TIMEOUT", 100, 101)
     guard.apply(CameraSettings(gain=2))
     camera.refuse_settings = True
     for _ in range(2):
         with pytest.raises(CaptureError) as caught:
             guard.frame(6)
-        assert caught.value.code in ("setting_refused", "timeout")
+        assert caught.value.code in ("CAMERA_SETTING_REFUSED", "CAMERA_TIMEOUT")
     assert len(camera.deadlines) == 1
     camera.refuse_settings = False
     assert guard.frame(6).pixels[0, 0, 0] == 101
@@ -212,14 +212,14 @@ def test_frames_of_different_size_are_no_repeat() -> None:
 
 
 def test_simulated_faults_are_all_told_apart() -> None:
-    for fault, code in (("dark", "dark"), ("frozen", "frozen"), ("timeout", "timeout")):
+    for fault in ("dark", "frozen", "timeout"):
         guard, microscope = simulated()
         with guard:
             guard.frame(5)
             microscope.switch_on(fault)  # type: ignore[arg-type]
             with pytest.raises(CaptureError) as caught:
                 guard.frame(5)
-            assert caught.value.code == code
+            assert caught.value.code == f"CAMERA_{fault.upper()}"
             microscope.switch_off(fault)  # type: ignore[arg-type]
             assert guard.frame(5).pixels.shape == (72, 96, 3)
 
@@ -243,7 +243,7 @@ def test_a_frozen_picture_shows_when_the_stage_moves() -> None:
         assert guard.move_to_next_field()
         with pytest.raises(CaptureError) as caught:
             guard.frame(5)
-        assert caught.value.code == "frozen"
+        assert caught.value.code == "CAMERA_FROZEN"
 
 
 def test_the_stage_ends_where_the_slide_does() -> None:

@@ -19,7 +19,6 @@ import edgehemo
 from edgehemo import cli
 from edgehemo.capture import FailedSource
 from edgehemo.cli import BUILT_IN, run
-from edgehemo.commands import common
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, BundleError
 from edgehemo.images.frame import Frame
@@ -471,51 +470,6 @@ def test_finding_cells_imports_only_what_it_needs(smears: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().endswith("[]")
-
-
-class Terminal:
-    """Standard error as a terminal that counts what is written to it."""
-
-    encoding = "utf-8"
-
-    def __init__(self) -> None:
-        self.written = ""
-
-    def isatty(self) -> bool:
-        return True
-
-    def write(self, text: str) -> int:
-        self.written += text
-        return len(text)
-
-    def flush(self) -> None:
-        pass
-
-
-@pytest.mark.parametrize(("after_s", "shown"), [(0.5, False), (5.0, True)])
-def test_progress_appears_on_a_terminal_and_only_after_a_second(
-    monkeypatch: pytest.MonkeyPatch, after_s: float, shown: bool
-) -> None:
-    terminal = Terminal()
-    times = iter([0.0, after_s])
-    monkeypatch.setattr(sys, "stderr", terminal)
-    with monkeypatch.context() as patched:
-        patched.setattr(common.time, "monotonic", lambda: next(times, after_s))
-        progress = common.Progress("screening", total=2)
-        progress.advance()
-    with progress:
-        pass
-    assert bool(terminal.written) == shown
-
-
-def test_no_progress_where_standard_error_is_no_terminal(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    times = iter([0.0])
-    monkeypatch.setattr(common.time, "monotonic", lambda: next(times, 60.0))
-    with common.Progress("screening") as progress:
-        progress.advance()
-    assert capsys.readouterr().err == ""
 
 
 def test_a_camera_that_fails_is_an_entry_too(

@@ -133,9 +133,9 @@ def test_every_problem_is_named_at_once() -> None:
         "[screening]\nfields_wanted = 'many'\n"
     )
     text = "\n".join(found)
-    assert "bord: is no known key; did you mean board?" in found
+    assert "bord: is not a known key; did you mean board?" in found
     assert "board: is missing" in found
-    assert "inference.runtme: is no known key; did you mean runtime?" in found
+    assert "inference.runtme: is not a known key; did you mean runtime?" in found
     assert "camera.exposure_us: Expected `float` >= 20.0, not 1" in found
     for part in ("name: ", "inference.threads: ", "inference.runtime: "):
         assert part in text
@@ -154,11 +154,11 @@ def test_what_must_agree_is_told_once_each_value_is_right() -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("schema = 1 2", "no valid TOML"),
+        ("schema = 1 2", "not valid TOML"),
         (LEAST.replace("/1", "/2"), "'edgehemo.device/2', this software reads"),
         ("", "schema: is missing"),
         (LEAST + "camera = 3\n", "camera: "),
-        (LEAST + '[camera]\nsource = "smear.png"\n', "is no camera"),
+        (LEAST + '[camera]\nsource = "smear.png"\n', "is not a camera"),
         (LEAST + "[camera]\ngain = nan\n", "camera.gain: "),
         (LEAST + "[inference]\nthreads = true\n", "inference.threads: "),
         (LEAST + "[screening]\ncounting_error = 1.0\n", "screening.counting_error: "),

@@ -68,7 +68,7 @@ def test_this_machine_is_examined() -> None:
     assert len(set(names)) == len(names)
     assert report.of("python").status == "ok"
     for finding in report.findings:
-        assert (finding.action != "") == (finding.status != "ok"), finding
+        assert (finding.action != "") == (finding.code != "") == (finding.status != "ok"), finding
 
 
 def test_the_supported_pythons_are_those_that_the_project_declares() -> None:
@@ -79,12 +79,12 @@ def test_the_supported_pythons_are_those_that_the_project_declares() -> None:
 
 
 def test_json_is_the_contract() -> None:
-    report = DoctorReport((Finding("a", "ok", "x"), Finding("b", "warn", "y", "do z")))
+    report = DoctorReport((Finding("a", "ok", "x"), Finding("b", "warn", "y", "do z", "DISK_LOW")))
     record = json.loads(json.dumps(doctor_json(report)))
     assert record["schema"] == "edgehemo.doctor/1"
     assert record["status"] == "warn"
     assert record["findings"][1] == {
-        "name": "b", "status": "warn", "detail": "y", "action": "do z",
+        "name": "b", "status": "warn", "detail": "y", "action": "do z", "code": "DISK_LOW",
     }  # fmt: skip
     with pytest.raises(KeyError):
         report.of("c")

@@ -299,6 +299,7 @@ def test_without_a_calibration_there_is_no_number(profile: CalibrationProfile | 
     for name in ("hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l", "mcv_fl", "mch_pg"):
         assert record[name] is None
         assert "not calibrated" in record["reasons"][name]
+        assert record["reason_codes"][name] == "NOT_CALIBRATED"
     assert record["calibration"] == "none"
 
 
@@ -355,14 +356,15 @@ def test_a_calibration_does_not_outlive_its_scale_or_flat_field() -> None:
     profile = profile_with()
     assert estimate_sample(sample(0.4), profile).hgb_g_per_l is not None
     other = ScaleCalibration(um_per_px=0.3, relative_uncertainty=0.01, method="given")
-    for changed in (
-        profile.model_copy(update={"scale": other}),
-        profile.model_copy(update={"scale": None}),
-        profile_with(flat_field_sha256="0" * 64),
+    for changed, code in (
+        (profile.model_copy(update={"scale": other}), "SCALE_CHANGED"),
+        (profile.model_copy(update={"scale": None}), "SCALE_CHANGED"),
+        (profile_with(flat_field_sha256="0" * 64), "FLAT_FIELD_CHANGED"),
     ):
         result = estimate_sample(sample(0.4), changed)
         assert result.hgb_g_per_l is None
         assert "repeat it" in result.reasons["hgb_g_per_l"]
+        assert result.reason_codes["hgb_g_per_l"] == code
 
 
 def test_counting_estimators_need_scale_finder_and_the_same_bundle() -> None:
@@ -373,14 +375,15 @@ def test_counting_estimators_need_scale_finder_and_the_same_bundle() -> None:
     )  # fmt: skip
     profile = profile_with(count, bundle_sha256="a")
     assert estimate_sample(sample(0.4), profile, bundle_sha256="a").rbc_1e12_per_l is not None
-    for pooled, bundle, said in (
-        (sample(0.4), "b", "bundle changed"),
-        (pool([indices(rbc_per_mm2=None)]), "a", "rbc_per_mm2"),
-        (pool([indices(scale_source="red_cells")]), "a", "measured scale"),
+    for pooled, bundle, said, code in (
+        (sample(0.4), "b", "bundle changed", "BUNDLE_CHANGED"),
+        (pool([indices(rbc_per_mm2=None)]), "a", "rbc_per_mm2", "INDEX_MISSING"),
+        (pool([indices(scale_source="red_cells")]), "a", "measured scale", "SCALE_NOT_MEASURED"),
     ):
         result = estimate_sample(pooled, profile, bundle_sha256=bundle)
         assert result.rbc_1e12_per_l is None
         assert said in result.reasons["rbc_1e12_per_l"]
+        assert result.reason_codes["rbc_1e12_per_l"] == code
 
 
 def test_an_estimator_of_another_version_is_refused() -> None:
@@ -409,6 +412,11 @@ def test_derived_indices_follow_their_parts() -> None:
     assert only.mch_pg is None
     assert only.reasons["mch_pg"] == "needs RBC"
     assert only.reasons["mcv_fl"] == "needs HCT and RBC"
+    assert (only.reason_codes["mch_pg"], only.reason_codes["mcv_fl"]) == (
+        "PART_MISSING",
+        "PARTS_MISSING",
+    )
+    assert set(only.reason_codes) == set(only.reasons)
 
 
 def test_a_demonstration_says_so() -> None:

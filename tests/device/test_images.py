@@ -212,7 +212,7 @@ def test_each_failure_says_what_is_wrong_and_what_to_do(tmp_path: Path) -> None:
     assert "a video" in message_of(file("film.jpg", b"\0\0\0\x18ftypisom" + bytes(40)))
     assert "GIF" in message_of(file("a.png", b"GIF89a" + bytes(40)))
     assert "PDF" in message_of(file("a.png", b"%PDF-1.7" + bytes(40)))
-    assert "no valid file name" in message_of(Path("a\0b.png"))
+    assert "not a valid file name" in message_of(Path("a\0b.png"))
 
 
 def test_a_pipe_is_refused_instead_of_waited_for(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_all_problems_come_in_one_line(tmp_path: Path) -> None:
     [
         ("", "not valid JSON"),
         ("{", "not valid JSON"),
-        ("[]", "no JSON object"),
+        ("[]", "not a JSON object"),
         ('{"schema": "edgehemo.bundle/1"}', "not a calibration profile"),
         ('{"schema": "edgehemo.profile/2"}', "update edgehemo"),
         ('{"schema": "edgehemo.profile/1", "created_at": NaN}', "NaN"),
@@ -106,7 +106,7 @@ def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ProfileError, match="no such profile"):
         load_profile(tmp_path / "none.json")
     (tmp_path / "p.json").write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(ProfileError, match="no UTF-8 text"):
+    with pytest.raises(ProfileError, match="not UTF-8 text"):
         load_profile(tmp_path / "p.json")
     with pytest.raises(ProfileError, match="cannot be read"):
         load_profile(tmp_path)

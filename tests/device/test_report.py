@@ -139,6 +139,8 @@ def test_a_withheld_record_keeps_to_the_schema_and_holds_no_number(withheld: Sam
     assert record["outcome"] == "withheld"
     assert record["sample"]["hgb_g_per_l"] is None
     assert record["sample"]["reasons"]["hgb_g_per_l"] == record["withheld"]["reason"]
+    assert record["withheld"]["code"] == "NO_FIELD_ACCEPTED"
+    assert record["sample"]["reason_codes"]["hgb_g_per_l"] == "NO_FIELD_ACCEPTED"
     for entry in record["images"]:
         assert entry["cells"] is None
         assert entry["indices"] is None

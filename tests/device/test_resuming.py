@@ -42,7 +42,7 @@ def interrupted(
     items: list[Frame | FailedSource], finder: TruthFinder, cut_after: set[int], blocked: bool
 ) -> SampleReading:
     """Screen, and lose the power after each of the given images."""
-    why = Withheld("expired", "Calibrate again.") if blocked else None
+    why = Withheld("CALIBRATION_EXPIRED", "expired", "Calibrate again.") if blocked else None
     running = screening(finder, why)
     for number, item in enumerate(items):
         running.consider(item)
@@ -60,7 +60,7 @@ def interrupted(
 def test_the_result_is_the_same_wherever_it_was_cut(
     items: list[Frame | FailedSource], finder: TruthFinder, cut_after: set[int], blocked: bool
 ) -> None:
-    why = Withheld("expired", "Calibrate again.") if blocked else None
+    why = Withheld("CALIBRATION_EXPIRED", "expired", "Calibrate again.") if blocked else None
     whole = screen_frames(items, screening(finder, why))
     assert interrupted(items, finder, cut_after, blocked) == whole
 

@@ -125,7 +125,7 @@ def test_what_the_camera_cannot_do_is_refused(
 ) -> None:
     with pytest.raises(CaptureError) as error:
         camera.apply(settings)
-    assert error.value.code == "setting_refused"
+    assert error.value.code == "CAMERA_SETTING_REFUSED"
     assert next(iter(settings.given())) in str(error.value)
 
 
@@ -155,7 +155,7 @@ def test_timeout_waits_for_the_deadline_and_no_longer(
     camera.switch_on("timeout")
     with pytest.raises(CaptureError) as error:
         camera.frame(0.7)
-    assert error.value.code == "timeout" and waits == [0.7]
+    assert error.value.code == "CAMERA_TIMEOUT" and waits == [0.7]
     camera.switch_off("timeout")
     assert camera.frame(5.0).pixels.mean() > 50
 
@@ -166,7 +166,7 @@ def test_an_exposure_longer_than_the_deadline_times_out(
     camera.apply(CameraSettings(exposure_us=900_000))
     with pytest.raises(CaptureError) as error:
         camera.frame(0.5)
-    assert error.value.code == "timeout" and waits == [0.5]
+    assert error.value.code == "CAMERA_TIMEOUT" and waits == [0.5]
 
 
 def test_dark_is_a_lamp_that_is_off(camera: SimulatedMicroscope) -> None:
@@ -197,10 +197,10 @@ def test_unplugged_stays_away_until_plugged_in(camera: SimulatedMicroscope) -> N
     camera.switch_on("unplugged")
     with pytest.raises(CaptureError) as error:
         camera.frame(1.0)
-    assert error.value.code == "unplugged"
+    assert error.value.code == "CAMERA_UNPLUGGED"
     with pytest.raises(CaptureError) as error:
         camera.open()
-    assert error.value.code == "not_found"
+    assert error.value.code == "CAMERA_NOT_FOUND"
     camera.switch_off("unplugged")
     camera.open()
     camera.frame(5.0)

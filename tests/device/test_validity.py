@@ -83,7 +83,7 @@ def test_a_blocked_screening_judges_fields_and_gives_no_number(
     script_quality(monkeypatch)
     finder = TruthFinder()
     frames = simulated_frames(finder, count=2)
-    reason = Withheld("the control check failed", "Mend it.")
+    reason = Withheld("CONTROL_FAILED", "the control check failed", "Mend it.")
     reading = screen_frames(frames, Screening(FieldReader(finder), blocked=reason))
     assert reading.withheld == reason
     assert (reading.indices, reading.estimate, reading.anaemia) == (None, None, None)

@@ -112,12 +112,12 @@ def test_frames_pass_the_guard(seen: dict[str, Any]) -> None:
 def test_a_control_the_camera_has_not_is_named(seen: dict[str, Any]) -> None:
     """This camera has neither exposure nor gain: taking the setting silently would be a lie."""
     code, message = seen["settings"]
-    assert code == "setting_refused"
+    assert code == "CAMERA_SETTING_REFUSED"
     assert "ExposureTime" in message and "AnalogueGain" in message
 
 
 def test_an_absent_camera_is_told(seen: dict[str, Any]) -> None:
-    assert seen["absent"][0] == "not_found"
+    assert seen["absent"][0] == "CAMERA_NOT_FOUND"
 
 
 def _picture(number: int) -> np.ndarray[Any, Any]:

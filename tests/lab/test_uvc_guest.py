@@ -62,19 +62,19 @@ def test_settings_act_on_the_pixels(seen: dict[str, Any]) -> None:
 
 def test_a_setting_that_did_not_take_is_named(seen: dict[str, Any]) -> None:
     code, message, _ = seen["refused"]
-    assert code == "setting_refused" and "gain" in message
+    assert code == "CAMERA_SETTING_REFUSED" and "gain" in message
 
 
 def test_a_wedged_camera_keeps_the_deadline(seen: dict[str, Any]) -> None:
     """OpenCV's own read blocks for ten seconds there."""
     code, message, seconds = seen["wedged"]
-    assert code == "timeout", message
+    assert code == "CAMERA_TIMEOUT", message
     assert seconds <= FAULT_NOTICED_S + EMULATION_SLACK_S
 
 
 def test_a_pulled_plug_is_told_in_time(seen: dict[str, Any]) -> None:
     code, seconds = seen["unplugged"]
-    assert code == "unplugged"
+    assert code == "CAMERA_UNPLUGGED"
     assert seconds <= FAULT_NOTICED_S + EMULATION_SLACK_S
 
 
@@ -87,4 +87,4 @@ def test_a_camera_that_comes_back_is_reopened_with_its_settings(seen: dict[str, 
 
 @pytest.mark.parametrize("name", ["frozen", "dark"])
 def test_useless_pictures_are_faults(seen: dict[str, Any], name: str) -> None:
-    assert seen[name][0] == name, seen[name]
+    assert seen[name][0] == f"CAMERA_{name.upper()}", seen[name]

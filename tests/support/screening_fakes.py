@@ -149,5 +149,7 @@ def use_equipment(
     def opened(bundle: object, profile_path: object) -> Any:
         return equipment
 
-    monkeypatch.setattr("edgehemo.device.equipment.open_equipment", opened)
+    # The first imports `edgehemo.api`, which must not do so while the second is in force: it would
+    # keep the fake.
     monkeypatch.setattr("edgehemo.api.open_equipment", opened)
+    monkeypatch.setattr("edgehemo.device.equipment.open_equipment", opened)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +15,8 @@ from edgehemo.version import __version__
 
 if TYPE_CHECKING:
     from edgehemo.profile.profile import CalibrationProfile
+
+log = logging.getLogger(__name__)
 
 # One standard deviation of a scale that was typed in and not measured here.
 GIVEN_SCALE_UNCERTAINTY = 0.02
@@ -67,8 +70,9 @@ def finish(
     from edgehemo.profile.profile import save_profile
 
     save_profile(profile, out)
+    log.info("profile written: %s measured, revision %d", part, profile.revision)
     if mismatch := profile.analyser_mismatch():
-        click.echo(f"edgehemo: {mismatch}", err=True)
+        click.echo(f"edgehemo: {mismatch.reason}", err=True)
     if not profile.camera:
         click.echo(
             "edgehemo: the profile names no camera: give --camera, so that it is refused on "

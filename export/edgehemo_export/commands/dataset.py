@@ -82,7 +82,7 @@ def manifest(
 
         def tell(_done: int, total: int) -> None:
             if not bars:  # how many pictures there are is known once the sets are read
-                bars.append(stack.enter_context(common.Progress("hashing", total)))
+                bars.append(stack.enter_context(common.Progress("hashing", total, long=True)))
             bars[0].advance()
 
         built = build_manifest(

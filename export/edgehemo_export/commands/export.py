@@ -123,7 +123,7 @@ def export(
             if console.is_terminal:
                 status.update(f"exporting: {text}")
             else:
-                click.echo(text, err=True)
+                common.tell(text)
 
         rows = export_bundle(trained, out, options, signer=signer, say=say)
     for warning in dict.fromkeys(text for row in rows for text in row.warnings):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,30 +17,13 @@ from edgehemo_export.models.registry import BY_NAME
 
 @contextmanager
 def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
-    """A progress bar on a terminal, one line every 200 steps in a log."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    """Tells the step and its figures: a bar on a terminal, a line now and then in a log."""
+    with common.Progress("training", total) as bar:
 
-    console = Console(stderr=True)
-    if not console.is_terminal:
+        def reach(step: int, parts: dict[str, float]) -> None:
+            bar.reach(step, " ".join(f"{name} {value:.4f}" for name, value in parts.items()))
 
-        def tell(step: int, parts: dict[str, float]) -> None:
-            if step % 200 == 0 or step == total:
-                figures = " ".join(f"{name} {value:.4f}" for name, value in parts.items())
-                click.echo(f"step {step}/{total} {figures}", err=True)
-
-        yield tell
-        return
-    with Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console
-    ) as bar:
-        task = bar.add_task("training", total=total)
-
-        def advance(step: int, parts: dict[str, float]) -> None:
-            figures = " ".join(f"{name} {value:.3f}" for name, value in parts.items())
-            bar.update(task, completed=step, description=f"step {step} {figures}")
-
-        yield advance
+        yield reach
 
 
 @click.command()
@@ -140,7 +122,7 @@ def train(
                 teacher=None if teacher is None else load_checkpoint(teacher),
                 leave_out=leave_out,
                 progress=progress,
-                show_progress=sys.stderr.isatty(),
+                show_progress=os.environ.get("RANK", "0") == "0",
             ),
         )
     if int(os.environ.get("RANK", "0")) != 0:
@@ -158,5 +140,5 @@ def train(
             "seconds": record["seconds"],
         },
     )
-    click.echo(f"{out}: {record['steps']} steps in {record['seconds'] / 60:.1f} min", err=True)
+    common.tell(f"{out}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
     return EXIT_DONE

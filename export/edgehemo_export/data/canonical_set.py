@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.cells.cell import CELL_KINDS, CellKind
+from edgehemo.commands.progress import tracked
 from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.field.canonical import CELL_DIAMETER_PX, CanonicalField, canonical_field
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM, cell_mask
@@ -95,11 +96,9 @@ def prepare_all(
     images: Sequence[LabelledImage], cache: Path | None, *, progress: bool = False
 ) -> list[CanonicalExample]:
     """`prepare` for every image, through a cache folder; unusable images are left out by name."""
-    from rich.progress import track
-
     out: list[CanonicalExample] = []
     failed: list[str] = []
-    for image in track(images, "canonical fields", disable=not progress):
+    for image in tracked(images, "canonical fields", len(images), shown=progress):
         try:
             out.append(_cached(image, cache))
         except EdgeHemoError as error:

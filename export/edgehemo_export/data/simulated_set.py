@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.cells.cell import CELL_KINDS
+from edgehemo.commands.progress import tracked
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.simulation.field import SimulatedField, simulate_field
 from edgehemo.simulation.panels import draw_panel
@@ -27,11 +28,9 @@ def simulated_examples(
     count: int, *, side_px: int, seed: int, cache: Path | None = None, progress: bool = False
 ) -> list[CanonicalExample]:
     """``count`` examples of side_px canonical pixels; example i depends on (seed, i) alone."""
-    from rich.progress import track
-
     return [
         _cached(i, side_px, seed, cache)
-        for i in track(range(count), "simulated fields", disable=not progress)
+        for i in tracked(range(count), "simulated fields", count, shown=progress)
     ]
 
 

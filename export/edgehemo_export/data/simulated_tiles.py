@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.capture.simulated import NEUTRAL_GAINS, default_parameters
+from edgehemo.commands.progress import tracked
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
 from edgehemo.simulation.field import FieldTruth, Specimen, draw_specimen, photograph
 from edgehemo.simulation.panels import CBCPanel, draw_panel
@@ -68,13 +69,11 @@ def simulated_fields(
     count: int, *, seed: int, cache: Path | None = None, progress: bool = False
 ) -> SimulatedFields:
     """``count`` fields (rounded up to whole shards); field i depends on (seed, i) alone."""
-    from rich.progress import track
-
     shards = -(-count // FIELDS_PER_SHARD)
     return joined(
         [
             simulated_shard(shard, seed=seed, cache=cache)
-            for shard in track(range(shards), "simulated fields", disable=not progress)
+            for shard in tracked(range(shards), "simulated fields", shards, shown=progress)
         ]
     )
 

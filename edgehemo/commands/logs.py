@@ -1,0 +1,153 @@
+"""What a command tells of its work: `-v`, `-q` and `--log-file`.
+
+The log says what is being done and how much of it: steps, counts, codes, versions, times. Nothing
+of a patient stands in it: no name of a sample or picture, no age or sex, no measured value. Only
+loggers of this project are heard, for a library's log could name a file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import traceback
+from dataclasses import dataclass, replace
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+
+import click
+
+from edgehemo.errors import EXIT_DONE, EdgeHemoError, UsageError
+from edgehemo.version import __version__
+
+# The packages whose loggers are heard.
+PACKAGES = ("edgehemo", "edgehemo_export", "edgehemo_calibration", "edgehemo_firmware")
+# A log file and its older ones take 4 MB together, so that no memory card fills up.
+LOG_FILE_BYTES = 1_000_000
+OLDER_LOG_FILES = 3
+FILE_FORMAT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+_KEY = "edgehemo.logs"
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the command line asks to be told.
+
+    verbose: 1 what is being done, 2 every step. quiet: errors only, and no progress. log_file: a
+    log beside it, None for none.
+    """
+
+    verbose: int = 0
+    quiet: bool = False
+    log_file: Path | None = None
+
+    @property
+    def stderr_level(self) -> int:
+        if self.quiet:
+            return logging.ERROR
+        return {0: logging.WARNING, 1: logging.INFO}.get(self.verbose, logging.DEBUG)
+
+    @property
+    def file_level(self) -> int:
+        return logging.DEBUG if self.verbose else logging.INFO
+
+
+def wanted() -> Wanted:
+    """What the running command was asked to tell; the default outside of one."""
+    context = click.get_current_context(silent=True)
+    found = None if context is None else context.meta.get(_KEY)
+    return found if isinstance(found, Wanted) else Wanted()
+
+
+def ask(context: click.Context, **changes: int | bool | Path | None) -> None:
+    """Take what one of the options asked for; raises UsageError where they contradict."""
+    given = replace(context.meta.get(_KEY, Wanted()), **changes)
+    if given.quiet and given.verbose:
+        raise UsageError("-v asks for more to be told and -q for less: give one of them")
+    context.meta[_KEY] = given
+    _listen(given)
+
+
+def stop() -> None:
+    """Let go of the log file and of standard error."""
+    for logger in _loggers():
+        for handler in list(logger.handlers):
+            if isinstance(handler, _Stderr | _LogFile):
+                logger.removeHandler(handler)
+                handler.close()
+        logger.setLevel(logging.NOTSET)
+
+
+def begun(command: str) -> None:
+    """Note which command begins; its arguments may name a patient's pictures and are left out."""
+    log.info("%s begins, version %s", command, __version__)
+
+
+def ended(error: BaseException | None = None, exit_code: int = EXIT_DONE) -> None:
+    """Note how a command ended: an error by its code or type and place, its message left out."""
+    if error is None:
+        log.info("the command is done, exit code %d", exit_code)
+    elif isinstance(error, EdgeHemoError):
+        log.info("the command ended with %s, exit code %d", error.code, error.exit_code)
+    else:
+        log.info("the command ended with %s at %s", type(error).__name__, _place(error))
+
+
+def _place(error: BaseException) -> str:
+    """Module and line of each of the project's functions the error came through."""
+    steps = []
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] in PACKAGES:
+            steps.append(f"{module}:{line}")
+    return " > ".join(steps)
+
+
+def _loggers() -> list[logging.Logger]:
+    return [logging.getLogger(name) for name in PACKAGES]
+
+
+def _listen(given: Wanted) -> None:
+    stop()
+    handlers: list[logging.Handler] = [_Stderr(given.stderr_level)]
+    # Under torchrun the first process writes for all.
+    if given.log_file is not None and os.environ.get("RANK", "0") == "0":
+        handlers.append(_log_file(given.log_file, given.file_level))
+    for logger in _loggers():
+        logger.setLevel(min(handler.level for handler in handlers))
+        for handler in handlers:
+            logger.addHandler(handler)
+
+
+def _log_file(path: Path, level: int) -> _LogFile:
+    try:
+        handler = _LogFile(
+            path, maxBytes=LOG_FILE_BYTES, backupCount=OLDER_LOG_FILES, encoding="utf-8"
+        )
+    except OSError as error:
+        raise UsageError(
+            f"--log-file {path}: cannot be written ({error.strerror or error}); name another file"
+        ) from None
+    formatter = logging.Formatter(FILE_FORMAT, "%Y-%m-%dT%H:%M:%SZ")
+    formatter.converter = time.gmtime
+    handler.setFormatter(formatter)
+    handler.setLevel(level)
+    return handler
+
+
+class _Stderr(logging.Handler):
+    """Lines on standard error; a warning looks as every complaint of the command line does."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        warning = record.levelno >= logging.WARNING
+        level = f"edgehemo: {record.levelname.lower()}: " if warning else ""
+        click.echo(f"{level}{record.getMessage()}", err=True)
+
+
+class _LogFile(RotatingFileHandler):
+    """A full or broken disk ends the log, never the work."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
+        self.setLevel(logging.CRITICAL + 1)

@@ -1,0 +1,155 @@
+"""Every code a person can meet, by kind: the types that checkers hold the source against.
+
+What each says is in ``catalogue.json`` beside this module; a test holds the two together.
+Nothing is imported here but `typing`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+# What a check of a field finds.
+QualityCode = Literal[
+    "NOT_A_SMEAR",
+    "NO_CELLS",
+    "SCALE_UNKNOWN",
+    "SCALE_UNCERTAIN",
+    "SCALE_MISMATCH",
+    "LIGHT_TOO_DARK",
+    "LIGHT_TOO_BRIGHT",
+    "SHADOWS_CLIPPED",
+    "LIGHT_UNEVEN",
+    "FIELD_STOP",
+    "BACKGROUND_MISSING",
+    "LIGHT_DRIFT",
+    "OUT_OF_FOCUS",
+    "FOCUS_UNKNOWN",
+    "STAIN_FAINT",
+    "STAIN_DARK",
+    "STAIN_COLOUR",
+    "BACKGROUND_COLOUR",
+    "STAIN_DRIFT",
+    "NUCLEI_PALE",
+    "STAINS_ALIKE",
+    "NUCLEATED_RED_CELLS",
+    "OUTSIDE_ENVELOPE",
+    "TOO_FEW_CELLS",
+    "TOO_CROWDED",
+    "CELLS_CLUMPED",
+    "ROULEAUX",
+    "CELLS_UNEVEN",
+    "ARTEFACTS",
+    "RESULTS_WITHHELD",
+]
+
+# What is wrong with a camera.
+CameraCode = Literal[
+    "CAMERA_TIMEOUT",
+    "CAMERA_UNPLUGGED",
+    "CAMERA_FROZEN",
+    "CAMERA_DARK",
+    "CAMERA_SETTING_REFUSED",
+    "CAMERA_NOT_FOUND",
+    "CAMERA_BUSY",
+    "SLIDE_ENDED",
+    "NO_NEW_FIELD",
+]
+
+# What the operator is to do while fields are taken.
+Advice = Literal[
+    "TURN_FOCUS",
+    "FIND_CELLS",
+    "REFOCUS",
+    "HOLD_STILL",
+    "MOVE_ON",
+    "FIELD_TAKEN",
+]
+
+# Why a whole sample has no result.
+WithheldCode = Literal[
+    "NO_IMAGE",
+    "NOTHING_READABLE",
+    "NO_FIELD_ACCEPTED",
+    "CALIBRATION_EXPIRED",
+    "CONTROL_HISTORY_UNREADABLE",
+    "CONTROL_FAILED",
+    "CONTROL_MISSING",
+    "CONTROL_CLOCK_WRONG",
+    "CONTROL_DUE",
+]
+
+# Why one value of a sample is not given.
+ValueCode = Literal[
+    "NOT_CALIBRATED",
+    "NOT_CALIBRATED_FOR",
+    "FLAT_FIELD_CHANGED",
+    "SCALE_CHANGED",
+    "BUNDLE_CHANGED",
+    "ESTIMATOR_UNKNOWN",
+    "SCALE_NOT_MEASURED",
+    "NETWORK_SILENT",
+    "INDEX_MISSING",
+    "INDEX_OUT_OF_RANGE",
+    "VALUE_OUT_OF_RANGE",
+    "PART_MISSING",
+    "PARTS_MISSING",
+    "PART_NOT_POSITIVE",
+    "SAMPLE_WITHHELD",
+    "PERSON_UNKNOWN",
+    "HAEMOGLOBIN_UNKNOWN",
+    "RED_CELL_MODEL_MISSING",
+    "CONFUSION_MISSING",
+    "TOO_FEW_RED_CELLS",
+]
+
+# What `edgehemo doctor` finds.
+DeviceCode = Literal[
+    "SYSTEM_32_BIT",
+    "PYTHON_VERSION",
+    "SOFTWARE_MIXED",
+    "PACKAGES_MISSING",
+    "SOURCE_NOT_INSTALLED",
+    "OPENCV_TWICE",
+    "CONFIGURATION_WRONG",
+    "BOARD_NOT_A_PI",
+    "BOARD_OTHER",
+    "RUNTIME_MISSING",
+    "RUNTIME_BROKEN",
+    "RUNTIME_OUTDATED",
+    "BUNDLE_UNUSABLE",
+    "BUNDLE_UNSIGNED",
+    "CALIBRATION_NONE",
+    "CALIBRATION_UNREADABLE",
+    "CALIBRATION_OLD",
+    "CAMERA_ACCESS_DENIED",
+    "CAMERA_ABSENT",
+    "PICAMERA2_MISSING",
+    "SENSOR_ABSENT",
+    "DATA_FOLDER_UNKNOWN",
+    "DATA_FOLDER_UNREADABLE",
+    "DATA_FOLDER_READ_ONLY",
+    "DISK_LOW",
+    "MEMORY_LOW",
+    "TEMPERATURE_HIGH",
+    "THROTTLED",
+    "UNDER_VOLTAGE",
+    "CLOCK_WRONG",
+]
+
+# What an error of the project is; each class of `edgehemo.errors` bears one.
+ErrorCode = Literal[
+    "FAILED",
+    "USAGE",
+    "IMAGE_UNREADABLE",
+    "FIELD_UNREADABLE",
+    "CAPTURE_FAILED",
+    "BUNDLE_REFUSED",
+    "PROFILE_REFUSED",
+    "CONFIGURATION_REFUSED",
+    "CALIBRATION_REFUSED",
+    "PART_NOT_INSTALLED",
+    "GATE_FAILED",
+]
+
+Code = QualityCode | CameraCode | Advice | WithheldCode | ValueCode | DeviceCode | ErrorCode
+Kind = Literal["quality", "camera", "capture", "withheld", "value", "device", "error"]
