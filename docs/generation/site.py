@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
-from docs.generation.codes import codes_page
 from docs.generation.commands import commands_page
 from docs.generation.configuration import device_page, training_page
 from docs.generation.data_flow import data_flow_svg
 from docs.generation.markdown import relinked
 from docs.generation.schemas import SUFFIX, schema_index, schema_page, schema_texts
+from edgehemo.guidance.page import catalogue_markdown
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CHECKPOINTS = Path("export/checkpoints")
@@ -35,7 +35,7 @@ def generated() -> dict[str, str | bytes]:
         "reference/commands.md": commands_page(),
         "reference/device-configuration.md": device_page(),
         "reference/training-configuration.md": training_page(),
-        "reference/codes.md": codes_page(),
+        "reference/codes.md": catalogue_markdown(),
     }
     texts = schema_texts()
     found["reference/schemas/index.md"] = schema_index(texts)

@@ -11,7 +11,6 @@ import click
 import msgspec
 import pytest
 
-from docs.generation.codes import codes_page
 from docs.generation.commands import commands, commands_page
 from docs.generation.configuration import described, device_page, key_comments, training_page
 from docs.generation.data_flow import data_flow_svg
@@ -23,7 +22,8 @@ from docs.generation.schemas import schema_page, schema_texts
 from docs.generation.site import documents, generated
 from edgehemo.cli import BUILT_IN
 from edgehemo.device.configuration import DeviceConfiguration, InferenceSection
-from edgehemo.guidance.catalogue import all_help
+from edgehemo.guidance.catalogue import catalogue
+from edgehemo.guidance.page import catalogue_markdown
 from edgehemo_export.configuration import CONFIGS
 from edgehemo_export.reference.figures import Figure, all_figures
 from tests.support.walked_pages import PAGES, REPOSITORY
@@ -90,11 +90,11 @@ def test_comments_belong_to_the_key_below_them() -> None:
 
 
 def test_every_code_is_documented() -> None:
-    page = codes_page()
-    assert all_help()
-    for code, entry in all_help().items():
+    page = catalogue_markdown()
+    assert catalogue()
+    for code, entry in catalogue().items():
         assert f"`{code}`" in page
-        assert entry.action in page
+        assert entry.meaning in page
 
 
 def test_every_schema_has_its_page() -> None:
