@@ -104,7 +104,7 @@ def test_a_matrix_of_other_classes_is_refused() -> None:
 def test_names_are_counted_in_the_models_order() -> None:
     names = ["burr_cell", "normal", UNCERTAIN, "normal"]
     assert count_names(names, ("normal", "burr_cell")).tolist() == [2, 1, 1]
-    with pytest.raises(UsageError, match="no class of this model"):
+    with pytest.raises(UsageError, match="not a class of this model"):
         count_names(["sickle"], ("normal", "burr_cell"))
 
 

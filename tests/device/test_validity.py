@@ -123,7 +123,7 @@ def test_a_profile_is_refused_on_another_camera() -> None:
         with pytest.raises(ProfileError, match="was made for the camera 'picamera2:0'"):
             refuse_another_camera(made, "p.json", [other], DEVICE)
     named = profile(camera="HQ on the Olympus")
-    with pytest.raises(ProfileError, match="name it so under"):
+    with pytest.raises(ProfileError, match="give it that name under"):
         refuse_another_camera(named, "p.json", ["picamera2:0"], DEVICE)
     own = device(source="picamera2:0", name="HQ on the Olympus")
     refuse_another_camera(named, "p.json", ["picamera2:0?width=640&height=480"], own)
