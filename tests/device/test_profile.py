@@ -302,7 +302,7 @@ def test_problems_in_lists_are_all_told(tmp_path: Path) -> None:
         load_profile(written(tmp_path / "p.json", content))
     for place in (
         "controls[0].grade: is missing",
-        "controls[0].mean: is no known key",
+        "controls[0].mean: is not a known key",
         "controls[1].targets: ",
         "repeatability.spreads[0].runs: ",
         "repeatability.spreads[1].sd: ",
