@@ -10,7 +10,7 @@ LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-device lint docs bench lab report-picture demo-profile clean
+.PHONY: help demo test test-device lint docs bench lab report-picture demo-profile schemas clean
 
 # What stands after `## ` on a target's line is what `make help` says of it.
 help: ## list the targets
@@ -65,6 +65,11 @@ demo-profile: $(LIGHT) ## fit the demonstration's calibration profile anew
 	$(BIN)/edgehemo calibrate analyser --images runs/demo-profile \
 	  --pairs runs/demo-profile/pairs.csv --out runs/simulated-profile.json
 	cp runs/simulated-profile.json edgehemo/data/simulated-profile.json
+
+schemas: $(FULL) ## make the JSON Schemas of all files and outputs from the records
+	$(BIN)/python -m edgehemo.schemas
+	$(BIN)/python -m edgehemo_calibration.schemas
+	$(BIN)/python -m edgehemo_export.schemas
 
 clean: ## remove what was built and run; the environment stays
 	rm -rf build dist site runs edgehemo-demo .mypy_cache .ruff_cache .hypothesis .benchmarks

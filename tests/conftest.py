@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from edgehemo.commands import common
+from edgehemo.files.atomic import dump_json
+from edgehemo.files.strict import Record
 from edgehemo.images.frame import Frame
+from tests.support.schemas import validate
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -31,6 +36,19 @@ def _own_keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
     """No test reads or writes the signing keys of whoever runs it."""
     folder = tmp_path_factory.getbasetemp() / "keys"
     monkeypatch.setenv("EDGEHEMO_KEYS", str(folder))
+
+
+@pytest.fixture(autouse=True)
+def _outputs_keep_to_their_schemas(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever JSON a command writes, in any test, is held against its published schema."""
+    write = common.write_json
+
+    def checked(json_file: str | None, output: Record) -> None:
+        if json_file is not None:
+            validate(json.loads(dump_json(output.model_dump())))
+        write(json_file, output)
+
+    monkeypatch.setattr(common, "write_json", checked)
 
 
 @pytest.fixture

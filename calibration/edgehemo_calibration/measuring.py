@@ -44,16 +44,6 @@ class MeasuredImage:
     failed: tuple[str, ...] = ()
     error: str = ""
 
-    def as_json(self) -> dict[str, Any]:
-        record: dict[str, Any] = {"image": str(self.image), "sample": self.sample}
-        if self.error:
-            return record | {"error": self.error}
-        return record | {
-            "accepted": not self.failed,
-            "failed": list(self.failed),
-            "indices": self.indices.as_json() if self.indices is not None else None,
-        }
-
 
 def measure_image(
     image: Path,

@@ -10,16 +10,14 @@ from typing import Any
 from docs.generation.markdown import cell, code, table
 
 SUFFIX = ".schema.json"
+PACKAGES = ("edgehemo", "edgehemo_calibration", "edgehemo_export")
 
 
 def schema_texts() -> dict[str, str]:
-    """File name -> text of every schema in `edgehemo.schemas`."""
-    folder = importlib.resources.files("edgehemo.schemas")
-    return {
-        item.name: item.read_text("utf-8")
-        for item in sorted(folder.iterdir(), key=lambda item: item.name)
-        if item.name.endswith(SUFFIX)
-    }
+    """File name -> text of every schema that the packages publish."""
+    folders = [importlib.resources.files(f"{package}.schemas") for package in PACKAGES]
+    found = [item for folder in folders for item in folder.iterdir() if item.name.endswith(SUFFIX)]
+    return {item.name: item.read_text("utf-8") for item in sorted(found, key=lambda i: i.name)}
 
 
 def schema_index(texts: Mapping[str, str]) -> str:
@@ -33,8 +31,8 @@ def schema_index(texts: Mapping[str, str]) -> str:
     ]
     return (
         "# JSON Schemas\n\n"
-        "What edgehemo writes and reads as JSON, exactly. The files are in the package, in "
-        "`edgehemo/schemas`.\n\n" + table(("schema", "what it describes"), rows)
+        "What edgehemo writes and reads as JSON, exactly. The files are in the packages, in the "
+        "folder `schemas` of each.\n\n" + table(("schema", "what it describes"), rows)
     )
 
 
@@ -50,8 +48,9 @@ def schema_page(name: str, text: str) -> str:
     parts += [f"[Download {name}]({name})", ""]
     if "properties" in schema:
         parts += ["## The document", "", _properties(schema)]
-    elif "$ref" in schema:
-        parts += [f"The document is a {code(_last(schema['$ref']))}.", ""]
+    elif "oneOf" in schema:
+        names = ", ".join(code(_last(one["$ref"])) for one in schema["oneOf"])
+        parts += [f"The document is one of {names}.", ""]
     for key, part in schema.get("$defs", {}).items():
         parts += [f"## {key}", ""]
         if "description" in part:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta
 
 from edgehemo.errors import UsageError
+from edgehemo.files.strict import Share
 from edgehemo.statistics.interval import Interval
 from edgehemo.statistics.normal import Z_95
 
@@ -101,25 +104,20 @@ class AnaemiaGrade:
     grade: Grade
     adjusted_hgb_g_per_l: Interval
     limit_g_per_l: float
-    probability_below_limit: float
-    possible: tuple[Grade, ...]
+    probability_below_limit: Share
+    possible: Annotated[tuple[Grade, ...], Meta(min_length=1)]
     altitude_g_per_l: float
     smoking_g_per_l: float
     group: str
     source: str
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "grade": self.grade,
-            "adjusted_hgb_g_per_l": self.adjusted_hgb_g_per_l.as_json(1),
-            "limit_g_per_l": self.limit_g_per_l,
-            "probability_below_limit": round(self.probability_below_limit, 4),
-            "possible": list(self.possible),
-            "altitude_g_per_l": self.altitude_g_per_l,
-            "smoking_g_per_l": self.smoking_g_per_l,
-            "group": self.group,
-            "source": self.source,
-        }
+    def rounded(self) -> AnaemiaGrade:
+        """As files hold it."""
+        return replace(
+            self,
+            adjusted_hgb_g_per_l=self.adjusted_hgb_g_per_l.rounded(1),
+            probability_below_limit=round(self.probability_below_limit, 4),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import statistics
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,28 +48,6 @@ class ArtefactTime:
     throttled: int | None = None
     problem: str | None = None
 
-    def as_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {
-            "model": self.model,
-            "format": self.format,
-            "precision": self.precision,
-            "threads": self.threads,
-            "bytes": self.bytes,
-            "problem": self.problem,
-        }
-        if self.problem is None:
-            out |= {
-                "runtime": self.runtime,
-                "input_shape": list(self.input_shape),
-                "median_ms": round(self.median_ms, 3),
-                "p95_ms": round(self.p95_ms, 3),
-                "cold_start_ms": round(self.cold_start_ms, 1),
-                "peak_memory_mb": round(self.peak_memory_mb, 1),
-                "celsius": self.celsius,
-                "throttled": self.throttled,
-            }
-        return out
-
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
@@ -80,14 +57,6 @@ class Recommendation:
     precision: Precision
     threads: int
     total_ms: float
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "runtime": self.format,
-            "precision": self.precision,
-            "threads": self.threads,
-            "total_ms": round(self.total_ms, 3),
-        }
 
 
 def time_artefacts(

@@ -55,13 +55,11 @@ class StageTime:
     p95_ms: float
     share: float
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "stage": self.stage,
-            "median_ms": round(self.median_ms, 3),
-            "p95_ms": round(self.p95_ms, 3),
-            "share": round(self.share, 4),
-        }
+    def rounded(self) -> StageTime:
+        """As files hold it."""
+        return StageTime(
+            self.stage, round(self.median_ms, 3), round(self.p95_ms, 3), round(self.share, 4)
+        )
 
 
 @dataclass(slots=True)

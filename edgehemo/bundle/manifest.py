@@ -8,7 +8,7 @@ from typing import Annotated, Literal, get_args
 
 from msgspec import Meta, field
 
-from edgehemo.files.strict import Record
+from edgehemo.files.strict import Record, Sha256
 
 ModelTask = Literal["cell_finder", "nucleated", "morphology", "field_estimator", "anaemia_screen"]
 
@@ -117,8 +117,6 @@ class TrainingEnvelope(Record, frozen=True, kw_only=True):
 # A path of a file in the bundle; `_check_inside` says which.
 BundlePath = str
 
-Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
-
 
 def _check_inside(*paths: BundlePath | None) -> None:
     """ValueError for a path that leads out of the bundle, or to the bundle itself."""
@@ -217,13 +215,13 @@ class ModelEntry(Record, frozen=True, kw_only=True):
 
 
 class Manifest(Record, frozen=True, kw_only=True):
-    """The bundle's manifest; ``bundle_schema`` is checked before anything else.
+    """The bundle's manifest; ``schema`` is checked before anything else.
 
     serial: rises with every export of a name, so that a device can refuse to go back. files:
     digests of what the bundle holds beside artefacts (cards, reports, samples).
     """
 
-    bundle_schema: Literal["edgehemo.bundle/1"] = field(name="schema")
+    schema: Literal["edgehemo.bundle/1"]
     name: str
     serial: Annotated[int, Meta(ge=1)]
     created_at: datetime

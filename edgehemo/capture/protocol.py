@@ -7,9 +7,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import TracebackType
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Protocol, Self, runtime_checkable
 
 from edgehemo.errors import CaptureError, UsageError
+from edgehemo.files.strict import Text
 from edgehemo.guidance.catalogue import guidance
 from edgehemo.guidance.codes import CameraCode
 from edgehemo.images.frame import Frame
@@ -151,10 +152,7 @@ class FailedSource:
     """A source, or one image of it, that could not be read; the rest of the batch goes on."""
 
     image: str
-    error: str
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+    error: Text
 
 
 def capture_error(code: CameraCode, message: str, *, action: str = "") -> CaptureError:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from edgehemo.bundle.manifest import Confusion
 from edgehemo.cells.cell import UNCERTAIN
 from edgehemo.errors import UsageError
+from edgehemo.files.strict import Count, Share
 
 INTERVAL = 0.95
 # Gibbs sampling behind an interval: chains that run side by side from the estimate, the rounds
@@ -49,19 +49,20 @@ class TypeShare:
     """
 
     type: str
-    named: int
-    share: float
-    low: float
-    high: float
+    named: Count
+    share: Share
+    low: Share
+    high: Share
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "type": self.type,
-            "named": self.named,
-            "share": round(self.share, 4),
-            "low": round(self.low, 4),
-            "high": round(self.high, 4),
-        }
+    def rounded(self) -> TypeShare:
+        """As files hold it."""
+        return TypeShare(
+            self.type,
+            self.named,
+            round(self.share, 4),
+            round(self.low, 4),
+            round(self.high, 4),
+        )
 
 
 def count_names(names: Iterable[str], classes: Sequence[str]) -> NDArray[np.int64]:

@@ -56,6 +56,13 @@ def bench(
     First each stage of one field, then every artefact of the bundle in each runtime that is
     installed, in a process of its own; says which to use here.
     """
+    from edgehemo.bench.output import (
+        ArtefactTimeEntry,
+        BenchOutput,
+        RecommendationEntry,
+        RuntimeEntry,
+        TimedImage,
+    )
     from edgehemo.bench.stages import CELLS_STAGES, NETWORK_STAGE, machine, passes, stage_times
     from edgehemo.demo.demonstration import sample_image
     from edgehemo.device.equipment import open_equipment
@@ -94,25 +101,24 @@ def bench(
     rows, choice = _artefacts(equipment.bundle, counts, runs, json_file)
     if choice is not None and write and bundle is None:
         _write_choice(choice, json_file)
+    timed_on = [path.name for path in images] or ["simulated 640x480 field"]
     common.write_json(
         json_file,
-        "bench",
-        {
-            "machine": here,
-            "runtime": {"name": runner.name, "version": runner.version, "threads": threads},
-            "bundle_sha256": equipment.bundle.digest,
-            "images": [{"image": path.name} for path in images]
-            or [{"image": "simulated 640x480 field"}],
-            "runs": runs,
-            "open_ms": round(opened_ms, 1),
-            "peak_memory_mb": round(peak_memory_mb(), 1),
-            "stages": [stage.as_json() for stage in stages],
-            "field_ms": round(whole_ms, 3),
-            "cells_ms": round(cells_ms, 3),
-            "network_share": round(network_share, 4),
-            "artefacts": [row.as_json() for row in rows],
-            "recommended": None if choice is None else choice.as_json(),
-        },
+        BenchOutput(
+            machine=here,
+            runtime=RuntimeEntry(name=runner.name, version=runner.version, threads=threads),
+            bundle_sha256=equipment.bundle.digest,
+            images=[TimedImage(image=name) for name in timed_on],
+            runs=runs,
+            open_ms=round(opened_ms, 1),
+            peak_memory_mb=round(peak_memory_mb(), 1),
+            stages=[stage.rounded() for stage in stages],
+            field_ms=round(whole_ms, 3),
+            cells_ms=round(cells_ms, 3),
+            network_share=round(network_share, 4),
+            artefacts=[ArtefactTimeEntry.of(row) for row in rows],
+            recommended=None if choice is None else RecommendationEntry.of(choice),
+        ),
     )
     return 0
 

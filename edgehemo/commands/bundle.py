@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -28,9 +28,11 @@ def install(source: Path, json_file: str | None) -> int:
 
     It must be signed by a key this device trusts, whole, and no older than what was installed.
     """
+    from edgehemo.bundle.output import BundleEntry, BundleInstallOutput
+
     found = _store().install(source)
     common.say(f"in use: {_line(found)}", json_file)
-    common.write_json(json_file, "bundle-install", {"bundle": _record(found)})
+    common.write_json(json_file, BundleInstallOutput(bundle=BundleEntry.of(found)))
     return EXIT_DONE
 
 
@@ -39,18 +41,20 @@ def install(source: Path, json_file: str | None) -> int:
 def list_(json_file: str | None) -> int:
     """The bundles on this device, the one in use first."""
     from edgehemo.bundle.bundle import load_bundle
+    from edgehemo.bundle.output import BundleEntry, BundleListOutput, Role, StoredBundleEntry
 
     shipped = load_bundle()
-    entries: list[dict[str, Any]] = []
+    entries = []
     for item in _store().installed():
-        role = "in use" if item.current else "before" if item.previous else "left over"
+        role: Role = "in use" if item.current else "before" if item.previous else "left over"
         said = item.folder if item.bundle is None else _line(item.bundle)
         common.say(f"{role:<9} {said}" + (f"  {item.problem}" if item.problem else ""), json_file)
-        record = {} if item.bundle is None else _record(item.bundle)
-        entries.append({**record, "folder": item.folder, "role": role, "problem": item.problem})
+        entries.append(
+            StoredBundleEntry.of(item.bundle, folder=item.folder, role=role, problem=item.problem)
+        )
     common.say(f"{'shipped':<9} {_line(shipped)}", json_file)
-    content = {"bundles": entries, "shipped": _record(shipped)}
-    common.write_json(json_file, "bundle-list", content)
+    output = BundleListOutput(bundles=entries, shipped=BundleEntry.of(shipped))
+    common.write_json(json_file, output)
     return EXIT_DONE
 
 
@@ -58,9 +62,11 @@ def list_(json_file: str | None) -> int:
 @common.json_option
 def rollback(json_file: str | None) -> int:
     """Go back to the bundle that was in use before."""
+    from edgehemo.bundle.output import BundleEntry, BundleRollbackOutput
+
     found = _store().rollback()
     common.say(f"in use: {_line(found)}", json_file)
-    common.write_json(json_file, "bundle-rollback", {"bundle": _record(found)})
+    common.write_json(json_file, BundleRollbackOutput(bundle=BundleEntry.of(found)))
     return EXIT_DONE
 
 
@@ -90,14 +96,3 @@ def _line(found: Bundle) -> str:
     models = ", ".join(entry.task for entry in found.manifest.models)
     by = f", signed by {found.signed_by}" if found.signed_by else ""
     return f"{found.manifest.name} serial {found.manifest.serial} ({models}){by}"
-
-
-def _record(found: Bundle) -> dict[str, Any]:
-    return {
-        "name": found.manifest.name,
-        "serial": found.manifest.serial,
-        "sha256": found.digest,
-        "trust": found.trust,
-        "signed_by": found.signed_by,
-        "models": [entry.task for entry in found.manifest.models],
-    }

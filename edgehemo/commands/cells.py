@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -33,37 +33,23 @@ def cells(
     says so: `accepted` is false and `failed` names the checks.
     """
     from edgehemo.device.equipment import open_equipment
+    from edgehemo.screening.output import CellsEntry, CellsOutput
 
     reader = open_equipment(bundle, profile).cells_reader(um_per_px)
 
-    def found(frame: Frame) -> dict[str, Any]:
-        reading = reader.read(frame)
-        assert reading.cells is not None, "refused fields are kept"
-        return {
-            "width": reading.width,
-            "height": reading.height,
-            "um_per_px": reading.um_per_px,
-            "scale_source": reading.scale_source,
-            "accepted": reading.accepted,
-            "failed": list(reading.quality.faults),
-            "counts": dict(reading.cells.counts),
-            "interior_counts": {
-                kind: count.as_json() for kind, count in reading.cells.interior_counts.items()
-            },
-            "interior_area_mm2": reading.cells.interior_area_mm2,
-            "cells": [cell.as_json() for cell in reading.cells.cells],
-        }
+    def found(frame: Frame) -> CellsEntry:
+        return CellsEntry.of(reader.read(frame))
 
     entries = common.read_each(images, found, "finding cells")
     assert reader.typer is not None, "cells are named"
     _ = reader.typer.classifiers  # a damaged classifier is told of whatever the images were
     for entry in common.readable(entries):
-        counts = entry["counts"]
-        doubt = "" if entry["accepted"] else f" (quality refuses: {', '.join(entry['failed'])})"
+        counts = entry.counts
+        doubt = "" if entry.accepted else f" (quality refuses: {', '.join(entry.failed)})"
         common.say(
-            f"{entry['image']}: {counts['rbc']} red, {counts['wbc']} white, "
-            f"{counts['platelet']} platelets{doubt}",
+            f"{entry.image}: {counts.rbc} red, {counts.wbc} white, "
+            f"{counts.platelet} platelets{doubt}",
             json_file,
         )
-    common.write_json(json_file, "cells", {"images": entries})
+    common.write_json(json_file, CellsOutput(images=entries))
     return common.exit_code(entries, withheld=False)

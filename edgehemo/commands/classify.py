@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgehemo.commands import common
 
 if TYPE_CHECKING:
-    from edgehemo.bundle.manifest import ModelTask
     from edgehemo.images.frame import Frame
+    from edgehemo.screening.output import CellModel
 
 # Model -> what `type` says of a picture that holds nothing the model names.
-NOT_OF: dict[ModelTask, str] = {
+NOT_OF: dict[CellModel, str] = {
     "nucleated": "not_nucleated_cell",
     "morphology": "not_red_cell",
 }
 # Model -> the key of that answer's probability.
-NOT_OF_KEY: dict[ModelTask, str] = {
+NOT_OF_KEY: dict[CellModel, str] = {
     "nucleated": "not_nucleated_probability",
     "morphology": "not_red_cell_probability",
 }
@@ -39,7 +39,7 @@ NOT_OF_KEY: dict[ModelTask, str] = {
 @common.json_option
 def classify(
     images: tuple[str, ...],
-    task: ModelTask,
+    task: CellModel,
     bundle: Path | None,
     um_per_px: float | None,
     json_file: str | None,
@@ -53,34 +53,36 @@ def classify(
     measured on the red cells, else assumed. Give it for morphology: a red cell measured on itself
     cannot be called large or small.
     """
+    from msgspec import UNSET
+
     from edgehemo.device.equipment import open_one_classifier
+    from edgehemo.screening.output import ClassifyEntry, ClassifyOutput
 
     classifier = open_one_classifier(bundle, task)
 
-    def classified(frame: Frame) -> dict[str, Any]:
+    def classified(frame: Frame) -> ClassifyEntry:
         verdict, scale = classifier.classify(frame, um_per_px)
-        entry: dict[str, Any] = {
-            "width": frame.width,
-            "height": frame.height,
-            "um_per_px": scale.um_per_px,
-            "scale_source": scale.source,
-            "type": verdict.type if verdict.type is not None else NOT_OF[task],
-            "score": verdict.score,
-            "certain": verdict.certain,
-            "candidates": list(verdict.candidates),
-            "probabilities": verdict.probabilities,
-        }
+        entry = ClassifyEntry(
+            image=frame.source,
+            width=frame.width,
+            height=frame.height,
+            um_per_px=scale.um_per_px,
+            scale_source=scale.source,
+            type=verdict.type if verdict.type is not None else NOT_OF[task],
+            score=verdict.score,
+            certain=verdict.certain,
+            candidates=verdict.candidates,
+            probabilities=verdict.probabilities,
+        )
         if classifier.entry.rejects:
-            entry[NOT_OF_KEY[task]] = verdict.rejected
+            return entry.model_copy(update={NOT_OF_KEY[task]: verdict.rejected})
         return entry
 
     entries = common.read_each(images, classified, "classifying")
     for entry in common.readable(entries):
-        doubt = "" if entry["certain"] else " (uncertain)"
-        common.say(f"{entry['image']}: {entry['type']} {entry['score']:.2f}{doubt}", json_file)
-    content: dict[str, Any] = {"model": task, "images": entries}
+        doubt = "" if entry.certain else " (uncertain)"
+        common.say(f"{entry.image}: {entry.type} {entry.score:.2f}{doubt}", json_file)
     rule = classifier.entry.conformal
-    if rule is not None:
-        content["coverage"] = rule.coverage
-    common.write_json(json_file, "classify", content)
+    coverage = UNSET if rule is None else rule.coverage
+    common.write_json(json_file, ClassifyOutput(model=task, images=entries, coverage=coverage))
     return common.exit_code(entries, withheld=False)

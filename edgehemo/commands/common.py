@@ -6,7 +6,7 @@ import logging
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVar
 
 import click
 
@@ -16,11 +16,15 @@ from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, FieldError
 from edgehemo.files.atomic import dump_json, write_text_atomically
 
 if TYPE_CHECKING:
+    from edgehemo.capture.protocol import FailedSource
+    from edgehemo.files.strict import Record
     from edgehemo.images.frame import Frame
 
 log = logging.getLogger(__name__)
 
 STDOUT = "-"
+# What a command says of one image.
+Entry = TypeVar("Entry", bound="Record")
 
 json_option = click.option(
     "--json", "json_file", metavar="FILE", help="Write JSON to FILE, - for standard output."
@@ -46,33 +50,36 @@ images_argument = click.argument("images", metavar="IMAGE...", nargs=-1, require
 
 
 def read_each(
-    sources: Iterable[str], read: Callable[[Frame], dict[str, Any]], doing: str
-) -> list[dict[str, Any]]:
+    sources: Iterable[str], read: Callable[[Frame], Entry], doing: str
+) -> list[Entry | FailedSource]:
     """One entry an image in the order given; an unreadable one is ``{image, error}``.
 
     Each unreadable one is also one line on standard error; the rest goes on.
     """
     from edgehemo.capture import FailedSource, frames
 
-    entries = []
+    entries: list[Entry | FailedSource] = []
     with Progress(doing) as progress:
         for item in frames(list(sources)):
             if isinstance(item, FailedSource):
                 entries.append(failed(item.image, item.error))
             else:
                 try:
-                    entries.append({"image": item.source, **read(item)})
+                    entries.append(read(item))
                 except FieldError as error:
                     entries.append(failed(item.source, str(error)))
             progress.advance()
-    log.info("%d images, %d cannot be read", len(entries), sum("error" in e for e in entries))
+    unread = sum(isinstance(entry, FailedSource) for entry in entries)
+    log.info("%d images, %d cannot be read", len(entries), unread)
     return entries
 
 
-def failed(image: str, error: str) -> dict[str, Any]:
+def failed(image: str, error: str) -> FailedSource:
     """The entry of an unreadable image, said on standard error as well."""
+    from edgehemo.capture import FailedSource
+
     complain(error)
-    return {"image": image, "error": error}
+    return FailedSource(image, error)
 
 
 def complain(error: str) -> None:
@@ -80,28 +87,27 @@ def complain(error: str) -> None:
     click.echo(f"edgehemo: {' '.join(error.split())}", err=True)
 
 
-def readable(entries: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+def readable(entries: Iterable[Entry | FailedSource]) -> Iterator[Entry]:
     """The entries that are not errors."""
-    return (entry for entry in entries if "error" not in entry)
+    from edgehemo.capture import FailedSource
+
+    return (entry for entry in entries if not isinstance(entry, FailedSource))
 
 
-def exit_code(entries: Iterable[dict[str, Any]], *, withheld: bool) -> int:
+def exit_code(entries: Iterable[object], *, withheld: bool) -> int:
     """2 where any input could not be read, else 1 where something was withheld, else 0."""
-    if any("error" in entry for entry in entries):
+    from edgehemo.capture import FailedSource
+
+    if any(isinstance(entry, FailedSource) for entry in entries):
         return EXIT_BAD_INPUT
     return EXIT_WITHHELD if withheld else EXIT_DONE
 
 
-def write_json(json_file: str | None, command: str, content: dict[str, Any]) -> None:
-    """Write the command's JSON with its schema where ``--json`` asks for it."""
-    write_record(json_file, {"schema": f"edgehemo.{command}/1", **content})
-
-
-def write_record(json_file: str | None, record: dict[str, Any]) -> None:
-    """Write a record that names its schema already where ``--json`` asks for it."""
+def write_json(json_file: str | None, output: Record) -> None:
+    """Write the command's JSON where ``--json`` asks for it; NaN and infinity become null."""
     if json_file is None:
         return
-    text = dump_json(record)
+    text = dump_json(output.model_dump())
     if json_file == STDOUT:
         sys.stdout.write(text)
         sys.stdout.flush()

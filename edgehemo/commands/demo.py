@@ -22,6 +22,7 @@ def demo(out: Path | None, json_file: str | None) -> int:
     from edgehemo.commands.estimate import sample_lines
     from edgehemo.demo import demonstration
     from edgehemo.measurands import MEASURAND_FACTS
+    from edgehemo.report.result import DemoOutput
 
     common.say("SIMULATED: a slide drawn by the simulated microscope, no real blood", json_file)
     with common.Progress("screening", total=demonstration.DEMO_SLIDE.fields) as progress:
@@ -44,6 +45,6 @@ def demo(out: Path | None, json_file: str | None) -> int:
         for key, facts in MEASURAND_FACTS.items()
     )
     common.say(f"the slide was drawn from {drawn}", json_file)
-    common.write_json(json_file, "demo", {**record, "schema": "edgehemo.demo/1"})
+    common.write_json(json_file, result.written_as(DemoOutput))
     common.say(f"report: {result.report}", json_file)
-    return common.exit_code(record["images"], withheld=record["withheld"] is not None)
+    return common.exit_code(result.output.images, withheld=record["withheld"] is not None)

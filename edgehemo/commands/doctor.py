@@ -15,12 +15,13 @@ def doctor(json_file: str | None) -> int:
 
     Exit code 1 when something is wrong that stops a screening.
     """
-    from edgehemo.device.doctor import doctor_json, examine
+    from edgehemo.device.doctor import examine
+    from edgehemo.device.output import DoctorOutput
 
     report = examine()
     for finding in report.findings:
         common.say(f"{finding.status:<5}{finding.name}: {finding.detail}", json_file)
         if finding.action:
             common.say(f"     {finding.action}", json_file)
-    common.write_record(json_file, doctor_json(report))
+    common.write_json(json_file, DoctorOutput.of(report))
     return EXIT_WITHHELD if report.status == "fail" else EXIT_DONE

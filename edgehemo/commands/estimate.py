@@ -11,7 +11,7 @@ from edgehemo.commands import common
 from edgehemo.measurands import MEASURAND_FACTS
 
 if TYPE_CHECKING:
-    from edgehemo.screening.field import FieldReading
+    from edgehemo.capture.protocol import FailedSource
 
 
 @click.command()
@@ -33,7 +33,7 @@ def estimate(
     the words "not calibrated". Exit code 1 when no field could be trusted.
     """
     from edgehemo.api import screen_sources
-    from edgehemo.report.result import estimate_record, withheld_record
+    from edgehemo.screening.output import EstimateEntry, EstimateOutput, EstimateSample
     from edgehemo.screening.sample import UnreadableImage
 
     with common.Progress("measuring") as progress:
@@ -46,19 +46,16 @@ def estimate(
             on_image=lambda _: progress.advance(),
         )
     reading = result.reading
-    entries = []
+    entries: list[EstimateEntry | FailedSource] = []
     for item in reading.images:
         if isinstance(item, UnreadableImage):
             entries.append(common.failed(item.image, item.error))
         else:
-            entries.append(_field(item))
-    sample = estimate_record(reading)
-    sample["accepted"] = len(reading.accepted)
-    sample["indices"] = reading.indices.as_json() if reading.indices is not None else None
-    sample["withheld"] = withheld_record(reading)
-    for line in sample_lines(sample):
+            entries.append(EstimateEntry.of(item))
+    output = EstimateOutput(images=entries, sample=EstimateSample.of(reading))
+    for line in sample_lines(output.sample.model_dump()):
         common.say(line, json_file)
-    common.write_json(json_file, "estimate", {"images": entries, "sample": sample})
+    common.write_json(json_file, output)
     return common.exit_code(entries, withheld=reading.withheld is not None)
 
 
@@ -82,18 +79,3 @@ def sample_lines(sample: dict[str, Any]) -> list[str]:
         f"rbc {'none' if rbc is None else f'{rbc:.0f} per mm2'}"
     )
     return lines
-
-
-def _field(reading: FieldReading) -> dict[str, Any]:
-    indices = reading.indices
-    return {
-        "image": reading.image,
-        "accepted": reading.accepted,
-        "failed": list(reading.quality.faults),
-        "hgb_index": indices.hgb_index if indices is not None else None,
-        "hct_index": indices.hct_index if indices is not None else None,
-        "rbc_index": indices.rbc_index if indices is not None else None,
-        "um_per_px": reading.um_per_px,
-        "scale_source": reading.scale_source,
-        "indices": indices.as_json() if indices is not None else None,
-    }

@@ -39,6 +39,7 @@ def new(out: Path | None, name: str | None) -> int:
 @common.json_option
 def list_(json_file: str | None) -> int:
     """The keys this device trusts."""
+    from edgehemo.bundle.output import KeyEntry, KeysOutput
     from edgehemo.bundle.signatures import key_folders, trusted_keys
 
     found = trusted_keys()
@@ -47,8 +48,8 @@ def list_(json_file: str | None) -> int:
     if not found:
         where = " or ".join(str(folder) for folder in key_folders())
         common.say(f"none; public keys (.pub) lie in {where}", json_file)
-    record = {"keys": [{"identifier": key.identifier, "name": key.name} for key in found]}
-    common.write_json(json_file, "keys", record)
+    entries = [KeyEntry(identifier=key.identifier, name=key.name) for key in found]
+    common.write_json(json_file, KeysOutput(keys=entries))
     return EXIT_DONE
 
 

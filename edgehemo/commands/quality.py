@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -66,19 +66,19 @@ def quality(
     Exit code 1 when an image is refused, 2 when one cannot be read.
     """
     from edgehemo.device.equipment import open_equipment
+    from edgehemo.screening.output import QualityEntry, QualityOutput
 
     reader = open_equipment(bundle, profile).judging_reader(um_per_px)
 
-    def judged(frame: Frame) -> dict[str, Any]:
-        return reader.read(frame).quality.as_json()
+    def judged(frame: Frame) -> QualityEntry:
+        return QualityEntry.of(reader.read(frame))
 
     entries = common.read_each(images, judged, "checking")
     for entry in common.readable(entries):
-        common.say(f"{entry['image']}: {'accepted' if entry['accepted'] else 'refused'}", json_file)
-        for check in entry["checks"]:
-            if check["verdict"] != "pass":
-                line = f"  {check['verdict']} {check['name']}: {check['action']}"
-                common.say(line, json_file)
-    common.write_json(json_file, "quality", {"images": entries})
-    refused = any(not entry["accepted"] for entry in common.readable(entries))
+        common.say(f"{entry.image}: {'accepted' if entry.accepted else 'refused'}", json_file)
+        for check in entry.checks:
+            if check.verdict != "pass":
+                common.say(f"  {check.verdict} {check.name}: {check.action}", json_file)
+    common.write_json(json_file, QualityOutput(images=entries))
+    refused = any(not entry.accepted for entry in common.readable(entries))
     return common.exit_code(entries, withheld=refused)

@@ -143,8 +143,8 @@ def screen(
     if record["anaemia"] is not None:
         common.say(_grade_line(record["anaemia"]), json_file)
     common.say(f"report: {result.report}", json_file)
-    common.write_record(json_file, record)
-    return common.exit_code(record["images"], withheld=record["withheld"] is not None)
+    common.write_json(json_file, result.output)
+    return common.exit_code(result.output.images, withheld=record["withheld"] is not None)
 
 
 class _LiveLine:

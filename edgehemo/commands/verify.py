@@ -22,6 +22,7 @@ def verify(bundle: Path | None, threads: int, json_file: str | None) -> int:
     """
     from edgehemo.bundle.bundle import load_bundle
     from edgehemo.errors import BundleError
+    from edgehemo.inference.output import VerifyEntry, VerifyOutput
     from edgehemo.inference.verification import verify_artefacts
 
     loaded = load_bundle(bundle, trust="files-only")
@@ -63,16 +64,15 @@ def verify(bundle: Path | None, threads: int, json_file: str | None) -> int:
     failed = bool(problems) or any(row.gate == "fail" for row in rows)
     common.write_json(
         json_file,
-        "verify",
-        {
-            "bundle": str(loaded.path),
-            "name": loaded.manifest.name,
-            "serial": loaded.manifest.serial,
-            "sha256": loaded.digest,
-            "trust": trust.trust,
-            "signed_by": trust.signed_by,
-            "problems": problems,
-            "artefacts": [row.as_json() for row in rows],
-        },
+        VerifyOutput(
+            bundle=str(loaded.path),
+            name=loaded.manifest.name,
+            serial=loaded.manifest.serial,
+            sha256=loaded.digest,
+            trust=trust.trust,
+            signed_by=trust.signed_by,
+            problems=problems,
+            artefacts=[VerifyEntry.of(row) for row in rows],
+        ),
     )
     return EXIT_WITHHELD if failed else EXIT_DONE

@@ -12,14 +12,15 @@ import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from msgspec import Meta
 
 from edgehemo.control.westgard import Rule
 from edgehemo.errors import ProfileError
 from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.lock import locked
+from edgehemo.files.strict import Count, Moment, Record, RecordError, Text
 from edgehemo.guidance.withheld import Withheld, withheld
 from edgehemo.profile.profile import CalibrationProfile
 
@@ -33,24 +34,20 @@ MAX_HISTORY_BYTES = 64 * 1024 * 1024
 CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
-class _Record(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, populate_by_name=True)
-
-    schema_id: Literal["edgehemo.control/1"] = Field(default=CONTROL_SCHEMA, alias="schema")
-    at: AwareDatetime
-    software_version: str = Field(min_length=1)
+class _Line(Record, frozen=True, kw_only=True):
+    schema: Literal["edgehemo.control/1"] = CONTROL_SCHEMA
+    at: Moment
+    software_version: Text
 
 
-class Violation(BaseModel):
+class Violation(Record, frozen=True, kw_only=True):
     """A rule that a quantity broke."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-
-    quantity: str = Field(min_length=1)
+    quantity: Text
     rule: Rule
 
 
-class ControlCheck(_Record):
+class ControlCheck(_Line, frozen=True, kw_only=True):
     """One check of a control slide.
 
     established_at: of the targets it was judged by. values: what was measured, by quantity;
@@ -59,32 +56,32 @@ class ControlCheck(_Record):
     """
 
     kind: Literal["check"] = "check"
-    slide: str = Field(min_length=1)
-    established_at: AwareDatetime
+    slide: Text
+    established_at: Moment
     profile_sha256: str
-    fields: Annotated[int, Field(ge=0)]
-    refused: Annotated[int, Field(ge=0)]
-    values: dict[str, Annotated[float, Field(allow_inf_nan=False)]]
-    deviations: dict[str, Annotated[float, Field(allow_inf_nan=False)]]
+    fields: Count
+    refused: Count
+    values: dict[str, float]
+    deviations: dict[str, float]
     violations: tuple[Violation, ...] = ()
     warnings: tuple[str, ...] = ()
     passed: bool
     reason: str = ""
 
 
-class Clearance(_Record):
+class Clearance(_Line, frozen=True, kw_only=True):
     """Somebody took responsibility after failed checks: the cause found, and what was done.
 
     by: initials of the member of staff, never a patient's.
     """
 
     kind: Literal["clear"] = "clear"
-    reason: str = Field(min_length=1, max_length=500)
-    by: str = Field(min_length=1, max_length=40)
+    reason: Annotated[str, Meta(min_length=1, max_length=500)]
+    by: Annotated[str, Meta(min_length=1, max_length=40)]
 
 
-ControlRecord = Annotated[ControlCheck | Clearance, Field(discriminator="kind")]
-_RECORD: TypeAdapter[ControlCheck | Clearance] = TypeAdapter(ControlRecord)
+# What a line is, by its ``kind``.
+KINDS: dict[str, type[ControlCheck] | type[Clearance]] = {"check": ControlCheck, "clear": Clearance}
 
 
 def history_path(profile: Path) -> Path:
@@ -111,8 +108,8 @@ def read_history(path: Path) -> tuple[ControlCheck | Clearance, ...]:
     records = []
     for number, line in enumerate(text.splitlines(), start=1):
         try:
-            records.append(_RECORD.validate_json(line, strict=True))
-        except (ValidationError, RecursionError):
+            records.append(_parsed(json.loads(line)))
+        except (ValueError, RecursionError):
             raise ProfileError(f"{path}: damaged control history (line {number})") from None
     return tuple(records)
 
@@ -120,17 +117,31 @@ def read_history(path: Path) -> tuple[ControlCheck | Clearance, ...]:
 def append_record(path: Path, record: ControlCheck | Clearance) -> None:
     """Add a record; a reader sees the whole old file or the whole new one.
 
-    Raises ProfileError where the history is damaged or cannot be written.
+    Raises ProfileError where the history is damaged or cannot be written, or where the record
+    would not be read again.
     """
     with locked(path):
         known = read_history(path)
-        lines = [json.dumps(item.model_dump(mode="json", by_alias=True)) for item in known]
-        lines.append(json.dumps(record.model_dump(mode="json", by_alias=True)))
+        lines = [json.dumps(item.model_dump()) for item in (*known, _checked(record, path))]
         try:
             write_text_atomically(path, "\n".join(lines) + "\n")
         except OSError as error:
             raise ProfileError(f"{path}: cannot be written: {error.strerror or error}") from None
     log.info("control history: %s added, %d records", record.kind, len(lines))
+
+
+def _checked(record: ControlCheck | Clearance, path: Path) -> ControlCheck | Clearance:
+    """A damaged history blocks every result: what would not be read again is not written."""
+    try:
+        return record.checked()
+    except RecordError as error:
+        raise ProfileError(f"{path}: not written, it would not be valid: {error}") from None
+
+
+def _parsed(content: Any) -> ControlCheck | Clearance:
+    """A line's record; RecordError for what is none."""
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return KINDS[kind if kind in KINDS else "check"].model_validate(content)
 
 
 def checks_since_clearance(

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -69,14 +68,6 @@ class Run:
     fields: int
     refused: int
     codes: tuple[str, ...] = ()
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "run": self.name,
-            "fields": self.fields,
-            "refused": self.refused,
-            "values": dict(self.values),
-        }
 
 
 def run_of(

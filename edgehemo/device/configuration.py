@@ -131,7 +131,7 @@ class DeviceConfiguration(Record, frozen=True, kw_only=True):
     """A whole device configuration; every key but ``schema``, ``name`` and ``board`` has a
     default."""
 
-    schema_: Literal["edgehemo.device/1"] = field(name="schema")
+    schema: Literal["edgehemo.device/1"]
     name: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9][\w .-]*\Z")]
     board: Board
     inference: InferenceSection = field(default_factory=InferenceSection)

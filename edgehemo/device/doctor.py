@@ -15,9 +15,8 @@ import shutil
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from edgehemo.device.board import (
     BoardState,
@@ -34,8 +33,6 @@ from edgehemo.version import __version__
 if TYPE_CHECKING:
     from edgehemo.device.configuration import DeviceConfiguration
     from edgehemo.inference.runtimes import RuntimeFacts
-
-DOCTOR_SCHEMA = "edgehemo.doctor/1"
 
 SUPPORTED_PYTHON = ((3, 11), (3, 13))
 # The year of this release: a clock before it is wrong (a Pi has none that survives a power cut).
@@ -72,16 +69,6 @@ def examine(machine: Machine | None = None) -> DoctorReport:
         _clock(machine),
     ]
     return DoctorReport(tuple(findings))
-
-
-def doctor_json(report: DoctorReport) -> dict[str, Any]:
-    """The report as ``edgehemo doctor --json`` writes it."""
-    return {
-        "schema": DOCTOR_SCHEMA,
-        "software_version": __version__,
-        "status": report.status,
-        "findings": [asdict(finding) for finding in report.findings],
-    }
 
 
 def _unless_missing(name: str, look: Callable[[], Iterable[Finding]]) -> list[Finding]:

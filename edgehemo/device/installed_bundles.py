@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+import msgspec
+from msgspec import field
 
 from edgehemo.bundle.bundle import (
     MANIFEST_NAME,
@@ -27,23 +28,20 @@ from edgehemo.bundle.bundle import (
 from edgehemo.bundle.packing import MAX_FILES, MAX_UNPACKED_BYTES, pack_files, unpack
 from edgehemo.errors import BundleError
 from edgehemo.files.atomic import write_text_atomically
+from edgehemo.files.strict import Record, RecordError
 
 STATE_NAME = "state.json"
 FOLDER = "bundles"
 
 
-class StoreState(BaseModel):
+class StoreState(Record, frozen=True, kw_only=True):
     """current, previous: folders in the store. highest_serial: ever installed, by bundle name.
     rolled_back: the current one is older than the highest on purpose."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    state_schema: Literal["edgehemo.bundle.bundle-store/1"] = Field(
-        default="edgehemo.bundle.bundle-store/1", alias="schema"
-    )
+    schema: Literal["edgehemo.bundle-store/1"] = "edgehemo.bundle-store/1"
     current: str | None = None
     previous: str | None = None
-    highest_serial: dict[str, int] = Field(default_factory=dict)
+    highest_serial: dict[str, int] = field(default_factory=dict)
     rolled_back: bool = False
 
 
@@ -74,8 +72,8 @@ class BundleStore:
         except (OSError, UnicodeDecodeError) as error:
             raise BundleError(f"{file}: cannot be read ({error})") from None
         try:
-            return StoreState.model_validate_json(text)
-        except ValidationError:
+            return StoreState.model_validate(msgspec.json.decode(text))
+        except (RecordError, msgspec.DecodeError, RecursionError):
             raise BundleError(
                 f"{file}: is damaged; delete it and install the bundle again"
             ) from None
@@ -193,7 +191,7 @@ class BundleStore:
         return sorted(out, key=lambda item: (not item.current, not item.previous, item.folder))
 
     def _store(self, state: StoreState) -> None:
-        text = state.model_dump_json(by_alias=True, indent=2) + "\n"
+        text = state.model_dump_json(indent=2) + "\n"
         write_text_atomically(self.path / STATE_NAME, text)
 
     def _sweep(self) -> None:

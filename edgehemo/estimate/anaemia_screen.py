@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from edgehemo.estimate.network import ANAEMIA_CLASS, ANAEMIA_LOG_ODDS
 
@@ -33,14 +33,6 @@ class AnaemiaScreenResult:
     score: float
     result: ScreenClass
     fields: int
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "score": round(self.score, 4),
-            "class": self.result,
-            "fields": self.fields,
-            "note": NOTE,
-        }
 
 
 def screen_sample(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 from edgehemo.field.scale import ScaleSource
 from edgehemo.guidance.codes import ValueCode
-from edgehemo.measurands import BLOOD_FACTS, BloodQuantity
+from edgehemo.measurands import BloodQuantity
 from edgehemo.statistics.interval import Interval
 
 CalibrationGrade = Literal["none", "demonstration", "calibrated"]
@@ -66,14 +66,6 @@ class FieldIndices:
         """Red cells per mm^2 of smear."""
         return self.rbc_per_mm2
 
-    def as_json(self) -> dict[str, Any]:
-        record = asdict(self)
-        del record["single_cell_areas_um2"]
-        record["hgb_index"] = self.hgb_index
-        record["hct_index"] = self.hct_index
-        record["rbc_index"] = self.rbc_index
-        return record
-
 
 @dataclass(frozen=True, slots=True)
 class SampleIndices:
@@ -96,12 +88,6 @@ class SampleIndices:
     def model(self) -> Mapping[str, float]:
         """Pooled outputs of an estimating network by name, empty without one."""
         return self.mean.model
-
-    def as_json(self) -> dict[str, Any]:
-        record = self.mean.as_json()
-        record["fields"] = len(self.fields)
-        record["intervals"] = {name: item.as_json() for name, item in self.intervals.items()}
-        return record
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,15 +116,3 @@ class SampleEstimate:
         """The interval of one measurand or derived index."""
         value: Interval | None = getattr(self, name)
         return value
-
-    def as_json(self) -> dict[str, Any]:
-        record: dict[str, Any] = {}
-        for name, facts in BLOOD_FACTS.items():
-            interval = self.of(name)
-            record[name] = interval.as_json(facts.decimals) if interval is not None else None
-        record["reasons"] = dict(self.reasons)
-        record["reason_codes"] = dict(self.reason_codes)
-        record["estimators"] = dict(self.estimators)
-        record["calibration"] = self.calibration
-        record["notes"] = list(self.notes)
-        return record

@@ -1,18 +1,32 @@
-"""Records read from files, strictly: unknown keys are refused, every value is checked, all frozen.
+"""Records of the files a device reads or writes: strict, frozen, of one kind.
 
-They stand on msgspec. pydantic is used wherever a command can wait for it; the manifest of a bundle
-and the device configuration are read by every command, and there it took four times as long to
-import. The methods have pydantic's names, so that code that handles both kinds reads the same.
+Unknown keys are refused, every value is checked, and no number is infinite or NaN. They stand on
+msgspec. The methods have pydantic's names, which the workstation's own files go by.
 
-Numbers are checked when a record is read and before it is written, not when code makes one.
+Numbers are checked when a record is read and before it is written, not when code makes one. A
+command's JSON is a record as well; it is only written (`edgehemo.commands.common.write_json`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple, Self
+from datetime import datetime
+from types import NoneType, UnionType
+from typing import Annotated, Any, NamedTuple, Self, Union, get_args, get_origin
 
 import msgspec
+from msgspec import Meta
+
+# Types of fields that many records have.
+Text = Annotated[str, Meta(min_length=1)]
+Count = Annotated[int, Meta(ge=0)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+# A date that knows its time zone.
+Moment = Annotated[datetime, Meta(tz=True)]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class Problem(NamedTuple):
@@ -40,30 +54,41 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     A subclass lists its fields as annotated attributes, limits by `msgspec.Meta`, and says
     ``frozen=True, kw_only=True`` again: msgspec does not pass on the one, mypy not the other. What
-    must agree between fields it checks in ``__post_init__`` (ValueError).
+    must agree between fields, or within one, it checks in ``__post_init__``: ValueError, or
+    RecordError with the places below it. A record that is a whole file has the field ``schema``.
     """
 
     @classmethod
     def model_validate(cls, value: object) -> Self:
-        """From plain values; raises RecordError."""
+        """From plain values; raises RecordError with all that is wrong."""
         try:
-            return msgspec.convert(value, cls)
+            record = msgspec.convert(value, cls)
         except msgspec.ValidationError:
-            raise RecordError(_problems(cls, value)) from None
+            found = _problems(cls, value)
+            told = {problem.place for problem in found}
+            found += [problem for problem in _not_finite(value) if problem.place not in told]
+            raise RecordError(found) from None
+        if problems := _not_finite(value):
+            raise RecordError(problems)
+        return record
 
     def model_dump(self, *, exclude_none: bool = False) -> dict[str, Any]:
         """Plain values, as JSON holds them, by the keys of files."""
-        values: dict[str, Any] = msgspec.to_builtins(self, enc_hook=plain_number)
+        values: dict[str, Any] = _lists(msgspec.to_builtins(self, enc_hook=plain_number))
         if exclude_none:
             return {key: value for key, value in values.items() if value is not None}
         return values
 
     def model_dump_json(self, *, indent: int = 0) -> str:
         """JSON text; RecordError where the record would not be read again."""
-        raw = msgspec.json.encode(self.model_dump())
-        # Of what is written, not of the values: NaN, which JSON has not, is written as null.
-        self.model_validate(msgspec.json.decode(raw))
-        return msgspec.json.format(raw, indent=indent).decode()
+        values = self.model_dump()
+        self.model_validate(values)
+        return msgspec.json.format(msgspec.json.encode(values), indent=indent).decode()
+
+    def checked(self) -> Self:
+        """As it will be read again: every value checked and of its field's type (an int that code
+        gave for a float is one). Raises RecordError."""
+        return self.model_validate(self.model_dump())
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:
         """A copy with some fields replaced."""
@@ -78,11 +103,13 @@ def keys_of(kind: type[Record]) -> list[str]:
 def _problems(kind: Any, value: object, place: str = "") -> list[Problem]:
     """Everything that is wrong with plain values: msgspec itself stops at the first.
 
-    What must agree between the fields of a record is told once each of them is right by itself.
+    What must agree between the fields of a record is told once each of them is right by itself;
+    of a row of numbers the first that is wrong is told.
     """
     found: list[Problem] = []
-    if isinstance(kind, type) and issubclass(kind, Record) and isinstance(value, Mapping):
-        fields = {item.encode_name: item for item in msgspec.structs.fields(kind)}
+    record = _record_of(kind)
+    if record is not None and isinstance(value, Mapping):
+        fields = {item.encode_name: item for item in msgspec.structs.fields(record)}
         above = f"{place}." if place else ""
         for key, given in value.items():
             if key in fields:
@@ -96,12 +123,76 @@ def _problems(kind: Any, value: object, place: str = "") -> list[Problem]:
             for key, item in fields.items()
             if item.required and key not in value
         ]
+    elif (item := _item_of(kind)) is not None:
+        if isinstance(value, list | tuple):
+            for number, given in enumerate(value):
+                found += _problems(item, given, f"{place}[{number}]")
+        elif isinstance(value, Mapping):
+            for key, given in value.items():
+                found += _problems(item, given, f"{place}.{key}")
     if not found:
         try:
             msgspec.convert(value, kind)
         except msgspec.ValidationError as error:
-            found.append(_problem(place, error)._replace(given=value))
+            found += _told(place, error, value)
     return found
+
+
+def _bare(kind: Any) -> Any:
+    """A type without its limits and without None beside it."""
+    while get_origin(kind) is Annotated:
+        kind = get_args(kind)[0]
+    if get_origin(kind) in (Union, UnionType):
+        others = [part for part in get_args(kind) if part is not NoneType]
+        return _bare(others[0]) if len(others) == 1 else kind
+    return kind
+
+
+def _record_of(kind: Any) -> type[Record] | None:
+    kind = _bare(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, Record) else None
+
+
+def _item_of(kind: Any) -> Any:
+    """The records that a list, tuple or mapping holds; None for any other type."""
+    arguments = [part for part in get_args(_bare(kind)) if part is not Ellipsis]
+    return arguments[-1] if arguments and _record_of(arguments[-1]) is not None else None
+
+
+def _told(place: str, error: msgspec.ValidationError, value: object) -> list[Problem]:
+    """An error of msgspec at its place; what a record's own check found at the places it named."""
+    problem = _problem(place, error)
+    if isinstance(error.__cause__, RecordError):
+        above = f"{problem.place}." if problem.place else ""
+        return [p._replace(place=f"{above}{p.place}") for p in error.__cause__.problems]
+    return [problem._replace(given=value)]
+
+
+def _not_finite(value: object) -> list[Problem]:
+    """Numbers that no file may hold."""
+    found = []
+    # A stack and no recursion: what is read may be nested deeper than calls may be.
+    left: list[tuple[str, object]] = [("", value)]
+    while left:
+        place, item = left.pop()
+        if isinstance(item, float):
+            if not math.isfinite(item):
+                found.append(Problem(place, "must be a finite number", given=item))
+        elif isinstance(item, Mapping):
+            above = f"{place}." if place else ""
+            left += [(f"{above}{key}", inner) for key, inner in item.items()]
+        elif isinstance(item, list | tuple):
+            left += [(f"{place}[{number}]", inner) for number, inner in enumerate(item)]
+    return found[::-1]
+
+
+def _lists(value: Any) -> Any:
+    """Tuples as lists, which is what JSON has."""
+    if isinstance(value, dict):
+        return {key: _lists(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_lists(item) for item in value]
+    return value
 
 
 def _problem(place: str, error: msgspec.ValidationError) -> Problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgehemo.files.strict import Text
 from edgehemo.guidance.catalogue import guidance_with
 from edgehemo.guidance.codes import ValueCode, WithheldCode
 
@@ -13,8 +14,8 @@ class Withheld:
     """Why a sample has no result, and what the operator can do."""
 
     code: WithheldCode
-    reason: str
-    action: str
+    reason: Text
+    action: Text
 
 
 def withheld(code: WithheldCode, *, action: str = "", **values: object) -> Withheld:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,20 +65,6 @@ class VerifiedArtefact:
     gate: Verdict
     runtime: str | None
     problem: str | None
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "model": self.model,
-            "format": self.artefact.format,
-            "precision": self.artefact.precision,
-            "file": self.artefact.file,
-            "bytes": self.artefact.total_bytes,
-            "sha256": self.artefact.sha256,
-            "parity": self.parity,
-            "gate": self.gate,
-            "runtime": self.runtime,
-            "problem": self.problem,
-        }
 
 
 def verify_artefacts(bundle: Bundle, *, threads: int) -> Iterator[VerifiedArtefact]:

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import (
-    AwareDatetime,
-    Field,
-    field_validator,
-    model_validator,
-)
+from msgspec import Meta
 
+from edgehemo.files.strict import Moment, NonNegative, Positive, Problem, Record, RecordError
 from edgehemo.measurands import Measurand
-from edgehemo.profile.parts import Finite, NonNegative, Part, Positive
+from edgehemo.profile.parts import each_once
 
 
-class Candidate(Part):
+class Candidate(Record, frozen=True, kw_only=True):
     """One estimator that was tried; errors in the measurand's unit, None with the reason why not.
 
     loo_mae, loo_rmse: leaving out one group of samples (one CBC panel) at a time.
@@ -28,33 +24,33 @@ class Candidate(Part):
     reason: str = ""
 
 
-class Agreement(Part):
+class Agreement(Record, frozen=True, kw_only=True):
     """Bland-Altman figures of estimate minus analyser, each limit with its 95 % interval."""
 
-    bias: Finite
-    bias_low: Finite
-    bias_high: Finite
+    bias: float
+    bias_low: float
+    bias_high: float
     sd: NonNegative
-    lower_limit: Finite
-    lower_limit_low: Finite
-    lower_limit_high: Finite
-    upper_limit: Finite
-    upper_limit_low: Finite
-    upper_limit_high: Finite
+    lower_limit: float
+    lower_limit_low: float
+    lower_limit_high: float
+    upper_limit: float
+    upper_limit_low: float
+    upper_limit_high: float
 
 
-class ComparisonLine(Part):
+class ComparisonLine(Record, frozen=True, kw_only=True):
     """estimate = intercept + slope x analyser, with 95 % intervals where they could be made."""
 
-    slope: Finite
-    intercept: Finite
-    slope_low: Finite | None = None
-    slope_high: Finite | None = None
-    intercept_low: Finite | None = None
-    intercept_high: Finite | None = None
+    slope: float
+    intercept: float
+    slope_low: float | None = None
+    slope_high: float | None = None
+    intercept_low: float | None = None
+    intercept_high: float | None = None
 
 
-class MeasurandCalibration(Part):
+class MeasurandCalibration(Record, frozen=True, kw_only=True):
     """The line that turns indices into one concentration.
 
     value = coefficients[0] + sum(coefficients[i] x feature[i - 1]).
@@ -75,33 +71,32 @@ class MeasurandCalibration(Part):
     measurand: Measurand
     estimator: str
     features: tuple[str, ...]
-    coefficients: tuple[Finite, ...]
-    unscaled_covariance: tuple[tuple[Finite, ...], ...]
+    coefficients: tuple[float, ...]
+    unscaled_covariance: tuple[tuple[float, ...], ...]
     residual_sd: NonNegative
     prediction_sd: NonNegative
-    degrees_of_freedom: Annotated[int, Field(ge=1)]
-    t95: Annotated[float, Field(ge=1.9, allow_inf_nan=False)]
-    feature_low: tuple[Finite, ...]
-    feature_high: tuple[Finite, ...]
+    degrees_of_freedom: Annotated[int, Meta(ge=1)]
+    t95: Annotated[float, Meta(ge=1.9)]
+    feature_low: tuple[float, ...]
+    feature_high: tuple[float, ...]
     value_low: Positive
     value_high: Positive
     between_field_sd: NonNegative | None = None
     fields_per_sample: Positive = 1.0
-    samples: Annotated[int, Field(ge=3)]
-    groups: Annotated[int, Field(ge=3)]
+    samples: Annotated[int, Meta(ge=3)]
+    groups: Annotated[int, Meta(ge=3)]
     chosen_loo_mae: NonNegative
     nested_mae: NonNegative
     nested_rmse: NonNegative
-    nested_pcc: Annotated[float, Field(ge=-1, le=1)] | None = None
+    nested_pcc: Annotated[float, Meta(ge=-1, le=1)] | None = None
     mean_only_mae: NonNegative
-    intervals_holding: Annotated[int, Field(ge=0)] | None = None
+    intervals_holding: Annotated[int, Meta(ge=0)] | None = None
     agreement: Agreement
     deming: ComparisonLine | None = None
     passing_bablok: ComparisonLine | None = None
     candidates: tuple[Candidate, ...]
 
-    @model_validator(mode="after")
-    def _sizes_agree(self) -> Self:
+    def __post_init__(self) -> None:
         count = len(self.features)
         sizes = {
             "coefficients": (len(self.coefficients), count + 1),
@@ -110,22 +105,21 @@ class MeasurandCalibration(Part):
             "feature_high": (len(self.feature_high), count),
         }
         wrong = [
-            f"{name} has {got} entries, needs {want}"
+            Problem(name, f"has {got} entries, needs {want}")
             for name, (got, want) in sizes.items()
             if got != want
         ]
         if any(len(row) != count + 1 for row in self.unscaled_covariance):
-            wrong.append("unscaled_covariance is not square")
+            wrong.append(Problem("unscaled_covariance", "is not square"))
         if any(low > high for low, high in zip(self.feature_low, self.feature_high, strict=False)):
-            wrong.append("feature_low is above feature_high")
+            wrong.append(Problem("feature_low", "is above feature_high"))
         if self.value_low > self.value_high:
-            wrong.append("value_low is above value_high")
+            wrong.append(Problem("value_low", "is above value_high"))
         if wrong:
-            raise ValueError("; ".join(wrong))
-        return self
+            raise RecordError(wrong)
 
 
-class AnalyserCalibration(Part):
+class AnalyserCalibration(Record, frozen=True, kw_only=True):
     """How indices of this microscope become concentrations.
 
     grade: ``demonstration`` below 20 independent samples, else ``calibrated``.
@@ -136,25 +130,19 @@ class AnalyserCalibration(Part):
     """
 
     grade: Literal["demonstration", "calibrated"]
-    made_at: AwareDatetime
-    samples: Annotated[int, Field(ge=3)]
-    fields: Annotated[int, Field(ge=3)]
-    refused_fields: Annotated[int, Field(ge=0)] = 0
+    made_at: Moment
+    samples: Annotated[int, Meta(ge=3)]
+    fields: Annotated[int, Meta(ge=3)]
+    refused_fields: Annotated[int, Meta(ge=0)] = 0
     scale_source: Literal["profile", "given", "red_cells", "mixed"]
     um_per_px: Positive | None = None
     flat_field_sha256: str | None = None
     bundle_sha256: str | None = None
-    measurands: tuple[MeasurandCalibration, ...] = Field(min_length=1)
+    measurands: Annotated[tuple[MeasurandCalibration, ...], Meta(min_length=1)]
 
-    @field_validator("measurands")
-    @classmethod
-    def _each_once(
-        cls, measurands: tuple[MeasurandCalibration, ...]
-    ) -> tuple[MeasurandCalibration, ...]:
-        names = [calibration.measurand for calibration in measurands]
-        if len(set(names)) != len(names):
-            raise ValueError("a measurand occurs twice")
-        return measurands
+    def __post_init__(self) -> None:
+        if not each_once(calibration.measurand for calibration in self.measurands):
+            raise RecordError([Problem("measurands", "a measurand occurs twice")])
 
     def of(self, measurand: Measurand) -> MeasurandCalibration | None:
         """The calibration of one measurand, None where it was not calibrated."""

@@ -3,45 +3,40 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
-from pydantic import (
-    AwareDatetime,
-    BaseModel,
-    ConfigDict,
-    Field,
-    field_validator,
+
+from edgehemo.files.strict import (
+    Moment,
+    NonNegative,
+    Positive,
+    Problem,
+    Record,
+    RecordError,
+    Text,
 )
 
 # The finest flat-field grid kept: light is smooth, detail in it would be dust or a cell.
 MAX_GRID_SIDE = 64
 
-Finite = Annotated[float, Field(allow_inf_nan=False)]
-
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
 # uint8 counts of a channel.
-Counts = Annotated[float, Field(gt=0, le=255, allow_inf_nan=False)]
+Counts = Annotated[float, Meta(gt=0, le=255)]
 
-Rgb = tuple[Finite, Finite, Finite]
-
-
-class Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
+Rgb = tuple[float, float, float]
 
 
-class Measured(Part):
+class Measured(Record, frozen=True, kw_only=True):
     """measured_at: when this part was measured; None in profiles that did not note it, where the
     profile's own date stands for it."""
 
-    measured_at: AwareDatetime | None = None
+    measured_at: Moment | None = None
 
 
-class ScaleCalibration(Measured):
+class ScaleCalibration(Measured, frozen=True, kw_only=True):
     """um_per_px of the camera's frame; relative_uncertainty is one standard deviation over it.
 
     lines: how many lines of a micrometer or grid it stands on, 0 where it was typed in. frame_px:
@@ -49,14 +44,14 @@ class ScaleCalibration(Measured):
     another size come from another mode of the camera, where it does not hold.
     """
 
-    um_per_px: Annotated[float, Field(ge=0.02, le=2.0, allow_inf_nan=False)]
-    relative_uncertainty: Annotated[float, Field(ge=0, lt=0.5, allow_inf_nan=False)]
-    method: str = Field(min_length=1)
-    lines: Annotated[int, Field(ge=0)] = 0
-    frame_px: tuple[Annotated[int, Field(ge=32)], Annotated[int, Field(ge=32)]] | None = None
+    um_per_px: Annotated[float, Meta(ge=0.02, le=2.0)]
+    relative_uncertainty: Annotated[float, Meta(ge=0, lt=0.5)]
+    method: Text
+    lines: Annotated[int, Meta(ge=0)] = 0
+    frame_px: tuple[Annotated[int, Meta(ge=32)], Annotated[int, Meta(ge=32)]] | None = None
 
 
-class FixedSettings(Part):
+class FixedSettings(Record, frozen=True, kw_only=True):
     """What the camera was set to when the light was measured; None is what it cannot be set to."""
 
     exposure_us: Positive | None = None
@@ -66,7 +61,7 @@ class FixedSettings(Part):
     white_balance_k: Positive | None = None
 
 
-class IlluminationCalibration(Measured):
+class IlluminationCalibration(Measured, frozen=True, kw_only=True):
     """The flat field of an empty bright field.
 
     flat_field: rows x columns x 3 (RGB) counts (0-255], smooth; at most 64 a side, at least 2.
@@ -77,21 +72,18 @@ class IlluminationCalibration(Measured):
 
     flat_field: list[list[tuple[Counts, Counts, Counts]]]
     target_level: Counts
-    dark_level: Annotated[float, Field(ge=0, lt=255, allow_inf_nan=False)] = 0.0
-    frames: Annotated[int, Field(ge=1)] = 1
+    dark_level: Annotated[float, Meta(ge=0, lt=255)] = 0.0
+    frames: Annotated[int, Meta(ge=1)] = 1
     settings: FixedSettings | None = None
 
-    @field_validator("flat_field")
-    @classmethod
-    def _is_a_grid(
-        cls, grid: list[list[tuple[float, float, float]]]
-    ) -> list[list[tuple[float, float, float]]]:
+    def __post_init__(self) -> None:
+        grid = self.flat_field
         rows, columns = len(grid), len(grid[0]) if grid else 0
         if not (2 <= rows <= MAX_GRID_SIDE and 2 <= columns <= MAX_GRID_SIDE):
-            raise ValueError(f"must have 2 to {MAX_GRID_SIDE} rows and columns")
+            wrong = f"must have 2 to {MAX_GRID_SIDE} rows and columns"
+            raise RecordError([Problem("flat_field", wrong)])
         if any(len(row) != columns for row in grid):
-            raise ValueError("all rows must be of one length")
-        return grid
+            raise RecordError([Problem("flat_field", "all rows must be of one length")])
 
     def array(self) -> NDArray[np.float32]:
         """The flat field, float32 (rows, columns, 3), RGB counts."""
@@ -102,7 +94,7 @@ class IlluminationCalibration(Measured):
         return hashlib.sha256(self.array().tobytes()).hexdigest()
 
 
-class StainReference(Measured):
+class StainReference(Measured, frozen=True, kw_only=True):
     """What well-stained fields of this laboratory look like.
 
     background_rgb: counts of the gaps. cell_od: optical density (log10) of the red cells' bodies,
@@ -114,57 +106,62 @@ class StainReference(Measured):
     background_rgb_sd: tuple[NonNegative, NonNegative, NonNegative]
     cell_od: Rgb
     cell_od_sd: tuple[NonNegative, NonNegative, NonNegative]
-    fields: Annotated[int, Field(ge=1)]
+    fields: Annotated[int, Meta(ge=1)]
 
 
-class FocusReference(Measured):
+class FocusReference(Measured, frozen=True, kw_only=True):
     """sharp_reference: the focus measure of a sharp field on this microscope, in its own unit."""
 
     sharp_reference: Positive
-    measure: str = Field(min_length=1)
-    frames: Annotated[int, Field(ge=1)] = 1
+    measure: Text
+    frames: Annotated[int, Meta(ge=1)] = 1
 
 
-class Spread(Part):
+class Spread(Record, frozen=True, kw_only=True):
     """One quantity over repeated runs on one slide: mean, standard deviation, how many runs.
 
     sd_low, sd_high: 95 % interval of the standard deviation (chi-square).
     """
 
-    quantity: str = Field(min_length=1)
-    mean: Finite
+    quantity: Text
+    mean: float
     sd: NonNegative
     sd_low: NonNegative
     sd_high: NonNegative
-    runs: Annotated[int, Field(ge=3)]
+    runs: Annotated[int, Meta(ge=3)]
 
 
-class Repeatability(Part):
+class Repeatability(Record, frozen=True, kw_only=True):
     """The same slide measured again, runs close together."""
 
-    measured_at: AwareDatetime
-    fields: Annotated[int, Field(ge=3)]
-    spreads: tuple[Spread, ...] = Field(min_length=1)
+    measured_at: Moment
+    fields: Annotated[int, Meta(ge=3)]
+    spreads: Annotated[tuple[Spread, ...], Meta(min_length=1)]
 
 
-class ControlSlide(Part):
+class ControlSlide(Record, frozen=True, kw_only=True):
     """What a control slide must give on this microscope: targets from runs on several days.
 
     name: the slide's, as written on it. grade: ``provisional`` below 20 runs, else
     ``established``.
     """
 
-    name: str = Field(min_length=1, max_length=64)
-    established_at: AwareDatetime
+    name: Annotated[str, Meta(min_length=1, max_length=64)]
+    established_at: Moment
     grade: Literal["provisional", "established"]
-    targets: tuple[Spread, ...] = Field(min_length=1)
+    targets: Annotated[tuple[Spread, ...], Meta(min_length=1)]
 
-    @field_validator("targets")
-    @classmethod
-    def _each_varies_and_once(cls, targets: tuple[Spread, ...]) -> tuple[Spread, ...]:
-        names = [target.quantity for target in targets]
-        if len(set(names)) != len(names):
-            raise ValueError("a quantity occurs twice")
-        if any(target.sd <= 0 for target in targets):
-            raise ValueError("a target's sd must be above 0")
-        return targets
+    def __post_init__(self) -> None:
+        found = []
+        if not each_once(target.quantity for target in self.targets):
+            found.append(Problem("targets", "a quantity occurs twice"))
+        if any(target.sd <= 0 for target in self.targets):
+            found.append(Problem("targets", "a target's sd must be above 0"))
+        if found:
+            raise RecordError(found)
+
+
+def each_once(names: Iterable[str]) -> bool:
+    """Whether no name occurs twice."""
+    given = list(names)
+    return len(set(given)) == len(given)

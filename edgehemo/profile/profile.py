@@ -9,23 +9,18 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import numpy as np
+from msgspec import Meta
 from numpy.typing import NDArray
-from pydantic import (
-    AwareDatetime,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-)
 
 from edgehemo.errors import ProfileError
 from edgehemo.files.atomic import dump_json, write_bytes_atomically, write_text_atomically
+from edgehemo.files.strict import Moment, Problem, Record, RecordError, Text
 from edgehemo.guidance.withheld import NotGiven, not_given
 from edgehemo.profile.analyser import AnalyserCalibration
 from edgehemo.profile.parts import (
@@ -33,34 +28,32 @@ from edgehemo.profile.parts import (
     FocusReference,
     IlluminationCalibration,
     Measured,
-    Part,
     Repeatability,
     ScaleCalibration,
     StainReference,
+    each_once,
 )
 
-PROFILE_SCHEMA = "edgehemo.profile/1"
+PROFILE_SCHEMA: Literal["edgehemo.profile/1"] = "edgehemo.profile/1"
 PREVIOUS_SUFFIX = ".previous"
 # A profile is some 100 kB; anything far larger is another file.
 MAX_PROFILE_BYTES = 16 * 1024 * 1024
 
 
-class CalibrationProfile(Part):
+class CalibrationProfile(Record, frozen=True, kw_only=True):
     """One microscope, camera and objective, and what was measured of them.
 
     revision: counts the times the profile was extended. controls: its control slides; with one, a
     result needs a control check that passed and has not expired (`edgehemo.control.history`).
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True, populate_by_name=True)
-
-    schema_id: Literal["edgehemo.profile/1"] = Field(default="edgehemo.profile/1", alias="schema")
+    schema: Literal["edgehemo.profile/1"] = PROFILE_SCHEMA
     microscope: str = ""
     camera: str = ""
     objective: str = ""
-    created_at: AwareDatetime
-    revision: Annotated[int, Field(ge=1)] = 1
-    software_version: str = Field(min_length=1)
+    created_at: Moment
+    revision: Annotated[int, Meta(ge=1)] = 1
+    software_version: Text
     scale: ScaleCalibration | None = None
     illumination: IlluminationCalibration | None = None
     stain: StainReference | None = None
@@ -69,25 +62,17 @@ class CalibrationProfile(Part):
     repeatability: Repeatability | None = None
     controls: tuple[ControlSlide, ...] = ()
 
-    @field_validator("controls")
-    @classmethod
-    def _slides_once(cls, controls: tuple[ControlSlide, ...]) -> tuple[ControlSlide, ...]:
-        names = [slide.name for slide in controls]
-        if len(set(names)) != len(names):
-            raise ValueError("a control slide occurs twice")
-        return controls
+    def __post_init__(self) -> None:
+        if not each_once(slide.name for slide in self.controls):
+            raise RecordError([Problem("controls", "a control slide occurs twice")])
 
     def flat_field_array(self) -> NDArray[np.float32] | None:
         """The measured flat field, float32 (rows, columns, 3) RGB counts, None without one."""
         return self.illumination.array() if self.illumination is not None else None
 
-    def as_json(self) -> dict[str, Any]:
-        """The profile as JSON values, in the file's own shape."""
-        return self.model_dump(mode="json", by_alias=True)
-
     def digest(self) -> str:
         """SHA-256 of the profile's content, whatever the file's layout."""
-        text = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"))
+        text = json.dumps(self.checked().model_dump(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
     def control(self, name: str) -> ControlSlide | None:
@@ -178,9 +163,13 @@ def save_profile(profile: CalibrationProfile, path: Path | str) -> None:
     """Write a profile atomically; a good one that stood there is kept as ``<name>.previous``.
 
     A damaged one never replaces the last good one. Raises ProfileError where it cannot be
-    written.
+    written, or would not be read again.
     """
     path = Path(path)
+    try:
+        text = dump_json(profile.checked().model_dump())
+    except RecordError as error:
+        raise ProfileError(f"{path}: not written, it would not be valid: {error}") from None
     try:
         if path.exists():
             try:
@@ -189,7 +178,7 @@ def save_profile(profile: CalibrationProfile, path: Path | str) -> None:
                 pass
             else:
                 write_bytes_atomically(previous_path(path), path.read_bytes())
-        write_text_atomically(path, dump_json(profile.as_json()))
+        write_text_atomically(path, text)
     except OSError as error:
         raise ProfileError(f"{path}: cannot be written: {error.strerror or error}") from None
 
@@ -219,15 +208,9 @@ def _parsed(text: str, path: Path) -> CalibrationProfile:
             f"not {PROFILE_SCHEMA!r}{_hint(path)}"
         )
     try:
-        return CalibrationProfile.model_validate_json(text, strict=True)
-    except ValidationError as error:
-        problems = "; ".join(_problem(item["loc"], item["msg"]) for item in error.errors())
-        raise ProfileError(f"{path}: invalid profile: {problems}{_hint(path)}") from None
-
-
-def _problem(location: Sequence[int | str], message: str) -> str:
-    where = ".".join(str(part) for part in location) or "profile"
-    return f"{where}: {message.removeprefix('Value error, ')}"
+        return CalibrationProfile.model_validate(content)
+    except RecordError as error:
+        raise ProfileError(f"{path}: invalid profile: {error}{_hint(path)}") from None
 
 
 def _hint(path: Path) -> str:

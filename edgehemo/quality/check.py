@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
+
+from edgehemo.files.strict import Text
 
 Verdict = Literal["pass", "warn", "fail"]
 
@@ -17,15 +19,12 @@ class Check:
     fault, empty when passed; action: what the operator can do, empty when passed.
     """
 
-    name: str
+    name: Text
     value: float | None
     limit: float | None
     verdict: Verdict
     code: str = ""
     action: str = ""
-
-    def as_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +50,3 @@ class QualityReport:
     def faults(self) -> tuple[str, ...]:
         """The codes of what failed, each once: two checks may find the same fault."""
         return tuple(dict.fromkeys(check.code for check in self.failed))
-
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "accepted": self.accepted,
-            "checks": [check.as_json() for check in self.checks],
-        }

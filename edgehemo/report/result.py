@@ -1,26 +1,48 @@
 """The record of a screening: what result.json holds, and what the report is drawn from.
 
-Its shape is described by edgehemo/schemas/screen-1.schema.json.
+Its JSON Schema is edgehemo/schemas/screen-1.schema.json, made from the records here.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
+from msgspec import Meta
+
+from edgehemo.anaemia.who_grade import AnaemiaGrade
+from edgehemo.capture.protocol import FailedSource
 from edgehemo.capture.sources import camera_spec
-from edgehemo.measurands import BLOOD_FACTS
+from edgehemo.cells.cell import Cell
+from edgehemo.cells.output import KindCounts, KindIntervals
+from edgehemo.estimate.output import (
+    AnaemiaScreenEntry,
+    Hct,
+    Hgb,
+    IndicesEntry,
+    Mch,
+    Mchc,
+    Mcv,
+    Rbc,
+    SampleIndicesEntry,
+)
+from edgehemo.estimate.values import CalibrationGrade
+from edgehemo.field.scale import ScaleSource
+from edgehemo.files.strict import Count, NonNegative, Positive, Record, Sha256
+from edgehemo.guidance.codes import ValueCode, WithheldCode
+from edgehemo.guidance.withheld import Withheld
+from edgehemo.quality.check import Check
+from edgehemo.screening.cell_types import SampleTypes
 from edgehemo.screening.field import FieldReading
+from edgehemo.screening.output import sample_concentrations, sample_indices
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading, UnreadableImage
+from edgehemo.screening.stopping import StopReason
+from edgehemo.version import __version__
 
-SCREEN_SCHEMA = "edgehemo.screen/1"
-SCREEN_SCHEMA_FILE = "screen-1.schema.json"
 NOTICE = (
     "For research and screening only: this is not a diagnosis. "
     "Confirm every result with a laboratory measurement before anyone is treated on it."
@@ -31,28 +53,173 @@ SIMULATED_NOTICE = (
 )
 
 
+class SoftwareEntry(Record, frozen=True, kw_only=True):
+    """What a result was made by."""
+
+    name: Literal["edgehemo"] = "edgehemo"
+    version: str
+
+
+class NamedDigest(Record, frozen=True, kw_only=True):
+    """A model bundle or a profile: what it is called and the SHA-256 of its content."""
+
+    name: str
+    sha256: Sha256
+
+
+class ProvenanceEntry(Record, frozen=True, kw_only=True):
+    """What a result was made with; profile: null without one."""
+
+    software: SoftwareEntry
+    created_at: Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+    bundle: NamedDigest
+    profile: NamedDigest | None
+    um_per_px_given: Positive | None
+
+    @classmethod
+    def of(cls, provenance: Provenance) -> ProvenanceEntry:
+        profile = provenance.profile_digest
+        return cls(
+            software=SoftwareEntry(version=__version__),
+            created_at=provenance.created_at.isoformat(timespec="seconds"),
+            bundle=NamedDigest(name=provenance.bundle_name, sha256=provenance.bundle_digest),
+            profile=None
+            if profile is None
+            else NamedDigest(name=provenance.profile_name or "", sha256=profile),
+            um_per_px_given=provenance.um_per_px_given,
+        )
+
+
+class FieldEntry(Record, frozen=True, kw_only=True):
+    """One image; a refused field has checks and no number. image: the file's name without its
+    folders, or the camera's frame. width, height: px. picture: the drawn field, relative to
+    result.json."""
+
+    image: str
+    accepted: bool
+    width: Annotated[int, Meta(ge=1)]
+    height: Annotated[int, Meta(ge=1)]
+    um_per_px: Positive
+    scale_source: ScaleSource
+    picture: str | None
+    checks: tuple[Check, ...]
+    counts: KindCounts | None
+    interior_counts: KindIntervals | None
+    interior_area_mm2: float | None
+    indices: IndicesEntry | None
+    cells: tuple[Cell, ...] | None
+
+
+class SampleEntry(Record, frozen=True, kw_only=True):
+    """How much of the sample was read, and what it says together.
+
+    counts: interior counts over the accepted fields. counting_error: relative half width of the
+    red count's 95 % Poisson interval. types: of the cells of accepted fields that the border does
+    not cut; null where withheld or where the bundle names no cells. reasons: name -> why a
+    concentration is null; reason_codes: the same as stable identifiers.
+    """
+
+    images: Count
+    accepted: Count
+    refused: Count
+    unreadable: Count
+    stopped_by: StopReason
+    counts: KindIntervals
+    counting_error: NonNegative | None
+    indices: SampleIndicesEntry | None
+    types: SampleTypes | None
+    hgb_g_per_l: Hgb
+    hct_l_per_l: Hct
+    rbc_1e12_per_l: Rbc
+    mcv_fl: Mcv
+    mch_pg: Mch
+    mchc_g_per_l: Mchc
+    reasons: Mapping[str, str]
+    reason_codes: Mapping[str, ValueCode | WithheldCode]
+    estimators: Mapping[str, str]
+    calibration: CalibrationGrade
+    notes: tuple[str, ...]
+
+    @classmethod
+    def of(cls, reading: SampleReading) -> SampleEntry:
+        return cls(
+            images=len(reading.images),
+            accepted=len(reading.accepted),
+            refused=len(reading.refused),
+            unreadable=len(reading.unreadable),
+            stopped_by=reading.stopped_by,
+            counts=KindIntervals.of(reading.counts),
+            counting_error=reading.counting_error,
+            indices=sample_indices(reading),
+            types=None if reading.types is None else reading.types.rounded(),
+            **sample_concentrations(reading),
+        )
+
+
+class ScreeningRecord(Record, frozen=True, kw_only=True):
+    """The result of screening one sample. For research and screening only, never a diagnosis. A
+    field or sample that was refused carries reasons and actions and no number.
+
+    simulated: a simulated microscope was a source; no real blood stands behind it. images: one
+    entry an input, in the order given. anaemia: the WHO grade of the estimated haemoglobin, all
+    that is kept of the person; anaemia_reason: why it is null, else empty. anaemia_screen: null
+    where the bundle holds no such model or the fields are unlike those it was trained on.
+    """
+
+    schema: str
+    notice: str
+    simulated: bool
+    outcome: Literal["reported", "withheld"]
+    withheld: Withheld | None
+    images: list[FieldEntry | FailedSource]
+    sample: SampleEntry
+    anaemia: AnaemiaGrade | None
+    anaemia_reason: str
+    anaemia_screen: AnaemiaScreenEntry | None
+    provenance: ProvenanceEntry
+
+
+class ScreenOutput(ScreeningRecord, frozen=True, kw_only=True):
+    schema: Literal["edgehemo.screen/1"] = "edgehemo.screen/1"
+
+
+class DemoOutput(ScreeningRecord, frozen=True, kw_only=True):
+    schema: Literal["edgehemo.demo/1"] = "edgehemo.demo/1"
+
+
+Output = TypeVar("Output", bound=ScreeningRecord)
+
+
 def screen_record(
-    reading: SampleReading, provenance: Provenance, pictures: Mapping[int, str] | None = None
-) -> dict[str, Any]:
-    """The JSON values of a sample's result; ``pictures``: index of an image -> its drawn file."""
-    drawn = pictures or {}
-    return {
-        "schema": SCREEN_SCHEMA,
-        "notice": NOTICE,
-        "simulated": provenance.simulated,
-        "outcome": "withheld" if reading.withheld is not None else "reported",
-        "withheld": withheld_record(reading),
-        "images": [
-            image_record(image, drawn.get(index)) for index, image in enumerate(reading.images)
+    reading: SampleReading,
+    provenance: Provenance,
+    pictures: Mapping[int, str] | None = None,
+) -> ScreenOutput:
+    """The record of a sample's result; ``pictures``: index of an image -> its drawn file."""
+    return _recorded(ScreenOutput, reading, provenance, pictures or {})
+
+
+def _recorded(
+    kind: Callable[..., Output],
+    reading: SampleReading,
+    provenance: Provenance,
+    drawn: Mapping[int, str],
+) -> Output:
+    screened = reading.anaemia_screen
+    return kind(
+        notice=NOTICE,
+        simulated=provenance.simulated,
+        outcome="withheld" if reading.withheld is not None else "reported",
+        withheld=reading.withheld,
+        images=[
+            _image_entry(image, drawn.get(index)) for index, image in enumerate(reading.images)
         ],
-        "sample": sample_record(reading),
-        "anaemia": reading.anaemia.as_json() if reading.anaemia is not None else None,
-        "anaemia_reason": reading.anaemia_reason,
-        "anaemia_screen": (
-            reading.anaemia_screen.as_json() if reading.anaemia_screen is not None else None
-        ),
-        "provenance": provenance.as_json(),
-    }
+        sample=SampleEntry.of(reading),
+        anaemia=reading.anaemia.rounded() if reading.anaemia is not None else None,
+        anaemia_reason=reading.anaemia_reason,
+        anaemia_screen=None if screened is None else AnaemiaScreenEntry.of(screened),
+        provenance=ProvenanceEntry.of(provenance),
+    )
 
 
 def name_of(source: str) -> str:
@@ -60,76 +227,29 @@ def name_of(source: str) -> str:
     return source if camera_spec(source) is not None else Path(source).name
 
 
-def image_record(image: FieldReading | UnreadableImage, picture: str | None) -> dict[str, Any]:
+def _image_entry(
+    image: FieldReading | UnreadableImage, picture: str | None
+) -> FieldEntry | FailedSource:
     """One entry of ``images``; a refused field has checks and no number."""
+    name = name_of(image.image)
     if isinstance(image, UnreadableImage):
-        name = name_of(image.image)
-        return {"image": name, "error": image.error.replace(image.image, name)}
+        return FailedSource(name, image.error.replace(image.image, name))
     cells = image.cells
-    return {
-        "image": name_of(image.image),
-        "accepted": image.accepted,
-        "width": image.width,
-        "height": image.height,
-        "um_per_px": image.um_per_px,
-        "scale_source": image.scale_source,
-        "picture": picture,
-        "checks": [check.as_json() for check in image.quality.checks],
-        "counts": dict(cells.counts) if cells is not None else None,
-        "interior_counts": (
-            {kind: count.as_json() for kind, count in cells.interior_counts.items()}
-            if cells is not None
-            else None
-        ),
-        "interior_area_mm2": cells.interior_area_mm2 if cells is not None else None,
-        "indices": image.indices.as_json() if image.indices is not None else None,
-        "cells": [cell.as_json() for cell in cells.cells] if cells is not None else None,
-    }
-
-
-def withheld_record(reading: SampleReading) -> dict[str, str] | None:
-    """Why a sample has no result, None where it has one."""
-    return asdict(reading.withheld) if reading.withheld is not None else None
-
-
-def sample_record(reading: SampleReading) -> dict[str, Any]:
-    """The part ``sample``: how much was read, and what it says together."""
-    return {
-        "images": len(reading.images),
-        "accepted": len(reading.accepted),
-        "refused": len(reading.refused),
-        "unreadable": len(reading.unreadable),
-        "stopped_by": reading.stopped_by,
-        "counts": {kind: count.as_json() for kind, count in reading.counts.items()},
-        "counting_error": reading.counting_error,
-        "indices": reading.indices.as_json() if reading.indices is not None else None,
-        "types": reading.types.as_json() if reading.types is not None else None,
-        **estimate_record(reading),
-    }
-
-
-def estimate_record(reading: SampleReading) -> dict[str, Any]:
-    """The concentrations, or null for each with the reason under ``reasons``."""
-    if reading.estimate is not None:
-        return reading.estimate.as_json()
-    why = reading.withheld
-    reason = "withheld" if why is None else why.reason
-    code = "SAMPLE_WITHHELD" if why is None else why.code
-    return {
-        **dict.fromkeys(BLOOD_FACTS),
-        "reasons": dict.fromkeys(BLOOD_FACTS, reason),
-        "reason_codes": dict.fromkeys(BLOOD_FACTS, code),
-        "estimators": {},
-        "calibration": "none",
-        "notes": [],
-    }
-
-
-def screen_json_schema() -> dict[str, Any]:
-    """The JSON Schema of the record, as shipped in the package."""
-    text = files("edgehemo.schemas").joinpath(SCREEN_SCHEMA_FILE).read_text(encoding="utf-8")
-    schema: dict[str, Any] = json.loads(text)
-    return schema
+    return FieldEntry(
+        image=name,
+        accepted=image.accepted,
+        width=image.width,
+        height=image.height,
+        um_per_px=image.um_per_px,
+        scale_source=image.scale_source,
+        picture=picture,
+        checks=image.quality.checks,
+        counts=KindCounts.of(cells.counts) if cells is not None else None,
+        interior_counts=KindIntervals.of(cells.interior_counts) if cells is not None else None,
+        interior_area_mm2=cells.interior_area_mm2 if cells is not None else None,
+        indices=IndicesEntry.of(image.indices) if image.indices is not None else None,
+        cells=tuple(cell.rounded() for cell in cells.cells) if cells is not None else None,
+    )
 
 
 @dataclass(frozen=True)
@@ -150,6 +270,15 @@ class ScreeningResult:
         return f"<ScreeningResult {self.reading!r}{report}>"
 
     @cached_property
+    def output(self) -> ScreenOutput:
+        """What result.json holds."""
+        return self.written_as(ScreenOutput)
+
+    @cached_property
     def record(self) -> dict[str, Any]:
         """The JSON values of result.json."""
-        return screen_record(self.reading, self.provenance, self.pictures)
+        return self.output.model_dump()
+
+    def written_as(self, kind: Callable[..., Output]) -> Output:
+        """The same as the record of another command."""
+        return _recorded(kind, self.reading, self.provenance, self.pictures)

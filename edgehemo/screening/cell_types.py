@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-from edgehemo.cells.cell import UNCERTAIN, Cell, CountInterval
+from edgehemo.cells.cell import COUNT_DECIMALS, UNCERTAIN, Cell, CountInterval
 from edgehemo.cells.finder import INTERIOR_DIAMETERS
 from edgehemo.cells.shares import MIN_CELLS, TypeShare, count_names, type_shares
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM
+from edgehemo.files.strict import Count
 from edgehemo.guidance.withheld import not_given
 from edgehemo.statistics.poisson import poisson_interval
 
@@ -34,20 +35,20 @@ class SampleTypes:
 
     red_cells: tuple[TypeShare, ...] | None
     red_cells_reason: str
-    red_cells_uncertain: int
+    red_cells_uncertain: Count
     white_cells: Mapping[str, CountInterval] | None
 
-    def as_json(self) -> dict[str, Any]:
-        return {
-            "red_cells": None
+    def rounded(self) -> SampleTypes:
+        """As files hold it."""
+        return replace(
+            self,
+            red_cells=None
             if self.red_cells is None
-            else [share.as_json() for share in self.red_cells],
-            "red_cells_reason": self.red_cells_reason,
-            "red_cells_uncertain": self.red_cells_uncertain,
-            "white_cells": None
+            else tuple(share.rounded() for share in self.red_cells),
+            white_cells=None
             if self.white_cells is None
-            else {name: count.as_json() for name, count in self.white_cells.items()},
-        }
+            else {name: count.rounded(COUNT_DECIMALS) for name, count in self.white_cells.items()},
+        )
 
 
 def sample_types(fields: Iterable[FieldReading], typer: Typer) -> SampleTypes | None:

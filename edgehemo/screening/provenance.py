@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
-
-from edgehemo.version import __version__
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from edgehemo.bundle.bundle import Bundle
@@ -29,20 +27,6 @@ class Provenance:
     profile_name: str | None
     um_per_px_given: float | None
     simulated: bool
-
-    def as_json(self) -> dict[str, Any]:
-        profile = (
-            {"name": self.profile_name, "sha256": self.profile_digest}
-            if self.profile_digest is not None
-            else None
-        )
-        return {
-            "software": {"name": "edgehemo", "version": __version__},
-            "created_at": self.created_at.isoformat(timespec="seconds"),
-            "bundle": {"name": self.bundle_name, "sha256": self.bundle_digest},
-            "profile": profile,
-            "um_per_px_given": self.um_per_px_given,
-        }
 
 
 def provenance_of(

@@ -27,7 +27,7 @@ class _Image(Record, frozen=True, kw_only=True):
 
 
 class _Progress(Record, frozen=True, kw_only=True):
-    schema_id: Literal["edgehemo.screening-progress/1"] = msgspec.field(name="schema")
+    schema: Literal["edgehemo.screening-progress/1"]
     images: list[_Image]
 
 
@@ -37,7 +37,7 @@ def kept(images: Sequence[FieldReading | UnreadableImage]) -> bytes:
         _Image(field=image) if isinstance(image, FieldReading) else _Image(unreadable=image)
         for image in images
     ]
-    progress = _Progress(schema_id=PROGRESS_SCHEMA, images=entries)
+    progress = _Progress(schema=PROGRESS_SCHEMA, images=entries)
     return msgspec.json.encode(progress, enc_hook=plain_number)
 
 

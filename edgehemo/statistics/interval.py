@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,8 +14,7 @@ class Interval:
     low: float
     high: float
 
-    def as_json(self, decimals: int | None = None) -> dict[str, float]:
-        record = asdict(self)
-        if decimals is None:
-            return record
-        return {key: round(value, decimals) for key, value in record.items()}
+    def rounded(self, decimals: int) -> Self:
+        """The same to a number of decimals."""
+        value, low, high = (round(part, decimals) for part in (self.value, self.low, self.high))
+        return replace(self, value=value, low=low, high=high)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from typing import Any
 
 import pytest
@@ -154,7 +155,11 @@ def test_grade_probability_and_interval_agree(
         result.adjusted_hgb_g_per_l.value < result.limit_g_per_l
     ) or math.isclose(result.probability_below_limit, 0.5, abs_tol=1e-9)
     assert result.grade in result.possible
-    assert json.loads(json.dumps(result.as_json()))["group"] == result.group
+    written = json.loads(json.dumps(asdict(result.rounded())))
+    assert written["group"] == result.group
+    assert written["adjusted_hgb_g_per_l"]["value"] == pytest.approx(
+        result.adjusted_hgb_g_per_l.value, abs=0.051
+    )
 
 
 def test_the_table_names_its_source_and_what_is_to_be_checked() -> None:

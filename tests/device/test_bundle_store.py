@@ -159,6 +159,20 @@ def test_what_is_no_bundle_is_one_line(store: BundleStore, tmp_path: Path) -> No
         store.state()
 
 
+def test_the_state_file_of_a_device_in_service_is_read(store: BundleStore) -> None:
+    # As a device wrote it: the schema's name may not change with the modules.
+    store.path.mkdir(parents=True, exist_ok=True)
+    (store.path / "state.json").write_text(
+        '{"schema": "edgehemo.bundle-store/1", "current": "edgehemo-3-0123456789ab", '
+        '"previous": null, "highest_serial": {"edgehemo": 3}, "rolled_back": false}'
+    )
+    assert store.state().highest_serial == {"edgehemo": 3}
+    for damaged in ('{"schema": "edgehemo.bundle-store/2"}', '{"more": 1}', '{"current": 3}', "[]"):
+        (store.path / "state.json").write_text(damaged)
+        with pytest.raises(BundleError, match="is damaged"):
+            store.state()
+
+
 def test_a_link_in_a_bundle_is_refused(store: BundleStore, tmp_path: Path) -> None:
     source = small_bundle(tmp_path / "b", 1)
     (source / "link").symlink_to("/etc/passwd")

@@ -30,7 +30,7 @@ from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.files.atomic import sha256_of_file
 from edgehemo.images.frame import Frame
 from edgehemo.inference.onnx import saturates_products
-from edgehemo.report.result import screen_json_schema
+from edgehemo.schemas import read_schema
 from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
@@ -312,7 +312,7 @@ def test_the_record_and_the_report_show_the_types(
     out = tmp_path / "out"
     assert run(["screen", str(picture), "--out", str(out), "--um-per-px", "0.25"]) == 0
     record = json.loads((out / "result.json").read_text())
-    jsonschema.validate(record, screen_json_schema())
+    jsonschema.validate(record, read_schema("screen"))
     assert {share["type"] for share in record["sample"]["types"]["red_cells"]} == set(TYPES)
     page = (out / "report.html").read_text()
     assert "Types of cells" in page and "names no white cells" in page

@@ -22,7 +22,7 @@ from edgehemo.cli import BUILT_IN, run
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, BundleError
 from edgehemo.images.frame import Frame
-from edgehemo.report.result import screen_json_schema
+from edgehemo.schemas import read_schema
 from edgehemo.screening.stopping import EXAMINED_FOR_COUNTING_ERROR, EXAMINED_PER_LIVE_SAMPLE
 from edgehemo.version import __version__
 from tests.support.screening_fakes import TruthFinder, simulated_frames, use_equipment
@@ -151,7 +151,7 @@ def test_screen_writes_the_result_the_report_and_the_fields(
     assert said.err.count("\n") == 1
     assert said.err.startswith("edgehemo: 0.png")
     record = json.loads((out / "result.json").read_text())
-    jsonschema.Draft202012Validator(screen_json_schema()).validate(record)
+    jsonschema.Draft202012Validator(read_schema("screen")).validate(record)
     assert [entry["image"] for entry in record["images"]] == ["0.png", "1.png", "2.png"]
     assert str(tmp_path) not in (out / "result.json").read_text()
     assert str(tmp_path) not in (out / "report.html").read_text()
@@ -458,6 +458,18 @@ def test_help_of_a_command_imports_no_heavy_library() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip().endswith("[]")
+
+
+def test_a_device_needs_no_pydantic() -> None:
+    script = (
+        "import sys; sys.modules['pydantic'] = None; import importlib, pkgutil; "
+        "import edgehemo, edgehemo_calibration, edgehemo_firmware; "
+        "[importlib.import_module(m.name) for p in (edgehemo, edgehemo_calibration, "
+        "edgehemo_firmware) for m in pkgutil.walk_packages(p.__path__, p.__name__ + '.') "
+        "if not m.name.endswith('__main__')]"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_finding_cells_imports_only_what_it_needs(smears: Path) -> None:

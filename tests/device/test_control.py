@@ -270,6 +270,49 @@ def test_results_are_blocked_until_cleared() -> None:
         assert found is not None and said in found.reason
 
 
+def test_lines_of_histories_in_service_are_read(tmp_path: Path) -> None:
+    # As this software has written them.
+    check = (
+        '{"schema": "edgehemo.control/1", "at": "2026-11-21T12:00:00+02:00", '
+        '"software_version": "0.1.0", "kind": "check", "slide": "A", '
+        '"established_at": "2026-11-01T08:00:00Z", "profile_sha256": "ab", "fields": 3, '
+        '"refused": 0, "values": {"hgb_index": 0.1}, "deviations": {"hgb_index": 3.5}, '
+        '"violations": [{"quantity": "hgb_index", "rule": "1-3s"}], "warnings": [], '
+        '"passed": false, "reason": "too high"}'
+    )
+    clear = (
+        '{"schema": "edgehemo.control/1", "at": "2026-11-21T12:30:00Z", '
+        '"software_version": "0.1.0", "kind": "clear", "reason": "new lamp", "by": "AB"}'
+    )
+    path = tmp_path / "p.control.jsonl"
+    path.write_text(f"{check}\n{clear}\n", encoding="utf-8")
+    first, second = read_history(path)
+    assert isinstance(first, ControlCheck) and first.violations[0].rule == "1-3s"
+    assert isinstance(second, Clearance) and second.by == "AB"
+    append_record(path, second)
+    assert path.read_text(encoding="utf-8") == f"{check}\n{clear}\n{clear}\n"
+    for spoilt in (
+        check.replace("1-3s", "9-9s"),
+        check.replace("+02:00", ""),
+        check.replace('"fields": 3', '"fields": true'),
+        check.replace("3.5}", "1e999}"),
+        clear.replace('"clear"', '"other"'),
+        clear.replace('"by": "AB"', '"by": "AB", "more": 1'),
+        "[]",
+    ):
+        path.write_text(f"{clear}\n{spoilt}\n", encoding="utf-8")
+        with pytest.raises(ProfileError, match=r"damaged control history \(line 2\)"):
+            read_history(path)
+
+
+def test_what_would_damage_the_history_is_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "p.control.jsonl"
+    naive = Clearance(at=WHEN.replace(tzinfo=None), software_version="1", reason="x", by="AB")
+    with pytest.raises(ProfileError, match=r"not written.*at:"):
+        append_record(path, naive)
+    assert not path.exists()
+
+
 def test_the_history_is_kept_whole(tmp_path: Path) -> None:
     profile = profile_with_slide()
     path = history_path(tmp_path / "p.json")
@@ -350,7 +393,7 @@ def test_a_profile_keeps_its_controls(tmp_path: Path) -> None:
     profile = profile_with_slide()
     save_profile(profile, tmp_path / "p.json")
     assert load_profile(tmp_path / "p.json") == profile
-    doubled = {**profile.as_json(), "controls": profile.as_json()["controls"] * 2}
+    doubled = {**profile.model_dump(), "controls": profile.model_dump()["controls"] * 2}
     (tmp_path / "q.json").write_text(json.dumps(doubled))
     with pytest.raises(ProfileError, match="control slide occurs twice"):
         load_profile(tmp_path / "q.json")

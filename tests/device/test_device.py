@@ -212,4 +212,4 @@ def test_any_text_is_a_configuration_or_a_message(tail: str) -> None:
         except DeviceError as error:
             assert str(error).startswith("x: ")
         else:
-            assert device.schema_ == tomllib.loads(text)["schema"]
+            assert device.schema == tomllib.loads(text)["schema"]

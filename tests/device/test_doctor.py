@@ -13,9 +13,10 @@ import pytest
 
 from edgehemo.bench.stages import machine as described_machine
 from edgehemo.device.board import BoardState, described
-from edgehemo.device.doctor import DISTRIBUTION, SUPPORTED_PYTHON, doctor_json, examine
+from edgehemo.device.doctor import DISTRIBUTION, SUPPORTED_PYTHON, examine
 from edgehemo.device.finding import DoctorReport, Finding
 from edgehemo.device.machine import Machine, modules_of, this_machine
+from edgehemo.device.output import DoctorOutput
 from edgehemo.device.requirements import required
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
@@ -80,7 +81,7 @@ def test_the_supported_pythons_are_those_that_the_project_declares() -> None:
 
 def test_json_is_the_contract() -> None:
     report = DoctorReport((Finding("a", "ok", "x"), Finding("b", "warn", "y", "do z", "DISK_LOW")))
-    record = json.loads(json.dumps(doctor_json(report)))
+    record = json.loads(json.dumps(DoctorOutput.of(report).model_dump()))
     assert record["schema"] == "edgehemo.doctor/1"
     assert record["status"] == "warn"
     assert record["findings"][1] == {

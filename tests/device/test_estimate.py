@@ -19,6 +19,7 @@ from edgehemo.cells.cell import Cell, CountInterval, FieldCells
 from edgehemo.errors import FieldError
 from edgehemo.estimate.estimators import ESTIMATORS, estimators_of
 from edgehemo.estimate.indices import field_indices
+from edgehemo.estimate.output import concentrations
 from edgehemo.estimate.pooling import leave_one_field_out, pool
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleIndices
@@ -29,6 +30,7 @@ from edgehemo.measurands import MEASURANDS
 from edgehemo.profile.analyser import Agreement, AnalyserCalibration, MeasurandCalibration
 from edgehemo.profile.parts import ScaleCalibration
 from edgehemo.profile.profile import CalibrationProfile, new_profile
+from edgehemo.statistics.interval import Interval
 from edgehemo.statistics.student import t95
 
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
@@ -295,7 +297,7 @@ def sample(*covers: float) -> SampleIndices:
 @pytest.mark.parametrize("profile", [None, new_profile(WHEN, software_version="0.1.0")])
 def test_without_a_calibration_there_is_no_number(profile: CalibrationProfile | None) -> None:
     result = estimate_sample(sample(0.4), profile)
-    record = result.as_json()
+    record = concentrations(result)
     for name in ("hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l", "mcv_fl", "mch_pg"):
         assert record[name] is None
         assert "not calibrated" in record["reasons"][name]
@@ -310,9 +312,9 @@ def test_the_value_is_the_line_and_the_interval_the_formula() -> None:
     leverage = 0.9 - 2 * 2.0 * 0.4 + 5.0 * 0.16
     reach = 2.10092 * 4.0 * math.sqrt(1 + leverage)
     assert result.hgb_g_per_l.high - 130.0 == pytest.approx(reach)
-    assert result.as_json()["hgb_g_per_l"] == {
-        "value": 130.0, "low": round(130 - reach, 1), "high": round(130 + reach, 1),
-    }  # fmt: skip
+    assert concentrations(result)["hgb_g_per_l"] == Interval(
+        130.0, round(130 - reach, 1), round(130 + reach, 1)
+    )
 
 
 def test_fields_that_disagree_widen_the_interval() -> None:

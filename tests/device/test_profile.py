@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from datetime import UTC, datetime
+from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgehemo.errors import ProfileError
-from edgehemo.profile.parts import IlluminationCalibration, ScaleCalibration
+from edgehemo.files.atomic import sha256_of_file
+from edgehemo.profile.parts import FocusReference, IlluminationCalibration, ScaleCalibration
 from edgehemo.profile.profile import (
     CalibrationProfile,
     load_profile,
@@ -52,7 +55,7 @@ def test_round_trip_keeps_everything_and_the_digest(tmp_path: Path) -> None:
 def test_digest_follows_the_content_not_the_layout(tmp_path: Path) -> None:
     profile = full_profile()
     path = tmp_path / "p.json"
-    path.write_text(json.dumps(profile.as_json()), encoding="utf-8")
+    path.write_text(json.dumps(profile.model_dump()), encoding="utf-8")
     assert load_profile(path).digest() == profile.digest()
     other = profile.model_copy(update={"camera": "HQ"})
     assert other.digest() != profile.digest()
@@ -68,7 +71,7 @@ def test_flat_field_array_is_rgb_counts_by_rows_and_columns() -> None:
 
 
 def test_all_problems_come_in_one_line(tmp_path: Path) -> None:
-    content = full_profile().as_json()
+    content = full_profile().model_dump()
     content["scale"]["um_per_px"] = "0.2"
     content["illumination"]["flat_field"] = [[[1, 2, 3]]]
     content["unheard_of"] = 1
@@ -128,14 +131,14 @@ def test_missing_and_binary_files_are_refused(tmp_path: Path) -> None:
 def test_values_outside_their_range_are_refused(
     tmp_path: Path, part: str, key: str, value: Any
 ) -> None:
-    content = full_profile().as_json()
+    content = full_profile().model_dump()
     content[part][key] = value
     with pytest.raises(ProfileError, match=f"{part}.{key}"):
         load_profile(written(tmp_path / "p.json", content))
 
 
 def test_a_time_without_zone_is_refused(tmp_path: Path) -> None:
-    content = full_profile().as_json()
+    content = full_profile().model_dump()
     content["created_at"] = "2026-11-21T12:00:00"
     with pytest.raises(ProfileError, match="created_at"):
         load_profile(written(tmp_path / "p.json", content))
@@ -184,3 +187,168 @@ def test_any_json_is_a_profile_or_a_profile_error(
     path = written(tmp_path_factory.getbasetemp() / "any.json", content)
     with pytest.raises(ProfileError):
         load_profile(path)
+
+
+# A profile with every part, numbers written as people and other programs write them: dates with
+# and without an offset, whole numbers for floats.
+SPREAD = {
+    "quantity": "hgb_index",
+    "mean": 1,
+    "sd": 0.01,
+    "sd_low": 0.005,
+    "sd_high": 0.02,
+    "runs": 12,
+}
+LINE = {"slope": 1, "intercept": -0.5, "slope_low": 0.9, "slope_high": None}
+EVERY_PART: dict[str, Any] = {
+    "schema": "edgehemo.profile/1",
+    "microscope": "No 7, \u00b5m",
+    "camera": "uvc:HD camera",
+    "created_at": "2026-11-21T12:00:00.25+05:30",
+    "revision": 3,
+    "software_version": "0.1.0",
+    "scale": {
+        "um_per_px": 0.2,
+        "relative_uncertainty": 0,
+        "method": "stage micrometer, found",
+        "lines": 12,
+        "frame_px": [640, 480],
+        "measured_at": "2026-11-20T08:00:00Z",
+    },
+    "illumination": {
+        "flat_field": [[[200, 199.5, 1e2], [1, 2, 3]], [[4, 5, 6], [7, 8, 255]]],
+        "target_level": 200,
+        "settings": {"exposure_us": 5000, "gain": 0},
+    },
+    "stain": {
+        "background_rgb": [220, 221.5, 222],
+        "background_rgb_sd": [0, 1, 2.5],
+        "cell_od": [0.1, 0.2, -0.01],
+        "cell_od_sd": [0.01, 0.02, 0.03],
+        "fields": 10,
+    },
+    "focus": {"sharp_reference": 12, "measure": "edge width"},
+    "analyser": {
+        "grade": "demonstration",
+        "made_at": "2026-11-21T10:00:00+00:00",
+        "samples": 3,
+        "fields": 9,
+        "scale_source": "profile",
+        "um_per_px": 0.2,
+        "measurands": [
+            {
+                "measurand": "hgb_g_per_l",
+                "estimator": "absorbance",
+                "features": ["hgb_index"],
+                "coefficients": [0, 1000],
+                "unscaled_covariance": [[1, 0.5], [0.5, 2]],
+                "residual_sd": 3,
+                "prediction_sd": 4.5,
+                "degrees_of_freedom": 1,
+                "t95": 12.706,
+                "feature_low": [0.01],
+                "feature_high": [0.2],
+                "value_low": 60,
+                "value_high": 160,
+                "samples": 3,
+                "groups": 3,
+                "chosen_loo_mae": 4,
+                "nested_mae": 5,
+                "nested_rmse": 6,
+                "nested_pcc": None,
+                "mean_only_mae": 30,
+                "agreement": {
+                    "bias": 0,
+                    "bias_low": -1,
+                    "bias_high": 1,
+                    "sd": 3,
+                    "lower_limit": -6,
+                    "lower_limit_low": -8,
+                    "lower_limit_high": -4,
+                    "upper_limit": 6,
+                    "upper_limit_low": 4,
+                    "upper_limit_high": 8,
+                },
+                "deming": LINE,
+                "candidates": [
+                    {"estimator": "absorbance", "features": ["hgb_index"], "loo_mae": 4},
+                    {"estimator": "network", "features": [], "reason": "no network"},
+                ],
+            }
+        ],
+    },
+    "repeatability": {
+        "measured_at": "2026-11-21T09:00:00Z",
+        "fields": 12,
+        "spreads": [SPREAD],
+    },
+    "controls": [
+        {
+            "name": "slide A",
+            "established_at": "2026-11-21T11:00:00Z",
+            "grade": "provisional",
+            "targets": [SPREAD],
+        }
+    ],
+}
+
+
+def test_problems_in_lists_are_all_told(tmp_path: Path) -> None:
+    content = copy.deepcopy(EVERY_PART)
+    content["controls"] = [SPREAD, {**content["controls"][0], "targets": []}]
+    content["repeatability"]["spreads"] = [{**SPREAD, "runs": 2}, {**SPREAD, "sd": -1}]
+    content["analyser"]["measurands"][0] |= {"feature_low": [0.3, 1], "value_low": 200}
+    with pytest.raises(ProfileError) as caught:
+        load_profile(written(tmp_path / "p.json", content))
+    for place in (
+        "controls[0].grade: is missing",
+        "controls[0].mean: is not a known key",
+        "controls[1].targets: ",
+        "repeatability.spreads[0].runs: ",
+        "repeatability.spreads[1].sd: ",
+        "analyser.measurands[0].feature_low: has 2 entries, needs 1",
+        "analyser.measurands[0].value_low: is above value_high",
+    ):
+        assert place in str(caught.value)
+
+
+@pytest.mark.parametrize("number", ["1e999", "-1e999", "1" + "0" * 400])
+def test_numbers_without_end_are_refused(tmp_path: Path, number: str) -> None:
+    text = json.dumps(EVERY_PART).replace('"bias": 0,', f'"bias": {number},')
+    assert number in text
+    (tmp_path / "p.json").write_text(text, encoding="utf-8")
+    with pytest.raises(ProfileError, match=r"analyser\.measurands\[0\]\.agreement\.bias"):
+        load_profile(tmp_path / "p.json")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"created_at": WHEN.replace(tzinfo=None)},
+        {"focus": FocusReference(sharp_reference=float("nan"), measure="edge width")},
+        {"scale": ScaleCalibration(um_per_px=3.0, relative_uncertainty=0.1, method="given")},
+    ],
+)
+def test_what_would_not_be_read_again_is_not_written(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    save_profile(full_profile(), tmp_path / "p.json")
+    with pytest.raises(ProfileError, match=f"not written.*{next(iter(changes))}"):
+        save_profile(full_profile().model_copy(update=changes), tmp_path / "p.json")
+    assert load_profile(tmp_path / "p.json") == full_profile()
+
+
+def test_digests_of_profiles_that_exist_do_not_change(tmp_path: Path) -> None:
+    # Every stored result names its profile by this digest.
+    shipped = files("edgehemo.data") / "simulated-profile.json"
+    with as_file(shipped) as path:
+        assert load_profile(path).digest() == (
+            "5fdddb40b59b0cc984a04b635d33f09274365d63f830ba19d81a370bb9a6266a"
+        )
+    profile = load_profile(written(tmp_path / "p.json", EVERY_PART))
+    assert profile.digest() == ("506f5938e76421509778a3ff502fd06a5cabf31a5f1785be9e657e01f6223282")
+    save_profile(profile, tmp_path / "q.json")
+    assert load_profile(tmp_path / "q.json") == profile
+    assert sha256_of_file(tmp_path / "q.json") == (
+        "7653ef33ab79c8ff2155f8c9d5b1854bdeeec965b4de71d5b36430db7af1600e"
+    )

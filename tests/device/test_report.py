@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -27,9 +28,9 @@ from edgehemo.report.result import (
     SIMULATED_NOTICE,
     Provenance,
     name_of,
-    screen_json_schema,
     screen_record,
 )
+from edgehemo.schemas import read_schema
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import SampleReading, Screening, screen_frames
 from edgehemo.statistics.interval import Interval
@@ -99,7 +100,7 @@ def withheld(
 
 
 def validate(record: dict[str, Any]) -> None:
-    schema = screen_json_schema()
+    schema = read_schema("screen")
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.Draft202012Validator(schema).validate(json.loads(dump_json(record)))
 
@@ -125,7 +126,7 @@ class Page(HTMLParser):
 
 
 def test_the_record_keeps_to_the_schema(reading: SampleReading) -> None:
-    record = screen_record(reading, provenance(), {0: "fields/001_a.png"})
+    record = screen_record(reading, provenance(), {0: "fields/001_a.png"}).model_dump()
     validate(record)
     assert [entry["image"] for entry in record["images"]][-1] == "broken.png"
     assert record["images"][0]["picture"] == "fields/001_a.png"
@@ -134,7 +135,7 @@ def test_the_record_keeps_to_the_schema(reading: SampleReading) -> None:
 
 
 def test_a_withheld_record_keeps_to_the_schema_and_holds_no_number(withheld: SampleReading) -> None:
-    record = screen_record(withheld, provenance())
+    record = screen_record(withheld, provenance()).model_dump()
     validate(record)
     assert record["outcome"] == "withheld"
     assert record["sample"]["hgb_g_per_l"] is None
@@ -157,20 +158,20 @@ def test_a_withheld_record_keeps_to_the_schema_and_holds_no_number(withheld: Sam
     ],
 )
 def test_the_schema_refuses_what_it_should(reading: SampleReading, spoil: Any) -> None:
-    record = json.loads(dump_json(screen_record(reading, provenance())))
+    record = json.loads(dump_json(screen_record(reading, provenance()).model_dump()))
     spoil(record)
     with pytest.raises(jsonschema.ValidationError):
         validate(record)
 
 
 def test_nothing_of_the_person_or_the_folders_is_kept(reading: SampleReading) -> None:
-    text = dump_json(screen_record(reading, provenance()))
+    text = dump_json(screen_record(reading, provenance()).model_dump())
     assert "secret" not in text
     assert "age" not in json.loads(text)["anaemia"]
 
 
 def page_of(reading: SampleReading, frames: list[Frame], *, simulated: bool = False) -> str:
-    record = screen_record(reading, provenance(simulated=simulated))
+    record = screen_record(reading, provenance(simulated=simulated)).model_dump()
     pictures = {
         index: data_uri(annotated(frames[index], field))
         for index, field in enumerate(reading.fields)
@@ -286,8 +287,8 @@ def test_every_histogram_stays_inside_its_drawing(diameters: list[float]) -> Non
 @given(st.floats(10, 250), st.floats(0, 80), st.sampled_from([0.7, 3.0, 8.0, 13.0, 40.0]))
 def test_the_scale_of_haemoglobin_is_ordered(value: float, reach: float, age: float) -> None:
     person = Person(age_years=age, sex="male")
-    anaemia = grade(Interval(value, max(0.0, value - reach), value + reach), person).as_json()
-    drawn = haemoglobin_scale(anaemia)
+    anaemia = grade(Interval(value, max(0.0, value - reach), value + reach), person)
+    drawn = haemoglobin_scale(asdict(anaemia.rounded()))
     assert 0 <= drawn.low <= drawn.value <= drawn.high <= drawn.width
     ends = [x + width for x, width, _, _ in drawn.bands]
     assert ends == sorted(ends)

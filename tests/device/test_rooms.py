@@ -19,15 +19,15 @@ ROOMS = (
     # everybody's
     "errors", "version", "measurands", "calling",
     # ground
-    "schemas", "files", "statistics", "pages", "guidance", "anaemia", "images",
+    "files", "statistics", "pages", "guidance", "anaemia", "images",
     # artefacts
     "bundle", "profile",
     # the flow: a frame becomes a sample's reading
     "field", "inference", "cells", "quality", "estimate", "simulation", "capture", "screening",
     # what comes of it
     "report", "control", "device", "bench", "api", "demo", "records", "monitor", "interop", "kiosk",
-    # doors
-    "commands", "cli", "__main__", "__init__",
+    # what all of it writes, described; doors
+    "schemas", "commands", "cli", "__main__", "__init__",
 )  # fmt: skip
 
 # `edgehemo.cells(picture)` and its like: a room's face fetches its public function when it is

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Meta, field
 
-from edgehemo.files.strict import Record, RecordError, keys_of
+from edgehemo.files.strict import Problem, Record, RecordError, keys_of
 
 
 class Part(Record, frozen=True, kw_only=True):
@@ -24,8 +24,22 @@ class Free(Record, frozen=True, kw_only=True):
     value: float
 
 
+class Pair(Record, frozen=True, kw_only=True):
+    """What its own check finds it names by place."""
+
+    first: float
+    second: float
+
+    def __post_init__(self) -> None:
+        found = [Problem("first", "must not be negative")] if self.first < 0 else []
+        if self.second < self.first:
+            found.append(Problem("second", "must not be below first"))
+        if found:
+            raise RecordError(found)
+
+
 class Whole(Record, frozen=True, kw_only=True):
-    schema_: Literal["whole/1"] = field(name="schema")
+    schema: Literal["whole/1"]
     name: Annotated[str, Meta(max_length=8, pattern=r"^[a-z]+\Z")]
     low: float | None = None
     high: float | None = None
@@ -33,6 +47,8 @@ class Whole(Record, frozen=True, kw_only=True):
     said: dict[str, str | int | float | list[str]] = field(default_factory=dict)
     part: Part | None = None
     parts: list[Part] = field(default_factory=list)
+    by_name: dict[str, Part] = field(default_factory=dict)
+    pair: Pair | None = None
     whole: Part = field(default_factory=lambda: Part(share=1.0))
 
     def __post_init__(self) -> None:
@@ -55,6 +71,7 @@ def test_it_comes_back_from_json_as_it_went() -> None:
         {
             **LEAST,
             "low": 1,
+            "pair": {"first": 1, "second": 2},
             "said": {"a": 1, "b": 1.5, "c": "x", "d": ["y"]},
             "parts": [{"share": 0.5, "counts": [1, 2]}],
         }
@@ -86,7 +103,12 @@ def test_it_comes_back_from_json_as_it_went() -> None:
         ({"said": {"a": None}}, "said[...]"),
         ({"parts": {}}, "parts"),
         ({"parts": [3]}, "parts[0]"),
-        ({"parts": [{}]}, "parts[0]"),
+        ({"parts": [{}]}, "parts[0].share"),
+        ({"by_name": {"a": {"share": 2}}}, "by_name.a.share"),
+        ({"low": float("inf")}, "low"),
+        ({"said": {"a": float("nan")}}, "said.a"),
+        ({"pair": {"first": 2.0, "second": 1.0}}, "pair.second"),
+        ({"pair": {"first": -1.0, "second": 1.0}}, "pair.first"),
         ({"parts": [{"share": float("nan")}]}, "parts[0].share"),
         ({"parts": [{"share": 1.5}]}, "parts[0].share"),
         ({"parts": [{"share": 1, "counts": [1, 0]}]}, "parts[0].counts[1]"),
@@ -102,6 +124,10 @@ def test_what_is_refused(changes: dict[str, Any], place: str) -> None:
 def test_every_problem_is_told_at_once() -> None:
     found = places_of(name=1, low="x", whole={"share": 2, "more": 0}, surprise=None)
     assert set(found) == {"name", "low", "whole.share", "whole.more", "surprise"}
+    found = places_of(
+        parts=[{"share": 2}, {"share": 0.5}, {}], low=float("nan"), pair={"first": -1, "second": -2}
+    )
+    assert set(found) == {"parts[0].share", "parts[2].share", "low", "pair.first", "pair.second"}
     with pytest.raises(RecordError, match="name: is missing"):
         Whole.model_validate({"schema": "whole/1"})
 
@@ -117,6 +143,22 @@ def test_what_code_made_wrong_is_not_written() -> None:
     # JSON has no NaN; where there is no limit either, it must not be written as null.
     with pytest.raises(RecordError, match="value"):
         Free(value=float("nan")).model_dump_json()
+
+
+def test_checked_is_what_will_be_read_again() -> None:
+    part = Part(share=1, counts=(np.int64(3),))  # type: ignore[arg-type]
+    checked = part.checked()
+    assert type(checked.share) is float and checked.counts == [3]
+    with pytest.raises(RecordError, match="share"):
+        Part(share=2.0).checked()
+
+
+def test_deep_nesting_is_refused_and_not_fallen_over() -> None:
+    deep: Any = 1.0
+    for _ in range(5_000):
+        deep = [deep]
+    with pytest.raises(RecordError, match="surprise"):
+        Whole.model_validate({**LEAST, "surprise": deep})
 
 
 def test_records_are_frozen_compared_by_value_and_copied() -> None:
@@ -141,4 +183,4 @@ def test_any_value_is_a_record_or_a_list_of_problems(values: dict[str, Any]) -> 
     except RecordError as error:
         assert error.problems and str(error)
     else:
-        assert whole.schema_ == "whole/1"
+        assert whole.schema == "whole/1"

@@ -11,6 +11,7 @@ import pytest
 from edgehemo.bundle.manifest import KindOperatingPoint, ScoreCalibration
 from edgehemo.estimate.anaemia_screen import NOTE, class_of, screen_sample, sigmoid
 from edgehemo.estimate.network import ANAEMIA_LOG_ODDS
+from edgehemo.estimate.output import AnaemiaScreenEntry
 from edgehemo.estimate.values import FieldIndices
 
 
@@ -61,7 +62,7 @@ def test_in_between_a_sample_is_called_neither() -> None:
 def test_the_record_says_that_it_is_no_diagnosis() -> None:
     result = screen_sample([field(**{ANAEMIA_LOG_ODDS: 4.0})], point())
     assert result is not None
-    assert result.as_json() == {
+    assert AnaemiaScreenEntry.of(result).model_dump() == {
         "score": pytest.approx(sigmoid(4.0), abs=1e-4),
         "class": "anaemia-like",
         "fields": 1,

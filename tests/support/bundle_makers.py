@@ -31,7 +31,7 @@ def small_bundle(folder: Path, serial: int = 1, key: PrivateKey | None = None) -
     note = folder / "note.txt"
     note.write_text(f"serial {serial}\n")
     manifest = Manifest(
-        bundle_schema="edgehemo.bundle/1",
+        schema="edgehemo.bundle/1",
         name="small",
         serial=serial,
         created_at=datetime(2026, 11, 1, tzinfo=UTC),

@@ -15,7 +15,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from edgehemo.errors import CalibrationError
 from edgehemo.estimate.estimators import Estimator, estimators_of
 from edgehemo.estimate.values import SampleIndices
-from edgehemo.measurands import MEASURAND_FACTS, MEASURANDS, Measurand
+from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.profile.analyser import AnalyserCalibration, Candidate, MeasurandCalibration
 from edgehemo.statistics.student import t95
 from edgehemo_calibration.analyser.comparison import (
@@ -73,20 +73,6 @@ class Point:
     high: float | None
     estimator: str
     outlier: bool
-
-    def as_json(self) -> dict[str, Any]:
-        decimals = MEASURAND_FACTS[self.measurand].decimals
-        return {
-            "sample": self.sample,
-            "measurand": self.measurand,
-            "analyser": self.analyser,
-            "estimate": round(self.estimate, decimals),
-            "low": None if self.low is None else round(self.low, decimals),
-            "high": None if self.high is None else round(self.high, decimals),
-            "error": round(self.estimate - self.analyser, decimals),
-            "estimator": self.estimator,
-            "outlier": self.outlier,
-        }
 
 
 @dataclass(frozen=True, slots=True)

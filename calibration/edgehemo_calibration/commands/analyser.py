@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgehemo.commands import common
-from edgehemo.errors import UsageError
+from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, UsageError
 from edgehemo.measurands import MEASURANDS
 from edgehemo_calibration.commands.equipment import cell_finder, field_networks
 from edgehemo_calibration.commands.options import path_type, profile_options, scale_option
@@ -81,6 +81,12 @@ def analyser(
     from edgehemo_calibration.analyser.fit import fit_analyser
     from edgehemo_calibration.analyser.pairs import read_pairs
     from edgehemo_calibration.measuring import samples_of
+    from edgehemo_calibration.output import (
+        AnalyserCalibrated,
+        PointEntry,
+        measured_entry,
+        written,
+    )
 
     pairs = read_pairs(pairs_file, folder)
     profile = start(base, out, names)
@@ -98,7 +104,6 @@ def analyser(
     find, opened = cell_finder(bundle)
     envelope = opened.envelope("cell_finder") if opened is not None else None
     measured = _measured(pairs, profile, find, envelope, keep_refused, field_networks(opened))
-    entries = [item.as_json() for item in measured.values()]
     for item in measured.values():
         if item.error:
             common.failed(str(item.image), item.error)
@@ -116,14 +121,15 @@ def analyser(
         refused_fields=sum(1 for m in measured.values() if m.failed and m.indices is not None),
     )
     profile = profile.model_copy(update={"analyser": fit.calibration})
-    content = {
-        "images": entries,
-        "samples_left_out": list(without),
-        "analyser": fit.calibration.model_dump(mode="json"),
-        "points": [point.as_json() for point in fit.points],
-        "refused": dict(fit.refused),
-    }
-    finish(profile, out, json_file, "analyser", content)
+    output = AnalyserCalibrated(
+        **written(profile, out),
+        images=[measured_entry(item) for item in measured.values()],
+        samples_left_out=list(without),
+        analyser=fit.calibration,
+        points=[PointEntry.of(point) for point in fit.points],
+        refused=fit.refused,
+    )
+    finish(profile, out, json_file, output)
     if page_file is not None:
         from edgehemo.files.atomic import write_text_atomically
         from edgehemo_calibration.analyser.page import analyser_page
@@ -136,7 +142,9 @@ def analyser(
 
         print_fit(fit, Console(width=None))
     common.say(f"{fit.calibration.grade} on {fit.calibration.samples} samples: {out}", json_file)
-    return common.exit_code(entries, withheld=bool(fit.refused))
+    if any(item.error for item in measured.values()):
+        return EXIT_BAD_INPUT
+    return EXIT_WITHHELD if fit.refused else EXIT_DONE
 
 
 def _measured(

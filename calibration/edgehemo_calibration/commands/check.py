@@ -44,6 +44,7 @@ def check(
     from edgehemo.control.history import append_record, history_path, read_history
     from edgehemo.device.configuration import load_device
     from edgehemo.images.reading import images_in
+    from edgehemo_calibration.output import CheckOutput, ImageName
 
     path, profile = profile_of(profile_path)
     target = _slide_of(path, profile, slide)
@@ -81,13 +82,12 @@ def check(
         common.say(f"results are withheld: {blocked}", json_file)
     common.write_json(
         json_file,
-        "check",
-        {
-            "images": [{"image": str(image)} for image in paths],
-            "history": str(history),
-            "check": record.model_dump(mode="json", by_alias=True),
-            "blocked": blocked or None,
-        },
+        CheckOutput(
+            images=[ImageName(image=str(image)) for image in paths],
+            history=str(history),
+            check=record,
+            blocked=blocked or None,
+        ),
     )
     return EXIT_DONE if verdict.passed else EXIT_WITHHELD
 

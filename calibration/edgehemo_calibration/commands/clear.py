@@ -27,6 +27,7 @@ def clear(reason: str, by: str, profile_path: Path | None, json_file: str | None
         history_path,
         read_history,
     )
+    from edgehemo_calibration.output import ClearOutput
 
     path, _ = profile_of(profile_path)
     reason, by = reason.strip(), by.strip()
@@ -41,7 +42,5 @@ def clear(reason: str, by: str, profile_path: Path | None, json_file: str | None
     common.say(f"cleared {len(failed)} failed checks; check the control slide again", json_file)
     common.write_json(
         json_file,
-        "clear",
-        {"images": [], "history": str(history), "cleared": len(failed),
-         "clearance": record.model_dump(mode="json", by_alias=True)},
-    )  # fmt: skip
+        ClearOutput(images=[], history=str(history), cleared=len(failed), clearance=record),
+    )

@@ -33,15 +33,19 @@ def control(
     """
     from edgehemo.control.check import control_slide, with_slide
     from edgehemo.control.repeatability import LABELS
+    from edgehemo_calibration.output import ControlCalibrated, RunEntry, written
 
     profile = start(base, out, names)
     measured = measured_runs(runs, profile, bundle)
     part = control_slide(slide, measured, now())
-    content = {
-        "runs": [run.as_json() for run in measured],
-        "control": part.model_dump(mode="json"),
-    }
-    finish(with_slide(profile, part), out, json_file, "control", content)
+    profile = with_slide(profile, part)
+    output = ControlCalibrated(
+        **written(profile, out),
+        images=[],
+        runs=[RunEntry.of(run) for run in measured],
+        control=part,
+    )
+    finish(profile, out, json_file, output)
     for target in part.targets:
         label, unit, decimals = LABELS[target.quantity]
         common.say(

@@ -25,6 +25,7 @@ def focus(
 ) -> None:
     """Learn what sharp is from IMAGE..., a focus stack of one field (files or a folder)."""
     from edgehemo.images.reading import images_in
+    from edgehemo_calibration.output import FocusCalibrated, FocusImage, written
     from edgehemo_calibration.sharpness import measure_focus
 
     paths = images_in(images)
@@ -33,14 +34,15 @@ def focus(
         stack = measure_focus(paths, profile=known, um_per_px=um_per_px, on_image=progress.advance)
     part = stack.reference.model_copy(update={"measured_at": now()})
     profile = known.model_copy(update={"focus": part})
-    content = {
-        "images": [
-            {"image": str(path), "focus": value}
+    output = FocusCalibrated(
+        **written(profile, out),
+        images=[
+            FocusImage(image=str(path), focus=value)
             for path, value in zip(paths, stack.values, strict=True)
         ],
-        "focus": part.model_dump(mode="json"),
-    }
-    finish(profile, out, json_file, "focus", content)
+        focus=part,
+    )
+    finish(profile, out, json_file, output)
     common.say(
         f"sharpest of {len(paths)}: {stack.sharpest.name}, "
         f"{stack.reference.measure} {stack.reference.sharp_reference:.4g}",

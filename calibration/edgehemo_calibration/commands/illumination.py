@@ -58,6 +58,12 @@ def illumination(
     """
     from edgehemo.images.reading import read_frame
     from edgehemo_calibration.flat_field import measure_flat_field
+    from edgehemo_calibration.output import (
+        FlatFieldSummary,
+        IlluminationCalibrated,
+        ImageName,
+        written,
+    )
 
     camera = only_camera(images)
     settings = None
@@ -75,19 +81,20 @@ def illumination(
     grid = part.array()
     green = grid[..., 1]
     unevenness = float((green.max() - green.min()) / green.max())
-    content = {
-        "images": [{"image": frame.source} for frame in frames],
-        "illumination": {
-            "rows": grid.shape[0],
-            "columns": grid.shape[1],
-            "unevenness": round(unevenness, 4),
-            "target_level": part.target_level,
-            "dark_level": part.dark_level,
-            "frames": part.frames,
-            "settings": settings.model_dump() if settings is not None else None,
-        },
-    }
-    finish(profile, out, json_file, "illumination", content)
+    output = IlluminationCalibrated(
+        **written(profile, out),
+        images=[ImageName(image=frame.source) for frame in frames],
+        illumination=FlatFieldSummary(
+            rows=grid.shape[0],
+            columns=grid.shape[1],
+            unevenness=round(unevenness, 4),
+            target_level=part.target_level,
+            dark_level=part.dark_level,
+            frames=part.frames,
+            settings=settings,
+        ),
+    )
+    finish(profile, out, json_file, output)
     common.say(
         f"flat field of {part.frames} frames: {100 * unevenness:.0f} % uneven, "
         f"level {part.target_level:.0f}",
@@ -103,6 +110,7 @@ def _exposed_frames(
     A stage goes to another place for each frame; without one the operator moves the slide.
     """
     from edgehemo.capture import FRAME_DEADLINE_S, open_source
+    from edgehemo.files.strict import keys_of
     from edgehemo.profile.parts import FixedSettings
     from edgehemo_calibration.exposure import TARGET_LEVEL, expose
 
@@ -115,4 +123,4 @@ def _exposed_frames(
             frames.append(opened.frame(FRAME_DEADLINE_S))
             progress.advance()
     taken = exposed.settings.given()
-    return frames, FixedSettings(**{name: taken.get(name) for name in FixedSettings.model_fields})
+    return frames, FixedSettings(**{name: taken.get(name) for name in keys_of(FixedSettings)})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,6 +15,7 @@ from edgehemo.version import __version__
 
 if TYPE_CHECKING:
     from edgehemo.profile.profile import CalibrationProfile
+    from edgehemo_calibration.output import Written
 
 log = logging.getLogger(__name__)
 
@@ -63,14 +64,13 @@ def finish(
     profile: CalibrationProfile,
     out: Path,
     json_file: str | None,
-    part: str,
-    content: dict[str, Any],
+    output: Written,
 ) -> None:
     """Write the profile and the JSON, and say where the analyser calibration stopped holding."""
     from edgehemo.profile.profile import save_profile
 
     save_profile(profile, out)
-    log.info("profile written: %s measured, revision %d", part, profile.revision)
+    log.info("profile written: %s measured, revision %d", output.calibrated, profile.revision)
     if mismatch := profile.analyser_mismatch():
         click.echo(f"edgehemo: {mismatch.reason}", err=True)
     if not profile.camera:
@@ -79,8 +79,7 @@ def finish(
             "another one",
             err=True,
         )
-    record = {"calibrated": part, "profile": str(out), "profile_sha256": profile.digest()}
-    common.write_json(json_file, "calibrate", {**record, "images": [], **content})
+    common.write_json(json_file, output)
 
 
 def profile_of(path: Path | None) -> tuple[Path, CalibrationProfile]:

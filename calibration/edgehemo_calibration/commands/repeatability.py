@@ -30,6 +30,7 @@ def repeatability(
     """
     from edgehemo.control.repeatability import LABELS, REPEATABILITY_FACTOR, spreads_of
     from edgehemo.profile.parts import Repeatability
+    from edgehemo_calibration.output import RepeatabilityCalibrated, RunEntry, written
 
     profile = start(base, out, names)
     measured = measured_runs(runs, profile, bundle)
@@ -39,11 +40,13 @@ def repeatability(
         spreads=spreads_of(measured),
     )
     profile = profile.model_copy(update={"repeatability": part})
-    content = {
-        "runs": [run.as_json() for run in measured],
-        "repeatability": part.model_dump(mode="json"),
-    }
-    finish(profile, out, json_file, "repeatability", content)
+    output = RepeatabilityCalibrated(
+        **written(profile, out),
+        images=[],
+        runs=[RunEntry.of(run) for run in measured],
+        repeatability=part,
+    )
+    finish(profile, out, json_file, output)
     for spread in part.spreads:
         label, unit, decimals = LABELS[spread.quantity]
         share = f", {100 * spread.sd / abs(spread.mean):.1f} %" if spread.mean else ""

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -21,6 +20,7 @@ from edgehemo_calibration.commands.profile_editing import (
 
 if TYPE_CHECKING:
     from edgehemo_calibration.micrometer import MicrometerReading
+    from edgehemo_calibration.output import RuledImage
 
 # How well the two ends of a micrometer's line can be told, px (one standard deviation each).
 END_UNCERTAINTY_PX = 1.0
@@ -71,6 +71,7 @@ def scale(
     """
     from edgehemo.field.scale import MAX_UM_PER_PX, MIN_UM_PER_PX
     from edgehemo.profile.parts import ScaleCalibration
+    from edgehemo_calibration.output import ScaleCalibrated, written
 
     by_hand = micrometer_um is not None and micrometer_px is not None
     ways = (bool(images), by_hand, um_per_px is not None)
@@ -82,10 +83,10 @@ def scale(
             "give pictures of a ruling with --pitch-um, or --um-per-px, or --micrometer-um "
             "together with --micrometer-px"
         )
-    content: dict[str, Any] = {}
+    ruled: list[RuledImage] = []
     lines, frame_px = 0, None
     if pitch_um is not None:
-        reading, content, names = _ruled_scale(images, pitch_um, names)
+        reading, ruled, names = _ruled_scale(images, pitch_um, names)
         value, default, lines = reading.um_per_px, reading.relative_uncertainty, reading.lines
         frame_px = reading.frame_px
         method = "grid, found" if reading.is_grid else "stage micrometer, found"
@@ -108,7 +109,8 @@ def scale(
         measured_at=None if method == "given" else now(),
     )
     profile = start(base, out, names).model_copy(update={"scale": part})
-    finish(profile, out, json_file, "scale", {**content, "scale": part.model_dump(mode="json")})
+    output = ScaleCalibrated(**written(profile, out), images=ruled, scale=part)
+    finish(profile, out, json_file, output)
     found = f", {lines} lines" if lines else ""
     common.say(
         f"scale {value:.5g} um/px, +-{100 * part.relative_uncertainty:.2g} %{found}", json_file
@@ -117,9 +119,10 @@ def scale(
 
 def _ruled_scale(
     sources: tuple[str, ...], pitch_um: float, names: dict[str, str | None]
-) -> tuple[MicrometerReading, dict[str, Any], dict[str, str | None]]:
+) -> tuple[MicrometerReading, list[RuledImage], dict[str, str | None]]:
     """The scale of all pictures together, what the JSON says of each, and the camera's name."""
     from edgehemo_calibration.micrometer import combined, read_micrometer
+    from edgehemo_calibration.output import RuledImage
 
     camera = only_camera(sources)
     if camera is not None:
@@ -128,12 +131,12 @@ def _ruled_scale(
         frames = read_frames(sources)
     readings = [read_micrometer(frame, pitch_um) for frame in frames]
     images = [
-        {
-            "image": frame.source,
-            "um_per_px": reading.um_per_px,
-            "relative_uncertainty": reading.relative_uncertainty,
-            "rulings": [asdict(ruling) for ruling in reading.rulings],
-        }
+        RuledImage(
+            image=frame.source,
+            um_per_px=reading.um_per_px,
+            relative_uncertainty=reading.relative_uncertainty,
+            rulings=reading.rulings,
+        )
         for frame, reading in zip(frames, readings, strict=True)
     ]
-    return combined(readings, [frame.source for frame in frames]), {"images": images}, names
+    return combined(readings, [frame.source for frame in frames]), images, names

@@ -26,6 +26,7 @@ def stain(
     """Take the stain reference from IMAGE..., fields of well-stained smears (files or folders)."""
     from edgehemo.images.reading import images_in
     from edgehemo_calibration.measuring import measure_stain
+    from edgehemo_calibration.output import ImageName, StainCalibrated, written
 
     paths = images_in(images)
     known = start(base, out, names)
@@ -33,11 +34,10 @@ def stain(
         part = measure_stain(paths, profile=known, um_per_px=um_per_px, on_image=progress.advance)
     part = part.model_copy(update={"measured_at": now()})
     profile = known.model_copy(update={"stain": part})
-    content = {
-        "images": [{"image": str(path)} for path in paths],
-        "stain": part.model_dump(mode="json"),
-    }
-    finish(profile, out, json_file, "stain", content)
+    output = StainCalibrated(
+        **written(profile, out), images=[ImageName(image=str(path)) for path in paths], stain=part
+    )
+    finish(profile, out, json_file, output)
     red, green, blue = part.cell_od
     common.say(
         f"stain of {part.fields} fields: red-cell density {red:.3f} {green:.3f} {blue:.3f} (RGB)",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +72,7 @@ def manifest(
         write_manifest,
         write_recorded_splits,
     )
+    from edgehemo_export.output import DatasetManifestOutput
 
     if new_split and splits is not None:
         raise UsageError("--new-split keeps no recorded part: leave out --splits")
@@ -101,15 +101,14 @@ def manifest(
     rows = summarise(built)
     common.write_json(
         json_file,
-        "dataset-manifest",
-        {
-            "manifest": str(out),
-            "split": built.split,
-            "sets": [dataclasses.asdict(row) for row in rows],
-            "straddling_by_group_alone": len(straddling(built, part_by_group_alone)),
-            "conflicting_labels": [[pair.first, pair.second] for pair in clashes],
-            "unreadable": built.unreadable,
-        },
+        DatasetManifestOutput(
+            manifest=str(out),
+            split=built.split,
+            sets=rows,
+            straddling_by_group_alone=len(straddling(built, part_by_group_alone)),
+            conflicting_labels=[(pair.first, pair.second) for pair in clashes],
+            unreadable=built.unreadable,
+        ),
     )
     if json_file != common.STDOUT:
         _print(rows, built, out)

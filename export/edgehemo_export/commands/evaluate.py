@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
@@ -67,23 +67,20 @@ def evaluate(
     from rich.table import Table
 
     from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from edgehemo_export.output import EvaluateOutput
 
     loaded = load_checkpoint(checkpoint)
     module = BY_TASK[loaded.task].load()
-    chosen: Part = "test" if part == "test" else "tune"
+    chosen: Literal["tune", "test"] = "test" if part == "test" else "tune"
     evaluation = module.evaluate(loaded, data, chosen)
     metrics = list(evaluation.metrics)
     for path in left_out_runs:
         metrics += _measured_left_out(load_checkpoint(path), loaded.task, data, chosen)
-    common.write_record(
+    common.write_json(
         json_file,
-        {
-            "schema": "edgehemo.evaluate/1",
-            "checkpoint": checkpoint.name,
-            "part": part,
-            "metrics": [metric.model_dump() for metric in metrics],
-            "tables": evaluation.tables,
-        },
+        EvaluateOutput(
+            checkpoint=checkpoint.name, part=chosen, metrics=metrics, tables=evaluation.tables
+        ),
     )
     if json_file != common.STDOUT:
         table = Table(title=f"{checkpoint.name}, {part} part")

@@ -99,6 +99,7 @@ def export(
     from rich.console import Console
 
     from edgehemo_export.checkpoints import load_checkpoint
+    from edgehemo_export.output import ExportEntry, ExportOutput
     from edgehemo_export.quantisation.bundling import export_bundle
     from edgehemo_export.quantisation.signing import signer_for
     from edgehemo_export.quantisation.subject import TrainedModel
@@ -128,14 +129,13 @@ def export(
         rows = export_bundle(trained, out, options, signer=signer, say=say)
     for warning in dict.fromkeys(text for row in rows for text in row.warnings):
         click.echo(f"edgehemo: warning: {warning}", err=True)
-    common.write_record(
+    common.write_json(
         json_file,
-        {
-            "schema": "edgehemo.export/1",
-            "bundle": str(out),
-            "signed_by": None if signer is None else signer.key.public.identifier,
-            "artefacts": [row.as_json() for row in rows],
-        },
+        ExportOutput(
+            bundle=str(out),
+            signed_by=None if signer is None else signer.key.public.identifier,
+            artefacts=[ExportEntry.of(row) for row in rows],
+        ),
     )
     if json_file != common.STDOUT:
         _print_export(out, rows)

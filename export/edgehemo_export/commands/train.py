@@ -91,6 +91,7 @@ def train(
 
     from edgehemo.files.atomic import sha256_of_file
     from edgehemo_export.checkpoints import load_checkpoint, save_checkpoint
+    from edgehemo_export.output import TrainOutput
     from edgehemo_export.training.task import Run, check_initial
 
     if threads is not None:
@@ -129,16 +130,15 @@ def train(
         return EXIT_DONE  # under torchrun the first process writes for all
     save_checkpoint(out, checkpoint)
     record = checkpoint.record
-    common.write_record(
+    common.write_json(
         json_file,
-        {
-            "schema": "edgehemo.train/1",
-            "task": task,
-            "checkpoint": str(out),
-            "sha256": sha256_of_file(out),
-            "steps": record["steps"],
-            "seconds": record["seconds"],
-        },
+        TrainOutput(
+            task=task,
+            checkpoint=str(out),
+            sha256=sha256_of_file(out),
+            steps=record["steps"],
+            seconds=record["seconds"],
+        ),
     )
     common.tell(f"{out}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
     return EXIT_DONE

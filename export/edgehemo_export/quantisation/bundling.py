@@ -95,7 +95,7 @@ def export_bundle(
             if name is not None
         }
         manifest = Manifest(
-            bundle_schema="edgehemo.bundle/1",
+            schema="edgehemo.bundle/1",
             name=options.name,
             serial=1 if former is None else former.manifest.serial + 1,
             created_at=datetime.now(UTC).replace(microsecond=0),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from edgehemo.bundle.manifest import Artefact, ArtefactFormat, Precision
 from edgehemo.errors import UsageError
@@ -34,19 +33,6 @@ class ExportRow:
     @property
     def gate(self) -> str:
         return "pass" if self.artefact is not None else "fail"
-
-    def as_json(self) -> dict[str, Any]:
-        out: dict[str, Any] = {
-            "model": self.model,
-            "format": self.format,
-            "precision": self.precision,
-            "gate": self.gate,
-            "seconds": self.seconds,
-            "problem": self.problem,
-        }
-        if self.artefact is not None:
-            out |= self.artefact.model_dump(exclude_none=True)
-        return out
 
 
 @dataclass(frozen=True)

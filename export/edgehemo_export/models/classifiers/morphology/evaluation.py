@@ -170,7 +170,9 @@ def diagnosis_shares(
                 "fields": len(paths),
                 "cells": int(names.sum()),
                 "likeliest": likeliest.tolist(),
-                "shares": None if shares is None else [share.as_json() for share in shares],
+                "shares": None
+                if shares is None
+                else [dataclasses.asdict(share.rounded()) for share in shares],
             }
         )
     return rows

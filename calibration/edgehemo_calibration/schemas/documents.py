@@ -1,0 +1,34 @@
+"""What the calibration commands write: one row a schema."""
+
+from __future__ import annotations
+
+from edgehemo.files.json_schema import Document
+from edgehemo_calibration.output import (
+    AnalyserCalibrated,
+    CheckOutput,
+    ClearOutput,
+    ControlCalibrated,
+    FocusCalibrated,
+    IlluminationCalibrated,
+    RepeatabilityCalibrated,
+    ScaleCalibrated,
+    StainCalibrated,
+)
+
+DOCUMENTS = (
+    Document(
+        "calibrate",
+        "what a calibration measured and the profile it was written to",
+        (
+            ScaleCalibrated,
+            IlluminationCalibrated,
+            StainCalibrated,
+            FocusCalibrated,
+            AnalyserCalibrated,
+            RepeatabilityCalibrated,
+            ControlCalibrated,
+        ),
+    ),
+    Document("check", "a check of a control slide", (CheckOutput,)),
+    Document("clear", "failed control checks cleared", (ClearOutput,)),
+)

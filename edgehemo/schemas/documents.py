@@ -1,0 +1,122 @@
+"""The files a device reads and what its commands write: one row a schema."""
+
+from __future__ import annotations
+
+from edgehemo.bench.output import BenchOutput
+from edgehemo.bundle.manifest import Manifest
+from edgehemo.bundle.output import (
+    BundleInstallOutput,
+    BundleListOutput,
+    BundleRollbackOutput,
+    KeysOutput,
+)
+from edgehemo.control.history import Clearance, ControlCheck
+from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.device.installed_bundles import StoreState
+from edgehemo.device.output import DoctorOutput
+from edgehemo.files.json_schema import Document, Schema
+from edgehemo.inference.output import VerifyOutput
+from edgehemo.measurands import BLOOD_FACTS
+from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.report.result import DemoOutput, ScreenOutput
+from edgehemo.screening.output import (
+    CellsOutput,
+    ClassifyOutput,
+    EstimateOutput,
+    QualityOutput,
+)
+
+# What a device reads.
+FILES = (
+    Document("bundle", "the manifest of a model bundle", (Manifest,), written=False),
+    Document(
+        "profile", "the calibration profile of one microscope", (CalibrationProfile,), written=False
+    ),
+    Document(
+        "device",
+        "the configuration of one device, a TOML file",
+        (DeviceConfiguration,),
+        written=False,
+    ),
+    Document(
+        "control",
+        "a line of a control history beside a profile",
+        (ControlCheck, Clearance),
+        written=False,
+    ),
+    Document("bundle-store", "which installed bundle a device uses", (StoreState,), written=False),
+)
+
+# What types cannot say.
+NULL: Schema = {"type": "null"}
+NOT_NEGATIVE: Schema = {"properties": {key: {"minimum": 0} for key in ("value", "low", "high")}}
+# A refused field holds no number.
+NO_NUMBER_WHERE_REFUSED: Schema = {
+    "if": {"properties": {"accepted": {"const": False}}},
+    "then": {
+        "properties": dict.fromkeys(
+            ("counts", "interior_counts", "interior_area_mm2", "indices", "cells"), NULL
+        )
+    },
+}
+# Neither does a withheld sample, and a reported one stands on a field.
+NO_NUMBER_WHERE_WITHHELD: Schema = {
+    "if": {"properties": {"outcome": {"const": "withheld"}}},
+    "then": {
+        "properties": {
+            "withheld": {"type": "object"},
+            "anaemia": NULL,
+            "sample": {
+                "properties": {
+                    **dict.fromkeys(BLOOD_FACTS, NULL),
+                    "accepted": {"const": 0},
+                    "indices": NULL,
+                }
+            },
+        }
+    },
+    "else": {
+        "properties": {
+            "withheld": NULL,
+            "sample": {"properties": {"accepted": {"minimum": 1}}},
+        }
+    },
+}
+RULES: dict[str, Schema] = {
+    "FieldEntry": NO_NUMBER_WHERE_REFUSED,
+    "CountInterval": NOT_NEGATIVE,
+}
+
+# What its commands write with --json.
+OUTPUTS = (
+    Document("verify", "whether a bundle is whole and answers as it should", (VerifyOutput,)),
+    Document("doctor", "what a device has and what is wrong with it", (DoctorOutput,)),
+    Document("bundle-install", "a bundle put into use", (BundleInstallOutput,)),
+    Document("bundle-rollback", "the bundle before, in use again", (BundleRollbackOutput,)),
+    Document("bundle-list", "the bundles on this device", (BundleListOutput,)),
+    Document(
+        "screen",
+        "the result of screening one sample, result.json",
+        (ScreenOutput,),
+        rules={"ScreenOutput": NO_NUMBER_WHERE_WITHHELD, **RULES},
+    ),
+    Document(
+        "demo",
+        "the demonstration's result",
+        (DemoOutput,),
+        rules={"DemoOutput": NO_NUMBER_WHERE_WITHHELD, **RULES},
+    ),
+    Document("quality", "whether fields can be trusted, and what to do", (QualityOutput,)),
+    Document(
+        "cells",
+        "the cells of images, with their boxes",
+        (CellsOutput,),
+        rules={"CountInterval": NOT_NEGATIVE},
+    ),
+    Document("classify", "what the one cell of each image is", (ClassifyOutput,)),
+    Document("estimate", "indices and concentrations of one sample", (EstimateOutput,)),
+    Document("bench", "how long a screening and each artefact take here", (BenchOutput,)),
+    Document("keys", "the keys this device trusts", (KeysOutput,)),
+)
+
+DOCUMENTS = FILES + OUTPUTS

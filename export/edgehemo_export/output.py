@@ -1,0 +1,98 @@
+"""What the workstation's commands write as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from msgspec import UNSET, UnsetType
+
+from edgehemo.bundle.manifest import ArtefactFormat, Companion, Metric, Precision
+from edgehemo.files.strict import Count, Record, Sha256
+from edgehemo_export.data.manifest import SetSummary
+from edgehemo_export.quantisation.options import ExportRow
+
+
+class TrainOutput(Record, frozen=True, kw_only=True):
+    """The checkpoint that `edgehemo train` wrote."""
+
+    schema: Literal["edgehemo.train/1"] = "edgehemo.train/1"
+    task: str
+    checkpoint: str
+    sha256: Sha256
+    steps: Count
+    seconds: float
+
+
+class EvaluateOutput(Record, frozen=True, kw_only=True):
+    """A checkpoint's figures on kept-out data. tables: confusion matrices and the like, whose
+    shape is the task's."""
+
+    schema: Literal["edgehemo.evaluate/1"] = "edgehemo.evaluate/1"
+    checkpoint: str
+    part: Literal["tune", "test"]
+    metrics: list[Metric]
+    tables: Mapping[str, Any]
+
+
+class ExportEntry(Record, frozen=True, kw_only=True):
+    """One artefact. seconds: of making and verifying, 0 where it was taken over. problem: which
+    gate it failed; then all that its manifest entry would say is left out."""
+
+    model: str
+    format: ArtefactFormat
+    precision: Precision
+    gate: Literal["pass", "fail"]
+    seconds: float
+    problem: str | None
+    file: str | UnsetType = UNSET
+    sha256: Sha256 | UnsetType = UNSET
+    bytes: Count | UnsetType = UNSET
+    companion: Companion | UnsetType = UNSET
+    height_px: int | UnsetType = UNSET
+    width_px: int | UnsetType = UNSET
+    parity: dict[str, float] | UnsetType = UNSET
+    recipe: dict[str, str | int | float | list[str]] | UnsetType = UNSET
+    reproduction: float | UnsetType = UNSET
+    versions: dict[str, str] | UnsetType = UNSET
+    fingerprint: str | UnsetType = UNSET
+
+    @classmethod
+    def of(cls, row: ExportRow) -> ExportEntry:
+        made: dict[str, Any] = {}
+        if row.artefact is not None:
+            said = {name: getattr(row.artefact, name) for name in row.artefact.__struct_fields__}
+            made = {name: value for name, value in said.items() if value is not None}
+        return cls(
+            **{
+                "model": row.model,
+                "format": row.format,
+                "precision": row.precision,
+                "gate": row.gate,
+                "seconds": row.seconds,
+                "problem": row.problem,
+                **made,
+            }
+        )
+
+
+class ExportOutput(Record, frozen=True, kw_only=True):
+    """The bundle that `edgehemo export` wrote; signed_by: the key's identifier."""
+
+    schema: Literal["edgehemo.export/1"] = "edgehemo.export/1"
+    bundle: str
+    signed_by: str | None
+    artefacts: list[ExportEntry]
+
+
+class DatasetManifestOutput(Record, frozen=True, kw_only=True):
+    """The public sets in numbers. conflicting_labels: pairs of pictures that are one and bear two
+    classes. unreadable: file -> why."""
+
+    schema: Literal["edgehemo.dataset-manifest/1"] = "edgehemo.dataset-manifest/1"
+    manifest: str
+    split: str
+    sets: list[SetSummary]
+    straddling_by_group_alone: Count
+    conflicting_labels: list[tuple[str, str]]
+    unreadable: Mapping[str, str]
