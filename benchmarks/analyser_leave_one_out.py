@@ -20,6 +20,7 @@ from edgehemo.device.equipment import open_equipment
 from edgehemo.measurands import MEASURANDS
 from edgehemo.profile.profile import new_profile, save_profile
 from edgehemo.report.result import ScreeningResult
+from edgehemo.screening.field import FieldReader
 from edgehemo_calibration.analyser.fit import AnalyserSample, fit_analyser
 from edgehemo_calibration.analyser.pairs import read_pairs
 from edgehemo_calibration.measuring import measure_image, samples_of
@@ -32,19 +33,11 @@ def main(root: Path, out: Path) -> None:
     """Print reference and estimate of every sample, and the mean absolute errors."""
     pairs = read_pairs(root / "pairs.csv", root / "images")
     equipment = open_equipment(None, None)
-    networks = equipment.open_networks()
+    reader = FieldReader(
+        equipment.finder, networks=equipment.open_networks(), envelope=equipment.envelope
+    )
     measured = {
-        image: measure_image(
-            image,
-            pair.name,
-            profile=None,
-            um_per_px=None,
-            find=equipment.finder.find,
-            envelope=equipment.envelope,
-            networks=networks,
-        )
-        for pair in pairs
-        for image in pair.images
+        image: measure_image(image, pair.name, reader) for pair in pairs for image in pair.images
     }
     samples, refused = samples_of(pairs, measured)
     for name in refused:

@@ -31,6 +31,7 @@ from edgehemo.field.illumination import stretched_grid
 from edgehemo.images.frame import Frame
 from edgehemo.measurands import Measurand
 from edgehemo.profile.profile import CalibrationProfile, new_profile, save_profile
+from edgehemo.screening.field import FieldReader
 from edgehemo.simulation.field import Specimen
 from edgehemo.simulation.parameters import OpticsParameters, SensorParameters, SimulationParameters
 from edgehemo.simulation.targets import empty_slide, ruled_slide, vignette_of
@@ -185,21 +186,11 @@ def with_analyser(
     from edgehemo.estimate.pooling import pool
 
     _, bundle, finder = open_finder(None)
-    envelope = bundle.envelope("cell_finder")
+    reader = FieldReader(finder, profile=profile, envelope=bundle.envelope("cell_finder"))
     samples, codes = [], Counter[str]()
     for seed in seeds:
         paths, reference = photographed(folder, seed, fields, settings)
-        measured = [
-            measure_image(
-                path,
-                str(seed),
-                profile=profile,
-                um_per_px=None,
-                find=finder.find,
-                envelope=envelope,
-            )
-            for path in paths
-        ]
+        measured = [measure_image(path, str(seed), reader) for path in paths]
         codes.update(code for item in measured for code in item.failed)
         known = [item.indices for item in measured if item.indices is not None]
         if known:

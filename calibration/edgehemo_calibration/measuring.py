@@ -9,12 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from edgehemo.cells.cell import FieldCells
 from edgehemo.errors import CalibrationError, FieldError, ImageError
-from edgehemo.estimate.network import FieldNetworks
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.values import FieldIndices
-from edgehemo.field.canonical import CanonicalField, canonical_field
+from edgehemo.field.canonical import canonical_field
 from edgehemo.images.reading import read_frame
 from edgehemo.profile.parts import StainReference
 from edgehemo.profile.profile import CalibrationProfile
@@ -23,14 +21,8 @@ from edgehemo.screening.field import FieldReader
 from edgehemo_calibration.analyser.fit import AnalyserSample
 from edgehemo_calibration.analyser.pairs import Pair
 
-Find = Callable[[CanonicalField], FieldCells]
 # Fewer reference fields than this give no spread to compare a new field with.
 MIN_STAIN_FIELDS = 3
-
-
-@dataclass(frozen=True, slots=True)
-class _Finding:
-    find: Find
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,39 +37,13 @@ class MeasuredImage:
     error: str = ""
 
 
-def measure_image(
-    image: Path,
-    sample: str,
-    *,
-    profile: CalibrationProfile | None,
-    um_per_px: float | None,
-    find: Find | None,
-    envelope: Mapping[str, Any] | None = None,
-    keep_refused: bool = False,
-    networks: FieldNetworks | None = None,
-) -> MeasuredImage:
-    """Read one picture as a screening does; a fault is in the result, not raised.
-
-    No cell is named: types are no part of a calibration.
-
-    envelope: the bundle's, as a screening judges by. keep_refused: measure a field that quality
-    refuses as well. networks: read it as a whole, as in a screening.
-    """
-    reader = FieldReader(
-        None if find is None else _Finding(find),
-        networks=networks,
-        profile=profile,
-        envelope=envelope,
-        um_per_px=um_per_px,
-        keep_refused=keep_refused,
-    )
+def measure_image(image: Path, sample: str, reader: FieldReader) -> MeasuredImage:
+    """Read one picture as a screening does; a fault is in the result, not raised."""
     try:
         reading = reader.read(read_frame(image))
     except (ImageError, FieldError) as error:
         return MeasuredImage(image, sample, None, error=str(error))
     failed = tuple(check.code or check.name for check in reading.quality.failed)
-    if reading.indices is None:
-        return MeasuredImage(image, sample, None, failed=failed)
     return MeasuredImage(image, sample, reading.indices, failed=failed)
 
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, UsageError
 from edgehemo.measurands import MEASURANDS
-from edgehemo_calibration.commands.equipment import cell_finder, field_networks
+from edgehemo_calibration.commands.equipment import measuring_reader
 from edgehemo_calibration.commands.options import path_type, profile_options, scale_option
 from edgehemo_calibration.commands.profile_editing import (
     GIVEN_SCALE_UNCERTAINTY,
@@ -21,10 +20,9 @@ from edgehemo_calibration.commands.profile_editing import (
 )
 
 if TYPE_CHECKING:
-    from edgehemo.estimate.network import FieldNetworks
-    from edgehemo.profile.profile import CalibrationProfile
+    from edgehemo.screening.field import FieldReader
     from edgehemo_calibration.analyser.pairs import Pair
-    from edgehemo_calibration.measuring import Find, MeasuredImage
+    from edgehemo_calibration.measuring import MeasuredImage
 
 
 @click.command()
@@ -101,9 +99,8 @@ def analyser(
                 "or set it first with `edgehemo calibrate scale`"
             )
         profile = profile.model_copy(update={"scale": profile.scale or given})
-    find, opened = cell_finder(bundle)
-    envelope = opened.envelope("cell_finder") if opened is not None else None
-    measured = _measured(pairs, profile, find, envelope, keep_refused, field_networks(opened))
+    reader, opened = measuring_reader(bundle, profile, keep_refused=keep_refused)
+    measured = _measured(pairs, reader)
     for item in measured.values():
         if item.error:
             common.failed(str(item.image), item.error)
@@ -147,14 +144,7 @@ def analyser(
     return EXIT_WITHHELD if fit.refused else EXIT_DONE
 
 
-def _measured(
-    pairs: tuple[Pair, ...],
-    profile: CalibrationProfile,
-    find: Find | None,
-    envelope: Mapping[str, Any] | None,
-    keep_refused: bool,
-    networks: FieldNetworks | None,
-) -> dict[Path, MeasuredImage]:
+def _measured(pairs: tuple[Pair, ...], reader: FieldReader) -> dict[Path, MeasuredImage]:
     from edgehemo_calibration.measuring import measure_image
 
     found = {}
@@ -162,15 +152,6 @@ def _measured(
     with common.Progress("measuring", total=total) as progress:
         for pair in pairs:
             for image in pair.images:
-                found[image] = measure_image(
-                    image,
-                    pair.name,
-                    profile=profile,
-                    um_per_px=None,
-                    find=find,
-                    envelope=envelope,
-                    keep_refused=keep_refused,
-                    networks=networks,
-                )
+                found[image] = measure_image(image, pair.name, reader)
                 progress.advance()
     return found

@@ -12,10 +12,33 @@ from edgehemo.errors import BundleError
 if TYPE_CHECKING:
     from edgehemo.bundle.bundle import Bundle
     from edgehemo.estimate.network import FieldNetworks
-    from edgehemo_calibration.measuring import Find
+    from edgehemo.profile.profile import CalibrationProfile
+    from edgehemo.screening.field import FieldReader, Finder
 
 
-def cell_finder(bundle: Path | None) -> tuple[Find | None, Bundle | None]:
+def measuring_reader(
+    bundle: Path | None, profile: CalibrationProfile, *, keep_refused: bool = False
+) -> tuple[FieldReader, Bundle | None]:
+    """What reads the fields of samples as a screening does, and its bundle.
+
+    No cell is named: types are no part of a calibration. Without any bundle, which is said, the
+    fields are read without a finder and without networks. keep_refused: measure what quality
+    refuses as well. Raises BundleError for a bundle that was asked for by name and does not open.
+    """
+    from edgehemo.screening.field import FieldReader
+
+    finder, opened = cell_finder(bundle)
+    reader = FieldReader(
+        finder,
+        networks=field_networks(opened),
+        profile=profile,
+        envelope=opened.envelope("cell_finder") if opened is not None else None,
+        keep_refused=keep_refused,
+    )
+    return reader, opened
+
+
+def cell_finder(bundle: Path | None) -> tuple[Finder | None, Bundle | None]:
     """The cell finder this device screens with, and its bundle; None where there is none.
 
     A bundle that was asked for by name must open.
@@ -29,7 +52,7 @@ def cell_finder(bundle: Path | None) -> tuple[Find | None, Bundle | None]:
             raise
         click.echo(f"edgehemo: without a cell finder, nothing is counted: {error}", err=True)
         return None, None
-    return finder.find, opened
+    return finder, opened
 
 
 def field_networks(opened: Bundle | None) -> FieldNetworks | None:
