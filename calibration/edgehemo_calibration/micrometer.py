@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from edgehemo.errors import CalibrationError
 from edgehemo.field.scale import MAX_UM_PER_PX, MIN_UM_PER_PX
 from edgehemo.images.frame import Frame
+from edgehemo.profile.parts import ScaleCalibration
 
 # The direction is searched on a picture of at most this side; the lines are measured at full size.
 SEARCH_SIDE_PX = 640
@@ -89,6 +91,29 @@ class MicrometerReading:
     @property
     def lines(self) -> int:
         return sum(ruling.lines for ruling in self.rulings)
+
+    @property
+    def method(self) -> str:
+        """What the profile calls it."""
+        return "grid, found" if self.is_grid else "stage micrometer, found"
+
+    def calibration(
+        self, measured_at: datetime, relative_uncertainty: float | None = None
+    ) -> ScaleCalibration:
+        """The part of a profile; relative_uncertainty: the operator's, in place of what was read.
+
+        measured_at: timezone-aware.
+        """
+        return ScaleCalibration(
+            um_per_px=self.um_per_px,
+            relative_uncertainty=(
+                self.relative_uncertainty if relative_uncertainty is None else relative_uncertainty
+            ),
+            method=self.method,
+            lines=self.lines,
+            frame_px=self.frame_px,
+            measured_at=measured_at,
+        )
 
 
 def read_micrometer(frame: Frame, pitch_um: float) -> MicrometerReading:

@@ -88,8 +88,7 @@ def scale(
     if pitch_um is not None:
         reading, ruled, names = _ruled_scale(images, pitch_um, names)
         value, default, lines = reading.um_per_px, reading.relative_uncertainty, reading.lines
-        frame_px = reading.frame_px
-        method = "grid, found" if reading.is_grid else "stage micrometer, found"
+        frame_px, method = reading.frame_px, reading.method
     elif micrometer_um is not None and micrometer_px is not None:
         value, method = micrometer_um / micrometer_px, "stage micrometer"
         default = END_UNCERTAINTY_PX * 2**0.5 / micrometer_px
