@@ -80,7 +80,9 @@ $(BIN)/python:
 	  else "edgehemo needs Python 3.11 to 3.13; name one: make PYTHON=python3.12 ...")'
 	$(PYTHON) -m venv $(VENV)
 
+# Metadata of an earlier installation, left in this folder, would hide the entry points of this one.
 $(LIGHT): pyproject.toml | $(BIN)/python
+	@rm -rf *.egg-info
 	$(PIP) install --editable .
 	touch $@
 
@@ -94,5 +96,6 @@ $(VENV)/.docs: $(LIGHT)
 
 $(FULL): pyproject.toml | $(BIN)/python
 	@echo "installing PyTorch and the rest of the workstation's part; this takes minutes"
+	@rm -rf *.egg-info
 	$(PIP) install --editable ".[host,test]"
 	touch $@
