@@ -41,6 +41,7 @@ from edgehemo.quality.fine_detail import fine_detail
 from edgehemo.quality.focus import edge_sharpness, lowest_sharpness
 from edgehemo.quality.limits import limit as limit_of
 from edgehemo.quality.regions import FieldRegions, field_regions
+from edgehemo_export.data.sets import read_set
 
 Picture = NDArray[np.float32]
 Measure = Callable[[CanonicalField, FieldRegions], float]
@@ -50,18 +51,18 @@ KEPT_SHARE = 0.97
 COMMON_NOISE, STRONG_NOISE = 1.5, 4.0
 # Radius um and noise counts: as it is, each radius, and 1 um with strong noise.
 CONDITIONS = ((0.0, 0.0), *((r, COMMON_NOISE) for r in RADII_UM), (1.0, STRONG_NOISE))
-# Every set, with its nominal um/px (its README) and where its pictures lie. Those of single cells
-# hold few outlines, and many of their pictures none that can be told from the border.
+# Every set, with its nominal um/px (its README). Those of single cells hold few outlines, and many
+# of their pictures none that can be told from the border.
 EVERY_SET = {
-    "bccd": (0.08, "images/*"),
-    "chula_rbc12": (0.20, "images/*"),
-    "chula_disease": (0.10, "*/*"),
-    "txl_pbc": (0.09, "images/*"),
-    "anerbc": (0.38, "images/*"),
-    "uganda_phone": (0.20, "*/*"),
-    "pbc": (0.23, "*/*"),
-    "lmu": (0.15, "*/*"),
-    "three_class": (0.10, "*/*"),
+    "bccd": 0.08,
+    "chula_rbc12": 0.20,
+    "chula_disease": 0.10,
+    "txl_pbc": 0.09,
+    "anerbc": 0.38,
+    "uganda_phone": 0.20,
+    "pbc": 0.23,
+    "lmu": 0.15,
+    "three_class": 0.10,
 }
 KEPT = "edge sharpness (kept)"
 DETAIL = "fine detail (kept beside it)"
@@ -274,8 +275,8 @@ def print_steadiness(count: int) -> None:
     rng = np.random.default_rng(3)
     print("\nthe kept measure on every set: share of fields that fall at every step to 2 um,")
     print("of those whose cells can be measured as they are; median share left at each radius")
-    for name, (scale, pattern) in EVERY_SET.items():
-        files = sorted(real_fields.data_root().glob(f"{name}/{pattern}"))
+    for name, scale in EVERY_SET.items():
+        files = sorted(picture.path for picture in read_set(real_fields.data_root(), name))
         chosen = [files[i] for i in np.linspace(0, len(files) - 1, count).astype(int)]
         rows = []
         for path in dict.fromkeys(chosen):

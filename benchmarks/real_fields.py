@@ -6,7 +6,6 @@ Every set is cut in two by blocks of neighbouring file numbers (neighbours come 
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from pathlib import Path
@@ -15,6 +14,8 @@ from typing import Literal
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from edgehemo_export.data.sets import read_set
 
 Part = Literal["limits", "held-out"]
 Pixels = NDArray[np.uint8]
@@ -144,27 +145,26 @@ def wilson(hits: int, total: int) -> tuple[float, float]:
 
 
 def _split(name: str) -> tuple[list[Path], list[Path]]:
-    root = data_root() / name
+    pictures = read_set(data_root(), name)
     if name == "txl_pbc":
-        with (root / "sources.csv").open(newline="") as file:
-            rows = sorted(csv.DictReader(file), key=lambda r: (r["source"], r["original_name"]))
-        files = [root / "images" / row["image"] for row in rows]
+        files = [p.path for p in sorted(pictures, key=lambda p: (p.source, p.original))]
     elif name == "anerbc":
-        files = sorted((root / "images").iterdir())
+        files = sorted(p.path for p in pictures)
         limits = [file for file in files if file.name[:3] in _ANERBC_LIMITS]
         return limits, [file for file in files if file not in limits]
     elif name == "chula_disease":
         first: list[Path] = []
         second: list[Path] = []
-        for folder in sorted(path for path in root.iterdir() if path.is_dir()):
-            files = sorted(folder.iterdir(), key=_number)
-            first += files[: len(files) // 2]
-            second += files[len(files) // 2 :]
+        for disease in sorted({p.labels.class_name or "" for p in pictures}):
+            here = [p.path for p in pictures if p.labels.class_name == disease]
+            here.sort(key=_number)
+            first += here[: len(here) // 2]
+            second += here[len(here) // 2 :]
         return first, second
     elif name == "uganda_phone":
-        files = sorted(root.rglob("*.*"))
+        files = sorted(p.path for p in pictures)
     else:
-        files = sorted((root / "images").iterdir(), key=_number)
+        files = sorted((p.path for p in pictures), key=_number)
     block = _BLOCK[name]
     parts: tuple[list[Path], list[Path]] = ([], [])
     for index, file in enumerate(files):

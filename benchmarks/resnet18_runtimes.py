@@ -32,7 +32,7 @@ from edgehemo.field.tiles import TILE_PX
 from edgehemo.files.atomic import write_bytes_atomically
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo_export.checkpoints import load_checkpoint
-from edgehemo_export.data.simulated_tiles import simulated_one
+from edgehemo_export.data.simulated.tiles import simulated_one
 from edgehemo_export.evaluation.card_parts import section, table
 from edgehemo_export.models.field_estimator.checkpoint import estimator_net
 from edgehemo_export.nets.resnet_fields import FLOAT_LAYERS

@@ -34,10 +34,10 @@ from edgehemo.cells.second_look import NO_NUCLEUS_FROM
 from edgehemo.cells.typing import open_cell_typer
 from edgehemo.errors import EdgeHemoError
 from edgehemo.field.canonical import CanonicalField, canonical_field
-from edgehemo.images.reading import images_in, read_frame
-from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc
-from edgehemo_export.data.readers.chula_disease import WIDTH_UM as DISEASE_FIELD_WIDTH_UM
-from edgehemo_export.data.splits import part_of
+from edgehemo.images.reading import read_frame
+from edgehemo_export.data.relabels import LabelledImage, labelled_images
+from edgehemo_export.data.sets import bccd, chula_disease, read_set, txl_pbc
+from edgehemo_export.data.splits import ModelSplit, Part
 from edgehemo_export.evaluation.statistics import wilson
 from edgehemo_export.models.finder.matching import box_iou
 
@@ -87,35 +87,34 @@ def main() -> None:
 
     print(f"\n{'diagnosis (no boxes)':28} {'fields':>6} {'white, finder':>14} {'left white':>10}")
     drawn: list[NDArray[np.uint8]] = []
-    folder = real_fields.data_root() / "chula_disease"
-    for diagnosis in sorted(path for path in folder.iterdir() if path.is_dir()):
-        paths = images_in([diagnosis])
+    pictures = read_set(real_fields.data_root(), chula_disease.SOURCE)
+    for diagnosis in sorted({picture.labels.class_name or "" for picture in pictures}):
+        paths = [p.path for p in pictures if p.labels.class_name == diagnosis]
         paths = paths[:: max(1, len(paths) * 5 // options.disease_fields)]
         before = after = 0
         for path in paths:
             frame = read_frame(path)
-            field = canonical_field(frame, um_per_px=DISEASE_FIELD_WIDTH_UM / frame.width)
+            field = canonical_field(frame, um_per_px=chula_disease.WIDTH_UM / frame.width)
             for cell, changed in looked_at(field):
                 before += 1
                 after += not changed
                 if changed:
                     drawn.append(picture(cell, field))
-        print(f"{diagnosis.name:28} {len(paths):6} {before:14} {after:10}")
+        print(f"{diagnosis:28} {len(paths):6} {before:14} {after:10}")
     if options.sheet is not None and drawn:
         cv2.imwrite(str(options.sheet), sheet(drawn)[..., ::-1])
 
 
-def labelled_sets(root: Path, part: str) -> Iterator[tuple[str, list[LabelledImage]]]:
+def labelled_sets(root: Path, part: Part) -> Iterator[tuple[str, list[LabelledImage]]]:
     """Sets with boxes of white cells, one part of each. Raabin was never trained on, so its part is
     another: the limit was set on every third image, the test part is the next ones."""
-    bccd = [image for image in read_bccd(root / "bccd") if part_of(image.group) == part]
-    yield "bccd", bccd
-    txl = list(read_txl_pbc(root / "txl_pbc"))
-    yield (
-        "txl_pbc, PBC crops",
-        [i for i in txl if i.source == "txl_pbc" and part_of(i.group) == part],
-    )
-    yield "txl_pbc, Raabin crops", [i for i in txl if i.source == "txl_raabin"][part == "test" :: 3]
+    images = labelled_images(root, (bccd.SOURCE, txl_pbc.SOURCE))
+    # The bundle does not say by which split its networks were trained: neither may have seen them.
+    chosen = ModelSplit(("cell_finder", "nucleated")).select(images, part)
+    yield "bccd", [image for image in chosen if image.source == "bccd"]
+    yield "txl_pbc, PBC crops", [image for image in chosen if image.source == "txl_pbc"]
+    raabin = [image for image in images if image.source == "txl_raabin"]
+    yield "txl_pbc, Raabin crops", raabin[part == "test" :: 3]
 
 
 def overlaps(cell: Cell, boxes: NDArray[np.float32]) -> bool:

@@ -25,12 +25,15 @@ class TrainOutput(Record, frozen=True, kw_only=True):
 
 
 class EvaluateOutput(Record, frozen=True, kw_only=True):
-    """A checkpoint's figures on kept-out data. tables: confusion matrices and the like, whose
-    shape is the task's."""
+    """A checkpoint's figures on kept-out data. split: by which the data were kept out; split_note:
+    what is to be said where the checkpoint was trained on an earlier split. tables: confusion
+    matrices and the like, whose shape is the task's."""
 
     schema: Literal["edgehemo.evaluate/1"] = "edgehemo.evaluate/1"
     checkpoint: str
     part: Literal["tune", "test"]
+    split: str
+    split_note: str | None
     metrics: list[Metric]
     tables: Mapping[str, Any]
 

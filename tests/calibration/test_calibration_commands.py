@@ -26,6 +26,7 @@ from edgehemo_calibration.commands.calibrate import calibrate
 from edgehemo_calibration.flat_field import measure_flat_field
 from edgehemo_calibration.measuring import measure_stain
 from edgehemo_calibration.sharpness import measure_focus, peak_of
+from tests.support.smears import set_files
 
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 HEADER = "image,hgb_g_per_l,hct_l_per_l,rbc_1e12_per_l"
@@ -352,7 +353,7 @@ def test_too_few_pairs_are_refused_and_nothing_is_written(data_root: Path, tmp_p
 
 @pytest.mark.real
 def test_stain_reference_of_real_fields(data_root: Path) -> None:
-    fields = sorted((data_root / "anerbc" / "images").glob("*.png"))[:3]
+    fields = set_files(data_root, "anerbc")[:3]
     part = measure_stain(fields, profile=None, um_per_px=0.38)
     assert part.fields == 3
     assert 0.05 < part.cell_od[1] < 0.4

@@ -23,6 +23,7 @@ from edgehemo.simulation.parameters import OpticsParameters, SensorParameters, S
 from edgehemo.simulation.targets import empty_slide, ruled_slide
 from edgehemo_calibration.commands.calibrate import calibrate
 from edgehemo_calibration.micrometer import combined, read_micrometer
+from tests.support.smears import set_files
 
 ROUGH = SimulationParameters(
     optics=OpticsParameters(vignette=0.35, tilt_x=0.08, defocus_um=0.6, lamp_rgb=(1.0, 0.9, 0.7)),
@@ -132,8 +133,7 @@ def test_pictures_must_agree() -> None:
 
 @pytest.mark.real
 def test_real_smears_are_no_ruling(data_root: Path) -> None:
-    smears = sorted((data_root / "bccd" / "images").glob("*"))[:6]
-    assert smears
+    smears = set_files(data_root, "bccd")[:6]
     for path in smears:
         with pytest.raises(CalibrationError, match="no evenly spaced lines"):
             read_micrometer(read_frame(path), 10.0)

@@ -38,6 +38,7 @@ from edgehemo.simulation.parameters import (
     SmearParameters,
     StainParameters,
 )
+from tests.support.smears import set_files
 
 UM_PER_PX = 0.2
 WIDTH, HEIGHT = 480, 360
@@ -189,8 +190,8 @@ def test_the_bar_falls_with_defocus_and_not_with_the_light(place: tuple[int, int
 def test_the_bar_falls_with_blur_on_real_fields(data_root: Path) -> None:
     """Three real fields of each of three microscopes, blurred by growing discs, with noise."""
     rng = np.random.default_rng(8)
-    for pattern in ("bccd/images/*", "chula_rbc12/images/*", "uganda_phone/*/*"):
-        files = sorted(data_root.glob(pattern))
+    for name in ("bccd", "chula_rbc12", "uganda_phone"):
+        files = set_files(data_root, name)
         for path in (files[0], files[len(files) // 2], files[-1]):
             pixels = cv2.imread(str(path))
             assert pixels is not None

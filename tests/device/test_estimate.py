@@ -32,6 +32,7 @@ from edgehemo.profile.parts import ScaleCalibration
 from edgehemo.profile.profile import CalibrationProfile, new_profile
 from edgehemo.statistics.interval import Interval
 from edgehemo.statistics.student import t95
+from edgehemo_export.data.sets import read_set
 
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 RED_CELL = (0.03, 0.15, 0.06)
@@ -429,11 +430,12 @@ def test_a_demonstration_says_so() -> None:
 
 @pytest.mark.real
 def test_cover_agrees_with_the_masks_of_anerbc(data_root: Path) -> None:
-    folder = data_root / "anerbc"
     differences = []
-    for path in sorted((folder / "images").glob("*.png")):
-        result = field_indices(canonical_field(read_frame(path)))
-        mask = cv2.imread(str(folder / "masks" / path.name), cv2.IMREAD_GRAYSCALE)
+    for picture in read_set(data_root, "anerbc"):
+        result = field_indices(canonical_field(read_frame(picture.path)))
+        assert picture.labels.mask is not None
+        mask = cv2.imread(str(data_root / picture.labels.mask), cv2.IMREAD_GRAYSCALE)
+        assert mask is not None
         # Cells are black in these masks.
         differences.append(result.cell_cover - float(np.mean(mask < 128)))
         assert result.single_cells > 300

@@ -156,7 +156,7 @@ def test_how_training_and_evaluation_differ_from_a_screening() -> None:
     """Each of the host's readers leaves out what its docstring says, and nothing more."""
     pytest.importorskip("torch")
     from edgehemo_export.data.field_tiles import training_reader
-    from edgehemo_export.data.simulated_samples import READER
+    from edgehemo_export.data.simulated.samples import READER
 
     finder = TruthFinder()
     training = training_reader(finder)  # type: ignore[arg-type]

@@ -108,7 +108,7 @@ class TestTraining:
             assert (image.source, image.label) == ("chula", wanted)
 
     def test_patients_with_one_blood_count_are_one_group(self, tmp_path: Path) -> None:
-        from edgehemo_export.data.smear_sets import smear_images
+        from edgehemo_export.data.smears import smear_images
 
         folder = tmp_path / "anerbc"
         (folder / "images").mkdir(parents=True)

@@ -21,10 +21,11 @@ from edgehemo.errors import FieldError, UsageError
 from edgehemo.images.reading import read_frame
 from edgehemo_export.commands.train import train
 from edgehemo_export.configuration import CONFIGS
-from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
+from edgehemo_export.data.cell_crops import CellCrops, CropOptions, joined
 from edgehemo_export.data.cell_masks import middle_cell
-from edgehemo_export.data.datasets import LabelledImage
-from edgehemo_export.data.readers.records import lmu_group, pbc_group
+from edgehemo_export.data.relabels import LabelledImage
+from edgehemo_export.data.sets.picture import lmu_group, pbc_group
+from edgehemo_export.data.splits import EARLIER_SPLIT, SPLIT_NAME, model_split, part_of
 from edgehemo_export.models.classifiers.card import classifier_card
 from edgehemo_export.models.classifiers.checkpoint import classifier_net
 from edgehemo_export.models.classifiers.conformal import conformal_rule, named, prediction_sets
@@ -41,9 +42,9 @@ from edgehemo_export.models.classifiers.nucleated import run as nucleated_run
 from edgehemo_export.models.classifiers.nucleated.data import (
     NUCLEATED_CLASSES,
     WHITE_CELL_TYPES,
-    grouped_with_duplicates,
     nucleated_crops,
     unnamed_white_cells,
+    without_kept_out_copies,
 )
 from edgehemo_export.models.classifiers.nucleated.exchanged_backgrounds import (
     stain_gains,
@@ -242,22 +243,23 @@ def test_groups_are_blocks_of_neighbouring_numbers() -> None:
     assert lmu_group("NGS_0064") == lmu_group("NGS_0065") != lmu_group("NGS_0164")
 
 
-def test_one_picture_published_twice_is_one_group(rng: np.random.Generator) -> None:
-    rough = np.kron(rng.normal(0, 40, (12, 12, 12, 3)), np.ones((1, 8, 8, 1)))
+def test_what_shows_a_kept_out_picture_again_is_not_trained_on(rng: np.random.Generator) -> None:
+    parts = {part_of(f"block-{i}"): f"block-{i}" for i in range(40)}
+    rough = np.kron(rng.normal(0, 40, (4, 12, 12, 3)), np.ones((1, 8, 8, 1)))
     codes = np.clip(170 + rough, 0, 255).astype(np.uint8)
-    again = np.clip(codes[[3]].astype(int) + rng.integers(-2, 3, (1, 96, 96, 3)), 0, 255)
+    again = np.clip(codes[[0, 1]].astype(int) + rng.integers(-2, 3, (2, 96, 96, 3)), 0, 255)
+    # The first picture is shown again in training, the second one among those trained on as well.
+    groups = ["test", "train", "tune", "train", "train", "train"]
     crops = CellCrops(
         classes=CLASSES,
         codes=np.concatenate([codes, again.astype(np.uint8)]),
-        labels=np.zeros(13, np.intp),
-        sources=np.array(["pbc"] * 13),
-        groups=np.array([f"block-{i:02d}" for i in range(13)]),
-        names=np.array([str(i) for i in range(13)]),
+        labels=np.zeros(6, np.intp),
+        sources=np.array(["pbc"] * 6),
+        groups=np.array([parts[part] for part in groups]),
+        names=np.array([str(i) for i in range(6)]),
         um_per_px=0.25,
     )
-    groups = grouped_with_duplicates(crops).groups
-    assert groups[12] == groups[3] == "block-03"
-    assert len(set(groups)) == 12
+    assert without_kept_out_copies(crops).names.tolist() == ["0", "1", "2", "3", "5"]
 
 
 def test_sets_are_joined_parted_and_left_out() -> None:
@@ -271,23 +273,6 @@ def test_sets_are_joined_parted_and_left_out() -> None:
     other = CellCrops(**{**vars(crops), "um_per_px": 0.1})
     with pytest.raises(UsageError, match="cannot be joined"):
         joined([crops, other])
-
-
-def test_codes_are_cached_until_a_file_changes(tmp_path: Path) -> None:
-    source = tmp_path / "a.jpg"
-    source.write_bytes(b"1")
-    calls = []
-
-    def make() -> NDArray[np.uint8]:
-        calls.append(1)
-        return np.zeros((1, 2, 2, 3), np.uint8)
-
-    for _ in range(2):
-        cached_codes("k", [source], make, tmp_path / "cache")
-    assert len(calls) == 1
-    source.write_bytes(b"22")
-    cached_codes("k", [source], make, tmp_path / "cache")
-    assert len(calls) == 2
 
 
 def test_other_labels_of_the_same_picture_are_other_crops(
@@ -618,7 +603,7 @@ def test_a_pupil_learns_what_its_teacher_says_of_the_very_crop() -> None:
 
 
 def test_a_run_with_a_teacher_says_so_and_asks_for_what_is_missing(tmp_path: Path) -> None:
-    crops = discs(150)
+    crops = discs(240)
     spec = spec_of(crops)
     opinions = {"share": 0.4, "folds": 2, "steps": 8}
     taught = small_config(out_of_fold=opinions)
@@ -627,6 +612,9 @@ def test_a_run_with_a_teacher_says_so_and_asks_for_what_is_missing(tmp_path: Pat
     run = Run(teacher=teacher)
     pupil = train_classifier(spec, tmp_path, config, tmp_path / "pupil", run)
     assert pupil.record["taught_by"]["steps"] == 16
+    assert pupil.record["split"] == pupil.record["taught_by"]["split"] == SPLIT_NAME
+    old = dataclasses.replace(teacher, record={**teacher.record, "split": None})
+    assert Run(teacher=old).split == model_split("nucleated", {}) != Run(teacher=teacher).split
     accuracy = {m["source"]: m["value"] for m in pupil.record["tune"] if m["name"] == "accuracy"}
     assert accuracy["tune"] > 0.8
     card = classifier_card(dataclasses.replace(spec, pupil="configs/pupil.toml"), pupil)
@@ -735,6 +723,11 @@ def test_training_to_card_and_export(tmp_path: Path) -> None:
     assert all(torch.equal(v, again.weights[k]) for k, v in checkpoint.weights.items())
     net = classifier_net(spec, checkpoint)
     assert float(net.temperature) == pytest.approx(checkpoint.record["temperature"], rel=1e-5)
+    with pytest.raises(UsageError, match="no crop of that part"):
+        # Nothing is recorded of these pictures: whether older weights saw them cannot be told.
+        old = {**checkpoint.record, "split": EARLIER_SPLIT}
+        older = dataclasses.replace(checkpoint, record=old)
+        evaluated(spec, older, net, crops, "test")
     _, found = evaluated(spec, checkpoint, net, crops, "test")
     accuracy = {m.source: m for m in found.metrics if m.name == "accuracy"}
     assert accuracy["all"].value > 0.8

@@ -201,14 +201,14 @@ class TestTraining:
 
     def fields(self, count: int = 3) -> list[object]:
         from edgehemo_export.data.field_tiles import from_simulated
-        from edgehemo_export.data.simulated_tiles import joined, simulated_one
+        from edgehemo_export.data.simulated.tiles import joined, simulated_one
 
         made = [simulated_one(i, seed=5, reference=i % 2 == 0) for i in range(count)]
         return list(from_simulated(joined(made)))
 
     def test_a_field_knows_what_every_block_holds(self) -> None:
         """Absorbance over the stain's coefficient is the haemoglobin (reference: linear camera)."""
-        from edgehemo_export.data.simulated_tiles import (
+        from edgehemo_export.data.simulated.tiles import (
             BLOCK_PX,
             REFERENCE_THICKNESS_UM,
             STORED_SIDE_PX,
@@ -228,7 +228,7 @@ class TestTraining:
         assert np.corrcoef(seen[red], held[red])[0, 1] > 0.9
 
     def test_contents_agree_with_the_blood(self) -> None:
-        from edgehemo_export.data.simulated_tiles import simulated_one
+        from edgehemo_export.data.simulated.tiles import simulated_one
 
         made = simulated_one(0, seed=5, reference=True)
         hgb, hct, rbc = made.content[0].mean(axis=(0, 1))
@@ -236,7 +236,7 @@ class TestTraining:
         assert hct / rbc == pytest.approx(made.panel[0, 1] / made.panel[0, 2], rel=0.2)
 
     def test_the_same_field_every_time(self) -> None:
-        from edgehemo_export.data.simulated_tiles import simulated_one
+        from edgehemo_export.data.simulated.tiles import simulated_one
 
         first, again = (simulated_one(3, seed=5) for _ in range(2))
         assert np.array_equal(first.codes, again.codes)
@@ -247,8 +247,8 @@ class TestTraining:
         from edgehemo.capture.simulated import default_parameters
         from edgehemo.measurands import MEASURANDS
         from edgehemo.simulation.field import draw_specimen, photograph
-        from edgehemo_export.data.simulated_samples import drawn_content
-        from edgehemo_export.data.simulated_tiles import REFERENCE_THICKNESS_UM
+        from edgehemo_export.data.simulated.samples import drawn_content
+        from edgehemo_export.data.simulated.tiles import REFERENCE_THICKNESS_UM
 
         panel, rng = CBCPanel(130.0, 0.40, 4.5, 7.0, 250.0), np.random.default_rng(3)
         parameters = default_parameters()

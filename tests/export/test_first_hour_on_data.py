@@ -13,7 +13,7 @@ from tests.support.walked_pages import PAGES, reader_environment, walk, walked_b
 pytestmark = [pytest.mark.host, pytest.mark.real]
 pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 
-from edgehemo_export.data.readers.chula_rbc12 import read
+from edgehemo_export.data.sets.chula_rbc12 import read
 from edgehemo_export.data.splits import part_of
 
 # So many fields of each part: enough cells to calibrate int8 on, few enough to be quick.

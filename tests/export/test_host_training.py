@@ -34,15 +34,21 @@ from edgehemo_export.data.canonical_set import (
     CanonicalExample,
     prepare,
 )
-from edgehemo_export.data.datasets import (
+from edgehemo_export.data.relabels import (
     LabelledImage,
     completed,
-    read_chula_disease,
-    read_data_root,
+    labelled_images,
     relabelled,
 )
-from edgehemo_export.data.simulated_set import simulated_example
-from edgehemo_export.data.splits import part_of
+from edgehemo_export.data.simulated.fields import simulated_example
+from edgehemo_export.data.splits import (
+    EARLIER_SPLIT,
+    SPLIT_NAME,
+    model_split,
+    part_of,
+    read_recorded_moves,
+)
+from edgehemo_export.models.finder import evaluation as finder_evaluation
 from edgehemo_export.models.finder.data import (
     CUT_WEIGHT,
     SampleOptions,
@@ -52,6 +58,7 @@ from edgehemo_export.models.finder.data import (
     targets,
     without,
 )
+from edgehemo_export.models.finder.export import held_out_images
 from edgehemo_export.models.finder.lights import LIGHTS
 from edgehemo_export.models.finder.matching import average_precision, box_iou, match
 from edgehemo_export.models.finder.narrowing import narrowed_head
@@ -78,7 +85,7 @@ def examples() -> list[CanonicalExample]:
 
 @pytest.mark.real
 def test_readers_find_every_box(data_root: Path) -> None:
-    images = read_data_root(data_root)
+    images = labelled_images(data_root)
     by_source = {
         source: [image for image in images if image.source == source]
         for source in {image.source for image in images}
@@ -105,7 +112,7 @@ def test_readers_find_every_box(data_root: Path) -> None:
 
 @pytest.mark.real
 def test_the_split_keeps_groups_whole_and_is_shared_by_no_file(data_root: Path) -> None:
-    images = read_data_root(data_root)
+    images = labelled_images(data_root)
     parts: dict[str, set[str]] = {}
     for image in images:
         parts.setdefault(image.group, set()).add(part_of(image.group))
@@ -120,7 +127,7 @@ def test_the_split_keeps_groups_whole_and_is_shared_by_no_file(data_root: Path) 
 
 @pytest.mark.real
 def test_unlabelled_red_cells_are_doubtful_not_background(data_root: Path) -> None:
-    image = next(i for i in read_data_root(data_root) if i.source == "bccd" and len(i.boxes) > 8)
+    image = next(i for i in labelled_images(data_root) if i.source == "bccd" and len(i.boxes) > 8)
     example = prepare(image)
     doubtful = example.doubt == DOUBTFUL
     assert doubtful.any() and example.complete == {"wbc", "platelet"}
@@ -148,7 +155,7 @@ def test_doubtful_stain_weighs_by_kind_and_configuration() -> None:
 
 def test_an_empty_data_root_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds none of the sets"):
-        read_data_root(tmp_path)
+        labelled_images(tmp_path)
 
 
 @settings(max_examples=25, deadline=None)
@@ -329,7 +336,7 @@ def test_a_source_left_out_is_gone_and_must_exist() -> None:
 
 @pytest.mark.real
 def test_relabelled_images_keep_the_published_boxes_and_add_ours(data_root: Path) -> None:
-    published = [image for image in read_data_root(data_root) if image.source == "bccd"]
+    published = [image for image in labelled_images(data_root) if image.source == "bccd"]
     ours = relabelled(published)
     assert len(ours) == 82
     by_name = {image.path: image for image in published}
@@ -351,7 +358,7 @@ def test_relabelled_images_keep_the_published_boxes_and_add_ours(data_root: Path
 
 @pytest.mark.real
 def test_boxes_added_for_training_are_of_the_training_part_alone(data_root: Path) -> None:
-    images = [image for image in read_data_root(data_root) if image.source == "bccd"]
+    images = [image for image in labelled_images(data_root) if image.source == "bccd"]
     pairs = list(zip(images, completed(images), strict=True))
     changed = [(before, after) for before, after in pairs if after is not before]
     assert len(changed) > 200
@@ -367,7 +374,7 @@ def test_boxes_added_for_training_are_of_the_training_part_alone(data_root: Path
 
 @pytest.mark.real
 def test_fields_by_diagnosis_bear_boxes_in_the_training_part_alone(data_root: Path) -> None:
-    images = list(read_chula_disease(data_root / "chula_disease"))
+    images = labelled_images(data_root, ["chula_disease"])
     assert len(images) == 71
     white = CELL_KINDS.index("wbc")
     assert sum(int((image.kinds == white).sum()) for image in images) == 6
@@ -378,13 +385,13 @@ def test_fields_by_diagnosis_bear_boxes_in_the_training_part_alone(data_root: Pa
 
 @pytest.mark.real
 def test_boxes_by_diagnosis_follow_the_size_of_the_picture(data_root: Path, tmp_path: Path) -> None:
-    image = next(iter(read_chula_disease(data_root / "chula_disease")))
+    image = labelled_images(data_root, ["chula_disease"])[0]
     folder = tmp_path / "chula_disease" / image.path.parent.name
     folder.mkdir(parents=True)
     pixels = cv2.imread(str(image.path))
     half = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2))
     cv2.imwrite(str(folder / image.path.name), half)
-    (smaller,) = read_chula_disease(tmp_path / "chula_disease")
+    (smaller,) = labelled_images(tmp_path, ["chula_disease"])
     assert smaller.boxes == pytest.approx(image.boxes / 2, rel=1e-3)
 
 
@@ -557,3 +564,48 @@ def test_train_and_evaluate_from_the_command_line(data_root: Path, tmp_path: Pat
     assert {item["name"] for item in metrics} >= {"mAP50", "AP50 rbc"}
     card = out.with_suffix(".md").read_text()
     assert "## Kept-out test part" in card and "| bccd | mAP50 |" in card
+    assert f"`{SPLIT_NAME}`" in card and EARLIER_SPLIT not in card
+    # The same weights, had they been trained under the split before.
+    saved = load_checkpoint(out)
+    assert saved.record["split"] == SPLIT_NAME
+    record = {key: value for key, value in saved.record.items() if key != "split"}
+    save_checkpoint(out, Checkpoint(saved.task, saved.weights, record))
+    done = CliRunner().invoke(
+        evaluate,
+        [str(out), "--data", str(corner.parent), "--save", "--json", str(report)],
+        standalone_mode=False,
+    )
+    assert done.exception is None, done.output
+    told = json.loads(report.read_text())
+    assert told["split"] == SPLIT_NAME
+    assert told["split_note"] in " ".join(done.stderr.split())
+    card = out.with_suffix(".md").read_text()
+    assert f"Split `{EARLIER_SPLIT}`" in card and told["split_note"] in card
+
+
+@pytest.mark.real
+def test_weights_of_the_earlier_split_are_never_judged_by_what_they_were_trained_on(
+    data_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class LookedError(Exception):
+        """Ends an evaluation once it has chosen its images."""
+
+    def look(images: list[LabelledImage], _: object) -> None:
+        seen.append({image.key for image in images})
+        raise LookedError
+
+    monkeypatch.setattr(finder_evaluation, "examine", look)
+    checkpoint = load_checkpoint(tiny_checkpoint(tmp_path / "a.safetensors"))
+    seen: list[set[str]] = []
+    for split in (EARLIER_SPLIT, SPLIT_NAME):
+        record = {**checkpoint.record, "split": split}
+        with pytest.raises(LookedError):
+            finder_evaluation.evaluate(
+                Checkpoint(checkpoint.task, checkpoint.weights, record), data_root, "test"
+            )
+    before = read_recorded_moves().part_before("cell_finder")
+    earlier, now = seen
+    assert earlier < now and not earlier & set(before)
+    assert now - earlier <= {key for key, part in before.items() if part != "test"}
+    held_out = {i.key for i in held_out_images(data_root, model_split("cell_finder", {}))}
+    assert held_out and not held_out & set(before)

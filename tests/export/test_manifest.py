@@ -17,23 +17,25 @@ from numpy.typing import NDArray
 from edgehemo.errors import UsageError
 from edgehemo_export.commands.dataset import dataset
 from edgehemo_export.data.manifest import (
-    RECORDED_SPLITS,
     DataManifest,
     build_manifest,
     part_by_group_alone,
     read_manifest,
-    read_recorded_splits,
     recorded_splits,
     straddling,
     summarise,
-    united_group,
     write_manifest,
+)
+from edgehemo_export.data.sets import READERS, anerbc, lmu, read_data_root
+from edgehemo_export.data.sets.chula_rbc12 import type_counts
+from edgehemo_export.data.sets.txl_pbc import box_counts, raabin_group
+from edgehemo_export.data.splits import (
+    RECORDED_SPLITS,
+    hashed_part,
+    read_recorded_splits,
+    united_group,
     write_recorded_splits,
 )
-from edgehemo_export.data.readers import SETS, anerbc, lmu, read_sets
-from edgehemo_export.data.readers.chula_rbc12 import type_counts
-from edgehemo_export.data.readers.txl_pbc import box_counts, raabin_group
-from edgehemo_export.data.splits import part_of
 
 Write = Callable[..., Path]
 
@@ -109,7 +111,7 @@ def published(tmp_path: Path, write_image: Write) -> Path:
 
 def test_every_published_layout_is_read(published: Path) -> None:
     manifest = build_manifest(published)
-    assert {row.set_name for row in manifest.rows} == {reader.name for reader in SETS}
+    assert {row.set_name for row in manifest.rows} == set(READERS)
     rows = {row.original: row for row in manifest.rows}
 
     bccd = rows["BloodImage_00007"]
@@ -174,8 +176,9 @@ def test_copies_across_sets_fall_into_one_part(published: Path) -> None:
 def test_the_part_is_that_of_the_united_group(published: Path, write_image: Write) -> None:
     """A picture copied under a number of another block and part draws both blocks together."""
     folder = published / "Chula-RBC-12-Dataset" / "Dataset"
-    numbers = [n for n in range(10, 700, 10) if part_of(f"chula_rbc12-{n // 10:03d}") != "test"]
-    other = next(n for n in range(10, 700, 10) if part_of(f"chula_rbc12-{n // 10:03d}") == "test")
+    parts_of_blocks = {n: hashed_part(f"chula_rbc12-{n // 10:03d}") for n in range(10, 700, 10)}
+    numbers = [n for n, part in parts_of_blocks.items() if part != "test"]
+    other = next(n for n, part in parts_of_blocks.items() if part == "test")
     for n in (numbers[0], other):
         write_image(folder / f"{n}.jpg", picture(50, 64, 48))
     write_image(folder / f"{numbers[0] + 1}.jpg", picture(51, 64, 48))
@@ -185,7 +188,7 @@ def test_the_part_is_that_of_the_united_group(published: Path, write_image: Writ
     parts = {row.original: row.part for row in manifest.rows}
     joined = min(f"chula_rbc12-{numbers[0] // 10:03d}", f"chula_rbc12-{other // 10:03d}")
     assert {parts[str(numbers[0])], parts[str(other)], parts[str(numbers[0] + 1)]} == {
-        part_of(joined)
+        hashed_part(joined)
     }
 
 
@@ -299,7 +302,7 @@ def test_roots_and_names_that_hold_no_set(tmp_path: Path, published: Path) -> No
     with pytest.raises(UsageError, match="holds none of the sets bccd"):
         build_manifest(tmp_path / "empty")
     with pytest.raises(UsageError, match="no set 'bcd'"):
-        list(read_sets(published, ["bcd"]))
+        list(read_data_root(published, ["bcd"]))
 
 
 @pytest.mark.parametrize("line", ["5 6", "5 6 13", "5 6 -1", "a b c"])
@@ -332,7 +335,7 @@ def test_reports_give_every_panel_once(published: Path) -> None:
 @pytest.mark.real
 def test_the_real_sets_as_they_lie_here(data_root: Path) -> None:
     """Names and labels only; no pixel is read."""
-    found = [picture for _, picture in read_sets(data_root)]
+    found = list(read_data_root(data_root))
     counts = Counter(picture.source.split("/")[0] for picture in found)
     assert counts["bccd"] == 292 and counts["chula_rbc12"] == 629 and counts["pbc"] == 8000
     assert counts["txl_pbc"] + counts["txl_raabin"] == 955

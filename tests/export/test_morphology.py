@@ -16,7 +16,7 @@ from edgehemo.errors import UsageError
 from edgehemo.field.canonical import CLEAR_FIELD_CODE
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions
-from edgehemo_export.data.splits import part_of
+from edgehemo_export.data.splits import PARTS, part_of
 from edgehemo_export.models.classifiers.conformal import marginal_rule
 from edgehemo_export.models.classifiers.morphology.data import (
     MORPHOLOGY_CLASSES,
@@ -79,15 +79,19 @@ def test_crops_come_from_the_cache_and_follow_their_labels(small_set: Path) -> N
     assert np.array_equal(first.codes, again.codes)
     write_labels = small_set / SOURCE / "labels" / "41.txt"
     write_labels.write_text("80 90 3\n", encoding="utf-8")
-    with pytest.raises(UsageError, match="delete the folder"):
-        morphology_crops(small_set, options, cache)
+    fewer = morphology_crops(small_set, options, cache)
+    assert fewer.labels.tolist() == [0, 12, 8, 3]
+    assert np.array_equal(fewer.codes, first.codes[:4])
+    write_labels.write_text("400 200 3\n80 90 3\n", encoding="utf-8")
+    moved = morphology_crops(small_set, options, cache)
+    assert np.array_equal(moved.codes[3:], first.codes[[4, 3]])
 
 
 @pytest.mark.parametrize("line", ["12 20", "12 20 x", "12 20 13", "12 20 -1"])
 def test_a_label_file_of_another_kind_is_refused(small_set: Path, line: str) -> None:
     (small_set / SOURCE / "labels" / "7.txt").write_text(line + "\n", encoding="utf-8")
     with pytest.raises(UsageError, match="x y type"):
-        read_labelled_fields(small_set / SOURCE)
+        read_labelled_fields(small_set)
 
 
 def test_a_root_without_the_set_is_one_line(tmp_path: Path) -> None:
@@ -97,13 +101,14 @@ def test_a_root_without_the_set_is_one_line(tmp_path: Path) -> None:
 
 @pytest.mark.real
 def test_the_published_cells_are_read_and_every_type_is_on_each_side(data_root: Path) -> None:
-    fields = read_labelled_fields(data_root / SOURCE)
+    fields = read_labelled_fields(data_root)
     counts = Counter(MORPHOLOGY_CLASSES[t] for field in fields for t in field.types.tolist())
     assert sum(counts.values()) == 17645
     assert counts["normal"] == 5551 and counts["uncategorised"] == 164
     # Elliptocytes lie in three blocks, one of which shows pictures of the set by diagnosis again.
     missing = {"train": set(), "tune": set(), "test": {MORPHOLOGY_CLASSES.index("elliptocyte")}}
-    for part, absent in missing.items():
+    for part in PARTS:
+        absent = missing[part]
         present = {t for f in fields if part_of(f.group) == part for t in f.types.tolist()}
         assert present == set(range(KINDS)) - absent, part
 

@@ -151,7 +151,15 @@ def test_data_section_says_what_was_trained_on() -> None:
     text = "\n".join(card_parts.data_section(record))
     assert "- PBC, CC BY 4.0" in text and "pbc 6000" in text and "`edgehemo-1`" in text
     assert "`lmu` was left out whole" in text
+    assert "figures below were measured under `edgehemo-1`" in text and "`edgehemo-2`" in text
     assert card_parts.data_section({}) == ["## Data", ""]
+    unnamed = card_parts.data_section({**record, "split": None})
+    assert unnamed == card_parts.data_section(record), "none named is the one before"
+    now = "\n".join(card_parts.data_section({**record, "split": "edgehemo-2"}))
+    assert "`edgehemo-2`" in now and "edgehemo-1" not in now
+    note = {"measured": {"split": "edgehemo-2", "note": "Only some were looked at."}}
+    both = "\n".join(card_parts.data_section({**record, **note}))
+    assert "Only some were looked at. What changed" in both and "figures below" not in both
 
 
 def test_lineage_lists_the_runs_of_the_task_oldest_first() -> None:

@@ -199,7 +199,7 @@ from safetensors.torch import save_file
 
 from edgehemo_export.nets.architectures import CellFinderNet
 from edgehemo_export.models.finder.training import FinderTask, read_config
-from edgehemo_export.data.simulated_set import simulated_examples
+from edgehemo_export.data.simulated.fields import simulated_examples
 from edgehemo_export.training.loop import Run, train
 
 out = Path(sys.argv[1])

@@ -16,6 +16,7 @@ from edgehemo.images.reading import read_frame
 from edgehemo.quality import QualityReport, check_field
 from edgehemo.quality.focus import edge_sharpness
 from edgehemo.quality.regions import field_regions
+from tests.support.smears import set_files
 
 pytestmark = pytest.mark.real
 
@@ -25,11 +26,7 @@ FIELDS = 6
 
 
 def real_frames(root: Path, name: str) -> list[Frame]:
-    folder = root / name
-    if not folder.is_dir():
-        pytest.skip(f"no {name} under {root}")
-    files = sorted(p for p in folder.rglob("*") if p.suffix in (".jpg", ".png"))
-    files = [path for path in files if "masks" not in path.parts]
+    files = set_files(root, name)
     chosen = np.linspace(0, len(files) - 1, FIELDS + 2).astype(int)[1:-1]
     return [read_frame(files[i]) for i in chosen]
 

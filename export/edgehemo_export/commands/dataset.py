@@ -13,7 +13,8 @@ from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, UsageError
 from edgehemo_export.commands.options import data_option
 
 if TYPE_CHECKING:
-    from edgehemo_export.data.manifest import DataManifest, RecordedSplits, SetSummary
+    from edgehemo_export.data.manifest import DataManifest, SetSummary
+    from edgehemo_export.data.splits import RecordedSplits
 
 
 @click.group()
@@ -70,8 +71,8 @@ def manifest(
         straddling,
         summarise,
         write_manifest,
-        write_recorded_splits,
     )
+    from edgehemo_export.data.splits import write_recorded_splits
     from edgehemo_export.output import DatasetManifestOutput
 
     if new_split and splits is not None:
@@ -119,13 +120,14 @@ def manifest(
 
 def _recorded(out: Path, splits: Path | None) -> RecordedSplits | DataManifest | None:
     """The parts to keep: those named, else of the manifest that is there, else the shipped ones."""
-    from edgehemo_export.data.manifest import RECORDED_SPLITS, read_manifest, read_recorded_splits
+    from edgehemo_export.data.manifest import read_manifest
+    from edgehemo_export.data.splits import read_recorded_splits
 
     if splits is not None:
         return read_recorded_splits(splits)
     if out.is_file():
         return read_manifest(out)
-    return read_recorded_splits() if RECORDED_SPLITS.is_file() else None
+    return read_recorded_splits()
 
 
 def _print(rows: list[SetSummary], built: DataManifest, out: Path) -> None:

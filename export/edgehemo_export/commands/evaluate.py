@@ -61,15 +61,25 @@ def evaluate(
     sheets: Path | None,
     json_file: str | None,
 ) -> int:
-    """Measure a checkpoint on kept-out images, the way the device reads them."""
+    """Measure a checkpoint on kept-out images, the way the device reads them.
+
+    Weights of an earlier split are measured only on pictures that were kept out of their training
+    and lie in the same part now.
+    """
     need_host()
     from rich.console import Console
     from rich.table import Table
 
     from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from edgehemo_export.data.splits import SPLIT_NAME, model_split
     from edgehemo_export.output import EvaluateOutput
 
     loaded = load_checkpoint(checkpoint)
+    # A run that left a source out is measured on all of it: no split says what it was trained on.
+    left_out = loaded.record.get("left_out")
+    note = model_split(loaded.task, loaded.record).says if left_out is None else None
+    if note is not None:
+        common.complain(note)
     module = BY_TASK[loaded.task].load()
     chosen: Literal["tune", "test"] = "test" if part == "test" else "tune"
     evaluation = module.evaluate(loaded, data, chosen)
@@ -79,7 +89,12 @@ def evaluate(
     common.write_json(
         json_file,
         EvaluateOutput(
-            checkpoint=checkpoint.name, part=chosen, metrics=metrics, tables=evaluation.tables
+            checkpoint=checkpoint.name,
+            part=chosen,
+            split=SPLIT_NAME,
+            split_note=note,
+            metrics=metrics,
+            tables=evaluation.tables,
         ),
     )
     if json_file != common.STDOUT:
@@ -107,6 +122,7 @@ def evaluate(
             "metrics": [m.model_dump() for m in metrics],
             "tables": evaluation.tables,
             "pictures": pictures,
+            "measured": {"split": SPLIT_NAME, "note": note},
         }
         named = Checkpoint(loaded.task, loaded.weights, record)
         save_checkpoint(checkpoint, named)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,10 +18,9 @@ from edgehemo.field.canonical import CELL_DIAMETER_PX, CanonicalField, canonical
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM, cell_mask
 from edgehemo.images.reading import read_frame
 from edgehemo.quality.artefacts import artefact_mask
-from edgehemo_export.data.datasets import LabelledImage
+from edgehemo_export.data.cache import content_of, prepared
+from edgehemo_export.data.relabels import LabelledImage
 
-# Raise when what is stored for an image changes, so that caches of the old kind are not read.
-CACHE_VERSION = 4
 # Cells whose centre lies nearer to the border than this share of a diameter may lack a box in
 # any set: unlabelled stain there is unknown, not background.
 BORDER_DIAMETERS = 0.6
@@ -109,31 +107,27 @@ def prepare_all(
 
 
 def _cached(image: LabelledImage, cache: Path | None) -> CanonicalExample:
-    if cache is None:
-        return prepare(image)
-    stat = image.path.stat()
-    seed = f"{CACHE_VERSION}/{image.name}/{stat.st_size}/{stat.st_mtime_ns}"
-    seed += f"/{sorted(image.complete)}/{hashlib.sha256(image.boxes.tobytes()).hexdigest()}"
-    path = cache / f"{hashlib.sha256(seed.encode()).hexdigest()[:24]}.npz"
-    if path.is_file():
-        with np.load(path) as stored:
-            return CanonicalExample(
-                name=image.name,
-                source=image.source,
-                group=image.group,
-                codes=stored["codes"],
-                boxes=stored["boxes"],
-                kinds=image.kinds,
-                doubt=stored["doubt"],
-                complete=image.complete,
-            )
-    example = prepare(image)
-    cache.mkdir(parents=True, exist_ok=True)
-    # Processes under torchrun may write the same example at once.
-    temporary = path.with_suffix(f".{os.getpid()}.part.npz")
-    np.savez_compressed(temporary, codes=example.codes, boxes=example.boxes, doubt=example.doubt)
-    temporary.replace(path)
-    return example
+    def make() -> dict[str, NDArray[Any]]:
+        example = prepare(image)
+        return {"codes": example.codes, "boxes": example.boxes, "doubt": example.doubt}
+
+    depends_on = {
+        "picture": content_of(image.path),
+        "boxes": image.boxes,
+        "kinds": image.kinds,
+        "complete": image.complete,
+    }
+    stored = prepared(cache, "canonical-field", depends_on, make)
+    return CanonicalExample(
+        name=image.name,
+        source=image.source,
+        group=image.group,
+        codes=stored["codes"],
+        boxes=stored["boxes"],
+        kinds=image.kinds,
+        doubt=stored["doubt"],
+        complete=image.complete,
+    )
 
 
 def _doubt(

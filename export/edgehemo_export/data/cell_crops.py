@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import UsageError
 from edgehemo_export.configuration import Configuration
-from edgehemo_export.data.splits import Part, part_of
+from edgehemo_export.data.splits import CURRENT, ModelSplit, Part
 
-# Raise when what is stored changes, so that caches of the old kind are not read.
-CACHE_VERSION = 1
+T = TypeVar("T")
 
 
 class CropOptions(Configuration):
@@ -40,7 +39,7 @@ class CellCrops:
     codes, s = `CropOptions.stored_px`, the cell in the middle. labels: intp (n,), index into
     classes. sources, groups, names: one a crop: the set, what must stay on one side of the split
     (slide, patient, block), and what a person would call the crop by. um_per_px: of the crops.
-    files: what the crops were made of, one a crop.
+    files, keys: what the crops were made of, one a crop: see `SetPicture.key`.
     """
 
     classes: tuple[str, ...]
@@ -51,10 +50,12 @@ class CellCrops:
     names: NDArray[np.str_]
     um_per_px: float
     files: tuple[Path, ...] = ()
+    keys: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         lengths = {len(self.codes), len(self.labels), len(self.sources), len(self.groups)}
-        lengths |= {len(self.names), len(self.files) or len(self.codes)}
+        lengths |= {len(self.names)}
+        lengths |= {len(own) or len(self.codes) for own in (self.files, self.keys)}
         if len(lengths) != 1:
             raise ValueError(f"crops and their labels differ in number: {sorted(lengths)}")
 
@@ -70,14 +71,20 @@ class CellCrops:
             sources=self.sources[mask],
             groups=self.groups[mask],
             names=self.names[mask],
-            files=tuple(f for f, keep in zip(self.files, mask, strict=True) if keep)
-            if self.files
-            else (),
+            files=_under(self.files, mask),
+            keys=_under(self.keys, mask),
         )
 
-    def part(self, part: Part) -> CellCrops:
-        """The crops of one part of the split."""
-        return self.where(in_part(self.groups, part))
+    def part(self, part: Part, split: ModelSplit = CURRENT) -> CellCrops:
+        """The crops of one part of the split, as a model may be measured by it."""
+        return self.where(self.parts(split) == part)
+
+    def parts(self, split: ModelSplit = CURRENT) -> NDArray[np.str_]:
+        """The part of each crop, str (n,); empty where the splits behind a model disagree."""
+        keys = self.keys or ("",) * len(self)
+        pictures = list(zip(self.groups.tolist(), keys, strict=True))
+        known = {picture: split.part_of(*picture) or "" for picture in set(pictures)}
+        return np.array([known[picture] for picture in pictures], np.str_)
 
     def without(self, source: str | None) -> CellCrops:
         """All but one source; all where it is None."""
@@ -103,12 +110,6 @@ class CellCrops:
         return out
 
 
-def in_part(groups: NDArray[np.str_], part: Part) -> NDArray[np.bool_]:
-    """bool (n,): which groups belong to a part."""
-    parts = {group: part_of(group) == part for group in set(groups.tolist())}
-    return np.array([parts[group] for group in groups.tolist()], np.bool_)
-
-
 def joined(sets: Sequence[CellCrops]) -> CellCrops:
     """Several sets of the same classes, scale and size as one."""
     first = sets[0]
@@ -127,25 +128,12 @@ def joined(sets: Sequence[CellCrops]) -> CellCrops:
         files=tuple(f for s in sets for f in s.files)
         if all(len(s.files) == len(s) for s in sets)
         else (),
+        keys=tuple(k for s in sets for k in s.keys)
+        if all(len(s.keys) == len(s) for s in sets)
+        else (),
     )
 
 
-def cached_codes(
-    key: str, files: Sequence[Path], make: Callable[[], NDArray[np.uint8]], cache: Path | None
-) -> NDArray[np.uint8]:
-    """Codes made once: stored under a digest of ``key`` and the files' names, sizes and times."""
-    if cache is None:
-        return make()
-    digest = hashlib.sha256(f"{CACHE_VERSION}/{key}".encode())
-    for file in files:
-        stat = file.stat()
-        digest.update(f"{file.name}/{stat.st_size}/{stat.st_mtime_ns};".encode())
-    path = cache / f"crops-{digest.hexdigest()[:24]}.npy"
-    if path.is_file():
-        return np.asarray(np.load(path, allow_pickle=False), np.uint8)
-    codes = make()
-    cache.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part.npy")
-    np.save(part, codes, allow_pickle=False)
-    part.replace(path)
-    return codes
+def _under(values: tuple[T, ...], mask: NDArray[np.bool_]) -> tuple[T, ...]:
+    """The values under a mask; none where there are none."""
+    return tuple(v for v, keep in zip(values, mask, strict=True) if keep) if values else ()

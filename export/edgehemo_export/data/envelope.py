@@ -14,7 +14,7 @@ from edgehemo.field.canonical import CanonicalField, canonical_field
 from edgehemo.images.reading import read_frame
 from edgehemo.quality.envelope import envelope_features, fit_envelope
 from edgehemo.quality.regions import field_regions
-from edgehemo_export.data.simulated_set import simulated_field
+from edgehemo_export.data.simulated.fields import simulated_field
 
 # How many fields the envelope stands on: of the real training images, and of the simulated ones
 # whose lights and stains training ranged over as well.

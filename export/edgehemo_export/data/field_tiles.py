@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -14,7 +15,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from edgehemo.cells.cell import FieldCells
-from edgehemo.cells.finder import CellFinder
 from edgehemo.errors import EdgeHemoError
 from edgehemo.field.canonical import (
     CANONICAL_UM_PER_PX,
@@ -23,12 +23,12 @@ from edgehemo.field.canonical import (
 )
 from edgehemo.field.scale import cell_mask
 from edgehemo.images.reading import read_frame
-from edgehemo.screening.field import FieldReader
+from edgehemo.screening.field import FieldReader, Finder
 from edgehemo_export.configuration import Configuration
-from edgehemo_export.data.simulated_tiles import BLOCK_PX, REFERENCE_THICKNESS_UM, SimulatedFields
+from edgehemo_export.data.cache import content_of, prepared
+from edgehemo_export.data.simulated.tiles import BLOCK_PX, REFERENCE_THICKNESS_UM, SimulatedFields
+from edgehemo_export.data.smears import FieldImage
 
-# Raise when what is stored for a field changes.
-CACHE_VERSION = 1
 # Turns real fields' green optical density and cover into numbers like the nominal ones (the
 # simulated microscope's stain; a cell layer of 1.9 um): an episode fits its own factor anyway.
 GREEN_OD_PER_PG_UM2 = 0.333
@@ -89,21 +89,12 @@ def from_simulated(fields: SimulatedFields) -> list[TiledField]:
     ]
 
 
-@dataclass(frozen=True)
-class FieldImage:
-    """A picture of a smear of a public set: its set, its group and what is known of the blood."""
-
-    path: Path
-    source: str
-    group: str
-    label: int | None = None
-
-
 def real_fields(
     images: Iterable[FieldImage],
-    finder: CellFinder,
+    finder: Finder,
     cache: Path | None,
     *,
+    finder_digest: str = "",
     accepted_only: bool = False,
 ) -> list[TiledField]:
     """Real fields with what their indices say of every block; unreadable ones are left out.
@@ -112,54 +103,52 @@ def real_fields(
     such fields and must not choose them, and without naming or measuring: a tile is labelled by
     what physics says of each block.
 
-    accepted_only: leave out, too, what the device's quality checks refuse.
+    finder_digest: tells the finder from any other, by its bundle's digest, runtime and precision:
+    another one finds other cells, and the cache must not give it the first one's. ValueError where
+    it is missing and there is a cache. accepted_only: leave out, too, what the device's quality
+    checks refuse.
     """
+    if cache is not None and not finder_digest:
+        raise ValueError("a cache of what a finder finds needs the finder's digest")
     found = []
     for image in images:
-        made = _cached(image, finder, cache)
-        if made is not None and (made[1] or not accepted_only):
-            found.append(made[0])
+        depends_on = {"picture": content_of(image.path), "finder": finder_digest}
+        try:
+            stored = prepared(cache, "field-tiles", depends_on, partial(_read, image, finder))
+        except NothingToCutError:
+            continue
+        if stored["accepted"] or not accepted_only:
+            codes, content = stored["codes"], stored["content"]
+            found.append(TiledField(codes, content, None, image.source, image.group))
     return found
 
 
-def training_reader(finder: CellFinder) -> FieldReader:
+def training_reader(finder: Finder) -> FieldReader:
     """Reads fields for training; see `real_fields` for what it leaves out and why."""
     return FieldReader(finder, measure=False, keep_refused=True)
 
 
-def _cached(
-    image: FieldImage, finder: CellFinder, cache: Path | None
-) -> tuple[TiledField, bool] | None:
-    stat = image.path.stat()
-    key = f"{CACHE_VERSION}/{image.source}/{image.path.name}/{stat.st_size}"
-    path = None
-    if cache is not None:
-        path = cache / f"real-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
-        if path.is_file():
-            with np.load(path) as stored:
-                made = TiledField(
-                    stored["codes"], stored["content"], None, image.source, image.group
-                )
-                return made, bool(stored["accepted"])
+class NothingToCutError(EdgeHemoError):
+    """A picture no tile can be cut from."""
+
+
+def _read(image: FieldImage, finder: Finder) -> dict[str, NDArray[Any]]:
+    """codes, content and whether quality accepts; `NothingToCutError` for what no field can be made
+    of, what shows no scale, and what is smaller than two blocks."""
     try:
         reading, field = training_reader(finder).read_canonical(read_frame(image.path))
-    except EdgeHemoError:
-        return None
+    except EdgeHemoError as error:
+        raise NothingToCutError(str(error)) from error
     if field.scale_source == "assumed":
-        return None
+        raise NothingToCutError(f"{image.path.name}: no red cell tells the scale")
     assert reading.cells is not None, "refused fields are kept"
     cells, accepted = reading.cells, reading.accepted
     rows, columns = field.height // BLOCK_PX, field.width // BLOCK_PX
     if min(rows, columns) < 2:
-        return None
+        raise NothingToCutError(f"{image.path.name}: smaller than two blocks")
     codes = field.to_uint8()[: rows * BLOCK_PX, : columns * BLOCK_PX]
     content = physical_content(field, cells)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part.npz")
-        np.savez_compressed(temporary, codes=codes, content=content, accepted=accepted)
-        temporary.replace(path)
-    return TiledField(codes, content, None, image.source, image.group), accepted
+    return {"codes": codes, "content": content, "accepted": np.array(accepted)}
 
 
 def physical_content(field: CanonicalField, cells: FieldCells) -> NDArray[np.float32]:

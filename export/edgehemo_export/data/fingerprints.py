@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import ImageError
-from edgehemo.files.atomic import sha256_of_file
+from edgehemo.files.atomic import sha256_of_file, write_bytes_atomically
 from edgehemo.images.reading import read_frame
 from edgehemo_export.data.duplicates import perceptual_hash, thumbnail
-from edgehemo_export.data.readers.records import FoundPicture
+from edgehemo_export.data.sets.picture import SetPicture
 
 _CACHE_FORMAT = 1
 
@@ -37,7 +38,7 @@ class Fingerprints:
 
 def fingerprints(
     root: Path,
-    pictures: Sequence[FoundPicture],
+    pictures: Sequence[SetPicture],
     cache: Path | None,
     progress: Progress | None,
 ) -> tuple[list[int], Fingerprints, dict[str, str]]:
@@ -119,19 +120,17 @@ def _read_cache(cache: Path) -> dict[str, _Entry]:
 
 def _write_cache(cache: Path, keys: Sequence[str], entries: Sequence[_Entry]) -> None:
     prints = _stacked(entries)
-    cache.parent.mkdir(parents=True, exist_ok=True)
-    part = cache.with_name(f".{cache.name}.part")
-    with part.open("wb") as file:
-        np.savez(
-            file,
-            format=np.array(_CACHE_FORMAT),
-            keys=np.array(keys),
-            digests=np.array(prints.digests),
-            hashes=prints.hashes,
-            thumbnails=prints.thumbnails,
-            sizes=prints.sizes,
-        )
-    part.replace(cache)
+    packed = io.BytesIO()
+    np.savez(
+        packed,
+        format=np.array(_CACHE_FORMAT),
+        keys=np.array(keys),
+        digests=np.array(prints.digests),
+        hashes=prints.hashes,
+        thumbnails=prints.thumbnails,
+        sizes=prints.sizes,
+    )
+    write_bytes_atomically(cache, packed.getvalue())
 
 
 def relative_path(root: Path, path: Path) -> str:

@@ -9,36 +9,35 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from edgehemo.cells.cell import CellKind
 from edgehemo.errors import UsageError
 from edgehemo.files.atomic import write_text_atomically
 from edgehemo_export.data.duplicates import DuplicateKind, DuplicatePair, duplicate_pairs, united
 from edgehemo_export.data.fingerprints import Progress, fingerprints, relative_path
-from edgehemo_export.data.readers import read_sets
-from edgehemo_export.data.readers.records import FoundPicture, Labels, PictureKind, ScaleKnown
-from edgehemo_export.data.splits import SPLIT_NAME, Part, part_of
+from edgehemo_export.data.sets import read_data_root
+from edgehemo_export.data.sets.picture import Labels, PictureKind, ScaleKnown, SetPicture
+from edgehemo_export.data.splits import (
+    SHORT_DIGEST,
+    SPLIT_NAME,
+    SPLITS_SCHEMA,
+    Part,
+    RecordedSplits,
+    hashed_part,
+    joined_by_part,
+    read_strictly,
+    strictest,
+)
 
 MANIFEST_SCHEMA = "edgehemo.manifest/1"
-SPLITS_SCHEMA = "edgehemo.splits/1"
-# The parts written down with this version of the project.
-RECORDED_SPLITS = Path(__file__).with_name("manifests") / "splits.json"
-# Hexadecimal digits of a SHA-256 that the record of the split keeps: 48 bits, so that two of
-# 100,000 pictures agree by chance with a probability of 2e-5.
-SHORT_DIGEST = 12
 # Name of the summary over every set.
 ALL_SETS = "all"
-# Where recorded parts of one group disagree, the part held out most strictly wins.
-_STRICTEST: tuple[Part, ...] = ("test", "tune", "train")
-
-ModelT = TypeVar("ModelT", bound=BaseModel)
 
 
 class _Strict(BaseModel):
@@ -110,32 +109,6 @@ class DataManifest(_Strict):
         ]
 
 
-class RecordedSplits(_Strict):
-    """The split in short: parts by content and by group, and which groups are one.
-
-    by_content: per part the first `SHORT_DIGEST` digits of every picture's SHA-256, joined.
-    by_group: part of each united group. united: group to the name it goes by, where that differs.
-    duplicates: pictures that show one thing, short digests, each list one thing.
-    """
-
-    splits_schema: Literal["edgehemo.splits/1"] = Field(alias="schema")
-    split: str
-    by_content: dict[Part, str]
-    by_group: dict[str, Part]
-    united: dict[str, str]
-    duplicates: list[list[str]]
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    def part_of_content(self) -> dict[str, Part]:
-        """Part by short digest."""
-        return {
-            joined[i : i + SHORT_DIGEST]: part
-            for part, joined in self.by_content.items()
-            for i in range(0, len(joined), SHORT_DIGEST)
-        }
-
-
 @dataclass(frozen=True)
 class SetSummary:
     """Numbers of one set, or of all together."""
@@ -164,12 +137,9 @@ def build_manifest(
     keep. progress: called with pictures hashed and their total. Pictures that cannot be read are
     listed and left out. Raises UsageError where the root holds no set.
     """
-    found = [(reader.name, picture) for reader, picture in read_sets(root, sets)]
-    readable, prints, unreadable = fingerprints(
-        root, [picture for _, picture in found], cache, progress
-    )
-    names = [found[i][0] for i in readable]
-    pictures = [found[i][1] for i in readable]
+    found = list(read_data_root(root, sets))
+    readable, prints, unreadable = fingerprints(root, found, cache, progress)
+    pictures = [found[i] for i in readable]
     pairs = duplicate_pairs(prints.digests, prints.hashes, prints.thumbnails)
     joined = united(
         (picture.group for picture in pictures),
@@ -182,7 +152,6 @@ def build_manifest(
     rows = [
         _row(
             picture,
-            set_name=names[i],
             path=paths[i],
             united_group=groups[i],
             part=parts[groups[i]],
@@ -213,7 +182,7 @@ def build_manifest(
 
 def read_manifest(path: Path) -> DataManifest:
     """A manifest that was written down; UsageError where it is none."""
-    return _read(path, DataManifest, MANIFEST_SCHEMA, "edgehemo dataset manifest")
+    return read_strictly(path, DataManifest, MANIFEST_SCHEMA, "edgehemo dataset manifest")
 
 
 def write_manifest(path: Path, manifest: DataManifest) -> None:
@@ -228,15 +197,13 @@ def write_manifest(path: Path, manifest: DataManifest) -> None:
 
 def recorded_splits(manifest: DataManifest) -> RecordedSplits:
     """The manifest's split in short."""
-    by_content: dict[Part, str] = {}
-    for part in ("train", "tune", "test"):
-        short = sorted({r.sha256[:SHORT_DIGEST] for r in manifest.rows if r.part == part})
-        by_content[part] = "".join(short)
     return RecordedSplits(
         splits_schema=SPLITS_SCHEMA,
         split=manifest.split,
-        by_content=by_content,
-        by_group=dict(sorted({row.united_group: row.part for row in manifest.rows}.items())),
+        by_content=joined_by_part(
+            [(row.sha256[:SHORT_DIGEST], row.part) for row in manifest.rows], ""
+        ),
+        by_group=joined_by_part([(row.united_group, row.part) for row in manifest.rows], "\n"),
         united=dict(
             sorted(
                 {
@@ -250,30 +217,6 @@ def recorded_splits(manifest: DataManifest) -> RecordedSplits:
     )
 
 
-def write_recorded_splits(path: Path, splits: RecordedSplits) -> None:
-    """Write the record of a split as compact JSON."""
-    content = splits.model_dump(mode="json", by_alias=True)
-    write_text_atomically(path, json.dumps(content, separators=(",", ":")) + "\n")
-
-
-def read_recorded_splits(path: Path = RECORDED_SPLITS) -> RecordedSplits:
-    """The record of a split; UsageError where the file is none."""
-    return _read(path, RecordedSplits, SPLITS_SCHEMA, "edgehemo dataset manifest --record")
-
-
-@cache
-def _shipped_unions() -> Mapping[str, str]:
-    return read_recorded_splits().united if RECORDED_SPLITS.is_file() else {}
-
-
-def united_group(group: str) -> str:
-    """The name that a reader's group goes by in the shipped record; itself where it stands alone.
-
-    For who splits without a manifest: ``part_of(united_group(group))``.
-    """
-    return _shipped_unions().get(group, group)
-
-
 def summarise(manifest: DataManifest) -> list[SetSummary]:
     """Numbers by set, in the order of the manifest, then of all."""
     within, across = _duplicate_counts(manifest)
@@ -284,7 +227,7 @@ def summarise(manifest: DataManifest) -> list[SetSummary]:
 
 
 def straddling(manifest: DataManifest, part: Callable[[ManifestRow], Part]) -> list[DuplicateRow]:
-    """Duplicates that a way of splitting puts into two parts, such as `part_of` of the bare group.
+    """Duplicates that a way of splitting puts into two parts, such as `part_by_group_alone`.
 
     Of a manifest's own parts there are none.
     """
@@ -307,13 +250,12 @@ def conflicting(manifest: DataManifest) -> list[DuplicateRow]:
 
 def part_by_group_alone(row: ManifestRow) -> Part:
     """The part that the group's name gives without looking for duplicates."""
-    return part_of(row.group)
+    return hashed_part(row.group)
 
 
 def _row(
-    picture: FoundPicture,
+    picture: SetPicture,
     *,
-    set_name: str,
     path: str,
     united_group: str,
     part: Part,
@@ -324,7 +266,7 @@ def _row(
 ) -> ManifestRow:
     scale = None if picture.width_um is None else round(picture.width_um / size[0], 5)
     return ManifestRow(
-        set_name=set_name,
+        set_name=picture.set_name,
         source=picture.source,
         path=path,
         kind=picture.kind,
@@ -348,14 +290,14 @@ def _row(
 
 def _parts(
     groups: Sequence[str],
-    pictures: Sequence[FoundPicture],
+    pictures: Sequence[SetPicture],
     digests: Sequence[str],
     recorded: RecordedSplits | DataManifest | None,
 ) -> dict[str, Part]:
     """Part of each united group: as recorded by content, else by a group's name, else hashed."""
     if isinstance(recorded, DataManifest):
         recorded = recorded_splits(recorded)
-    parts = {group: part_of(group) for group in groups}
+    parts = {group: hashed_part(group) for group in groups}
     if recorded is None:
         return parts
     if recorded.split != SPLIT_NAME:
@@ -363,20 +305,20 @@ def _parts(
             f"the recorded split is {recorded.split!r} and this version splits by {SPLIT_NAME!r}; "
             "build without it or with the version that made it"
         )
-    by_content = recorded.part_of_content()
+    by_content, by_group = recorded.part_of_content(), recorded.part_of_group()
     contents: dict[str, set[Part]] = defaultdict(set)
     names: dict[str, set[Part]] = defaultdict(set)
     for group, picture, digest in zip(groups, pictures, digests, strict=True):
         known = by_content.get(digest[:SHORT_DIGEST])
         if known is not None:
             contents[group].add(known)
-        named = recorded.by_group.get(recorded.united.get(picture.group, picture.group))
+        named = by_group.get(recorded.united.get(picture.group, picture.group))
         if named is not None:
             names[group].add(named)
     for group in parts:
         said = contents[group] or names[group]
         if said:
-            parts[group] = next(part for part in _STRICTEST if part in said)
+            parts[group] = strictest(said)
     return parts
 
 
@@ -426,21 +368,3 @@ def _summary(name: str, rows: Sequence[ManifestRow], within: int, across: int) -
         duplicates_within=within,
         duplicates_across=across,
     )
-
-
-def _read(path: Path, kind: type[ModelT], schema: str, maker: str) -> ModelT:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise UsageError(
-            f"{path}: cannot be read ({error.strerror}); `{maker}` writes it"
-        ) from None
-    try:
-        return kind.model_validate_json(raw)
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UsageError(
-            f"{path.name}: not a record of {schema} ({where}: {first['msg'].lower()}); "
-            f"build it again with `{maker}`"
-        ) from None

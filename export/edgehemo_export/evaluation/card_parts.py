@@ -6,7 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from edgehemo.bundle.manifest import Metric
+from edgehemo_export.data.splits import EARLIER_SPLIT, SPLIT_NAME
 
+# Where it is written down which pictures an earlier split had in another part.
+SPLIT_MOVES = "What changed its part is listed in `edgehemo_export/data/manifests/moved.json`."
 INTENDED_USE = "Research and screening aid; not a diagnosis."
 # What no model of this project has been tested on, whatever it does.
 NEVER_TESTED = (
@@ -110,16 +113,35 @@ def data_section(record: Mapping[str, Any]) -> list[str]:
     images: Mapping[str, int] = record.get("images", {})
     counts = ", ".join(f"{source} {count}" for source, count in images.items())
     lines = [f"Training pictures: {counts}."] if counts else []
-    if record.get("split"):
+    if counts:
         lines.append(
-            f"Split `{record['split']}`: by slide or patient, or by block of neighbouring file "
+            f"Split `{split_of(record)}`: by slide or patient, or by block of neighbouring file "
             "numbers where neither is known; the tune part set everything that was chosen, the "
             "test part was kept out of it."
         )
     left_out = record.get("left_out")
     if left_out:
         lines.append(f"The source `{left_out}` was left out whole.")
-    return section("Data", sources, [" ".join(lines)] if lines else [])
+    said = split_lines(record) if counts else []
+    return section("Data", sources, [" ".join(lines)] if lines else [], said)
+
+
+def split_of(record: Mapping[str, Any]) -> str:
+    """The split that a record's weights were trained on."""
+    return str(record.get("split") or EARLIER_SPLIT)
+
+
+def split_lines(record: Mapping[str, Any]) -> list[str]:
+    """What is to be said where the split is an earlier one; nothing where it is the current."""
+    measured: Mapping[str, Any] = record.get("measured") or {}
+    if measured.get("note"):
+        return [f"{measured['note']} {SPLIT_MOVES}"]
+    if split_of(record) == SPLIT_NAME:
+        return []
+    return [
+        f"The figures below were measured under `{split_of(record)}`. Later versions split by "
+        f"`{SPLIT_NAME}` and measure again when the model is trained anew. {SPLIT_MOVES}"
+    ]
 
 
 def never_tested(*more: str) -> list[str]:

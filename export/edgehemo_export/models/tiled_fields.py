@@ -22,8 +22,9 @@ from edgehemo.field.canonical import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANC
 from edgehemo.field.tiles import TILE_PX, tiles_of_field
 from edgehemo.images.reading import read_frame
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.simulated_tiles import BLOCK_PX, STORED_SIDE_PX, simulated_one
-from edgehemo_export.data.smear_sets import of_part, smear_images
+from edgehemo_export.data.simulated.tiles import BLOCK_PX, STORED_SIDE_PX, simulated_one
+from edgehemo_export.data.smears import smear_images
+from edgehemo_export.data.splits import CURRENT, ModelSplit, model_split
 from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.nets.resnet_fields import (
     FLOAT_LAYERS,
@@ -54,7 +55,9 @@ def tile_input() -> InputSpec:
     )
 
 
-def calibration_tiles(source: Path, *, seed: int = 0) -> CalibrationSet:
+def calibration_tiles(
+    source: Path, *, split: ModelSplit = CURRENT, seed: int = 0
+) -> CalibrationSet:
     """Tiles for int8 calibration: of a data root's training part, of a folder of fields or of a
     manifest, and of the simulated microscope.
 
@@ -62,7 +65,7 @@ def calibration_tiles(source: Path, *, seed: int = 0) -> CalibrationSet:
     """
     used, tiles, skipped = drawn_tiles(
         source,
-        _calibration_files(source),
+        _calibration_files(source, split),
         lambda field: [tile.codes[0] for tile in tiles_of_field(field)],
         wanted=REAL_CALIBRATION_TILES,
         per_field=TILES_PER_FIELD,
@@ -75,11 +78,11 @@ def calibration_tiles(source: Path, *, seed: int = 0) -> CalibrationSet:
     return CalibrationSet.of(used, tiles, skipped, drawn=drawn)
 
 
-def _calibration_files(source: Path) -> list[Path]:
+def _calibration_files(source: Path, split: ModelSplit) -> list[Path]:
     if not source.is_dir():
         return listed_images(source)
     try:
-        images = of_part(smear_images(source), "train")
+        images = split.select(smear_images(source), "train")
     except UsageError:
         return listed_images(source)
     return [image.path for image in images if image.source != PAIRED_SOURCE]
@@ -91,9 +94,11 @@ def tile_corners() -> list[tuple[int, int]]:
     return [(0, 0), (0, far), (far, 0), (far, far)]
 
 
-def real_tiles(root: Path) -> tuple[list[NDArray[np.uint8]], list[Path]]:
+def real_tiles(
+    root: Path, split: ModelSplit = CURRENT
+) -> tuple[list[NDArray[np.uint8]], list[Path]]:
     """A tile of each of some fields of the tune part, over all sets."""
-    images = [i for i in of_part(smear_images(root), "tune") if i.source != PAIRED_SOURCE]
+    images = [i for i in split.select(smear_images(root), "tune") if i.source != PAIRED_SOURCE]
     tiles: list[NDArray[np.uint8]] = []
     files: list[Path] = []
     for image in images[:: max(1, len(images) // PARITY_REAL_TILES)]:
@@ -123,6 +128,7 @@ def tiled_subject(
     classes: the outputs, in order. points: how an output is read. estimates: see `ExportSubject`.
     """
     record = checkpoint.record
+    split = model_split(checkpoint.task, record)
 
     def entry(artefacts: list[Artefact], checkpoint_sha256: str) -> ModelEntry:
         return ModelEntry(
@@ -145,7 +151,7 @@ def tiled_subject(
         example=_example(),
         free_size_multiple=None,
         float_layers=FLOAT_LAYERS,
-        calibration=calibration_tiles,
+        calibration=lambda source: calibration_tiles(source, split=split),
         held_out=held_out,
         gates=TASK_GATES[task],
         entry=entry,

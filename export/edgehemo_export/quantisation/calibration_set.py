@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.field.canonical import CLEAR_FIELD_CODE, CanonicalField, canonical_field
 from edgehemo.images.reading import images_in, read_frame
-from edgehemo_export.data.datasets import READERS, read_data_root
 from edgehemo_export.data.duplicates import (
     CANDIDATE_BITS,
     COPY_CORRELATION,
@@ -24,7 +23,9 @@ from edgehemo_export.data.duplicates import (
     perceptual_hash,
     thumbnail,
 )
-from edgehemo_export.data.splits import part_of
+from edgehemo_export.data.relabels import BOXED_SETS, labelled_images
+from edgehemo_export.data.sets import set_folder
+from edgehemo_export.data.splits import CURRENT, ModelSplit
 
 # Fewer samples give ranges that clip in the field; below the first number int8 is refused.
 MIN_SAMPLES = 100
@@ -74,7 +75,9 @@ class CalibrationSet:
             yield tile[None]
 
 
-def read_calibration_set(source: Path, *, seed: int = 0) -> CalibrationSet:
+def read_calibration_set(
+    source: Path, *, split: ModelSplit = CURRENT, seed: int = 0
+) -> CalibrationSet:
     """Calibration tiles from a data root (its training part only) or a folder of fields.
 
     Raises UsageError when fewer than `MIN_SAMPLES` tiles can be had.
@@ -82,7 +85,7 @@ def read_calibration_set(source: Path, *, seed: int = 0) -> CalibrationSet:
     return CalibrationSet.of(
         *drawn_tiles(
             source,
-            calibration_files(source),
+            calibration_files(source, split),
             lambda field: _tiles(field.to_uint8()),
             wanted=MAX_SAMPLES,
             per_field=TILES_PER_FIELD,
@@ -137,10 +140,10 @@ def shows_nothing(codes: NDArray[np.uint8]) -> bool:
     return int(np.ptp(codes)) < LEAST_CONTRAST
 
 
-def calibration_files(source: Path) -> list[Path]:
+def calibration_files(source: Path, split: ModelSplit = CURRENT) -> list[Path]:
     """The images of the training part of a data root, of a folder or of a manifest."""
-    if source.is_dir() and any((source / name).is_dir() for name in READERS):
-        return [i.path for i in read_data_root(source) if part_of(i.group) == "train"]
+    if source.is_dir() and any(set_folder(source, name) is not None for name in BOXED_SETS):
+        return [image.path for image in split.select(labelled_images(source), "train")]
     return listed_images(source)
 
 

@@ -37,7 +37,7 @@ def run_record(config: TaskConfiguration, state: TrainingState, run: Run) -> dic
 
 def origin(initial: Checkpoint) -> dict[str, Any]:
     """What a run's first weights, or its teacher's, were trained for and on."""
-    known = ("images", "left_out", "steps", "run", "initialised_from")
+    known = ("images", "left_out", "split", "steps", "run", "initialised_from", "taught_by")
     return {"task": initial.task, **{key: initial.record.get(key) for key in known}}
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.configuration import Configuration
+from edgehemo_export.data.splits import ModelSplit, joint_split, model_split
 from edgehemo_export.nets.logit_net import LogitNet
 
 BatchT = TypeVar("BatchT")
@@ -103,6 +104,13 @@ class Run:
     show_progress: bool = False
     stop_after: int | None = None
     device: str | None = None
+
+    @property
+    def split(self) -> ModelSplit:
+        """What may set thresholds and calibration: nothing that the first weights, or a teacher,
+        were trained on."""
+        behind = [run for run in (self.initial, self.teacher) if run is not None]
+        return joint_split(model_split(run.task, run.record) for run in behind)
 
 
 def check_initial(config: TaskConfiguration, *, begun: bool) -> None:

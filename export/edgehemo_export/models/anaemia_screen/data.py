@@ -7,23 +7,32 @@ labelled cells are mostly normal, and the simulated microscope by the haemoglobi
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.errors import EdgeHemoError, UsageError
+from edgehemo.errors import EdgeHemoError, FieldError, UsageError
 from edgehemo.field.canonical import CLEAR_FIELD_CODE, CanonicalField, canonical_field
 from edgehemo.images.reading import read_frame
 from edgehemo.quality.envelope import envelope_features
 from edgehemo.quality.regions import field_regions
-from edgehemo_export.data.field_tiles import FieldImage
-from edgehemo_export.data.simulated_tiles import SimulatedFields
-from edgehemo_export.data.smear_sets import ANAEMIA, CONTROL, smear_images
-from edgehemo_export.data.splits import part_of
+from edgehemo_export.data.cache import content_of, prepared
+from edgehemo_export.data.sets import chula_rbc12
+from edgehemo_export.data.sets.picture import SetPicture
+from edgehemo_export.data.simulated.tiles import SimulatedFields
+from edgehemo_export.data.smears import (
+    ANAEMIA,
+    CONTROL,
+    FieldImage,
+    field_image,
+    smear_pictures,
+)
+from edgehemo_export.data.splits import CURRENT, ModelSplit, Part
 
 SIMULATED = "simulated"
 SOURCES = ("anerbc", "chula", "uganda_phone", SIMULATED)
@@ -33,11 +42,9 @@ ANAEMIA_BELOW_G_PER_L, CONTROL_FROM_G_PER_L = 115.0, 130.0
 # A Chula RBC-12 field is called by the share of normal cells among its labelled ones.
 MIN_LABELLED_CELLS = 8
 CONTROL_NORMAL_SHARE, ANAEMIA_NORMAL_SHARE = 0.75, 0.30
-NORMAL_TYPE = 0
-UGANDA_FIELDS_PER_BLOCK = 5
+NORMAL_TYPE = chula_rbc12.TYPES.index("normal")
 # Real fields of a source and class are taken up to this number, evenly.
 MAX_FIELDS = 120
-CACHE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -56,26 +63,17 @@ class ScreenField:
 def screen_images(root: Path) -> list[FieldImage]:
     """The labelled pictures of a data root, their sources named as in SOURCES."""
     out: list[FieldImage] = []
-    for image in smear_images(root):
+    for picture in smear_pictures(root):
+        image = field_image(picture)
         source = "chula" if image.source.startswith("chula") else image.source
         label = image.label
-        if image.source == "chula_rbc12":
-            label = _chula_label(image.path)
+        if picture.set_name == chula_rbc12.SOURCE:
+            label = _chula_label(picture)
         if source in SOURCES and label is not None:
-            out.append(FieldImage(image.path, source, _group(image), label))
+            out.append(replace(image, source=source, label=label))
     if not out:
         raise UsageError(f"{root} holds none of the sets that the anaemia screen learns from")
     return _evenly(out)
-
-
-def _group(image: FieldImage) -> str:
-    """The image's group; of the Uganda pictures in smaller blocks, which puts both classes on
-    more than one side of the split."""
-    if image.source != "uganda_phone":
-        return image.group
-    digits = "".join(c for c in image.path.stem if c.isdigit())
-    folder = image.path.parent.name
-    return f"uganda_phone-{folder}-five-{int(digits or 0) // UGANDA_FIELDS_PER_BLOCK:02d}"
 
 
 def _evenly(images: Sequence[FieldImage]) -> list[FieldImage]:
@@ -89,18 +87,14 @@ def _evenly(images: Sequence[FieldImage]) -> list[FieldImage]:
     return out
 
 
-def _chula_label(path: Path) -> int | None:
-    """By the label file beside the picture; None where it is missing or says neither."""
-    for folder in ("labels", "Label"):
-        file = path.parent.parent / folder / f"{path.stem}.txt"
-        if file.is_file():
-            break
-    else:
+def _chula_label(picture: SetPicture) -> int | None:
+    """By the field's labelled cells; None where they are missing, too few, or say neither."""
+    if picture.read_points is None:
         return None
-    types = [line.split()[2] for line in file.read_text("utf-8").splitlines() if line.strip()]
+    types = picture.read_points().types
     if len(types) < MIN_LABELLED_CELLS:
         return None
-    normal = sum(int(float(kind)) == NORMAL_TYPE for kind in types) / len(types)
+    normal = float((types == NORMAL_TYPE).mean())
     if normal >= CONTROL_NORMAL_SHARE:
         return CONTROL
     return ANAEMIA if normal <= ANAEMIA_NORMAL_SHARE else None
@@ -108,35 +102,27 @@ def _chula_label(path: Path) -> int | None:
 
 def screen_fields(images: Sequence[FieldImage], cache: Path | None) -> list[ScreenField]:
     """The pictures as canonical fields; what cannot be made one is left out."""
-    found = [_cached(image, cache) for image in images]
-    return [field for field in found if field is not None]
+    found: list[ScreenField] = []
+    for image in images:
+        depends_on = {"picture": content_of(image.path)}
+        try:
+            stored = prepared(cache, "screen-field", depends_on, partial(_read, image))
+        except EdgeHemoError:
+            continue
+        label = CONTROL if image.label is None else image.label
+        found.append(
+            ScreenField(stored["codes"], image.source, image.group, label, stored["envelope"])
+        )
+    return found
 
 
-def _cached(image: FieldImage, cache: Path | None) -> ScreenField | None:
-    label = CONTROL if image.label is None else image.label
-    path = None
-    if cache is not None:
-        stat = image.path.stat()
-        key = f"{CACHE_VERSION}/{image.source}/{image.path.name}/{stat.st_size}"
-        path = cache / f"screen-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
-        if path.is_file():
-            with np.load(path) as stored:
-                return ScreenField(
-                    stored["codes"], image.source, image.group, label, stored["envelope"]
-                )
-    try:
-        field = canonical_field(read_frame(image.path))
-    except EdgeHemoError:
-        return None
+def _read(image: FieldImage) -> dict[str, NDArray[Any]]:
+    """codes and envelope; FieldError where no red cell tells the scale."""
+    field = canonical_field(read_frame(image.path))
     if field.scale_source == "assumed":
-        return None
+        raise FieldError(f"{image.path.name}: no red cell tells the scale")
     codes, features = as_codes(field)
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part.npz")
-        np.savez_compressed(temporary, codes=codes, envelope=features)
-        temporary.replace(path)
-    return ScreenField(codes, image.source, image.group, label, features)
+    return {"codes": codes, "envelope": features}
 
 
 def as_codes(field: CanonicalField) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
@@ -159,6 +145,8 @@ def simulated_screen_fields(fields: SimulatedFields, name: str) -> list[ScreenFi
     return out
 
 
-def part_images(images: Sequence[FieldImage], part: str, left_out: str | None) -> list[FieldImage]:
+def part_images(
+    images: Sequence[FieldImage], part: Part, left_out: str | None, split: ModelSplit = CURRENT
+) -> list[FieldImage]:
     """One part of the split without a source that is left out whole."""
-    return [i for i in images if part_of(i.group) == part and i.source != left_out]
+    return [image for image in split.select(images, part) if image.source != left_out]

@@ -14,9 +14,9 @@ from edgehemo.errors import UsageError
 from edgehemo.estimate.anaemia_screen import class_of, sigmoid
 from edgehemo.field.tiles import TILE_PX
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.simulated_tiles import simulated_fields, simulated_one
-from edgehemo_export.data.smear_sets import ANAEMIA
-from edgehemo_export.data.splits import Part
+from edgehemo_export.data.simulated.tiles import simulated_fields, simulated_one
+from edgehemo_export.data.smears import ANAEMIA
+from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.evaluation.explanations import explanation_picture
 from edgehemo_export.evaluation.statistics import bootstrap_by_group, clopper_pearson, metric_of
@@ -139,7 +139,8 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     left_out = checkpoint.record.get("left_out")
     images = screen_images(data)
     if left_out is None:
-        chosen = part_images(images, part, None)
+        split = model_split(checkpoint.task, checkpoint.record)
+        chosen = part_images(images, part, None, split)
     else:
         chosen = [image for image in images if image.source == left_out]
     fields = screen_fields(chosen, None)

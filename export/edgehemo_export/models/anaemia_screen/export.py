@@ -15,7 +15,8 @@ from edgehemo.bundle.manifest import (
 from edgehemo.field.tiles import TILE_PX
 from edgehemo.inference import Runner
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.simulated_tiles import simulated_one
+from edgehemo_export.data.simulated.tiles import simulated_one
+from edgehemo_export.data.splits import CURRENT, ModelSplit, model_split
 from edgehemo_export.models.anaemia_screen.checkpoint import TASK, screen_net
 from edgehemo_export.models.tiled_fields import (
     PARITY_FIELDS,
@@ -59,9 +60,11 @@ class ScreenHeldOut:
         }
 
 
-def screen_held_out(root: Path, net: AnaemiaScreenNet) -> ScreenHeldOut:
+def screen_held_out(
+    root: Path, net: AnaemiaScreenNet, split: ModelSplit = CURRENT
+) -> ScreenHeldOut:
     """Real tiles of the tune part and simulated ones."""
-    tiles, files = real_tiles(root)
+    tiles, files = real_tiles(root, split)
     for index in range(PARITY_FIELDS):
         codes = simulated_one(index, seed=PARITY_SEED).codes[0]
         tiles += [
@@ -77,11 +80,12 @@ def export_subject(checkpoint: Checkpoint) -> ExportSubject:
     """A trained screen with its data, gates and manifest entry."""
     net = screen_net(checkpoint)
     point = KindOperatingPoint.model_validate(checkpoint.record["operating_point"])
+    split = model_split(checkpoint.task, checkpoint.record)
     return tiled_subject(
         checkpoint,
         TASK,
         net,
         SCREEN_CLASSES,
-        lambda root: screen_held_out(root, net),
+        lambda root: screen_held_out(root, net, split),
         points={SCREEN_CLASSES[1]: point},
     )

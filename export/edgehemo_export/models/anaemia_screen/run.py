@@ -8,8 +8,8 @@ from typing import Any
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.envelope import training_envelope
-from edgehemo_export.data.simulated_tiles import simulated_fields
-from edgehemo_export.data.smear_sets import LICENCES
+from edgehemo_export.data.simulated.tiles import simulated_fields
+from edgehemo_export.data.smears import LICENCES
 from edgehemo_export.models.anaemia_screen.card import card
 from edgehemo_export.models.anaemia_screen.checkpoint import TASK
 from edgehemo_export.models.anaemia_screen.data import (
@@ -56,7 +56,7 @@ def run_training(
     images = screen_images(data)
     training = part_images(images, "train", run.leave_out)
     fields = screen_fields(training, cache)
-    tune = screen_fields(part_images(images, "tune", run.leave_out), cache)
+    tune = screen_fields(part_images(images, "tune", run.leave_out, run.split), cache)
     if run.leave_out != SIMULATED:
         drawn = simulated_fields(
             config.simulated.fields, seed=config.loop.seed, cache=cache, progress=run.show_progress

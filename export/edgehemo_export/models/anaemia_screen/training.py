@@ -19,7 +19,7 @@ from edgehemo.field.canonical import CLEAR_FIELD_CODE
 from edgehemo.field.tiles import starts
 from edgehemo_export.configuration import CONFIGS, Configuration, read_configuration
 from edgehemo_export.data.field_tiles import TileVariation, as_input, sample_stain, varied
-from edgehemo_export.data.smear_sets import ANAEMIA, CONTROL
+from edgehemo_export.data.smears import ANAEMIA, CONTROL
 from edgehemo_export.models.anaemia_screen.data import ScreenField
 from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet

@@ -6,7 +6,7 @@ from edgehemo.bundle.manifest import ConformalRule
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.data.splits import Part
+from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig
 from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
@@ -35,9 +35,13 @@ def stored_rule(checkpoint: Checkpoint) -> ConformalRule:
 
 
 def kept_out(checkpoint: Checkpoint, crops: CellCrops, part: Part) -> CellCrops:
-    """The crops of a part; of a run that left a source out, that source alone, all of it."""
+    """The crops of a part, as the weights may be measured by it (`ModelSplit`); of a run that left
+    a source out, that source alone, all of it."""
     left_out = checkpoint.record.get("left_out")
-    chosen = crops.only(left_out) if left_out is not None else crops.part(part)
+    if left_out is not None:
+        chosen = crops.only(left_out)
+    else:
+        chosen = crops.part(part, model_split(checkpoint.task, checkpoint.record))
     if not len(chosen):
         raise UsageError("the data root holds no crop of that part to evaluate on")
     return chosen

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,10 +15,11 @@ from edgehemo.errors import EdgeHemoError
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.images.frame import Frame
 from edgehemo.images.reading import read_frame
+from edgehemo_export.data.cache import content_of, prepared
 from edgehemo_export.data.canonical_set import scale_from_boxes
-from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes
-from edgehemo_export.data.datasets import LabelledImage
-from edgehemo_export.data.readers import chula_disease, chula_rbc12
+from edgehemo_export.data.cell_crops import CellCrops, CropOptions
+from edgehemo_export.data.relabels import LabelledImage
+from edgehemo_export.data.sets import chula_disease, chula_rbc12
 
 # One microscope and camera took every field of Chula RBC-12 (Nikon DS-Fi2, 1000x), stored at
 # 640x480: one scale, from the width of the normal red cells. Estimating it field by field would
@@ -67,10 +68,9 @@ def field_crops(
     boxes. No images give no crops; a field that cannot be made canonical has none.
     """
     side = options.stored_px
-    files = [image.path for image in images]
     zoom = options.um_per_px / CANONICAL_UM_PER_PX
 
-    def make() -> NDArray[np.uint8]:
+    def make() -> dict[str, NDArray[Any]]:
         owners: list[int] = []
         kept: list[NDArray[np.uint8]] = []
         for index, image in enumerate(images):
@@ -80,34 +80,33 @@ def field_crops(
                 continue
             kept.extend(cut)
             owners.extend([index] * len(cut))
-        # The owner of each crop travels in the same array, in a first row of its own.
         codes = np.stack(kept) if kept else np.zeros((0, side, side, 3), np.uint8)
-        marks = np.zeros((len(codes), 1, *codes.shape[2:]), np.uint8)
-        marks[:, 0, :4, 0] = np.array(owners, "<u4").view(np.uint8).reshape(-1, 4)
-        return np.concatenate([marks, codes], axis=1)
+        return {"codes": codes, "owners": np.array(owners, np.intp)}
 
-    named = f"fields/{key}/{_labels_digest(images)}/{side}/{options.um_per_px}/{estimated_scale}"
-    stored = cached_codes(named, files, make, cache)
-    owner = np.ascontiguousarray(stored[:, 0, :4, 0]).view("<u4").ravel().astype(int)
+    # What is chosen follows the picture's name, too (`rng_of`): other labels or names, other crops.
+    depends_on = {
+        "choice": key,
+        "pictures": [(image.source, image.path.name, content_of(image.path)) for image in images],
+        "boxes": [image.boxes for image in images],
+        "kinds": [image.kinds for image in images],
+        "side_px": side,
+        "um_per_px": options.um_per_px,
+        "estimated_scale": estimated_scale,
+        "scales": (CHULA_UM_PER_PX, chula_disease.WIDTH_UM),
+    }
+    stored = prepared(cache, "cell-crops", depends_on, make)
+    owner = stored["owners"].tolist()
     return CellCrops(
         classes=classes,
-        codes=np.ascontiguousarray(stored[:, 1:]),
+        codes=stored["codes"],
         labels=np.full(len(owner), label, np.intp),
         sources=np.array([images[i].source for i in owner], np.str_),
         groups=np.array([images[i].group for i in owner], np.str_),
         names=np.array([f"{key}/{images[i].path.name}#{n}" for n, i in enumerate(owner)], np.str_),
         um_per_px=options.um_per_px,
-        files=tuple(files[i] for i in owner),
+        files=tuple(images[i].path for i in owner),
+        keys=tuple(images[i].key for i in owner),
     )
-
-
-def _labels_digest(images: Sequence[LabelledImage]) -> str:
-    """Of all boxes and kinds: other labels are other crops, of the very same pictures."""
-    digest = hashlib.sha256()
-    for image in images:
-        digest.update(f"{image.source}/{len(image.kinds)};".encode())
-        digest.update(image.boxes.tobytes() + image.kinds.tobytes())
-    return digest.hexdigest()[:16]
 
 
 def _cut(

@@ -17,6 +17,7 @@ from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.data.splits import CURRENT, ModelSplit, model_split
 from edgehemo_export.models.classifiers.checkpoint import classifier_net, stored_config, stored_rule
 from edgehemo_export.models.classifiers.predictions import predict, predict_net
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
@@ -72,9 +73,11 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
     config = stored_config(checkpoint)
     record = checkpoint.record
     side = config.crop.side_px
+    split = model_split(checkpoint.task, record)
 
     def held_out(root: Path) -> ClassifierHeldOut:
-        crops = spec.build(root, config, None).part("tune").without(record.get("left_out"))
+        crops = spec.build(root, config, None).part("tune", split)
+        crops = crops.without(record.get("left_out"))
         chosen = _spread(len(crops), PARITY_CROPS)
         crops = crops.where(chosen)
         reference = predict_net(net, crops.middle(side)).argmax(axis=1)
@@ -109,7 +112,7 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
         example=_example(side),
         free_size_multiple=None,
         float_layers=(),
-        calibration=lambda source: calibration_crops(spec, config, source),
+        calibration=lambda source: calibration_crops(spec, config, source, split=split),
         held_out=held_out,
         gates=TASK_GATES[spec.task],
         entry=entry,
@@ -119,14 +122,19 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
 
 
 def calibration_crops(
-    spec: ClassifierSpec, config: ClassifierConfig, source: Path, *, seed: int = 0
+    spec: ClassifierSpec,
+    config: ClassifierConfig,
+    source: Path,
+    *,
+    split: ModelSplit = CURRENT,
+    seed: int = 0,
 ) -> CalibrationSet:
     """Crops for int8 calibration: of a data root's training part, or of a folder of pictures that
     hold one cell each. Raises UsageError where there are too few."""
     side = config.crop.side_px
     skipped: list[str] = []
     try:
-        crops = spec.build(source, config, None).part("train")
+        crops = spec.build(source, config, None).part("train", split)
         chosen = np.random.default_rng(seed).permutation(len(crops))[:CALIBRATION_CROPS]
         mask = np.zeros(len(crops), np.bool_)
         mask[chosen] = True

@@ -63,7 +63,7 @@ def train_classifier(
         have = ", ".join(sorted(set(crops.sources.tolist())))
         raise UsageError(f"--leave-out {run.leave_out}: the data root holds {have}")
     crops = crops.without(run.leave_out)
-    training, tune = crops.part("train"), crops.part("tune")
+    training, tune = crops.part("train"), crops.part("tune", run.split)
     if not len(training) or not len(tune):
         raise UsageError("the split leaves no crop to train on or to tune with")
     opinion_record: dict[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgehemo.simulation.parameters import FIELD_THICKNESS_SD, SAMPLE_THICKNESS_SD
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.simulated_tiles import (
+from edgehemo_export.data.simulated.tiles import (
     ESTIMATED_SCALE_SHARE,
     REFERENCE_SHARE,
     REFERENCE_THICKNESS_UM,

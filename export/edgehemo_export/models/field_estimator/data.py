@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgehemo_export.data.field_tiles import FieldImage
-from edgehemo_export.data.smear_sets import of_part, smear_images
+from edgehemo_export.data.smears import FieldImage, smear_images
+from edgehemo_export.data.splits import CURRENT
 from edgehemo_export.models.tiled_fields import PAIRED_SOURCE
 
 
@@ -16,7 +16,7 @@ def licence_of(source: str) -> str:
 
 def training_images(data: Path, per_source: int, leave_out: str | None) -> list[FieldImage]:
     """Real pictures of the training part, evenly chosen by source, none with an analyser result."""
-    images = of_part(smear_images(data), "train")
+    images = CURRENT.select(smear_images(data), "train")
     out: list[FieldImage] = []
     for source in sorted({image.source for image in images}):
         if source in (PAIRED_SOURCE, leave_out):

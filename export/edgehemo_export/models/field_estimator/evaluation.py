@@ -24,14 +24,16 @@ from edgehemo.estimate.pooling import pool
 from edgehemo.field.tiles import TILE_PX
 from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
-from edgehemo.measurands import MEASURANDS
+from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.screening.field import FieldReader
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.field_tiles import FieldImage, real_fields
-from edgehemo_export.data.simulated_samples import SimulatedSample, samples
-from edgehemo_export.data.simulated_tiles import BLOCK_PX
-from edgehemo_export.data.smear_sets import of_part, smear_images
-from edgehemo_export.data.splits import Part
+from edgehemo_export.data.field_tiles import real_fields
+from edgehemo_export.data.sets import anerbc, read_set
+from edgehemo_export.data.sets.picture import SetPicture
+from edgehemo_export.data.simulated.samples import SimulatedSample, samples
+from edgehemo_export.data.simulated.tiles import BLOCK_PX
+from edgehemo_export.data.smears import FieldImage, smear_images
+from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.evaluation.statistics import bootstrap_by_group, metric_of
 from edgehemo_export.models.field_estimator.checkpoint import estimator_net
@@ -139,24 +141,20 @@ def pair_metrics(data: Path, finder: CellFinder, networks: FieldNetworks | None)
     a low power that no finder was trained on.
     """
     from edgehemo_calibration.analyser.fit import AnalyserSample, fit_analyser
-    from edgehemo_calibration.analyser.pairs import read_pairs
 
-    folder = data / "anerbc"
-    if not (folder / "pairs.csv").is_file():
+    pictures = [picture for picture in read_set(data, anerbc.SOURCE) if picture.labels.blood_count]
+    if not pictures:
         return []
     reader = FieldReader(finder, networks=networks, keep_refused=True)
     read: list[AnalyserSample] = []
-    for pair in read_pairs(folder / "pairs.csv", folder / "images"):
-        fields = []
-        for image in pair.images:
-            try:
-                reading = reader.read(read_frame(image))
-            except EdgeHemoError:
-                continue
-            if reading.indices is not None:
-                fields.append(reading.indices)
-        if fields:
-            read.append(AnalyserSample(pair.name, pool(fields), pair.reference))
+    for picture in pictures:
+        try:
+            reading = reader.read(read_frame(picture.path))
+        except EdgeHemoError:
+            continue
+        if reading.indices is not None:
+            reference = analyser_values(picture)
+            read.append(AnalyserSample(picture.original, pool([reading.indices]), reference))
     fit = fit_analyser(read, made_at=datetime.now(UTC))
     source = f"AneRBC, {len(read)} pairs, leave-one-out"
     out: list[Metric] = []
@@ -182,8 +180,15 @@ def pair_metrics(data: Path, finder: CellFinder, networks: FieldNetworks | None)
     return out
 
 
+def analyser_values(picture: SetPicture) -> dict[Measurand, float]:
+    """What the analyser said of a picture's blood, where its report has the value."""
+    count = picture.labels.blood_count
+    values = {name: getattr(count, name, None) for name in MEASURANDS}
+    return {name: value for name, value in values.items() if value is not None}
+
+
 def physics_metrics(
-    images: Sequence[FieldImage], finder: CellFinder, runner: Runner, cache: Path | None
+    images: Sequence[FieldImage], finder: CellFinder, runner: Runner
 ) -> list[Metric]:
     """Of real fields, by set: how the nominal outputs follow what physics says of the same tiles
     (light absorbed, cover, cells found): correlation over tiles."""
@@ -193,7 +198,7 @@ def physics_metrics(
         here = here[:: max(1, len(here) // FIELDS_PER_SOURCE)][:FIELDS_PER_SOURCE]
         rows, groups = [], []
         for image in here:
-            for field in real_fields([image], finder, cache, accepted_only=True):
+            for field in real_fields([image], finder, None, accepted_only=True):
                 if not field.fits(TILE_PX):
                     continue
                 blocks = TILE_PX // BLOCK_PX
@@ -244,12 +249,13 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     left_out = checkpoint.record.get("left_out")
     if left_out is not None:
         images = [image for image in smear_images(data) if image.source == left_out]
-        return Evaluation(physics_metrics(images, finder, runner, None))
+        return Evaluation(physics_metrics(images, finder, runner))
     metrics, found = simulated_metrics(networks, part, cache)
     metrics += other_microscope_metrics(networks, part, cache)
     metrics += pair_metrics(data, finder, networks)
-    images = [i for i in of_part(smear_images(data), part) if i.source != PAIRED_SOURCE]
-    metrics += physics_metrics(images, finder, runner, None)
+    split = model_split(checkpoint.task, checkpoint.record)
+    images = [i for i in split.select(smear_images(data), part) if i.source != PAIRED_SOURCE]
+    metrics += physics_metrics(images, finder, runner)
     return Evaluation(
         metrics,
         pictures={"simulated": scatter_picture(found), "gradcam": explained(net)},

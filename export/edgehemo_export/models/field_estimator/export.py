@@ -14,7 +14,8 @@ from edgehemo.field.tiles import TILE_PX
 from edgehemo.inference import Runner
 from edgehemo.measurands import MEASURANDS
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.simulated_tiles import BLOCK_PX, simulated_one
+from edgehemo_export.data.simulated.tiles import BLOCK_PX, simulated_one
+from edgehemo_export.data.splits import CURRENT, ModelSplit, model_split
 from edgehemo_export.models.field_estimator.checkpoint import TASK, estimator_net
 from edgehemo_export.models.tiled_fields import (
     PARITY_FIELDS,
@@ -46,7 +47,7 @@ class EstimatorHeldOut:
         return {"HGB_MAE_g_per_l": float(np.abs(np.array(answers) - self.hgb).mean())}
 
 
-def estimator_held_out(root: Path) -> EstimatorHeldOut:
+def estimator_held_out(root: Path, split: ModelSplit = CURRENT) -> EstimatorHeldOut:
     """Simulated tiles that no training saw, and real tiles of the tune part."""
     tiles: list[NDArray[np.uint8]] = []
     hgb: list[float] = []
@@ -58,17 +59,18 @@ def estimator_held_out(root: Path) -> EstimatorHeldOut:
             row, column = y // BLOCK_PX, x // BLOCK_PX
             part = made.content[0, row : row + blocks, column : column + blocks, 0]
             hgb.append(float(part.mean()))
-    real, files = real_tiles(root)
+    real, files = real_tiles(root, split)
     return EstimatorHeldOut(tiles, np.array(hgb), real, files)
 
 
 def export_subject(checkpoint: Checkpoint) -> ExportSubject:
     """A trained field estimator with its data, gates and manifest entry."""
+    split = model_split(checkpoint.task, checkpoint.record)
     return tiled_subject(
         checkpoint,
         TASK,
         estimator_net(checkpoint),
         ESTIMATOR_OUTPUTS,
-        estimator_held_out,
+        lambda root: estimator_held_out(root, split),
         estimates=len(MEASURANDS),
     )

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgehemo.field.tiles import TILE_PX
 from edgehemo.measurands import MEASURANDS
-from edgehemo_export.data.simulated_tiles import BLOCK_PX, simulated_one
+from edgehemo_export.data.simulated.tiles import BLOCK_PX, simulated_one
 from edgehemo_export.evaluation.explanations import explanation_picture
 from edgehemo_export.models.field_estimator.lines import COMPARED, SHORT, Estimates
 from edgehemo_export.nets.resnet_fields import FieldEstimatorNet

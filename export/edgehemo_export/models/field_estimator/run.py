@@ -9,8 +9,8 @@ from edgehemo.device.equipment import open_finder
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.envelope import training_envelope
 from edgehemo_export.data.field_tiles import from_simulated, real_fields
-from edgehemo_export.data.simulated_tiles import simulated_fields
-from edgehemo_export.data.smear_sets import LICENCES
+from edgehemo_export.data.simulated.tiles import simulated_fields
+from edgehemo_export.data.smears import LICENCES
 from edgehemo_export.models.field_estimator.card import card
 from edgehemo_export.models.field_estimator.checkpoint import TASK
 from edgehemo_export.models.field_estimator.data import licence_of, training_images
@@ -51,8 +51,9 @@ def run_training(
         progress=run.show_progress,
     )
     chosen = training_images(data, config.real.fields_per_source, run.leave_out)
-    _, _, finder = open_finder(None)
-    real = real_fields(chosen, finder, cache, accepted_only=True)
+    device, bundle, finder = open_finder(None)
+    opened = f"{bundle.digest} {device.inference.runtime} {device.inference.precision}"
+    real = real_fields(chosen, finder, cache, finder_digest=opened, accepted_only=True)
     task = EstimatorTask(from_simulated(simulated), real, from_simulated(held_out), config)
     net, state = train(task, FieldEstimatorNet, config, work, run)
     sources = sorted({field.source for field in real})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.evaluation.card_parts import lineage, tried
+from edgehemo_export.evaluation.card_parts import lineage, split_lines, split_of, tried
 
 
 def card(checkpoint: Checkpoint) -> str:
@@ -43,11 +43,12 @@ def card(checkpoint: Checkpoint) -> str:
     counts = ", ".join(f"{source} {count}" for source, count in record["images"].items())
     lines += [
         "",
-        f"Training images: {counts}. Split `{record['split']}`: by slide, or by block of "
+        f"Training images: {counts}. Split `{split_of(record)}`: by slide, or by block of "
         "neighbouring file numbers where the slide is not known; the tune part set thresholds "
         "and score calibration, the test part below was kept out of both. BCCD's training "
         "images bear, beside the published boxes, those of ours (`edgehemo_export/data/relabels`).",
         "",
+        *(line for said in split_lines(record) for line in (said, "")),
         "## Kept-out test part",
         "",
         "Scale estimated from the image as on the device; intervals are 95 % bootstrap over "

@@ -25,9 +25,8 @@ from edgehemo_export.data.canonical_set import (
     UNKNOWN,
     CanonicalExample,
 )
-from edgehemo_export.data.datasets import LabelledImage
-from edgehemo_export.data.simulated_set import SOURCE as SIMULATED
-from edgehemo_export.data.splits import Part, part_of
+from edgehemo_export.data.relabels import LabelledImage
+from edgehemo_export.data.simulated.fields import SOURCE as SIMULATED
 
 LICENCES = {
     "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT, with boxes of this project where it lacks them",
@@ -220,11 +219,6 @@ def draw_batch(
         parts.append((codes, *targets(boxes, kinds, doubt, example.complete, weight)))
     tensors = [torch.from_numpy(np.stack(store)) for store in zip(*parts, strict=True)]
     return Batch(*tensors)
-
-
-def images_of(images: Sequence[LabelledImage], part: Part) -> list[LabelledImage]:
-    """The images of one part of the split."""
-    return [image for image in images if part_of(image.group) == part]
 
 
 def without(images: Sequence[LabelledImage], left_out: str | None) -> list[LabelledImage]:

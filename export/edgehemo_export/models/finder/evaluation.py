@@ -27,11 +27,11 @@ from edgehemo.images.frame import Frame
 from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.datasets import LabelledImage, read_data_root, relabelled
-from edgehemo_export.data.splits import Part
+from edgehemo_export.data.relabels import LabelledImage, labelled_images, relabelled
+from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.models.finder.checkpoint import finder_net, operating_points
-from edgehemo_export.models.finder.data import images_of, judged
+from edgehemo_export.models.finder.data import judged
 from edgehemo_export.models.finder.isolated import measure_isolated
 from edgehemo_export.models.finder.lights import LIGHTS
 from edgehemo_export.models.finder.matching import average_precision, centres_in, match
@@ -295,10 +295,10 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
 
     A source that was left out of training is measured alone and whole: it has no parts.
     """
-    images = judged(read_data_root(data))
+    images = judged(labelled_images(data))
     left_out = checkpoint.record.get("left_out")
     if left_out is None:
-        images = images_of(images, part)
+        images = model_split(checkpoint.task, checkpoint.record).select(images, part)
     else:
         images = [image for image in images if image.source == left_out]
     images += relabelled(images)

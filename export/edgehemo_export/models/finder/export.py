@@ -22,8 +22,8 @@ from edgehemo.field.canonical import CLEAR_FIELD_CODE, canonical_field
 from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.datasets import LabelledImage, read_data_root
-from edgehemo_export.data.splits import part_of
+from edgehemo_export.data.relabels import LabelledImage, labelled_images
+from edgehemo_export.data.splits import CURRENT, ModelSplit, model_split
 from edgehemo_export.models.finder.checkpoint import TASK, finder_net, operating_points
 from edgehemo_export.models.finder.evaluation import (
     bare_finder,
@@ -69,9 +69,9 @@ class FinderHeldOut:
         }
 
 
-def held_out_images(root: Path) -> list[LabelledImage]:
+def held_out_images(root: Path, split: ModelSplit = CURRENT) -> list[LabelledImage]:
     """Images of the tune part that judge an artefact, a few of each source."""
-    images = [i for i in read_data_root(root) if part_of(i.group) == "tune" and i.complete]
+    images = [image for image in split.select(labelled_images(root), "tune") if image.complete]
     if not images:
         raise UsageError(f"{root}: the tune part of its split holds no image to check parity on")
     out: list[LabelledImage] = []
@@ -84,6 +84,7 @@ def export_subject(checkpoint: Checkpoint) -> ExportSubject:
     """A trained finder with its data, gates and manifest entry."""
     record = checkpoint.record
     points = operating_points(checkpoint)
+    split = model_split(checkpoint.task, record)
 
     def entry(artefacts: list[Artefact], checkpoint_sha256: str) -> ModelEntry:
         return ModelEntry(
@@ -106,8 +107,8 @@ def export_subject(checkpoint: Checkpoint) -> ExportSubject:
         example=_example(),
         free_size_multiple=FINDER_MULTIPLE,
         float_layers=(),
-        calibration=read_calibration_set,
-        held_out=lambda root: FinderHeldOut(held_out_images(root), points),
+        calibration=lambda source: read_calibration_set(source, split=split),
+        held_out=lambda root: FinderHeldOut(held_out_images(root, split), points),
         gates=TASK_GATES[TASK],
         entry=entry,
     )

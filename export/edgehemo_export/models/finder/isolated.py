@@ -22,8 +22,8 @@ from edgehemo.cells.finder import CellFinder, calibrate, interior_mask
 from edgehemo.errors import UsageError
 from edgehemo.field.canonical import canonical_field
 from edgehemo.images.reading import read_frame
-from edgehemo_export.data.readers import anerbc
-from edgehemo_export.data.readers.records import BloodCount, FoundPicture, first_folder
+from edgehemo_export.data.sets import anerbc, read_set
+from edgehemo_export.data.sets.picture import BloodCount, SetPicture
 from edgehemo_export.evaluation.statistics import bootstrap_by_group, metric_of
 from edgehemo_export.models.finder.matching import average_precision, centres_in, match
 
@@ -105,8 +105,7 @@ def measure_isolated(
 
     Interior cells by the rule of the counts; intervals by a bootstrap over patients.
     """
-    folder = first_folder(data, anerbc.FOLDERS)
-    pictures = [] if folder is None else list(anerbc.read(data, folder))
+    pictures = read_set(data, anerbc.SOURCE)
     masked = [(p, data / p.labels.mask) for p in pictures if p.labels.mask is not None]
     if not masked:
         return []
@@ -146,7 +145,7 @@ def _figures(read: Sequence[_Read]) -> dict[str, float]:
 
 
 def _read_field(
-    picture: FoundPicture,
+    picture: SetPicture,
     mask_path: Path,
     finder: CellFinder,
     points: dict[str, KindOperatingPoint],

@@ -7,13 +7,14 @@ from typing import Any
 
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.canonical_set import prepare_all
-from edgehemo_export.data.datasets import completed, read_data_root
 from edgehemo_export.data.envelope import training_envelope
-from edgehemo_export.data.simulated_set import SOURCE as SIMULATED
-from edgehemo_export.data.simulated_set import simulated_examples
+from edgehemo_export.data.relabels import completed, labelled_images
+from edgehemo_export.data.simulated.fields import SOURCE as SIMULATED
+from edgehemo_export.data.simulated.fields import simulated_examples
+from edgehemo_export.data.splits import CURRENT
 from edgehemo_export.models.finder.card import card
 from edgehemo_export.models.finder.checkpoint import TASK
-from edgehemo_export.models.finder.data import LICENCES, images_of, judged, without
+from edgehemo_export.models.finder.data import LICENCES, judged, without
 from edgehemo_export.models.finder.evaluation import (
     bare_finder,
     complete_in,
@@ -40,9 +41,9 @@ def run_training(
     run: Run,
 ) -> Checkpoint:
     """Read, train, set the operating points on the tune part; the test part is not looked at."""
-    images = without(read_data_root(data), run.leave_out)
+    images = without(labelled_images(data), run.leave_out)
     cache = work / "cache"
-    training = completed(images_of(images, "train"))
+    training = completed(CURRENT.select(images, "train"))
     examples = prepare_all(training, cache, progress=run.show_progress)
     if config.source_shares.get(SIMULATED, 0.0) > 0 and config.simulated.fields > 0:
         examples += simulated_examples(
@@ -64,7 +65,7 @@ def run_training(
         weights=earlier,
         strict=True,
     )
-    tune = judged(images_of(images, "tune"))
+    tune = judged(run.split.select(images, "tune"))
     finder = bare_finder(TorchRunner(net), FINDER_MULTIPLE)
     points = fit_operating_points(examine(tune, finder), complete_in(tune))
     sources = sorted({example.source for example in examples})

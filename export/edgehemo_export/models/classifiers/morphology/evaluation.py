@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +17,12 @@ from edgehemo.cells.crops import crops_at
 from edgehemo.cells.finder import open_cell_finder
 from edgehemo.cells.shares import type_shares
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CLEAR_FIELD_CODE, canonical_field
-from edgehemo.images.reading import images_in, read_frame
+from edgehemo.images.reading import read_frame
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.data.readers import chula_disease
-from edgehemo_export.data.splits import Part, part_of
+from edgehemo_export.data.sets import chula_disease, read_set
+from edgehemo_export.data.sets.picture import SetPicture
+from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.models.classifiers.checkpoint import (
     classifier_net,
@@ -62,8 +64,9 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     estimated = _estimated_scale(net, checkpoint, data, part, crops)
     metrics += _briefly(estimated, checkpoint, f"{SOURCE}, scale from the red cells")
     tables = {**found.tables, "blocks": accuracy_by_block(predicted)}
-    if (data / chula_disease.SOURCE).is_dir():
-        tables["diagnoses"] = diagnosis_shares(net, checkpoint, data / chula_disease.SOURCE)
+    diagnosed = read_set(data, chula_disease.SOURCE)
+    if diagnosed:
+        tables["diagnoses"] = diagnosis_shares(net, checkpoint, diagnosed)
     return dataclasses.replace(found, metrics=metrics, tables=tables)
 
 
@@ -131,7 +134,7 @@ def accuracy_by_block(predicted: Predicted) -> list[dict[str, Any]]:
 
 
 def diagnosis_shares(
-    net: ClassifierNet, checkpoint: Checkpoint, folder: Path
+    net: ClassifierNet, checkpoint: Checkpoint, pictures: Sequence[SetPicture]
 ) -> list[dict[str, Any]]:
     """Corrected shares of the types in fields of each diagnosis, cells found by the shipped finder.
 
@@ -141,10 +144,10 @@ def diagnosis_shares(
     finder = open_cell_finder(load_bundle(), threads=1)
     confusion = Confusion.model_validate(checkpoint.record["tune_confusion"])
     rows: list[dict[str, Any]] = []
-    for diagnosis in sorted(path for path in folder.iterdir() if path.is_dir()):
+    for diagnosis in sorted({picture.labels.class_name or "" for picture in pictures}):
         names = np.zeros(len(MORPHOLOGY_CLASSES) + 1, np.int64)
         likeliest = np.zeros(len(MORPHOLOGY_CLASSES), np.int64)
-        paths = images_in([diagnosis])
+        paths = [p.path for p in pictures if p.labels.class_name == diagnosis]
         for path in paths:
             frame = read_frame(path)
             field = canonical_field(frame, um_per_px=chula_disease.WIDTH_UM / frame.width)
@@ -166,7 +169,7 @@ def diagnosis_shares(
         shares = type_shares(names, MORPHOLOGY_CLASSES, confusion)
         rows.append(
             {
-                "diagnosis": diagnosis.name,
+                "diagnosis": diagnosis,
                 "fields": len(paths),
                 "cells": int(names.sum()),
                 "likeliest": likeliest.tolist(),
@@ -189,7 +192,8 @@ def _estimated_scale(
 ) -> Predicted:
     """The kept-out cells with each field's scale from its own red cells, as without a profile."""
     options = stored_config(checkpoint).crop
-    fields = [f for f in read_labelled_fields(data / SOURCE) if part_of(f.group) == part]
+    split = model_split(checkpoint.task, checkpoint.record)
+    fields = split.select(read_labelled_fields(data), part)
     codes = np.concatenate(
         [cells_of_field(f.path, f.centres, options, um_per_px=None) for f in fields]
     )

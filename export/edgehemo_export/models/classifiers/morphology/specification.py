@@ -6,7 +6,7 @@ from pathlib import Path
 
 from edgehemo_export.configuration import CONFIGS
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.data.readers import bccd, chula_disease, txl_pbc
+from edgehemo_export.data.sets import bccd, chula_disease, txl_pbc
 from edgehemo_export.models.classifiers.conformal import marginal_rule
 from edgehemo_export.models.classifiers.morphology.data import (
     LICENCE,

@@ -1,17 +1,15 @@
 """Nucleated cells and platelets from the public sets, and what is neither, as crops.
 
 PBC Barcelona and the LMU set hold one cell a picture; red cells and empty places are cut from the
-sets of fields. Names and contents decide the groups of the split, so that one picture published in
-two sets, or twice in one, lies on one side.
+sets of fields. What shows a kept-out picture again is not trained on.
 """
 
 from __future__ import annotations
 
-import csv
-import dataclasses
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,19 +18,27 @@ from edgehemo.cells.crops import canonical_crop, crops_at
 from edgehemo.errors import UsageError
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE
 from edgehemo.images.reading import read_frame
-from edgehemo_export.data.cell_crops import CellCrops, CropOptions, cached_codes, joined
-from edgehemo_export.data.datasets import LabelledImage, read_bccd, read_txl_pbc, with_right_kinds
-from edgehemo_export.data.duplicates import duplicate_pairs, perceptual_hash, thumbnail, united
-from edgehemo_export.data.readers import lmu, pbc, three_class
-from edgehemo_export.data.readers.records import (
-    FIELDS_PER_BLOCK,
-    LMU_WIDTH_UM,
-    PBC_WIDTH_UM,
-    FoundPicture,
-    pbc_group,
-    trailing_number,
+from edgehemo_export.data.cache import content_of, prepared
+from edgehemo_export.data.cell_crops import CellCrops, CropOptions, joined
+from edgehemo_export.data.duplicates import duplicate_pairs, perceptual_hash, thumbnail
+from edgehemo_export.data.relabels import LabelledImage, labelled, with_right_kinds
+from edgehemo_export.data.sets import (
+    bccd,
+    chula_rbc12,
+    lmu,
+    pbc,
+    read_set,
+    set_folder,
+    three_class,
+    txl_pbc,
 )
-from edgehemo_export.models.classifiers.data import CentreChooser, centres_of, field_crops, rng_of
+from edgehemo_export.data.sets.picture import SetPicture
+from edgehemo_export.models.classifiers.data import (
+    CentreChooser,
+    centres_of,
+    field_crops,
+    rng_of,
+)
 
 # The contract's order, then the answer that means "no nucleated cell and no platelet".
 NUCLEATED_TYPES: tuple[str, ...] = (
@@ -70,11 +76,13 @@ _MAX_AZURE_SHARE = 0.004
 
 # Sets of one cell a picture. The third holds pictures of the other two again, class and scanner
 # confounded: for the comparison with Lateef et al. 2025, never beside them.
-PICTURE_READERS = {reader.SOURCE: reader for reader in (pbc, lmu, three_class)}
-# Sources of `other`, by the folder they are read from.
-FIELD_SOURCES = ("chula_rbc12", "bccd", "txl_pbc")
+PICTURE_SETS = (pbc.SOURCE, lmu.SOURCE, three_class.SOURCE)
+# Sets of fields, sources of `other`.
+FIELD_SETS = (chula_rbc12.SOURCE, bccd.SOURCE, txl_pbc.SOURCE)
+# TXL-PBC's crops of Raabin-WBC: never trained on.
+RAABIN = "txl_raabin"
 # What is read where a configuration names no sets.
-DEFAULT_SETS = ("pbc", "lmu", *FIELD_SOURCES)
+DEFAULT_SETS = (pbc.SOURCE, lmu.SOURCE, *FIELD_SETS)
 
 
 def nucleated_crops(
@@ -82,31 +90,29 @@ def nucleated_crops(
 ) -> CellCrops:
     """Every crop of the named sets that a data root holds; UsageError where it holds none.
 
-    A set of fields gives `other` only. Exact and near duplicates share a group.
+    A set of fields gives `other` only.
     """
-    unknown = [name for name in sets if name not in (*PICTURE_READERS, *FIELD_SOURCES)]
+    unknown = [name for name in sets if name not in (*PICTURE_SETS, *FIELD_SETS)]
     if unknown:
-        known = ", ".join((*PICTURE_READERS, *FIELD_SOURCES))
+        known = ", ".join((*PICTURE_SETS, *FIELD_SETS))
         raise UsageError(f"sets: no set {unknown[0]!r} of nucleated cells; there are {known}")
     found: list[CellCrops] = []
     for name in sets:
-        folder = root / name
-        if not folder.is_dir():
+        if set_folder(root, name) is None:
             continue
-        if name in PICTURE_READERS:
-            read = PICTURE_READERS[name].read(root, folder)
-            pictures = [p for p in read if p.labels.class_name in NUCLEATED_TYPES]
+        if name in PICTURE_SETS:
+            pictures = [p for p in read_set(root, name) if p.labels.class_name in NUCLEATED_TYPES]
             if pictures:
                 found.append(_picture_crops(name, pictures, options, cache))
         else:
-            found.append(_other_crops(name, folder, options, cache))
+            images = [i for p in read_set(root, name) if (i := _field_of_others(p)) is not None]
+            found.append(_cells_in_fields(name, images, _red_and_empty_centres, options, cache))
     if not found:
         raise UsageError(
             f"{root} holds none of the sets of nucleated cells ({', '.join(sets)}), "
             "each in its folder"
         )
-    crops = joined(found)
-    return grouped_with_duplicates(crops)
+    return without_kept_out_copies(joined(found))
 
 
 def unseen_white_cells(root: Path, options: CropOptions, cache: Path | None) -> CellCrops:
@@ -115,18 +121,25 @@ def unseen_white_cells(root: Path, options: CropOptions, cache: Path | None) -> 
     Their types are not published there: all bear the label of `other`, which none of them is;
     evaluation asks only how many are taken for no cell.
     """
-    images = [image for image in read_txl_pbc(root / "txl_pbc") if image.source == "txl_raabin"]
+    images = [
+        image
+        for picture in read_set(root, txl_pbc.SOURCE)
+        if picture.source == RAABIN and (image := labelled(picture)) is not None
+    ]
     return _cells_in_fields("raabin", images, centres_of("wbc"), options, cache)
 
 
 def unnamed_white_cells(root: Path, options: CropOptions, cache: Path | None) -> CellCrops:
-    """White cells of BCCD, whose types are not published, at the scale the device would estimate.
+    """White cells of BCCD, whose types are not trained on, at the scale the device would estimate.
 
     All bear the label of `other`, which none of them is. With BCCD's red cells alone in training
     its stain itself would mean `other`. No crops where the root lacks the set.
     """
-    folder = root / "bccd"
-    images = [with_right_kinds(i) for i in read_bccd(folder)] if folder.is_dir() else []
+    images = [
+        with_right_kinds(image)
+        for picture in read_set(root, bccd.SOURCE)
+        if (image := labelled(picture)) is not None
+    ]
     return _cells_in_fields(
         "bccd-white", images, centres_of("wbc"), options, cache, estimated_scale=True
     )
@@ -156,15 +169,17 @@ def _cells_in_fields(
 
 
 def _picture_crops(
-    name: str, pictures: Sequence[FoundPicture], options: CropOptions, cache: Path | None
+    name: str, pictures: Sequence[SetPicture], options: CropOptions, cache: Path | None
 ) -> CellCrops:
-    files = [picture.path for picture in pictures]
+    def make() -> dict[str, NDArray[Any]]:
+        return {"codes": np.stack([_picture_codes(picture, options) for picture in pictures])}
 
-    def make() -> NDArray[np.uint8]:
-        return np.stack([_picture_codes(picture, options) for picture in pictures])
-
-    key = f"{name}/{options.stored_px}/{options.um_per_px}/{PBC_WIDTH_UM}/{LMU_WIDTH_UM}"
-    codes = cached_codes(key, files, make, cache)
+    depends_on = {
+        "pictures": [(content_of(picture.path), picture.width_um) for picture in pictures],
+        "side_px": options.stored_px,
+        "um_per_px": options.um_per_px,
+    }
+    codes = prepared(cache, "cell-crops", depends_on, make)["codes"]
     return CellCrops(
         classes=NUCLEATED_CLASSES,
         codes=codes,
@@ -173,59 +188,44 @@ def _picture_crops(
         groups=np.array([p.group for p in pictures]),
         names=np.array([f"{name}/{p.path.name}" for p in pictures]),
         um_per_px=options.um_per_px,
-        files=tuple(files),
+        files=tuple(picture.path for picture in pictures),
+        keys=tuple(picture.key for picture in pictures),
     )
 
 
-def _label(picture: FoundPicture) -> str:
+def _label(picture: SetPicture) -> str:
     assert picture.labels.class_name is not None, "pictures without a class are left out"
     return picture.labels.class_name
 
 
-def _picture_codes(picture: FoundPicture, options: CropOptions) -> NDArray[np.uint8]:
+def _picture_codes(picture: SetPicture, options: CropOptions) -> NDArray[np.uint8]:
     pixels = read_frame(picture.path).pixels
     assert picture.width_um is not None, "the readers of single cells know the picture's width"
     scale = picture.width_um / max(pixels.shape[:2])
     return canonical_crop(pixels, scale, options.stored_px, crop_um_per_px=options.um_per_px)
 
 
-def _other_crops(name: str, folder: Path, options: CropOptions, cache: Path | None) -> CellCrops:
-    images: list[LabelledImage] = []
-    if name == "chula_rbc12":
-        images = list(_chula_red_cells(folder))
-    elif name == "bccd":
-        images = list(read_bccd(folder))
-    else:
-        originals = _txl_originals(folder)
-        for image in read_txl_pbc(folder):
-            if image.source == "txl_pbc":
-                group = pbc_group(originals[image.path.name])
-                images.append(
-                    LabelledImage(
-                        image.path, image.source, group, image.boxes, image.kinds, image.complete
-                    )
-                )
-    return _cells_in_fields(name, images, _red_and_empty_centres, options, cache)
+def _field_of_others(picture: SetPicture) -> LabelledImage | None:
+    """A field that red cells and empty places are cut from; None for what gives none.
 
-
-def _chula_red_cells(folder: Path) -> Iterator[LabelledImage]:
-    """Chula's labelled red cells as points (boxes without extent); in both published layouts."""
-    for images, labels in (("images", "labels"), ("Dataset", "Label")):
-        for label in sorted((folder / labels).glob("*.txt")):
-            path = folder / images / f"{label.stem}.jpg"
-            rows = [line.split()[:2] for line in label.read_text(encoding="utf-8").splitlines()]
-            points = np.array([[float(v) for v in row] for row in rows if len(row) == 2])
-            if not path.is_file() or not len(points):
-                continue
-            block = trailing_number(label.stem) // FIELDS_PER_BLOCK
-            yield LabelledImage(
-                path=path,
-                source="chula_rbc12",
-                group=f"chula_rbc12-{block:03d}",
-                boxes=np.hstack([points, points]).astype(np.float32),
-                kinds=np.zeros(len(points), np.intp),
-                complete=frozenset(),
-            )
+    Chula's labelled red cells are points (boxes without extent); of TXL-PBC PBC's crops alone.
+    """
+    if picture.source == RAABIN:
+        return None
+    if picture.read_points is None:
+        return labelled(picture) if picture.read_boxes is not None else None
+    centres = picture.read_points().centres
+    if not len(centres):
+        return None
+    return LabelledImage(
+        path=picture.path,
+        source=picture.source,
+        group=picture.group,
+        boxes=np.hstack([centres, centres]),
+        kinds=np.zeros(len(centres), np.intp),
+        complete=frozenset(),
+        key=picture.key,
+    )
 
 
 def _red_and_empty_centres(
@@ -250,30 +250,24 @@ def _free(codes: NDArray[np.uint8], centre: NDArray[np.float32]) -> bool:
     return bool(azure.mean() <= _MAX_AZURE_SHARE)
 
 
-def _txl_originals(folder: Path) -> dict[str, str]:
-    """File names of TXL-PBC to the stems of the pictures they were cropped from."""
-    table = folder / "sources.csv"
-    if not table.is_file():
-        return {}
-    with table.open(newline="", encoding="utf-8") as file:
-        return {row["image"]: Path(row["original_name"]).stem for row in csv.DictReader(file)}
+def without_kept_out_copies(crops: CellCrops) -> CellCrops:
+    """Without the training crops of single-cell pictures that show, exactly or nearly, one that is
+    kept out of training (`duplicates`).
 
-
-def grouped_with_duplicates(crops: CellCrops) -> CellCrops:
-    """Groups joined wherever two crops of single-cell pictures show one picture, exactly or nearly
-    (`duplicates`): PBC holds ten such pairs, one of them under two classes."""
-    single = np.flatnonzero(np.isin(crops.sources, list(PICTURE_READERS)))
-    if not len(single):
+    The recorded split has all copies that were found on one side; a data root may hold pictures
+    that it does not know.
+    """
+    single = np.flatnonzero(np.isin(crops.sources, PICTURE_SETS))
+    parts = crops.parts()
+    if len(set(parts[single].tolist())) < 2:
         return crops
     digests = [hashlib.sha256(crops.codes[i].tobytes()).hexdigest() for i in single]
     thumbnails = np.stack([thumbnail(crops.codes[i]) for i in single])
     hashes = np.array([perceptual_hash(small) for small in thumbnails], np.uint64)
-    groups = [str(group) for group in crops.groups]
-    root = united(
-        groups,
-        [
-            (groups[single[pair.first]], groups[single[pair.second]])
-            for pair in duplicate_pairs(digests, hashes, thumbnails)
-        ],
-    )
-    return dataclasses.replace(crops, groups=np.array([root[group] for group in groups]))
+    keep = np.ones(len(crops), np.bool_)
+    for pair in duplicate_pairs(digests, hashes, thumbnails):
+        both = single[[pair.first, pair.second]]
+        trained = both[parts[both] == "train"]
+        if len(trained) == 1:
+            keep[trained] = False
+    return crops if keep.all() else crops.where(keep)

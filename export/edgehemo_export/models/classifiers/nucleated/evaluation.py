@@ -12,7 +12,7 @@ from edgehemo.cells.crops import canonical_crop
 from edgehemo.images.reading import read_frame
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
-from edgehemo_export.data.splits import Part
+from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.models.classifiers.checkpoint import (
     classifier_net,
@@ -60,10 +60,11 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     if (crops.sources == "pbc").any():
         metrics += _estimated_scale(net, checkpoint, crops.only("pbc"))
     crop = config.crop
-    if (data / "txl_pbc").is_dir():
-        raabin = unseen_white_cells(data, crop, None)
+    raabin = unseen_white_cells(data, crop, None)
+    if len(raabin):
         metrics += _seen_as_white(net, raabin, side, "raabin (never trained on)")
-    unnamed = unnamed_white_cells(data, crop, None).part(part)
+    split = model_split(checkpoint.task, checkpoint.record)
+    unnamed = unnamed_white_cells(data, crop, None).part(part, split)
     if len(unnamed):
         metrics += _seen_as_white(net, unnamed, side, "bccd, white cells without types")
     return dataclasses.replace(found, metrics=metrics)

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import Metric
 from edgehemo.field.canonical import CLEAR_FIELD_CODE
-from edgehemo_export.data.cell_crops import CellCrops, cached_codes
+from edgehemo_export.data.cache import prepared
+from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.cell_masks import middle_cells
 from edgehemo_export.models.classifiers.evaluation import share_metric
 from edgehemo_export.models.classifiers.variation import exchange_surroundings, optical_density
@@ -150,11 +151,11 @@ SCANNERS = ("pbc", "lmu")
 def masks_of(crops: CellCrops, cache: Path | None) -> NDArray[np.bool_]:
     """The middle cell of each crop, bool (n, s, s)."""
 
-    def make() -> NDArray[np.uint8]:
-        return middle_cells(crops.codes, crops.um_per_px).astype(np.uint8)
+    def make() -> dict[str, NDArray[np.bool_]]:
+        return {"masks": middle_cells(crops.codes, crops.um_per_px)}
 
-    key = f"masks/2/{crops.codes.shape}/{crops.um_per_px}/{'/'.join(crops.names)}"
-    return cached_codes(key, list(dict.fromkeys(crops.files)), make, cache).astype(np.bool_)
+    depends_on = {"codes": crops.codes, "um_per_px": crops.um_per_px}
+    return np.asarray(prepared(cache, "cell-masks", depends_on, make)["masks"], np.bool_)
 
 
 def gains_between_scanners(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from edgehemo.errors import UsageError
-from edgehemo_export.data.readers.records import (
+from edgehemo_export.data.sets.picture import (
     FIELDS_PER_BLOCK,
-    FoundPicture,
+    CellPoints,
     Labels,
     PointLabels,
+    SetPicture,
     first_folder,
     pictures_in,
     trailing_number,
@@ -44,7 +48,7 @@ TYPES = (
 )
 
 
-def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def read(root: Path, folder: Path) -> Iterator[SetPicture]:
     """Takes ``images/ labels/`` as well as the published ``Dataset/ Label/``.
 
     In many files only some of the cells bear a point: no kind is complete. Neighbouring numbers
@@ -56,38 +60,47 @@ def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
         return
     for path in pictures_in(images):
         file = None if labels is None else labels / f"{path.stem}.txt"
-        known = Labels()
+        points = None
         if file is not None and file.is_file():
-            known = Labels(
-                points=PointLabels(file=str(file.relative_to(root)), counts=type_counts(file))
-            )
-        yield FoundPicture(
+            points = PointLabels(file=file.relative_to(root).as_posix(), counts=type_counts(file))
+        yield SetPicture(
             path=path,
+            set_name=SOURCE,
             source=SOURCE,
             kind="field",
             group=f"{SOURCE}-{trailing_number(path.stem) // FIELDS_PER_BLOCK:03d}",
             original=path.stem,
             licence=LICENCE,
-            labels=known,
+            labels=Labels(points=points),
             width_um=WIDTH_UM,
             scale_known="estimated",
+            read_points=None if points is None or file is None else partial(typed_points, file),
         )
 
 
 def type_counts(path: Path) -> dict[str, int]:
     """How many points of each type a label file holds; UsageError for a line that is no point."""
-    counts: Counter[str] = Counter()
+    counts = Counter(TYPES[int(kind)] for kind in typed_points(path).types)
+    return {name: counts[name] for name in TYPES if counts[name]}
+
+
+def typed_points(path: Path) -> CellPoints:
+    """The points of a label file with their types; UsageError for a line that is no point."""
+    rows: list[tuple[float, float, int]] = []
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         parts = line.split()
         if not parts:
             continue
         try:
-            _, _, kind = (float(part) for part in parts)
-            if kind < 0:
-                raise IndexError
-            counts[TYPES[int(kind)]] += 1
-        except (ValueError, IndexError):
+            x, y, kind = (float(part) for part in parts)
+            if kind not in range(len(TYPES)):
+                raise ValueError
+        except ValueError:
             raise UsageError(
                 f"{path.name} line {number}: not `x y type` with a type of 0 to {len(TYPES) - 1}"
             ) from None
-    return {name: counts[name] for name in TYPES if counts[name]}
+        rows.append((x, y, int(kind)))
+    return CellPoints(
+        np.array([row[:2] for row in rows], np.float32).reshape(-1, 2),
+        np.array([row[2] for row in rows], np.intp),
+    )

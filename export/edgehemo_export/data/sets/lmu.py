@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgehemo_export.data.readers.records import (
+from edgehemo_export.data.sets.picture import (
     LMU_WIDTH_UM,
-    FoundPicture,
     Labels,
+    SetPicture,
     class_folders,
     lmu_group,
     pictures_in,
@@ -40,7 +40,7 @@ _NAMED_FOLDERS = ("myeloblast", "seg_neutrophil")
 ANNOTATIONS = "annotations.dat"
 
 
-def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def read(root: Path, folder: Path) -> Iterator[SetPicture]:
     """Takes folders of codes (``MYO/MYO_0001.tiff``) with ``annotations.dat`` as published, and
     folders of class names.
 
@@ -55,8 +55,9 @@ def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
             if code not in CODES:
                 continue
             stem = path.stem.removesuffix(".tiff")
-            yield FoundPicture(
+            yield SetPicture(
                 path=path,
+                set_name=SOURCE,
                 source=SOURCE,
                 kind="crop",
                 group=lmu_group(stem),

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgehemo_export.data.readers import lmu, pbc
-from edgehemo_export.data.readers.records import (
+from edgehemo_export.data.sets import lmu, pbc
+from edgehemo_export.data.sets.picture import (
     LMU_WIDTH_UM,
     PBC_WIDTH_UM,
-    FoundPicture,
     Labels,
+    SetPicture,
     class_folders,
     lmu_group,
     pbc_group,
@@ -23,7 +23,7 @@ FOLDERS = ("three_class", "three-class")
 CLASSES = ("basophil", "erythroblast", "myeloblast")
 
 
-def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def read(root: Path, folder: Path) -> Iterator[SetPicture]:
     """One folder a class. Class and scanner are confounded: only the myeloblasts are of LMU.
 
     Groups are those of the sets the pictures come from.
@@ -31,8 +31,9 @@ def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
     for name, inner in class_folders(folder, CLASSES):
         from_lmu = name == "myeloblast"
         for path in pictures_in(inner):
-            yield FoundPicture(
+            yield SetPicture(
                 path=path,
+                set_name=SOURCE,
                 source=f"{SOURCE}/{'lmu' if from_lmu else 'pbc'}",
                 kind="crop",
                 group=lmu_group(path.stem) if from_lmu else pbc_group(path.stem),

@@ -7,9 +7,9 @@ given as nominal concentrations: the content of a film of `REFERENCE_THICKNESS_U
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -26,6 +26,7 @@ from edgehemo.simulation.parameters import (
     lognormal_with_mean_one,
     randomised_parameters,
 )
+from edgehemo_export.data.cache import prepared
 
 # The film whose content is called nominal: the simulation's default.
 REFERENCE_THICKNESS_UM = SmearParameters().film_thickness_um
@@ -43,7 +44,6 @@ UNIFORM_HGB_G_PER_L = (31.0, 204.0)
 UM_PER_PX_RANGE = (0.17, 0.40)
 REFERENCE_UM_PER_PX_RANGE = (0.17, 0.30)
 FIELDS_PER_SHARD = 50
-CACHE_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -80,26 +80,27 @@ def simulated_fields(
 
 def simulated_shard(shard: int, *, seed: int, cache: Path | None = None) -> SimulatedFields:
     """Fields shard x FIELDS_PER_SHARD and on, from the cache where it holds them."""
-    path = None if cache is None else _shard_path(cache, shard, seed)
-    if path is not None and path.is_file():
-        with np.load(path) as stored:
-            return SimulatedFields(**{name: stored[name] for name in _NAMES})
-    first = shard * FIELDS_PER_SHARD
-    made = joined([simulated_one(first + i, seed=seed) for i in range(FIELDS_PER_SHARD)])
-    if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_suffix(".part.npz")
-        np.savez(temporary, **{name: getattr(made, name) for name in _NAMES})
-        temporary.replace(path)
-    return made
+
+    def make() -> dict[str, NDArray[Any]]:
+        first = shard * FIELDS_PER_SHARD
+        made = joined([simulated_one(first + i, seed=seed) for i in range(FIELDS_PER_SHARD)])
+        return {name: getattr(made, name) for name in _NAMES}
+
+    depends_on = {
+        "shard": shard,
+        "seed": seed,
+        "fields": FIELDS_PER_SHARD,
+        "side_px": STORED_SIDE_PX,
+        "block_px": BLOCK_PX,
+        "reference": (REFERENCE_SHARE, REFERENCE_UM_PER_PX_RANGE, REFERENCE_THICKNESS_UM),
+        "um_per_px": UM_PER_PX_RANGE,
+        "estimated_scale_share": ESTIMATED_SCALE_SHARE,
+        "hgb": (UNIFORM_HGB_SHARE, UNIFORM_HGB_G_PER_L),
+    }
+    return SimulatedFields(**prepared(cache, "simulated-tiles", depends_on, make))
 
 
 _NAMES = ("codes", "content", "stain", "panel", "reference")
-
-
-def _shard_path(cache: Path, shard: int, seed: int) -> Path:
-    key = f"{CACHE_VERSION}/{seed}/{shard}"
-    return cache / f"tiles-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
 
 
 def joined(parts: list[SimulatedFields]) -> SimulatedFields:

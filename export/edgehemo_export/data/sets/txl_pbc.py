@@ -6,20 +6,25 @@ import csv
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
+
+import numpy as np
 
 from edgehemo.cells.cell import CELL_KINDS, CellKind
 from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.images.header import read_header
-from edgehemo_export.data.readers.records import (
+from edgehemo_export.data.sets.picture import (
     PBC_WIDTH_UM,
     BoxLabels,
-    FoundPicture,
+    CellBoxes,
     Labels,
     ScaleKnown,
+    SetPicture,
     first_folder,
     pbc_group,
     picture_named,
+    without_twins,
 )
 
 SOURCE = "txl_pbc"
@@ -36,7 +41,7 @@ _RAABIN_SIDE_PX = 575
 _PBC_SIDES_PX = range(358, 372)
 
 
-def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def read(root: Path, folder: Path) -> Iterator[SetPicture]:
     """Takes flat ``images/ labels/`` with ``sources.csv`` and the published
     ``TXL_PBC/images/{train,val,test}`` with ``labels/``, whose names tell nothing.
 
@@ -57,34 +62,62 @@ def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
             continue
         origin, original = table.get(path.name) or (_origin_by_size(path), path.stem)
         width_um, known = _scale(origin)
-        yield FoundPicture(
+        yield SetPicture(
             path=path,
+            set_name=SOURCE,
             source=f"txl_{origin}",
             kind="field",
             group=_group(origin, original) if path.name in table else f"txl-{path.stem}",
             original=original,
             licence=PBC_LICENCE if origin == "pbc" else LICENCE,
             labels=Labels(
-                boxes=BoxLabels(file=str(label.relative_to(root)), counts=box_counts(label))
+                boxes=BoxLabels(file=label.relative_to(root).as_posix(), counts=box_counts(label))
             ),
             width_um=width_um,
             scale_known=known,
             complete=LABELLED_COMPLETELY.get(origin, CELL_KINDS),
             published_part=part,
+            read_boxes=partial(yolo_boxes, label, path),
         )
 
 
 def box_counts(path: Path) -> dict[CellKind, int]:
     """How many boxes of each kind a YOLO file holds; UsageError for a line that is no box."""
-    counts: Counter[CellKind] = Counter()
+    counts = Counter(kind for kind, _ in _lines(path))
+    return {kind: counts[kind] for kind in CELL_KINDS if counts[kind]}
+
+
+def yolo_boxes(path: Path, picture: Path) -> CellBoxes:
+    """The boxes of a YOLO file in px of its picture; empty ones and boxes drawn twice left out.
+
+    Raises ImageError where the picture's size cannot be read.
+    """
+    header = read_header(picture.read_bytes())
+    width, height = header.width, header.height
+    boxes: list[tuple[float, float, float, float]] = []
+    kinds: list[int] = []
+    for kind, (x, y, w, h) in _lines(path):
+        if w * width < 2 or h * height < 2:
+            continue
+        left, right = (x - w / 2) * width, (x + w / 2) * width
+        boxes.append((left, (y - h / 2) * height, right, (y + h / 2) * height))
+        kinds.append(CELL_KINDS.index(kind))
+    found = CellBoxes(np.array(boxes, np.float32).reshape(-1, 4), np.array(kinds, np.intp))
+    return without_twins(found)
+
+
+def _lines(path: Path) -> Iterator[tuple[CellKind, tuple[float, float, float, float]]]:
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         parts = line.split()
         if not parts:
             continue
-        if len(parts) != 5 or parts[0] not in ("0", "1", "2"):
-            raise UsageError(f"{path.name} line {number}: not `class x y width height`")
-        counts[_ORDER[int(parts[0])]] += 1
-    return {kind: counts[kind] for kind in CELL_KINDS if counts[kind]}
+        try:
+            if len(parts) != 5 or parts[0] not in ("0", "1", "2"):
+                raise ValueError
+            x, y, w, h = (float(part) for part in parts[1:])
+        except ValueError:
+            raise UsageError(f"{path.name} line {number}: not `class x y width height`") from None
+        yield _ORDER[int(parts[0])], (x, y, w, h)
 
 
 def raabin_group(original: str) -> str:

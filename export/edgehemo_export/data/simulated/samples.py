@@ -7,7 +7,6 @@ compared on the very same fields.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -35,9 +34,9 @@ from edgehemo.simulation.parameters import (
     SimulationParameters,
     randomised_parameters,
 )
-from edgehemo_export.data.simulated_tiles import REFERENCE_THICKNESS_UM
+from edgehemo_export.data.cache import Arrays, prepared
+from edgehemo_export.data.simulated.tiles import REFERENCE_THICKNESS_UM
 
-CACHE_VERSION = 2
 DEADLINE_S = 5.0
 # Fields of a sample are looked for among so many times as many places.
 SPARE_PLACES = 1.5
@@ -95,9 +94,24 @@ def simulated_sample(
 ) -> SimulatedSample:
     """The sample with this seed on the default simulated microscope, or on the randomised one
     with this number (its stain, optics, sensor and hand stay, the blood changes)."""
-    path = None if cache is None else _path(cache, seed, fields, microscope)
-    if path is not None and path.is_file():
-        return _loaded(path)
+    depends_on = {
+        "seed": seed,
+        "fields": fields,
+        "spare_places": SPARE_PLACES,
+        "microscope": microscope,
+        "thickness_sd": (SAMPLE_THICKNESS_SD, FIELD_THICKNESS_SD),
+        "reference_thickness_um": REFERENCE_THICKNESS_UM,
+    }
+
+    def make() -> dict[str, NDArray[Any]]:
+        return _packed(_photographed(seed, fields, microscope))
+
+    if cache is None:
+        return _photographed(seed, fields, microscope)
+    return _unpacked(prepared(cache, "simulated-sample", depends_on, make))
+
+
+def _photographed(seed: int, fields: int, microscope: int | None) -> SimulatedSample:
     options = SimulatedOptions(seed=seed, fields=round(fields * SPARE_PLACES))
     parameters, panel = None, None
     if microscope is not None:
@@ -118,10 +132,7 @@ def simulated_sample(
             else:
                 read.append(made)
     reference: dict[Measurand, float] = {name: float(getattr(blood, name)) for name in MEASURANDS}
-    sample = SimulatedSample(reference, tuple(read), refused)
-    if path is not None:
-        _store(path, sample)
-    return sample
+    return SimulatedSample(reference, tuple(read), refused)
 
 
 def microscope_parameters(number: int) -> SimulationParameters:
@@ -179,14 +190,7 @@ def samples(
         yield simulated_sample(seed, fields=fields, microscope=microscope, cache=cache)
 
 
-def _path(cache: Path, seed: int, fields: int, microscope: int | None) -> Path:
-    key = f"{CACHE_VERSION}/{seed}/{fields}/{microscope}"
-    key += f"/{SAMPLE_THICKNESS_SD}/{FIELD_THICKNESS_SD}"
-    return cache / f"sample-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
-
-
-def _store(path: Path, sample: SimulatedSample) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _packed(sample: SimulatedSample) -> dict[str, NDArray[Any]]:
     about: dict[str, Any] = {
         "reference": sample.reference,
         "refused": sample.refused,
@@ -200,26 +204,23 @@ def _store(path: Path, sample: SimulatedSample) -> None:
             for field in sample.fields
         ],
     }
-    temporary = path.with_suffix(".part.npz")
-    arrays: dict[str, Any] = {f"tiles{i}": field.tiles for i, field in enumerate(sample.fields)}
-    np.savez(temporary, about=np.array(json.dumps(about)), **arrays)
-    temporary.replace(path)
+    tiles = {f"tiles{i}": field.tiles for i, field in enumerate(sample.fields)}
+    return {"about": np.array(json.dumps(about)), **tiles}
 
 
-def _loaded(path: Path) -> SimulatedSample:
-    with np.load(path) as stored:
-        about = json.loads(str(stored["about"]))
-        fields = []
-        for i, item in enumerate(about["fields"]):
-            values = dict(item["indices"])
-            values["single_cell_areas_um2"] = tuple(values["single_cell_areas_um2"])
-            fields.append(
-                SampleField(
-                    stored[f"tiles{i}"],
-                    tuple(item["shares"]),
-                    FieldIndices(**values),
-                    tuple(item["envelope"]),
-                    item["drawn"],
-                )
+def _unpacked(stored: Arrays) -> SimulatedSample:
+    about = json.loads(str(stored["about"]))
+    fields = []
+    for i, item in enumerate(about["fields"]):
+        values = dict(item["indices"])
+        values["single_cell_areas_um2"] = tuple(values["single_cell_areas_um2"])
+        fields.append(
+            SampleField(
+                stored[f"tiles{i}"],
+                tuple(item["shares"]),
+                FieldIndices(**values),
+                tuple(item["envelope"]),
+                item["drawn"],
             )
+        )
     return SimulatedSample(about["reference"], tuple(fields), about["refused"])

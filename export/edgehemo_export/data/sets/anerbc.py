@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from edgehemo.errors import UsageError
-from edgehemo_export.data.readers.records import (
+from edgehemo_export.data.sets.picture import (
     BloodCount,
-    FoundPicture,
     Labels,
+    SetPicture,
     picture_named,
     pictures_in,
 )
@@ -35,7 +35,7 @@ _REPORTED: dict[str, tuple[str, float]] = {
 }
 
 
-def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def read(root: Path, folder: Path) -> Iterator[SetPicture]:
     """Takes ``images/ masks/ pairs.csv`` as well as the published ``AneRBC-I`` with a folder a
     cohort of ``Original_images``, ``Binary_segmented`` and ``CBC_reports``.
 
@@ -83,7 +83,7 @@ def read_report(path: Path) -> BloodCount:
     return BloodCount(**values)
 
 
-def _read_table(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def _read_table(root: Path, folder: Path) -> Iterator[SetPicture]:
     with (folder / "pairs.csv").open(newline="", encoding="utf-8") as file:
         for row in csv.DictReader(file):
             path = folder / "images" / row["image"]
@@ -95,10 +95,11 @@ def _read_table(root: Path, folder: Path) -> Iterator[FoundPicture]:
 
 def _picture(
     root: Path, path: Path, cohort: str, count: BloodCount | None, mask: Path | None
-) -> FoundPicture:
+) -> SetPicture:
     panel = None if count is None else count.panel
-    return FoundPicture(
+    return SetPicture(
         path=path,
+        set_name=SOURCE,
         source=SOURCE,
         kind="field",
         group=f"{SOURCE}-{panel or path.stem}",
@@ -106,7 +107,7 @@ def _picture(
         licence=LICENCE,
         labels=Labels(
             class_name=cohort,
-            mask=None if mask is None else str(mask.relative_to(root)),
+            mask=None if mask is None else mask.relative_to(root).as_posix(),
             blood_count=count,
         ),
         width_um=WIDTH_UM,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from edgehemo.cells.cell import CellKind
@@ -22,7 +24,7 @@ FIELDS_PER_BLOCK = 10
 DISEASE_FIELDS_PER_BLOCK = 5
 # PBC's numbers run to a million over its 17,092 pictures, LMU's run on by class. Neither shows
 # any likeness of background between neighbours, so a block bounds a group, it knows no patient.
-PBC_NUMBERS_PER_BLOCK = 5000
+PBC_NUMBERS_PER_BLOCK = 200
 LMU_NUMBERS_PER_BLOCK = 50
 # um across a whole published picture, from the width of normal red cells.
 PBC_WIDTH_UM = 36.8
@@ -71,8 +73,8 @@ class Labels(_Strict):
     """Everything that is known of a picture beside its pixels.
 
     class_name: in the words of the contract where it names the class, else of the set. code: the
-    set's own finer name. opinions: further annotators' codes. mask: file of a binary cell mask,
-    relative to the data root.
+    set's own finer name. opinions: further annotators' codes. cell_types: of its white cells, by
+    hand, not by place. mask: file of a binary cell mask, relative to the data root.
     """
 
     boxes: BoxLabels | None = None
@@ -80,6 +82,7 @@ class Labels(_Strict):
     class_name: str | None = None
     code: str | None = None
     opinions: list[str] = Field(default_factory=list)
+    cell_types: list[str] = Field(default_factory=list)
     mask: str | None = None
     blood_count: BloodCount | None = None
 
@@ -89,6 +92,7 @@ class Labels(_Strict):
             "boxes": self.boxes,
             "points": self.points,
             "class": self.class_name,
+            "types": self.cell_types or None,
             "mask": self.mask,
             "cbc": self.blood_count,
         }
@@ -96,16 +100,37 @@ class Labels(_Strict):
 
 
 @dataclass(frozen=True)
-class FoundPicture:
-    """One picture of a public set, before it is hashed.
+class CellBoxes:
+    """Boxed cells. boxes: float32 (n, 4), x0 y0 x1 y1, px of the picture's file. kinds: intp (n,),
+    index into CELL_KINDS."""
 
-    source: the set, and the microscope where a set has several. original: name in the set it
-    first came from, without suffix. group: what must stay on one side of a split. width_um: across
-    the whole picture, None where unknown. complete: kinds of which every cell is labelled.
-    published_part: the split its makers published, if any.
+    boxes: NDArray[np.float32]
+    kinds: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class CellPoints:
+    """Cells marked by a point. centres: float32 (n, 2), x y, px of the picture's file. types: intp
+    (n,), index into the set's types."""
+
+    centres: NDArray[np.float32]
+    types: NDArray[np.intp]
+
+
+@dataclass(frozen=True)
+class SetPicture:
+    """One picture of a public set, its labels read, its pixels not.
+
+    set_name: the set. source: the same, with the microscope where a set has several. original:
+    name in the set it first came from, without suffix. group: what must stay on one side of a
+    split. width_um: across the whole picture, None where unknown. complete: kinds of which every
+    cell is labelled. published_part: the split its makers published, if any. read_boxes,
+    read_points: the labels of `labels.boxes` and `labels.points` with their places; both raise
+    UsageError where the file holds something else.
     """
 
     path: Path
+    set_name: str
     source: str
     kind: PictureKind
     group: str
@@ -115,7 +140,37 @@ class FoundPicture:
     width_um: float | None = None
     scale_known: ScaleKnown = "none"
     complete: tuple[CellKind, ...] = ()
-    published_part: str | None = field(default=None)
+    published_part: str | None = None
+    read_boxes: Callable[[], CellBoxes] | None = field(default=None, repr=False, compare=False)
+    read_points: Callable[[], CellPoints] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def key(self) -> str:
+        """What it is called by wherever it lies and in whatever size: its set and original name."""
+        return f"{self.set_name}/{self.original}"
+
+
+def without_twins(cells: CellBoxes) -> CellBoxes:
+    """Without boxes drawn twice around one cell (overlap over 0.85), which some sets have."""
+    boxes = cells.boxes
+    keep: list[int] = []
+    for i in range(len(boxes)):
+        twin = False
+        for j in keep:
+            wide = min(boxes[i, 2], boxes[j, 2]) - max(boxes[i, 0], boxes[j, 0])
+            tall = min(boxes[i, 3], boxes[j, 3]) - max(boxes[i, 1], boxes[j, 1])
+            if wide <= 0 or tall <= 0:
+                continue
+            shared = wide * tall
+            union = (
+                np.prod(boxes[i, 2:] - boxes[i, :2]) + np.prod(boxes[j, 2:] - boxes[j, :2]) - shared
+            )
+            if shared / union > 0.85:
+                twin = True
+                break
+        if not twin:
+            keep.append(i)
+    return CellBoxes(boxes[keep], cells.kinds[keep])
 
 
 def first_folder(root: Path, names: Iterable[str]) -> Path | None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,13 +14,12 @@ from edgehemo.field.canonical import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.simulation.field import SimulatedField, simulate_field
 from edgehemo.simulation.panels import draw_panel
 from edgehemo.simulation.parameters import randomised_parameters
-from edgehemo.version import __version__
+from edgehemo_export.data.cache import prepared
 from edgehemo_export.data.canonical_set import KNOWN, MIN_VISIBLE_SHARE, UNKNOWN, CanonicalExample
 
 SOURCE = "simulated"
 # From 100x oil on a common camera to the low magnification of AneRBC.
 UM_PER_PX_RANGE = (0.12, 0.40)
-CACHE_VERSION = 3
 
 
 def simulated_examples(
@@ -88,28 +86,19 @@ def labels_of(made: SimulatedField) -> tuple[NDArray[np.float32], NDArray[np.int
 
 
 def _cached(index: int, side_px: int, seed: int, cache: Path | None) -> CanonicalExample:
-    if cache is None:
-        return simulated_example(index, side_px=side_px, seed=seed)
-    key = f"{CACHE_VERSION}/{__version__}/{side_px}/{seed}/{index}"
-    path = cache / f"simulated-{hashlib.sha256(key.encode()).hexdigest()[:20]}.npz"
-    if path.is_file():
-        with np.load(path) as stored:
-            return CanonicalExample(
-                name=f"{SOURCE}/{seed}-{index}",
-                source=SOURCE,
-                group=f"{SOURCE}-{index}",
-                codes=stored["codes"],
-                boxes=stored["boxes"],
-                kinds=stored["kinds"],
-                doubt=stored["doubt"],
-                complete=frozenset(CELL_KINDS),
-            )
-    made = simulated_example(index, side_px=side_px, seed=seed)
-    cache.mkdir(parents=True, exist_ok=True)
-    # Processes under torchrun may write the same example at once.
-    temporary = path.with_suffix(f".{os.getpid()}.part.npz")
-    np.savez_compressed(
-        temporary, codes=made.codes, boxes=made.boxes, kinds=made.kinds, doubt=made.doubt
+    def make() -> dict[str, NDArray[Any]]:
+        made = simulated_example(index, side_px=side_px, seed=seed)
+        return {"codes": made.codes, "boxes": made.boxes, "kinds": made.kinds, "doubt": made.doubt}
+
+    depends_on = {"index": index, "side_px": side_px, "seed": seed, "um_per_px": UM_PER_PX_RANGE}
+    stored = prepared(cache, "simulated-field", depends_on, make)
+    return CanonicalExample(
+        name=f"{SOURCE}/{seed}-{index}",
+        source=SOURCE,
+        group=f"{SOURCE}-{index}",
+        codes=stored["codes"],
+        boxes=stored["boxes"],
+        kinds=stored["kinds"],
+        doubt=stored["doubt"],
+        complete=frozenset(CELL_KINDS),
     )
-    temporary.replace(path)
-    return made

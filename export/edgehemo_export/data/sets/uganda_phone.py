@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgehemo_export.data.readers.records import (
+from edgehemo_export.data.sets.picture import (
     FIELDS_PER_BLOCK,
-    FoundPicture,
     Labels,
+    SetPicture,
     class_folders,
     pictures_in,
     trailing_number,
@@ -22,7 +22,7 @@ LICENCE = "CC BY 4.0 as quoted (Tushabe et al.)"
 _CLASSES = {"clear": "clear", "sickle": "sickle", "unlabelled": "sickle"}
 
 
-def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def read(root: Path, folder: Path) -> Iterator[SetPicture]:
     """Takes ``clear/ sickle/`` and the published ``Negative/Clear``, ``Positive/Unlabelled``.
 
     Patients are not published; groups are blocks of ten neighbouring numbers. The picture is a
@@ -32,8 +32,9 @@ def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
         label = _CLASSES[name]
         for path in pictures_in(inner):
             block = trailing_number(path.stem) // FIELDS_PER_BLOCK
-            yield FoundPicture(
+            yield SetPicture(
                 path=path,
+                set_name=SOURCE,
                 source=SOURCE,
                 kind="field",
                 group=f"{SOURCE}-{label}-{block:02d}",

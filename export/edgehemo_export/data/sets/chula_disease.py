@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgehemo_export.data.readers.records import (
+from edgehemo_export.data.sets.picture import (
     DISEASE_FIELDS_PER_BLOCK,
-    FoundPicture,
     Labels,
+    SetPicture,
     class_folders,
     pictures_in,
     trailing_number,
@@ -27,13 +27,14 @@ DISEASES = (
 )
 
 
-def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def read(root: Path, folder: Path) -> Iterator[SetPicture]:
     """One folder a disease, at any depth. Groups are blocks of five of one disease."""
     for disease, inner in class_folders(folder, DISEASES):
         for path in pictures_in(inner):
             block = trailing_number(path.stem) // DISEASE_FIELDS_PER_BLOCK
-            yield FoundPicture(
+            yield SetPicture(
                 path=path,
+                set_name=SOURCE,
                 source=SOURCE,
                 kind="field",
                 group=f"{SOURCE}-{disease}-{block:02d}",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgehemo_export.data.readers.records import (
+from edgehemo_export.data.sets.picture import (
     PBC_WIDTH_UM,
-    FoundPicture,
     Labels,
+    SetPicture,
     class_folders,
     pbc_group,
     pictures_in,
@@ -30,7 +30,7 @@ CLASSES = {
 }
 
 
-def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
+def read(root: Path, folder: Path) -> Iterator[SetPicture]:
     """One folder a class, at the published 360 px or reduced; the prefix tells the finer type.
 
     The patient of a picture is not published, and neighbouring numbers look no more alike than
@@ -38,8 +38,9 @@ def read(root: Path, folder: Path) -> Iterator[FoundPicture]:
     """
     for name, inner in class_folders(folder, CLASSES):
         for path in pictures_in(inner):
-            yield FoundPicture(
+            yield SetPicture(
                 path=path,
+                set_name=SOURCE,
                 source=SOURCE,
                 kind="crop",
                 group=pbc_group(path.stem),

@@ -1,0 +1,1 @@
+"""The simulated microscope as training data: fields, tiles, whole samples."""
