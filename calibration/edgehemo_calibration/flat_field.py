@@ -92,7 +92,7 @@ def _faults(frame: Frame, small: NDArray[np.float32]) -> list[str]:
     share = float(specks.sum() / max(1, inside.sum()))
     if share > MAX_SPECK_SHARE:
         faults.append(
-            f"not an empty field ({100 * share:.0f} % of it is no mere light): "
+            f"not an empty field ({100 * share:.0f} % of it is not plain light): "
             "move to a clean place beside the smear"
         )
     return faults

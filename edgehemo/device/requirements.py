@@ -135,7 +135,7 @@ def _value(kind: str, text: str, environment: Mapping[str, str]) -> str:
     if kind == "text":
         return text[1:-1]
     if text not in environment:
-        raise ValueError(f"{text} is no marker variable")
+        raise ValueError(f"{text} is not a marker variable")
     return environment[text]
 
 

@@ -180,7 +180,7 @@ def _inside(folder: Path, name: str) -> tuple[Path | None, str]:
     if not name:
         return None, "image is empty"
     if "\0" in name:
-        return None, "image is no file name"
+        return None, "image is not a file name"
     path = Path(name)
     if path.is_absolute() or ".." in path.parts:
         return None, f"image {name!r} must lie inside the folder of images"
@@ -199,7 +199,7 @@ def _references(
         if not text:
             faults.append(f"{name} is empty: fill it in or leave the row out")
         elif not _NUMBER.fullmatch(text):
-            faults.append(f"{name} {text[:20]!r} is no plain number (digits and a decimal point)")
+            faults.append(f"{name} {text[:20]!r} is not a plain number (digits and a decimal point)")
         else:
             values[name] = float(text)
             faults += _implausible(name, values[name])

@@ -139,4 +139,4 @@ def _percentiles(
 
 def _check_share(successes: int, trials: int) -> None:
     if trials <= 0 or not 0 <= successes <= trials:
-        raise ValueError(f"{successes} of {trials} is no share")
+        raise ValueError(f"{successes} of {trials} is not a share")

@@ -147,6 +147,6 @@ def subject_of(path: Path, checkpoint: Checkpoint) -> ExportSubject:
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         lines = str(error).splitlines() or [type(error).__name__]
         raise UsageError(
-            f"{path.name}: is no whole checkpoint of {checkpoint.task} ({lines[0].strip()}); "
+            f"{path.name}: is not a whole checkpoint of {checkpoint.task} ({lines[0].strip()}); "
             "train it again with this version"
         ) from error

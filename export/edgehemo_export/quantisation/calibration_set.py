@@ -164,7 +164,7 @@ def manifest_files(manifest: Path) -> list[Path]:
     try:
         text = manifest.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"{manifest}: is no readable text ({error})") from None
+        raise UsageError(f"{manifest}: is not readable text ({error})") from None
     if manifest.suffix.lower() == ".csv":
         rows = list(csv.DictReader(text.splitlines()))
         if rows and "image" not in rows[0]:

@@ -22,7 +22,7 @@ def former_bundle(out: Path) -> Bundle | None:
         raise UsageError(f"{out}: exists and is not {wanted}; give another --out")
     if out.is_dir() and not (out / MANIFEST_NAME).is_file():
         if any(out.iterdir()):
-            raise UsageError(f"{out}: exists and is no bundle; give --out another folder")
+            raise UsageError(f"{out}: exists and is not a bundle; give --out another folder")
         return None
     try:
         return load_bundle(out, trust="files-only")
