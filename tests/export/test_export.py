@@ -790,7 +790,9 @@ def test_a_checkpoint_of_ours_with_other_weights_is_one_line(tmp_path: Path, dat
     """Of a task this version knows, but not what it needs."""
     path = tmp_path / "odd.safetensors"
     save_checkpoint(path, Checkpoint("field_estimator", {"a": torch.zeros(1)}, {}))
-    with pytest.raises(UsageError, match=r"odd\.safetensors: is not a whole checkpoint of field_est"):
+    with pytest.raises(
+        UsageError, match=r"odd\.safetensors: is not a whole checkpoint of field_est"
+    ):
         run_export(path, tmp_path / "bundle", options_of(data))
 
 

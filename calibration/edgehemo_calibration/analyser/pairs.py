@@ -199,7 +199,9 @@ def _references(
         if not text:
             faults.append(f"{name} is empty: fill it in or leave the row out")
         elif not _NUMBER.fullmatch(text):
-            faults.append(f"{name} {text[:20]!r} is not a plain number (digits and a decimal point)")
+            faults.append(
+                f"{name} {text[:20]!r} is not a plain number (digits and a decimal point)"
+            )
         else:
             values[name] = float(text)
             faults += _implausible(name, values[name])
