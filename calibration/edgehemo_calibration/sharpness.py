@@ -48,7 +48,8 @@ def measure_focus(
         )
     if len(images) < MIN_STACK:
         raise CalibrationError(
-            f"{len(images)} pictures are not a focus stack: take at least {MIN_STACK}, through focus"
+            f"{len(images)} pictures are not a focus stack: "
+            f"take at least {MIN_STACK}, through focus"
         )
     values: list[float | None] = []
     problems = []
