@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,8 @@ from edgehemo.bundle.manifest import (
     ModelTask,
     Precision,
 )
+from edgehemo.bundle.packing import unpacked
+from edgehemo.bundle.signatures import check_signature
 from edgehemo.errors import BundleError
 from edgehemo.files.atomic import sha256_of_file, write_text_atomically
 from edgehemo.files.strict import RecordError
@@ -156,8 +159,6 @@ def load_bundle(
     folder = path if path is not None else SHIPPED_BUNDLE
     shown = origin if origin is not None else folder
     if folder.is_file():
-        from edgehemo.bundle.packing import unpacked
-
         folder = unpacked(folder)
     file = folder / MANIFEST_NAME
     if not folder.is_dir():
@@ -200,8 +201,6 @@ def _trust(raw: bytes, digest: str, folder: Path, shown: Path) -> tuple[Trust, s
         signature = (folder / SIGNATURE_NAME).read_bytes()
     except OSError:
         if os.environ.get(UNSIGNED_VARIABLE) == "1":
-            import logging
-
             logging.getLogger(__name__).warning(
                 "%s is not signed and nobody vouches for it. It is opened only "
                 "because %s=1 is set, which is for development, never for patients.",
@@ -213,7 +212,6 @@ def _trust(raw: bytes, digest: str, folder: Path, shown: Path) -> tuple[Trust, s
             f"{shown}: is not signed; export it with a key (`edgehemo keys new`), or for "
             f"development set {UNSIGNED_VARIABLE}=1"
         ) from None
-    from edgehemo.bundle.signatures import check_signature
 
     key = check_signature(raw, signature, str(shown))
     return "signed", f"{key.name} ({key.identifier})"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edgehemo.capture.overlap import place_of, same_place
 from edgehemo.capture.protocol import FailedSource
 from edgehemo.errors import ImageError
 from edgehemo.images.decoder_messages import decoder_messages
@@ -99,8 +100,6 @@ def video_frames(path: Path, *, limit: int = VIDEO_FIELDS) -> Iterator[Frame | F
 
 
 def _fields_of(capture: cv2.VideoCapture, path: Path, limit: int) -> Iterator[Frame | FailedSource]:
-    from edgehemo.capture.overlap import place_of, same_place
-
     told = capture.get(cv2.CAP_PROP_FPS)
     fps = told if 0.1 <= told <= 1000 else ASSUMED_FPS
     promised = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,8 +69,6 @@ def camera_spec(text: str) -> CameraSpec | None:
         return CameraSpec(text, scheme, _written(scheme, target), query)
     if _exists(text):
         return None
-    import difflib
-
     near = difflib.get_close_matches(scheme.lower(), [*CAMERA_SCHEMES, "picamera"], n=1, cutoff=0.5)
     if not near:
         return None

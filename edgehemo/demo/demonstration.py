@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from edgehemo.anaemia.who_grade import Person
+from edgehemo.api import screen
+from edgehemo.bundle.bundle import SHIPPED_BUNDLE
 from edgehemo.capture import FRAME_DEADLINE_S
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions, format_simulated
 from edgehemo.files.atomic import write_bytes_atomically, write_text_atomically
@@ -47,10 +50,6 @@ def run(out: Path, on_image: OnImage | None = None) -> tuple[ScreeningResult, CB
 
     Uses the shipped bundle and profile, whatever the device configuration names.
     """
-    from edgehemo.anaemia.who_grade import Person
-    from edgehemo.api import screen
-    from edgehemo.bundle.bundle import SHIPPED_BUNDLE
-
     result = screen(
         format_simulated(DEMO_SLIDE),
         out,

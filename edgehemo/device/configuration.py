@@ -8,6 +8,7 @@ once, each with its key; what must agree between keys is told once each is right
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
@@ -249,8 +250,6 @@ def _all_problems(error: RecordError, origin: str) -> str:
 
 
 def _nearest_key(place: str) -> str:
-    import difflib
-
     section, _, key = place.rpartition(".")
     kinds = {item.encode_name: item.type for item in msgspec.structs.fields(DeviceConfiguration)}
     names = keys_of(kinds[section] if section else DeviceConfiguration)

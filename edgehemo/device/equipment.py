@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -13,7 +14,13 @@ from typing import TYPE_CHECKING, Any
 from edgehemo.bundle.bundle import Bundle, load_bundle
 from edgehemo.capture.protocol import CameraSettings
 from edgehemo.cells.finder import CellFinder, open_cell_finder
+from edgehemo.cells.typing import open_cell_typer, open_classifier
 from edgehemo.device.configuration import DeviceConfiguration, load_device
+from edgehemo.device.installed_bundles import BundleStore, in_use
+from edgehemo.device.readiness import why_blocked
+from edgehemo.estimate.network import open_field_networks
+from edgehemo.profile.profile import load_profile
+from edgehemo.quality.focus import frame_sharpness
 from edgehemo.screening.field import FieldReader
 
 if TYPE_CHECKING:
@@ -31,8 +38,6 @@ class TyperBeside:
     """A cell typer that is opened in a thread of its own and waited for when it is asked."""
 
     def __init__(self, open_typer: Callable[[], CellTyper]) -> None:
-        from concurrent.futures import ThreadPoolExecutor
-
         self._opening = ThreadPoolExecutor(max_workers=1).submit(open_typer)
 
     @property
@@ -77,8 +82,6 @@ class Equipment:
 
     def judge(self, um_per_px: float | None = None) -> Judge:
         """What tells the focus of a live frame as quality will judge it."""
-        from edgehemo.quality.focus import frame_sharpness
-
         return partial(frame_sharpness, profile=self.profile, um_per_px=um_per_px)
 
     def reader(self, um_per_px: float | None = None) -> FieldReader:
@@ -120,8 +123,6 @@ class Equipment:
 
     def open_typer(self) -> CellTyper:
         """The bundle's cell classifiers, opened; it may hold none. Raises BundleError."""
-        from edgehemo.cells.typing import open_cell_typer
-
         inference = self.device.inference
         return open_cell_typer(
             self.bundle,
@@ -135,8 +136,6 @@ class Equipment:
 
         Raises BundleError.
         """
-        from edgehemo.estimate.network import open_field_networks
-
         inference = self.device.inference
         return open_field_networks(
             self.bundle,
@@ -154,7 +153,6 @@ def open_bundle(named: str | Path | None, device: DeviceConfiguration) -> Bundle
     path = named if named is not None else device.paths.bundle
     if not (device.data_dir / "bundles").is_dir():  # nothing was ever installed
         return load_bundle(Path(path) if path is not None else None)
-    from edgehemo.device.installed_bundles import BundleStore, in_use
 
     folder = Path(path) if path is not None else in_use(device.data_dir)
     loaded = load_bundle(folder)
@@ -184,8 +182,6 @@ def open_one_classifier(bundle: str | Path | None, task: ModelTask) -> CellClass
 
     Raises DeviceError or BundleError, one line each.
     """
-    from edgehemo.cells.typing import open_classifier
-
     device = load_device(None)
     return open_classifier(
         open_bundle(bundle, device),
@@ -204,7 +200,7 @@ def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equ
     device, loaded_bundle, finder = open_finder(bundle)
     named = profile if profile is not None else device.paths.profile
     profile_path = Path(named) if named is not None else None
-    opened = _profile(profile_path) if profile_path is not None else None
+    opened = load_profile(profile_path) if profile_path is not None else None
     blocked = _blocked(opened, profile_path, device)
     log.info(
         "bundle %s, %s profile, %s",
@@ -222,17 +218,10 @@ def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equ
     )
 
 
-def _profile(path: Path) -> CalibrationProfile:
-    from edgehemo.profile.profile import load_profile
-
-    return load_profile(path)
-
-
 def _blocked(
     profile: CalibrationProfile | None, path: Path | None, device: DeviceConfiguration
 ) -> Withheld | None:
     if profile is None or path is None:
         return None
-    from edgehemo.device.readiness import why_blocked
 
     return why_blocked(profile, path, device, now=datetime.now().astimezone())

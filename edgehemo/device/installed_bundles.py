@@ -29,6 +29,7 @@ from edgehemo.bundle.packing import MAX_FILES, MAX_UNPACKED_BYTES, pack_files, u
 from edgehemo.errors import BundleError
 from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.strict import Record, RecordError
+from edgehemo.inference.verification import verify_artefacts
 
 STATE_NAME = "state.json"
 FOLDER = "bundles"
@@ -229,8 +230,6 @@ def check_whole(bundle: Bundle) -> None:
 
 def _refuse_wrong_answers(bundle: Bundle) -> None:
     """BundleError for an artefact that does not open or answer here as where it was made."""
-    from edgehemo.inference.verification import verify_artefacts
-
     for row in verify_artefacts(bundle, threads=1):
         if row.gate == "fail":
             said = str(row.problem).removeprefix(f"{row.artefact.file}: ")

@@ -7,6 +7,7 @@ as a `Traversable`. Nothing of a package is imported before a name is asked for.
 
 from __future__ import annotations
 
+import difflib
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -34,8 +35,6 @@ def profile_text(name: str) -> str:
     """
     found = named_profiles(only_own=name == FALLBACK_PROFILE)
     if name not in found:
-        import difflib
-
         near = difflib.get_close_matches(name, found, n=1)
         hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(found))}"
         raise DeviceError(f"no device profile is called {name!r}; {hint}")
@@ -71,7 +70,8 @@ def named_profiles(*, only_own: bool = False) -> dict[str, Traversable]:
 
 
 def _entries() -> list[EntryPoint]:
-    from importlib.metadata import entry_points
+    # It loads the e-mail parser, and only a device profile asked for by its name comes here.
+    from importlib.metadata import entry_points  # noqa: PLC0415
 
     # A package that is installed twice says the same twice.
     known = {entry.value: entry for entry in entry_points(group=ENTRY_POINT_GROUP)}

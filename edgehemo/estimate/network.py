@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import DEFAULT_FORMAT
-from edgehemo.field.canonical import CanonicalField
+from edgehemo.errors import BundleError
+from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField
 from edgehemo.field.tiles import TILE_PX, tiles_of_field
+from edgehemo.inference import open_model
 from edgehemo.quality.envelope import envelope_check, envelope_features
 from edgehemo.quality.regions import field_regions
 
@@ -142,10 +144,6 @@ def _opened(
     runtime: ArtefactFormat,
     precision: Precision | None,
 ) -> FieldNetwork:
-    from edgehemo.errors import BundleError
-    from edgehemo.field.canonical import CANONICAL_UM_PER_PX
-    from edgehemo.inference import open_model
-
     entry = bundle.model(task)
     spec = entry.input
     wanted = list(ESTIMATOR_OUTPUTS) if task == "field_estimator" else None

@@ -17,7 +17,8 @@ def write_bytes_atomically(path: Path, data: bytes) -> None:
     The folder is fsynced as well, so that the new name survives a pulled plug. Missing parent
     folders are made. Raises ``OSError`` and leaves what stood at ``path`` untouched on failure.
     """
-    import tempfile  # which loads a dozen modules that most commands never need
+    # It loads a dozen modules that `--help` and most commands never need.
+    import tempfile  # noqa: PLC0415
 
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)

@@ -6,6 +6,7 @@ what to install.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import os
 import sys
@@ -109,7 +110,6 @@ def format_named(name: str) -> ArtefactFormat:
     for known in RUNTIMES:
         if known == name:
             return known
-    import difflib
 
     near = difflib.get_close_matches(name, RUNTIMES, n=1)
     hint = f"did you mean {near[0]}?" if near else f"this version knows {', '.join(RUNTIMES)}"

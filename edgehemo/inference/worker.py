@@ -25,6 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import BundleError, EdgeHemoError, MissingDependencyError
+from edgehemo.inference import format_named, open_runner
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ArtefactFormat
@@ -164,8 +165,6 @@ def peak_memory_mb() -> float:
 
 def serve(format: ArtefactFormat, path: Path, threads: int) -> None:
     """Open the artefact, then answer records until the input ends."""
-    from edgehemo.inference import open_runner
-
     # Libraries write to standard output as they please: the records get a descriptor of their own.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
@@ -195,8 +194,6 @@ def serve(format: ArtefactFormat, path: Path, threads: int) -> None:
 
 
 def main() -> None:
-    from edgehemo.inference import format_named
-
     format, path, threads = sys.argv[1:4]
     try:
         serve(format_named(format), Path(path), int(threads))

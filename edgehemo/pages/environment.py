@@ -20,7 +20,14 @@ def page_environment(package: str, **filters: Callable[..., Any]) -> Environment
     package: its dotted name. filters: the pages' own, by name. Text is escaped, and a name that a
     template uses but was not given is an error (`jinja2.UndefinedError`), never an empty place.
     """
-    from jinja2 import ChoiceLoader, Environment, PackageLoader, PrefixLoader, StrictUndefined
+    # Most commands write no page, and Jinja2 takes longer to load than they take to start.
+    from jinja2 import (  # noqa: PLC0415
+        ChoiceLoader,
+        Environment,
+        PackageLoader,
+        PrefixLoader,
+        StrictUndefined,
+    )
 
     environment = Environment(
         loader=ChoiceLoader(

@@ -25,6 +25,7 @@ from edgehemo.guidance.withheld import Withheld, not_given, withheld
 from edgehemo.images.frame import Frame
 from edgehemo.measurands import MEASURANDS
 from edgehemo.quality.check import Check, QualityReport
+from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo.screening.stopping import StopReason, StopRule
 from edgehemo.statistics.normal import Z_95
@@ -206,7 +207,6 @@ class Screening:
     def _types(self) -> SampleTypes | None:
         if self.reader.typer is None:
             return None
-        from edgehemo.screening.cell_types import sample_types
 
         return sample_types(self._accepted(), self.reader.typer)
 

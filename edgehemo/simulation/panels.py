@@ -9,18 +9,21 @@ to them and shipped as figures (quantile tables and a correlation matrix, no pat
 from __future__ import annotations
 
 import csv
+import json
 import math
 import sys
 from dataclasses import dataclass, fields
 from functools import lru_cache
 from importlib import resources
 from pathlib import Path
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import UsageError
+from edgehemo.files.atomic import write_json_atomically
 
 COPULA_FILE = "anerbc_copula.json"
 COPULA_SCHEMA = "edgehemo.panel-copula/1"
@@ -247,8 +250,6 @@ class _Copula:
 
 @lru_cache(maxsize=1)
 def _shipped_copula() -> _Copula:
-    import json
-
     text = resources.files("edgehemo.simulation").joinpath(COPULA_FILE).read_text("utf-8")
     model = json.loads(text)
     quantiles = np.array([model["quantiles"][name] for name in COPULA_VARIABLES])
@@ -305,16 +306,12 @@ def _normal_share(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _normal_quantile(shares: NDArray[np.float64]) -> NDArray[np.float64]:
-    from statistics import NormalDist
-
     standard = NormalDist()
     return np.array([standard.inv_cdf(float(share)) for share in shares])
 
 
 def main(arguments: list[str]) -> int:
     """Fit the copula on the CSV named by the only argument and write the shipped JSON."""
-    from edgehemo.files.atomic import write_json_atomically
-
     if len(arguments) != 1:
         sys.stderr.write("usage: python -m edgehemo.simulation.panels PANELS.csv\n")
         return 2

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.simulation.field import Specimen
+from edgehemo.simulation.optics import illumination_surface
 from edgehemo.simulation.panels import CBCPanel
 from edgehemo.simulation.parameters import OpticsParameters
 
@@ -83,8 +84,6 @@ def ruled_slide(
 
 def vignette_of(optics: OpticsParameters, width_px: int, height_px: int) -> NDArray[np.float64]:
     """The illumination of these optics relative to its brightest point, float64 (height, width)."""
-    from edgehemo.simulation.optics import illumination_surface
-
     green = illumination_surface(width_px, height_px, optics)[..., 1].astype(np.float64)
     return np.asarray(green / green.max(), np.float64)
 

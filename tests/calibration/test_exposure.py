@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,7 +124,7 @@ def test_a_grid_is_stretched_straight_to_its_borders() -> None:
 
 
 @pytest.fixture
-def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def live(monkeypatch: pytest.MonkeyPatch) -> None:
     """``simulated:`` is the microscope over an empty slide."""
     from edgehemo.capture.guard import GuardedCamera
 
@@ -135,7 +134,6 @@ def live(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         return GuardedCamera(made)
 
     monkeypatch.setattr("edgehemo.capture.open_source", opened)
-    yield
 
 
 def test_illumination_from_a_camera(live: None, tmp_path: Path) -> None:

@@ -151,8 +151,7 @@ def test_a_wedged_usb_camera_keeps_the_deadline() -> None:
         video.wedged.set()
         started = time.monotonic()
         with pytest.raises(CaptureError) as caught:
-            camera.frame(0.2)
-            camera.frame(0.2)
+            [camera.frame(0.2) for _ in range(2)]
         assert caught.value.code == "CAMERA_TIMEOUT"
         assert time.monotonic() - started < 2
         video.wake.set()
@@ -164,8 +163,7 @@ def test_unplugging_is_told_from_silence() -> None:
         camera.frame(2)
         video.plugged = False
         with pytest.raises(CaptureError) as caught:
-            for _ in range(5):
-                camera.frame(1)
+            [camera.frame(1) for _ in range(5)]
         assert caught.value.code == "CAMERA_UNPLUGGED"
         assert "Plug the camera in again" in str(caught.value)
 

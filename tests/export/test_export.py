@@ -753,8 +753,8 @@ def test_a_bundle_in_one_file_is_exported_opened_and_taken_over_from(
     out.write_bytes(damaged)
     with pytest.raises(BundleError):
         load_bundle(out).check_files()
+    (tmp_path / "folder.zip").mkdir()
     with pytest.raises(UsageError, match="is not one file"):
-        (tmp_path / "folder.zip").mkdir()
         run_export(checkpoint, tmp_path / "folder.zip", options)
 
 

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from captum.attr import LayerAttribution, LayerGradCam
+from matplotlib import colormaps
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
@@ -36,8 +39,6 @@ def gradient_map(
     codes: uint8 (height, width, 3). The map is of the third stage (stride 16): the fourth's
     places are as wide as a cell.
     """
-    from captum.attr import LayerAttribution, LayerGradCam
-
     model = _Answering(net.eval())
     x = scaled_codes(torch.from_numpy(np.ascontiguousarray(codes[None]))).requires_grad_(True)
     found = LayerGradCam(model, net.backbone.layer3).attribute(
@@ -55,9 +56,6 @@ def explanation_picture(
     outputs: Sequence[tuple[int, str]],
 ) -> bytes:
     """A PNG: a row a tile, the tile first and then its map for each output (index, name)."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-
     columns = 1 + len(outputs)
     figure = Figure(figsize=(2.1 * columns, 2.25 * len(tiles)), dpi=75, layout="constrained")
     places = figure.subplots(len(tiles), columns, squeeze=False)

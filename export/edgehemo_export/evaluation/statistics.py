@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import beta, norm
 
 from edgehemo.bundle.manifest import Metric
 
@@ -47,7 +48,6 @@ def clopper_pearson(
     Raises ValueError unless 0 <= successes <= trials and trials > 0.
     """
     _check_share(successes, trials)
-    from scipy.stats import beta
 
     tail = (1 - confidence) / 2
     low = 0.0 if successes == 0 else float(beta.ppf(tail, successes, trials - successes + 1))
@@ -63,7 +63,6 @@ def wilson(successes: int, trials: int, confidence: float = CONFIDENCE) -> Evalu
     Raises ValueError unless 0 <= successes <= trials and trials > 0.
     """
     _check_share(successes, trials)
-    from scipy.stats import norm
 
     z = float(norm.ppf(1 - (1 - confidence) / 2))
     share = successes / trials

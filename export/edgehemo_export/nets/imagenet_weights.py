@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import torch
+import torchvision
 from torch import Tensor
 
 from edgehemo.errors import UsageError
@@ -62,8 +63,6 @@ def translated_lite0(stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 def _torchvision(name: str) -> Callable[[], dict[str, Tensor]]:
     def load() -> dict[str, Tensor]:
-        import torchvision
-
         weights = torchvision.models.get_model_weights(name).DEFAULT
         try:
             stored: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)

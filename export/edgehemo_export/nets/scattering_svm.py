@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from sklearn.svm import SVC
 from torch import Tensor, nn
 
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
@@ -64,8 +65,6 @@ class ScatteringSvm(nn.Module):
 
     def fit(self, features: NDArray[np.float32], labels: NDArray[np.intp]) -> None:
         """Fit one SVM a class on features float32 (n, f); a class that is absent never wins."""
-        from sklearn.svm import SVC
-
         mean, spread = features.mean(axis=0), np.maximum(features.std(axis=0), 1e-6)
         standard = (features - mean) / spread
         dual = np.zeros((self.classes, len(features)), np.float64)

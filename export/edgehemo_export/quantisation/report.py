@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from edgehemo.bench.stages import machine
@@ -175,8 +176,6 @@ def _page(rows: Sequence[ReportRow], name: str) -> str:
 
 def _plot(measured: Measured) -> str:
     """PyTorch against the artefact, answer by answer, as a PNG in base64."""
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(PLOT_INCHES, PLOT_INCHES), layout="constrained")
     axes = figure.subplots()
     ends = [min(measured.pytorch), max(measured.pytorch)]

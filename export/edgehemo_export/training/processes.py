@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.distributed as dist
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,6 @@ def joined_processes() -> Iterator[Processes]:
     if count <= 1:
         yield Processes()
         return
-    import torch.distributed as dist
 
     ours = not dist.is_initialized()
     if ours:
@@ -54,7 +54,6 @@ def agreed(score: float, processes: Processes, place: torch.device) -> float:
     """The first process's score, in every process."""
     if processes.count <= 1:
         return score
-    import torch.distributed as dist
 
     shared = torch.tensor([score], dtype=torch.float64, device=place)
     dist.broadcast(shared, 0)

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from edgehemo.bundle.manifest import KindOperatingPoint, Metric, ScoreCalibration
 from edgehemo.errors import UsageError
@@ -108,8 +110,6 @@ def operating_point(fields: Judged) -> KindOperatingPoint:
     """How a sample's mean log odds become a probability: Platt's line on the tune samples, with a
     ridge that keeps few samples from deciding much. Both classes weigh the same in all, and within
     a class every source."""
-    from sklearn.linear_model import LogisticRegression
-
     samples = fields.by_sample()
     labels = samples.labels.tolist()
     kinds = list(zip(samples.sources, labels, strict=True))
@@ -160,8 +160,6 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
 def source_metrics(fields: Judged, source: str, point: KindOperatingPoint) -> list[Metric]:
     """Of one source: AUROC by field and by sample where both classes are there, and how many
     samples are called right, called neither, with exact intervals."""
-    from sklearn.metrics import roc_auc_score
-
     out: list[Metric] = []
     for unit, rows in (("field", fields), ("sample", fields.by_sample())):
 

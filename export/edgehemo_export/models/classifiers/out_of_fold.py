@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.model_selection import StratifiedGroupKFold
 
 from edgehemo.errors import UsageError
 from edgehemo_export.data.cell_crops import CellCrops
@@ -66,8 +67,6 @@ def second_opinions(
 
 def fold_of(training: CellCrops, folds: int, seed: int) -> NDArray[np.intp]:
     """The fold of each crop, intp (n,): groups whole, classes as even as groups allow."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
     groups = len(set(training.groups.tolist()))
     if groups < folds:
         raise UsageError(f"out_of_fold: {folds} folds need as many groups, there are {groups}")

@@ -87,8 +87,6 @@ def predictions_picture(
 
 def _figure(width: float, height: float) -> Figure:
     # The Figure class alone: pyplot keeps state and picks a window system.
-    from matplotlib.figure import Figure
-
     return Figure(figsize=(width, height), layout="constrained")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
 
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo.inference import Runner
@@ -43,8 +44,6 @@ def fit_temperature(
     Temperature scaling (Guo et al. 2017), through the average over mirror images where the net
     has one. codes: uint8 (n, s, s, 3) of the tune part.
     """
-    from scipy.optimize import minimize_scalar
-
     views = _view_logits(net, codes)
     rows = np.arange(len(labels))
 

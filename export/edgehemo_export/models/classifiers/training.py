@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import Field
+from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
 from edgehemo.errors import UsageError
@@ -262,8 +263,6 @@ def logits_of(net: LogitNet, codes: NDArray[np.uint8], place: torch.device) -> N
 
 def macro_f1(labels: NDArray[np.intp], named: NDArray[np.intp], classes: int) -> float:
     """Mean F1 over the classes that occur among the labels."""
-    from sklearn.metrics import f1_score
-
     present = sorted(set(labels.tolist()))
     return float(
         f1_score(labels, named, labels=present, average="macro", zero_division=0.0)

@@ -26,6 +26,7 @@ from edgehemo.images.reading import read_frame
 from edgehemo.inference import Runner
 from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.screening.field import FieldReader
+from edgehemo_calibration.analyser.fit import AnalyserSample, fit_analyser
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.field_tiles import real_fields
 from edgehemo_export.data.sets import anerbc, read_set
@@ -140,8 +141,6 @@ def pair_metrics(data: Path, finder: CellFinder, networks: FieldNetworks | None)
     refuses are measured too, and without the envelope: the eight fields are all there are, taken at
     a low power that no finder was trained on.
     """
-    from edgehemo_calibration.analyser.fit import AnalyserSample, fit_analyser
-
     pictures = [picture for picture in read_set(data, anerbc.SOURCE) if picture.labels.blood_count]
     if not pictures:
         return []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from edgehemo.field.tiles import TILE_PX
 from edgehemo.measurands import MEASURANDS
@@ -18,10 +20,6 @@ EXPLAINED_SEED, EXPLAINED_FIELDS = 20_261_203, 4
 
 def scatter_picture(found: Mapping[str, Estimates]) -> bytes:
     """Estimated over drawn values of the simulated samples, a panel a measurand, as PNG."""
-    import io
-
-    from matplotlib.figure import Figure
-
     figure = Figure(figsize=(9, 3), dpi=80, layout="constrained")
     places = figure.subplots(1, len(MEASURANDS))
     for place, measurand in zip(places, MEASURANDS, strict=True):

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import minimize
+from scipy.special import expit
 
 from edgehemo.bundle.manifest import KindOperatingPoint, ScoreCalibration
 from edgehemo.cells.cell import CELL_KINDS
@@ -26,8 +28,6 @@ def fit_operating_points(
     count, since a cell without a label would be taken for a false one. The threshold is where as
     many cells are reported as were labelled.
     """
-    from scipy.special import expit
-
     points: dict[str, KindOperatingPoint] = {}
     for index, kind in enumerate(CELL_KINDS):
         # A data root may hold no set that labels every cell of a kind: then what there is serves.
@@ -69,8 +69,6 @@ def fit_operating_points(
 
 def _fitted_logistic(logit: NDArray[np.float64], truth: NDArray[np.bool_]) -> tuple[float, float]:
     """Slope and intercept of P(right | logit) = sigmoid(slope logit + intercept), by MAP."""
-    from scipy.optimize import minimize
-
     sign = np.where(truth, 1.0, -1.0)
     slope_sd, intercept_sd = CALIBRATION_PRIOR_SD
 

@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import f1_score
 
 from edgehemo.bundle.bundle import load_bundle
 from edgehemo.bundle.manifest import Confusion, Metric
@@ -77,7 +78,6 @@ def macro_metrics(predicted: Predicted, source: str) -> list[Metric]:
     enough = counts >= ENOUGH_CELLS
     if not enough.any():
         return []
-    from sklearn.metrics import f1_score
 
     value = f1_score(
         labels, names, labels=np.flatnonzero(enough), average="macro", zero_division=0.0
