@@ -25,8 +25,6 @@ from edgehemo.bundle.manifest import (
     ModelTask,
     Precision,
 )
-from edgehemo.bundle.packing import unpacked
-from edgehemo.bundle.signatures import check_signature
 from edgehemo.errors import BundleError
 from edgehemo.files.atomic import sha256_of_file, write_text_atomically
 from edgehemo.files.strict import RecordError
@@ -159,6 +157,9 @@ def load_bundle(
     folder = path if path is not None else SHIPPED_BUNDLE
     shown = origin if origin is not None else folder
     if folder.is_file():
+        # Neither of these is loaded for the shipped bundle, a folder that the package vouches for.
+        from edgehemo.bundle.packing import unpacked  # noqa: PLC0415
+
         folder = unpacked(folder)
     file = folder / MANIFEST_NAME
     if not folder.is_dir():
@@ -212,6 +213,8 @@ def _trust(raw: bytes, digest: str, folder: Path, shown: Path) -> tuple[Trust, s
             f"{shown}: is not signed; export it with a key (`edgehemo keys new`), or for "
             f"development set {UNSIGNED_VARIABLE}=1"
         ) from None
+
+    from edgehemo.bundle.signatures import check_signature  # noqa: PLC0415
 
     key = check_signature(raw, signature, str(shown))
     return "signed", f"{key.name} ({key.identifier})"

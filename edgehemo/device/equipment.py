@@ -16,10 +16,7 @@ from edgehemo.capture.protocol import CameraSettings
 from edgehemo.cells.finder import CellFinder, open_cell_finder
 from edgehemo.cells.typing import open_cell_typer, open_classifier
 from edgehemo.device.configuration import DeviceConfiguration, load_device
-from edgehemo.device.installed_bundles import BundleStore, in_use
-from edgehemo.device.readiness import why_blocked
 from edgehemo.estimate.network import open_field_networks
-from edgehemo.profile.profile import load_profile
 from edgehemo.quality.focus import frame_sharpness
 from edgehemo.screening.field import FieldReader
 
@@ -153,6 +150,8 @@ def open_bundle(named: str | Path | None, device: DeviceConfiguration) -> Bundle
     path = named if named is not None else device.paths.bundle
     if not (device.data_dir / "bundles").is_dir():  # nothing was ever installed
         return load_bundle(Path(path) if path is not None else None)
+    # Where nothing was installed nobody waits for what checks an installation.
+    from edgehemo.device.installed_bundles import BundleStore, in_use  # noqa: PLC0415
 
     folder = Path(path) if path is not None else in_use(device.data_dir)
     loaded = load_bundle(folder)
@@ -200,8 +199,7 @@ def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equ
     device, loaded_bundle, finder = open_finder(bundle)
     named = profile if profile is not None else device.paths.profile
     profile_path = Path(named) if named is not None else None
-    opened = load_profile(profile_path) if profile_path is not None else None
-    blocked = _blocked(opened, profile_path, device)
+    opened, blocked = _opened_profile(profile_path, device)
     log.info(
         "bundle %s, %s profile, %s",
         loaded_bundle.digest[:12],
@@ -218,10 +216,15 @@ def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equ
     )
 
 
-def _blocked(
-    profile: CalibrationProfile | None, path: Path | None, device: DeviceConfiguration
-) -> Withheld | None:
-    if profile is None or path is None:
-        return None
+def _opened_profile(
+    path: Path | None, device: DeviceConfiguration
+) -> tuple[CalibrationProfile | None, Withheld | None]:
+    """A profile, and why no result may be given with it now; neither without a path."""
+    if path is None:
+        return None, None
+    # A device without a profile does not wait for what reads one.
+    from edgehemo.device.readiness import why_blocked  # noqa: PLC0415
+    from edgehemo.profile.profile import load_profile  # noqa: PLC0415
 
-    return why_blocked(profile, path, device, now=datetime.now().astimezone())
+    profile = load_profile(path)
+    return profile, why_blocked(profile, path, device, now=datetime.now().astimezone())
