@@ -88,7 +88,3 @@ class WithheldError(EdgeHemoError):
 
     exit_code = EXIT_WITHHELD
     code = "GATE_FAILED"
-
-
-class EdgeHemoWarning(UserWarning):
-    """Something the user should know that does not stop the work."""

@@ -14,7 +14,6 @@ from typing import Literal, get_args
 Measurand = Literal["hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l"]
 MEASURANDS: tuple[Measurand, ...] = get_args(Measurand)
 DerivedIndex = Literal["mcv_fl", "mch_pg", "mchc_g_per_l"]
-DERIVED_INDICES: tuple[DerivedIndex, ...] = get_args(DerivedIndex)
 BloodQuantity = Measurand | DerivedIndex
 
 

@@ -221,16 +221,6 @@ class SimulatedMicroscope(OpenedByContext):
         return format_simulated(self.options)
 
     @property
-    def field_count(self) -> int:
-        """How many places the stage reaches."""
-        return self.options.fields
-
-    @property
-    def field_index(self) -> int:
-        """Where the stage stands, from 0."""
-        return self._field
-
-    @property
     def settings(self) -> CameraSettings:
         """What the camera reports."""
         return self._settings
@@ -326,7 +316,7 @@ class SimulatedMicroscope(OpenedByContext):
 
     def _taken(self) -> NDArray[np.uint8]:
         settings, base = self._settings, self.parameters
-        bad = self._bad.get(self._field)
+        bad = self.bad_field(self._field)
         exposure_us = settings.exposure_us or REFERENCE_EXPOSURE_US
         level = base.sensor.background_level * exposure_us / REFERENCE_EXPOSURE_US
         light = 1.0
@@ -361,7 +351,7 @@ class SimulatedMicroscope(OpenedByContext):
         """The place under the objective; drawn once while the stage stands."""
         if self._specimen is None or self._specimen[0] != self._field:
             parameters = self.parameters
-            if self._bad.get(self._field) == "empty":
+            if self.bad_field(self._field) == "empty":
                 empty = replace(parameters.smear, film_thickness_um=BAD_THICKNESS_UM)
                 parameters = replace(parameters, smear=empty)
             drawn = draw_specimen(

@@ -87,11 +87,6 @@ class CanonicalField:
         """(x, y) factors that turn canonical coordinates into the frame's."""
         return self.frame_width / self.width, self.frame_height / self.height
 
-    @property
-    def valid_area_mm2(self) -> float:
-        """Area of the smear seen, inside the field stop, mm^2."""
-        return float(np.count_nonzero(self.valid)) * (CANONICAL_UM_PER_PX / 1000.0) ** 2
-
     def to_uint8(self) -> NDArray[np.uint8]:
         """The models' input: round(200 * transmittance), uint8 RGB (height, width, 3)."""
         coded = cv2.convertScaleAbs(self.transmittance, alpha=UINT8_PER_TRANSMITTANCE)

@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import cv2
-import jsonschema
 import numpy as np
 import pytest
 from hypothesis import given
@@ -30,10 +29,10 @@ from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.files.atomic import sha256_of_file
 from edgehemo.images.frame import Frame
 from edgehemo.inference.onnx import saturates_products
-from edgehemo.schemas import read_schema
 from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
+from tests.support.schemas import validate
 from tests.support.screening_fakes import (
     TruthFinder,
     script_quality,
@@ -312,7 +311,7 @@ def test_the_record_and_the_report_show_the_types(
     out = tmp_path / "out"
     assert run(["screen", str(picture), "--out", str(out), "--um-per-px", "0.25"]) == 0
     record = json.loads((out / "result.json").read_text())
-    jsonschema.validate(record, read_schema("screen"))
+    validate(record)
     assert {share["type"] for share in record["sample"]["types"]["red_cells"]} == set(TYPES)
     page = (out / "report.html").read_text()
     assert "Types of cells" in page and "names no white cells" in page
@@ -388,7 +387,6 @@ def picture_of(folder: Path, name: str, colour: tuple[int, int, int], side: int 
     return path
 
 
-@pytest.mark.filterwarnings("ignore::edgehemo.errors.EdgeHemoWarning")
 def test_classify_names_one_cell_an_image(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -414,7 +412,6 @@ def test_classify_names_one_cell_an_image(
     assert "red.png: red" in capsys.readouterr().out
 
 
-@pytest.mark.filterwarnings("ignore::edgehemo.errors.EdgeHemoWarning")
 def test_classify_says_what_is_wrong(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -429,7 +426,6 @@ def test_classify_says_what_is_wrong(
     assert "too small for a picture of a cell" in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("ignore::edgehemo.errors.EdgeHemoWarning")
 def test_cells_come_with_types_of_their_kind(
     bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

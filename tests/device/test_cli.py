@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import jsonschema
 import numpy as np
 import pytest
 
@@ -22,9 +21,9 @@ from edgehemo.cli import BUILT_IN, run
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, BundleError
 from edgehemo.images.frame import Frame
-from edgehemo.schemas import read_schema
 from edgehemo.screening.stopping import EXAMINED_FOR_COUNTING_ERROR, EXAMINED_PER_LIVE_SAMPLE
 from edgehemo.version import __version__
+from tests.support.schemas import validate
 from tests.support.screening_fakes import TruthFinder, simulated_frames, use_equipment
 
 WriteImage = Callable[..., Path]
@@ -151,7 +150,7 @@ def test_screen_writes_the_result_the_report_and_the_fields(
     assert said.err.count("\n") == 1
     assert said.err.startswith("edgehemo: 0.png")
     record = json.loads((out / "result.json").read_text())
-    jsonschema.Draft202012Validator(read_schema("screen")).validate(record)
+    validate(record)
     assert [entry["image"] for entry in record["images"]] == ["0.png", "1.png", "2.png"]
     assert str(tmp_path) not in (out / "result.json").read_text()
     assert str(tmp_path) not in (out / "report.html").read_text()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
 from edgehemo.estimate.values import FieldIndices, SampleEstimate
 from edgehemo.measurands import (
     BLOOD_FACTS,
     DERIVED_FACTS,
-    DERIVED_INDICES,
     MEASURAND_FACTS,
     MEASURANDS,
     BloodQuantity,
+    DerivedIndex,
 )
 
 # What a key ends with -> the unit as people write it and as UCUM does.
@@ -34,8 +36,8 @@ def luhn_check_digit(digits: str) -> int:
 
 def test_every_quantity_has_its_row_in_the_order_of_records() -> None:
     assert tuple(MEASURAND_FACTS) == MEASURANDS
-    assert tuple(DERIVED_FACTS) == DERIVED_INDICES
-    assert tuple(BLOOD_FACTS) == (*MEASURANDS, *DERIVED_INDICES)
+    assert tuple(DERIVED_FACTS) == get_args(DerivedIndex)
+    assert tuple(BLOOD_FACTS) == (*MEASURANDS, *get_args(DerivedIndex))
     assert set(BLOOD_FACTS) <= set(SampleEstimate.__dataclass_fields__)
 
 

@@ -30,10 +30,10 @@ from edgehemo.report.result import (
     name_of,
     screen_record,
 )
-from edgehemo.schemas import read_schema
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import SampleReading, Screening, screen_frames
 from edgehemo.statistics.interval import Interval
+from tests.support import schemas
 from tests.support.pages import faults_of_page
 from tests.support.screening_fakes import (
     BUNDLE_DIGEST,
@@ -100,9 +100,8 @@ def withheld(
 
 
 def validate(record: dict[str, Any]) -> None:
-    schema = read_schema("screen")
-    jsonschema.Draft202012Validator.check_schema(schema)
-    jsonschema.Draft202012Validator(schema).validate(json.loads(dump_json(record)))
+    """ValidationError where the record, as it is written, does not keep to its schema."""
+    schemas.validate(json.loads(dump_json(record)))
 
 
 class Page(HTMLParser):

@@ -62,7 +62,7 @@ def test_two_slides_of_one_seed_show_the_same(camera: SimulatedMicroscope) -> No
 
 def test_the_stage_shows_each_field_once_and_ends(camera: SimulatedMicroscope) -> None:
     seen = [camera.frame(5.0)]
-    for _ in range(camera.field_count - 1):
+    for _ in range(camera.options.fields - 1):
         camera.move_to_next_field()
         seen.append(camera.frame(5.0))
     assert len({frame.source for frame in seen}) == 4
