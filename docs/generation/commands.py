@@ -11,8 +11,6 @@ from docs.generation.markdown import cell, code, table
 from edgehemo.cli import edgehemo
 
 PROGRAM = "edgehemo"
-# Every command has it; it is said once.
-HELP_OPTION = "--help"
 
 
 def commands() -> Iterator[tuple[str, click.Command]]:

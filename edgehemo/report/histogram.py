@@ -72,10 +72,11 @@ def red_cell_diameters_um(reading: FieldReading) -> list[float]:
 def histogram(readings: Iterable[FieldReading]) -> Histogram | None:
     """The distribution over all accepted fields, None without a separate red cell."""
     diameters = [d for reading in readings for d in red_cell_diameters_um(reading)]
-    return _drawn(diameters) if diameters else None
+    return drawn_histogram(diameters) if diameters else None
 
 
-def _drawn(diameters: Sequence[float]) -> Histogram:
+def drawn_histogram(diameters: Sequence[float]) -> Histogram:
+    """The distribution of at least one diameter, um; what lies outside the axis is at its ends."""
     edges = np.arange(LOW_UM, HIGH_UM + BIN_UM / 2, BIN_UM)
     shown = np.clip(diameters, LOW_UM, HIGH_UM - 1e-6)
     counts, _ = np.histogram(shown, bins=edges)

@@ -79,7 +79,7 @@ class HaemoglobinScale:
 def render(record: Mapping[str, Any], pictures: Mapping[int, str], sizes: Histogram | None) -> str:
     """The page as HTML text.
 
-    record: of `screen_record`. pictures: index in ``images`` -> data URI of the drawn field;
+    record: a `ScreeningResult`'s. pictures: index in ``images`` -> data URI of the drawn field;
     fields without one are counted, not shown. sizes: None where no cell could be measured.
     """
     fields = [

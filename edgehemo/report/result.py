@@ -190,15 +190,6 @@ class DemoOutput(ScreeningRecord, frozen=True, kw_only=True):
 Output = TypeVar("Output", bound=ScreeningRecord)
 
 
-def screen_record(
-    reading: SampleReading,
-    provenance: Provenance,
-    pictures: Mapping[int, str] | None = None,
-) -> ScreenOutput:
-    """The record of a sample's result; ``pictures``: index of an image -> its drawn file."""
-    return _recorded(ScreenOutput, reading, provenance, pictures or {})
-
-
 def _recorded(
     kind: Callable[..., Output],
     reading: SampleReading,

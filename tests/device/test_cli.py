@@ -356,7 +356,7 @@ def _command_of(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
                 raise value
             return value
 
-    monkeypatch.setattr(cli, "_entry_points", lambda: {"train": Entry()})
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda *, group: [Entry()])
 
 
 def test_a_workstations_command_is_found(
@@ -419,10 +419,10 @@ def test_an_interrupted_command_is_one_line(
 def test_built_in_commands_load_without_reading_the_entry_points(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def never() -> dict[str, EntryPoint]:
+    def never(*, group: str) -> list[EntryPoint]:
         raise AssertionError("a built-in command read the entry points")
 
-    monkeypatch.setattr(cli, "_entry_points", never)
+    monkeypatch.setattr("importlib.metadata.entry_points", never)
     for name in BUILT_IN:
         assert run([name, "--help"]) == EXIT_DONE
         assert capsys.readouterr().out.startswith(f"Usage: edgehemo {name}")

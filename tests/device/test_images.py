@@ -235,7 +235,7 @@ def test_absurd_sizes_are_refused_before_decoding(
     def no_decoding(*_: object) -> None:
         raise AssertionError("decoded before the size was checked")
 
-    monkeypatch.setattr("edgehemo.images.reading._decode", no_decoding)
+    monkeypatch.setattr(cv2, "imdecode", no_decoding)
     side = 60_000
     png = bytearray(SAMPLES["png"])
     png[16:24] = struct.pack(">II", side, side)

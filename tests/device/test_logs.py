@@ -6,9 +6,11 @@ import ast
 import json
 import logging
 from collections.abc import Callable, Iterator
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import edgehemo.api
@@ -208,7 +210,7 @@ def test_quiet_and_verbose_contradict(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_warnings_are_told_and_quiet_silences_them(capsys: pytest.CaptureFixture[str]) -> None:
     logger = logging.getLogger("edgehemo.of_a_test")
-    context = cli.click.Context(cli.click.Command("x"))
+    context = click.Context(click.Command("x"))
     try:
         logs.ask(context)
         logger.warning("%s is odd", "this")
@@ -224,7 +226,7 @@ def test_warnings_are_told_and_quiet_silences_them(capsys: pytest.CaptureFixture
 
 def test_a_log_file_stays_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "LOG_FILE_BYTES", 2000)
-    context = cli.click.Context(cli.click.Command("x"))
+    context = click.Context(click.Command("x"))
     try:
         logs.ask(context, log_file=tmp_path / "log.txt")
         for number in range(500):
@@ -252,7 +254,7 @@ def test_a_full_disk_ends_the_log_and_not_the_work(
     def full(self: logging.Handler, record: logging.LogRecord) -> bool:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(logs._LogFile, "shouldRollover", full)
+    monkeypatch.setattr(RotatingFileHandler, "shouldRollover", full)
     assert run(["--log-file", str(tmp_path / "log.txt"), "keys", "list"]) == EXIT_DONE
     assert capsys.readouterr().err == ""
 
@@ -274,7 +276,7 @@ def test_loggers_are_left_as_they_were(tmp_path: Path) -> None:
 
 
 def test_a_library_is_not_heard(tmp_path: Path) -> None:
-    context = cli.click.Context(cli.click.Command("x"))
+    context = click.Context(click.Command("x"))
     try:
         logs.ask(context, verbose=2, log_file=tmp_path / "log.txt")
         logging.getLogger("another.library").error("opened %s", NAME)
@@ -284,7 +286,7 @@ def test_a_library_is_not_heard(tmp_path: Path) -> None:
 
 
 def test_contradicting_options_raise_where_they_are_asked_for() -> None:
-    context = cli.click.Context(cli.click.Command("x"))
+    context = click.Context(click.Command("x"))
     try:
         logs.ask(context, verbose=1)
         with pytest.raises(UsageError, match="give one of them"):

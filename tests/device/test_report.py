@@ -20,17 +20,12 @@ from edgehemo.capture.protocol import FailedSource
 from edgehemo.estimate.values import SampleEstimate
 from edgehemo.files.atomic import dump_json
 from edgehemo.images.frame import Frame
-from edgehemo.report.histogram import HIGH_UM, LOW_UM, Histogram, _drawn, histogram
+from edgehemo.report.histogram import HIGH_UM, LOW_UM, drawn_histogram, histogram
 from edgehemo.report.page import chance, haemoglobin_scale, measured, render, sentence
 from edgehemo.report.pictures import KIND_RGB, REFUSED_RGB, annotated, data_uri, png
-from edgehemo.report.result import (
-    NOTICE,
-    SIMULATED_NOTICE,
-    Provenance,
-    name_of,
-    screen_record,
-)
+from edgehemo.report.result import NOTICE, SIMULATED_NOTICE, ScreeningResult, name_of
 from edgehemo.screening.field import FieldReader
+from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading, Screening, screen_frames
 from edgehemo.statistics.interval import Interval
 from tests.support import schemas
@@ -125,7 +120,7 @@ class Page(HTMLParser):
 
 
 def test_the_record_keeps_to_the_schema(reading: SampleReading) -> None:
-    record = screen_record(reading, provenance(), {0: "fields/001_a.png"}).model_dump()
+    record = ScreeningResult(reading, provenance(), {0: "fields/001_a.png"}).record
     validate(record)
     assert [entry["image"] for entry in record["images"]][-1] == "broken.png"
     assert record["images"][0]["picture"] == "fields/001_a.png"
@@ -134,7 +129,7 @@ def test_the_record_keeps_to_the_schema(reading: SampleReading) -> None:
 
 
 def test_a_withheld_record_keeps_to_the_schema_and_holds_no_number(withheld: SampleReading) -> None:
-    record = screen_record(withheld, provenance()).model_dump()
+    record = ScreeningResult(withheld, provenance()).record
     validate(record)
     assert record["outcome"] == "withheld"
     assert record["sample"]["hgb_g_per_l"] is None
@@ -157,20 +152,20 @@ def test_a_withheld_record_keeps_to_the_schema_and_holds_no_number(withheld: Sam
     ],
 )
 def test_the_schema_refuses_what_it_should(reading: SampleReading, spoil: Any) -> None:
-    record = json.loads(dump_json(screen_record(reading, provenance()).model_dump()))
+    record = json.loads(dump_json(ScreeningResult(reading, provenance()).record))
     spoil(record)
     with pytest.raises(jsonschema.ValidationError):
         validate(record)
 
 
 def test_nothing_of_the_person_or_the_folders_is_kept(reading: SampleReading) -> None:
-    text = dump_json(screen_record(reading, provenance()).model_dump())
+    text = dump_json(ScreeningResult(reading, provenance()).record)
     assert "secret" not in text
     assert "age" not in json.loads(text)["anaemia"]
 
 
 def page_of(reading: SampleReading, frames: list[Frame], *, simulated: bool = False) -> str:
-    record = screen_record(reading, provenance(simulated=simulated)).model_dump()
+    record = ScreeningResult(reading, provenance(simulated=simulated)).record
     pictures = {
         index: data_uri(annotated(frames[index], field))
         for index, field in enumerate(reading.fields)
@@ -271,7 +266,7 @@ def test_the_histogram_counts_separate_cells_of_accepted_fields(reading: SampleR
 
 @given(st.lists(st.floats(0.1, 60.0), min_size=1, max_size=300))
 def test_every_histogram_stays_inside_its_drawing(diameters: list[float]) -> None:
-    drawn: Histogram = _drawn(diameters)
+    drawn = drawn_histogram(diameters)
     assert sum(int(bar.label.split(": ")[1].split()[0]) for bar in drawn.bars) == len(diameters)
     for bar in drawn.bars:
         assert drawn.left <= bar.x
