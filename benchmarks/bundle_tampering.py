@@ -14,7 +14,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from edgehemo.bundle.bundle import (
     MANIFEST_NAME,
@@ -68,8 +70,8 @@ def main(source: Path) -> None:
             store = BundleStore(work / f"device-{number}")
             store.install(whole)
             before = store.current()
-            opened = said(lambda copy=copy, store=store: used(copy, store))
-            installed = said(lambda store=store, copy=copy: store.install(copy))
+            opened = said(partial(used, copy, store))
+            installed = said(partial(store.install, copy))
             kept = store.current() == before
             if (opened is None and installed is None) or not kept:
                 unnoticed.append(f"{one.file}: {one.what}")
@@ -96,7 +98,7 @@ def used(folder: Path, store: BundleStore | None = None) -> None:
 def tamperings(bundle: Bundle) -> Iterator[Tampering]:
     """A changed byte in every file, and what else can be done to each kind."""
     for name in (*sorted(bundle.digests()), MANIFEST_NAME, SIGNATURE_NAME):
-        yield Tampering(name, "one bit turned", lambda folder, name=name: flip(folder / name))
+        yield Tampering(name, "one bit turned", partial(flip, name))
     first = bundle.manifest.models[0].artefacts[0].file
     yield Tampering(first, "cut in half", lambda folder: halve(folder / first))
     yield Tampering(first, "deleted", lambda folder: (folder / first).unlink())
@@ -151,7 +153,7 @@ def sign_as_stranger(folder: Path) -> None:
         sign(folder, read_private_key(new_key(Path(keys), "stranger")[0]))
 
 
-def changing(change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:
+def changing(change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:
     def do(folder: Path) -> None:
         path = folder / MANIFEST_NAME
         manifest = json.loads(path.read_bytes())
@@ -161,7 +163,8 @@ def changing(change: Callable[[dict[str, object]], object]) -> Callable[[Path], 
     return do
 
 
-def flip(path: Path) -> None:
+def flip(name: str, folder: Path) -> None:
+    path = folder / name
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
     path.write_bytes(content)

@@ -70,7 +70,7 @@ def main() -> None:
     sums: Counter[str] = Counter()
     totals: Counter[str] = Counter()
     for name in real_fields.NOMINAL_UM_PER_PX:
-        other = "held-out" if options.part == "limits" else "limits"
+        other: real_fields.Part = "held-out" if options.part == "limits" else "limits"
         profile = _profile(name, other)
         reports: dict[str, list[QualityReport]] = defaultdict(list)
         seconds: list[float] = []
@@ -113,8 +113,8 @@ def main() -> None:
         kinds: dict[str, list[QualityReport]] = defaultdict(list)
         seed = 1 if options.part == "limits" else 2
         for kind, picture in real_fields.not_smears(seed, 5):
-            for scale in (None, 0.1, 0.2, 0.36):
-                kinds[kind].append(_judge(picture, scale, envelope))
+            for claimed in (None, 0.1, 0.2, 0.36):
+                kinds[kind].append(_judge(picture, claimed, envelope))
         for kind, found in kinds.items():
             _print("not a smear", kind, found)
     print(f"over {', '.join(real_fields.ORDINARY)}:")

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from edgehemo.bench.stages import machine
 from edgehemo.bundle.bundle import load_bundle
-from edgehemo.bundle.manifest import ArtefactFormat, Precision
+from edgehemo.bundle.manifest import ArtefactFormat, ModelTask, Precision
 from edgehemo.field.tiles import TILE_PX
 from edgehemo.files.atomic import write_bytes_atomically
 from edgehemo.inference.worker import WorkerRunner
@@ -44,7 +45,7 @@ from edgehemo_export.quantisation.writers import writer_for
 CHECKPOINT = (
     Path(__file__).resolve().parents[1] / "export" / "checkpoints" / "field_estimator.safetensors"
 )
-TASK = "field_estimator"
+TASK: ModelTask = "field_estimator"
 CALIBRATION_TILES = 100
 WARM_UP_RUNS, ROUNDS, RUNS_A_ROUND = 3, 8, 3
 STATED_RATIO = 3.5  # int8 files are to be at least so many times smaller than fp32
@@ -164,7 +165,7 @@ def contest(files: Sequence[Made], sample: NDArray[np.uint8], threads: int) -> l
                 one.seconds += [one.run(sample) for _ in range(RUNS_A_ROUND)]
         for one in contenders:  # while the processes still live
             held = one.peak_memory_mb()
-            one.peak_memory_mb = lambda held=held: held
+            one.peak_memory_mb = partial(float, held)
     return contenders
 
 

@@ -59,9 +59,8 @@ def main(folder: Path, fields: int, repeats: int, json_file: Path | None) -> Non
     equipment = open_equipment(None, None)
     stages = stage_times(
         [path.read_bytes() for path in images],
-        equipment.finder,
+        equipment.reader(),
         runs=repeats,
-        typer=equipment.open_typer(),
     )
     result = ScreeningTime(
         fields=len(images),

@@ -21,7 +21,7 @@ def main(path: Path) -> None:
     reading = edgehemo.cells(pixels)
     if not reading.accepted:
         print("quality refuses this field: its cells are listed, but not to be counted on")
-    found = reading.cells.cells
+    found = reading.cells.cells if reading.cells is not None else ()
     for kind, count in Counter(cell.kind for cell in found).most_common():
         print(f"{count:4d} {kind}")
     for cell in found:

@@ -10,6 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from cv2.typing import MatLike
 from numpy.typing import NDArray
 
 from edgehemo.commands import common
@@ -61,9 +62,9 @@ def rng() -> np.random.Generator:
 def small_pixels(rng: np.random.Generator) -> NDArray[np.uint8]:
     """uint8 RGB (48, 64, 3): smooth colour patches with a little noise, so that codecs keep it."""
     coarse = rng.integers(40, 230, size=(6, 8, 3)).astype(np.float32)
-    smooth = cv2.resize(coarse, (64, 48), interpolation=cv2.INTER_CUBIC)
+    smooth = np.asarray(cv2.resize(coarse, (64, 48), interpolation=cv2.INTER_CUBIC))
     noisy = smooth + rng.normal(0, 2, size=smooth.shape)
-    return np.clip(noisy, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(noisy, 0, 255), np.uint8)
 
 
 @pytest.fixture
@@ -76,7 +77,7 @@ def small_frame(small_pixels: NDArray[np.uint8]) -> Frame:
 def write_image() -> Callable[..., Path]:
     """``write_image(path, rgb, *parameters)``: encode RGB, grey or RGBA by the path's suffix."""
 
-    def write(path: Path, pixels: NDArray[np.generic], *parameters: int) -> Path:
+    def write(path: Path, pixels: MatLike, *parameters: int) -> Path:
         array = pixels
         if pixels.ndim == 3:
             order = [2, 1, 0, 3] if pixels.shape[2] == 4 else [2, 1, 0]

@@ -15,11 +15,12 @@ from typing import BinaryIO
 import msgspec
 
 from edgehemo.guidance.catalogue import Entry, placeholders
+from edgehemo.guidance.codes import Code
 
 _FIELDS = ("title", "meaning", "reason", "action")
 
 
-def texts(entries: Mapping[str, Entry]) -> Iterator[tuple[str, str, str]]:
+def texts(entries: Mapping[Code, Entry] | Mapping[str, Entry]) -> Iterator[tuple[str, str, str]]:
     """Every text as (code, which of its fields, text); an empty one is left out."""
     for code, entry in entries.items():
         for name in _FIELDS:

@@ -75,7 +75,7 @@ def test_too_few_pictures_are_refused(empty: list[Path]) -> None:
 
 def test_an_unknown_name_is_no_attribute() -> None:
     with pytest.raises(AttributeError, match="calibrate_moon"):
-        _ = edgehemo_calibration.calibrate_moon  # type: ignore[attr-defined]
+        _ = edgehemo_calibration.calibrate_moon
 
 
 @pytest.mark.real

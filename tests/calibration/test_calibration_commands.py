@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from edgehemo.errors import CalibrationError, EdgeHemoError
 from edgehemo.images.frame import Frame
+from edgehemo.images.reading import read_frame
 from edgehemo.profile.parts import ScaleCalibration
 from edgehemo.profile.profile import load_profile, new_profile
 from edgehemo_calibration.analyser.pairs import images_of_samples, read_pairs
@@ -169,7 +170,7 @@ def empty_field(level: float = 200.0, size: tuple[int, int] = (320, 240)) -> NDA
     light = level * (1 - 0.2 * (x**2 + y**2)) * (1 + 0.05 * x)
     rgb = light[..., None] * np.array([1.0, 0.97, 0.9])
     noise = np.random.default_rng(0).normal(0, 1.5, rgb.shape)
-    return np.clip(rgb + noise, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(rgb + noise, 0, 255), np.uint8)
 
 
 def test_the_flat_field_follows_the_light() -> None:
@@ -367,7 +368,7 @@ def test_stain_reference_of_real_fields(data_root: Path) -> None:
 def test_the_focus_of_a_real_field_blurred_on_purpose(
     data_root: Path, tmp_path: Path, write_image: Callable[..., Path]
 ) -> None:
-    source = cv2.imread(str(data_root / "anerbc" / "images" / "003_h.png"))[..., ::-1][:600, :800]
+    source = read_frame(data_root / "anerbc" / "images" / "003_h.png").pixels[:600, :800]
     stack = []
     for i, sigma in enumerate((4.0, 2.5, 1.2, 0.0, 1.5, 3.0)):
         pixels = source if sigma == 0 else cv2.GaussianBlur(source, (0, 0), sigma)

@@ -11,7 +11,7 @@ import pytest
 from edgehemo.files.json_schema import Document
 from edgehemo.schemas.publishing import stale
 from edgehemo_calibration.schemas.documents import DOCUMENTS
-from tests.support.schemas import validator
+from tests.support.schemas import schema_of
 
 
 def test_the_schemas_are_current() -> None:
@@ -21,6 +21,6 @@ def test_the_schemas_are_current() -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda item: item.name)
 def test_every_schema_is_one(document: Document) -> None:
-    schema = validator(document.schema_id).schema
+    schema = schema_of(document.schema_id)
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"urn:edgehemo:{document.name}:1"

@@ -11,10 +11,11 @@ import pytest
 from click.testing import CliRunner
 
 from edgehemo.bundle.bundle import MANIFEST_NAME, SHIPPED_BUNDLE, SIGNATURE_NAME, load_bundle
+from edgehemo.bundle.packing import unpack
 from edgehemo.bundle.signatures import new_key, read_private_key
 from edgehemo.commands.bundle import bundle as bundle_command
 from edgehemo.device import installed_bundles as bundle_store
-from edgehemo.device.installed_bundles import BundleStore, check_whole, in_use, pack, unpack
+from edgehemo.device.installed_bundles import BundleStore, check_whole, in_use, pack
 from edgehemo.errors import BundleError
 from tests.support.bundle_makers import sign_again, signing_key, small_bundle
 

@@ -216,11 +216,11 @@ def test_simulated_faults_are_all_told_apart() -> None:
         guard, microscope = simulated()
         with guard:
             guard.frame(5)
-            microscope.switch_on(fault)  # type: ignore[arg-type]
+            microscope.switch_on(fault)
             with pytest.raises(CaptureError) as caught:
                 guard.frame(5)
             assert caught.value.code == f"CAMERA_{fault.upper()}"
-            microscope.switch_off(fault)  # type: ignore[arg-type]
+            microscope.switch_off(fault)
             assert guard.frame(5).pixels.shape == (72, 96, 3)
 
 
@@ -230,7 +230,7 @@ def test_a_simulated_hiccup_is_cured() -> None:
         with guard:
             guard.apply(CameraSettings(exposure_us=9000))
             guard.frame(6)
-            microscope.switch_on(fault, frames=1)  # type: ignore[arg-type]
+            microscope.switch_on(fault, frames=1)
             frame = guard.frame(6)
             assert frame.metadata["exposure_us"] == 9000
 

@@ -18,7 +18,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from edgehemo.bundle.bundle import SHIPPED_BUNDLE, UNSIGNED_VARIABLE
-from edgehemo.bundle.manifest import ConformalRule, Confusion, InputSpec, ModelEntry, ModelTask
+from edgehemo.bundle.manifest import Confusion, ModelTask
 from edgehemo.cells.cell import UNCERTAIN, Cell, FieldCells
 from edgehemo.cells.crops import crop_scale
 from edgehemo.cells.typing import CellClassifier, CellTyper
@@ -32,6 +32,7 @@ from edgehemo.inference.onnx import saturates_products
 from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
+from tests.support.classifiers import CLASSES, SIDE, TYPES, AlwaysRed, entry
 from tests.support.schemas import validate
 from tests.support.screening_fakes import (
     TruthFinder,
@@ -39,37 +40,6 @@ from tests.support.screening_fakes import (
     simulated_frames,
     use_equipment,
 )
-
-SIDE = 16
-CLASSES = ["red", "green", "blue", "other"]
-TYPES = CLASSES[:3]
-
-
-def entry(
-    task: ModelTask = "nucleated",
-    *,
-    thresholds: dict[str, float] | None = None,
-    confusion: Confusion | None = None,
-    um_per_px: float | None = 0.25,
-    side: int | None = SIDE,
-) -> ModelEntry:
-    rule = None
-    if thresholds is not None:
-        rule = ConformalRule(coverage=0.9, thresholds=thresholds, cells=100)
-    return ModelEntry(
-        name=task,
-        task=task,
-        input=InputSpec(
-            height_px=side, width_px=side, um_per_px=um_per_px, code_of_transmittance_1=200.0
-        ),
-        classes=CLASSES,
-        rejects=["other"],
-        conformal=rule,
-        confusion=confusion,
-        training_data=["made in a test"],
-        checkpoint_sha256="0" * 64,
-        artefacts=[],
-    )
 
 
 class ColourRunner:
@@ -215,15 +185,6 @@ def test_white_cells_are_asked_of_one_model_red_ones_of_the_other_platelets_of_n
     assert (sum(white.runner.batches), sum(red.runner.batches)) == (3, 0)
     typer.typed(field, found_at(places, "rbc"))
     assert (sum(white.runner.batches), sum(red.runner.batches)) == (3, 3)
-
-
-class AlwaysRed:
-    """A morphology model that calls every cell red."""
-
-    name, version = "red", "1"
-
-    def run(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.tile(np.array([[0.97, 0.01, 0.01, 0.01]], np.float32), (len(codes), 1))
 
 
 @pytest.mark.parametrize(

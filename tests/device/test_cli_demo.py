@@ -17,6 +17,7 @@ from edgehemo.bench.stages import STAGES, StageTime, stage_times, summarised
 from edgehemo.cli import run
 from edgehemo.demo import demonstration as demo
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE
+from edgehemo.images.reading import read_frame
 from edgehemo.report.result import SIMULATED_NOTICE
 from edgehemo.screening.field import FieldReader
 from tests.support.screening_fakes import TruthFinder, simulated_frames
@@ -51,7 +52,7 @@ def test_calibration_samples_are_fields_with_their_blood(
     assert [row["sample"] for row in rows] == ["simulated-001", "simulated-002"]
     for row in rows:
         assert 30 <= float(row["hgb_g_per_l"]) <= 220
-        assert cv2.imread(str(tmp_path / row["sample"] / "1.png")).shape == (480, 640, 3)
+        assert read_frame(tmp_path / row["sample"] / "1.png").pixels.shape == (480, 640, 3)
 
 
 def test_bench_says_which_share_is_the_network(

@@ -49,7 +49,7 @@ def another_lamp(pixels: NDArray[np.uint8], seed: int) -> NDArray[np.uint8]:
     light = light * (1 + rng.uniform(-0.1, 0.1) * (x / width - 0.5))
     gains = rng.uniform(0.65, 0.95, 3)
     out = pixels * light[..., None] * gains + 0.5
-    return np.clip(out, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(out, 0, 255), np.uint8)
 
 
 @pytest.mark.real

@@ -159,7 +159,7 @@ def test_how_training_and_evaluation_differ_from_a_screening() -> None:
     from edgehemo_export.data.simulated.samples import READER
 
     finder = TruthFinder()
-    training = training_reader(finder)  # type: ignore[arg-type]
+    training = training_reader(finder)
     assert training.finder is finder
     assert training.keep_refused and not training.measure
     assert training.envelope is None and training.um_per_px is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 import pytest
@@ -60,7 +61,7 @@ def test_a_bar_appears_on_a_terminal_and_only_after_a_second(
     times = iter([0.0, after_s])
     monkeypatch.setattr(sys, "stderr", terminal)
     with monkeypatch.context() as patched:
-        patched.setattr(progress.time, "monotonic", lambda: next(times, after_s))
+        patched.setattr(time, "monotonic", lambda: next(times, after_s))
         bar = Progress("screening", total=2)
         bar.advance()
     with bar:

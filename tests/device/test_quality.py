@@ -341,7 +341,7 @@ def drawn_field(
         if nuclei:
             place = (round(4 * x), round(4 * y))
             cv2.circle(picture, place, 6, (90, 60, 140), cv2.FILLED, cv2.LINE_AA)
-    picture = cv2.GaussianBlur(picture, (0, 0), 1.0)
+    picture = np.asarray(cv2.GaussianBlur(picture, (0, 0), 1.0), np.float32)
     picture += np.random.default_rng(1).normal(0, 1.5, picture.shape)
     return Frame(np.clip(picture, 0, 255).astype(np.uint8), "drawn")
 

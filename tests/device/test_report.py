@@ -81,7 +81,10 @@ def reading(
     """Two accepted fields, a refused one, an unreadable one; calibrated and graded."""
     script_quality(monkeypatch, {frames[1].source: blurred()})
     monkeypatch.setattr("edgehemo.screening.sample.estimate_sample", lambda *_, **__: ESTIMATE)
-    items = [*frames, FailedSource("/secret/place/broken.png", "/secret/place/broken.png: is cut")]
+    items: list[Frame | FailedSource] = [
+        *frames,
+        FailedSource("/secret/place/broken.png", "/secret/place/broken.png: is cut"),
+    ]
     person = Person(age_years=30, sex="female")
     return screen_frames(items, Screening(FieldReader(finder, um_per_px=0.25), person=person))
 

@@ -23,7 +23,7 @@ from edgehemo.files.json_schema import Document, json_schema
 from edgehemo.files.strict import Record
 from edgehemo.schemas.documents import DOCUMENTS, OUTPUTS
 from edgehemo.schemas.publishing import main, stale
-from tests.support.schemas import validate, validator
+from tests.support.schemas import schema_of, validate, validator
 
 FOLDER = Path(str(importlib.resources.files("edgehemo.schemas")))
 
@@ -144,7 +144,7 @@ def test_what_is_not_current_is_named_and_made_again(
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda item: item.name)
 def test_every_schema_is_one(document: Document) -> None:
-    schema = validator(document.schema_id).schema
+    schema = schema_of(document.schema_id)
     jsonschema.Draft202012Validator.check_schema(schema)
     assert schema["$id"] == f"urn:edgehemo:{document.name}:1"
     roots = [schema] if "properties" in schema else list(schema["$defs"].values())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,22 +14,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import edgehemo.screening.sample
 from edgehemo.anaemia.who_grade import Person
 from edgehemo.capture.protocol import FailedSource
 from edgehemo.cells.cell import CELL_KINDS, CountInterval, FieldCells
 from edgehemo.errors import UsageError
+from edgehemo.estimate.sample import estimate_sample
+from edgehemo.estimate.values import SampleEstimate
 from edgehemo.images.frame import Frame
 from edgehemo.quality.check import Check, QualityReport
 from edgehemo.quality.limits import LIMITS
+from edgehemo.screening import sample
 from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo.screening.sample import (
     Screening,
-    StopRule,
     UnreadableImage,
     screen_frames,
     summed_counts,
 )
+from edgehemo.screening.stopping import StopRule
 from edgehemo.statistics.interval import Interval
 from edgehemo.statistics.poisson import poisson_interval
 from tests.support.screening_fakes import (
@@ -118,7 +122,12 @@ def test_an_unreadable_input_is_recorded_in_its_place_and_the_rest_goes_on(
 ) -> None:
     script_quality(monkeypatch)
     tiny = Frame(frames[0].pixels[:16, :16].copy(), "tiny.png")
-    items = [frames[0], FailedSource("broken.png", "broken.png: is truncated"), tiny, frames[1]]
+    items: list[Frame | FailedSource] = [
+        frames[0],
+        FailedSource("broken.png", "broken.png: is truncated"),
+        tiny,
+        frames[1],
+    ]
     reading = screen_frames(items, Screening(FieldReader(finder, um_per_px=0.25)))
     assert [type(item) for item in reading.images] == [
         FieldReading,
@@ -177,12 +186,12 @@ def test_the_rule_stops_a_sample(
     script_quality(monkeypatch, {frames[0].source: blurred()})
     taken = []
 
-    def source() -> object:
+    def source() -> Iterator[Frame]:
         for frame in frames:
             taken.append(frame)
             yield frame
 
-    reading = screen_frames(source(), Screening(FieldReader(finder, um_per_px=0.25), rule=rule))  # type: ignore[arg-type]
+    reading = screen_frames(source(), Screening(FieldReader(finder, um_per_px=0.25), rule=rule))
     assert reading.stopped_by == stopped_by
     assert len(taken) == looked_at
 
@@ -204,10 +213,9 @@ def test_a_grade_needs_a_person_and_a_haemoglobin(
     finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     script_quality(monkeypatch)
-    original = edgehemo.screening.sample.estimate_sample
 
-    def calibrated(*args: object, **kwargs: object) -> object:
-        estimate = original(*args, **kwargs)  # type: ignore[arg-type]
+    def calibrated(*args: Any, **kwargs: Any) -> SampleEstimate:
+        estimate = estimate_sample(*args, **kwargs)
         return replace(estimate, hgb_g_per_l=Interval(100.0, 90.0, 110.0))
 
     monkeypatch.setattr("edgehemo.screening.sample.estimate_sample", calibrated)
@@ -228,7 +236,7 @@ def test_every_result_is_told_with_its_frame(
 ) -> None:
     script_quality(monkeypatch)
     told = []
-    items = [frames[0], FailedSource("x.png", "x.png: is empty")]
+    items: list[Frame | FailedSource] = [frames[0], FailedSource("x.png", "x.png: is empty")]
     screen_frames(
         items,
         Screening(FieldReader(finder, um_per_px=0.25)),
@@ -266,7 +274,7 @@ def test_summed_counts_keep_the_finders_own_error(counts: list[float], own: floa
 
 
 def test_the_state_machine_does_no_input_or_output() -> None:
-    source = Path(edgehemo.screening.sample.__file__).read_text(encoding="utf-8")
+    source = Path(sample.__file__).read_text(encoding="utf-8")
     names = {
         alias.name.partition(".")[0]
         for node in ast.walk(ast.parse(source))

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from test_cell_typing import AlwaysRed, entry
 
 from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.cells.counting import expected_count, recounted
 from edgehemo.cells.second_look import NO_NUCLEUS_FROM, as_red_cells
 from edgehemo.cells.typing import CellClassifier, CellTyper
 from edgehemo.field.canonical import CanonicalField, canonical_field
-from edgehemo.images.reading import Frame
+from edgehemo.images.frame import Frame
 from edgehemo.statistics.poisson import poisson_interval
+from tests.support.classifiers import AlwaysRed, entry
 
 
 def field() -> CanonicalField:

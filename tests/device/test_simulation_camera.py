@@ -36,7 +36,7 @@ def camera(waits: list[float]) -> SimulatedMicroscope:
 
 
 def mean(camera: SimulatedMicroscope) -> np.ndarray:
-    return camera.frame(5.0).pixels.astype(float).mean(axis=(0, 1))
+    return np.asarray(camera.frame(5.0).pixels.mean(axis=(0, 1)))
 
 
 def sharpness(camera: SimulatedMicroscope) -> float:

@@ -14,8 +14,10 @@ from edgehemo.inference import RUNTIMES
 from edgehemo.inference.worker import WorkerRunner
 
 pytestmark = pytest.mark.host
-torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 pytest.importorskip("onnxscript", reason='needs pip install "edgehemo[host]"')
+
+import torch
 
 from edgehemo.inference.verification import GATES
 from edgehemo_export.nets.architecture_table import ARCHITECTURES
@@ -60,7 +62,7 @@ def trained(name: str, side: int) -> Any:
         net.net.fit(features_of(net.net, pictures, INPUT_MEAN, INPUT_SD), labels)
     else:
         for module in net.modules():  # exact statistics from one pass
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            if isinstance(module, torch.nn.BatchNorm1d | torch.nn.BatchNorm2d):
                 module.momentum = None
         net.train()
         with torch.no_grad():
@@ -71,7 +73,7 @@ def trained(name: str, side: int) -> Any:
         logits = net.logits(light)
         linear = [module for module in net.modules() if isinstance(module, torch.nn.Linear)]
         if linear:
-            linear[-1].bias -= logits.mean(dim=0)
+            linear[-1].bias.sub_(logits.mean(dim=0))
         net.temperature.copy_(logits.std(dim=0).mean())
     return net
 

@@ -25,7 +25,7 @@ from edgehemo_export.data.cell_crops import CellCrops, CropOptions, joined
 from edgehemo_export.data.cell_masks import middle_cell
 from edgehemo_export.data.relabels import LabelledImage
 from edgehemo_export.data.sets.picture import lmu_group, pbc_group
-from edgehemo_export.data.splits import EARLIER_SPLIT, SPLIT_NAME, model_split, part_of
+from edgehemo_export.data.splits import EARLIER_SPLIT, SPLIT_NAME, Part, model_split, part_of
 from edgehemo_export.models.classifiers.card import classifier_card
 from edgehemo_export.models.classifiers.checkpoint import classifier_net
 from edgehemo_export.models.classifiers.conformal import conformal_rule, named, prediction_sets
@@ -249,7 +249,7 @@ def test_what_shows_a_kept_out_picture_again_is_not_trained_on(rng: np.random.Ge
     codes = np.clip(170 + rough, 0, 255).astype(np.uint8)
     again = np.clip(codes[[0, 1]].astype(int) + rng.integers(-2, 3, (2, 96, 96, 3)), 0, 255)
     # The first picture is shown again in training, the second one among those trained on as well.
-    groups = ["test", "train", "tune", "train", "train", "train"]
+    groups: list[Part] = ["test", "train", "tune", "train", "train", "train"]
     crops = CellCrops(
         classes=CLASSES,
         codes=np.concatenate([codes, again.astype(np.uint8)]),
@@ -331,7 +331,7 @@ def test_every_architecture_learns_forwards_and_backwards(name: str) -> None:
     net = ClassifierNet(ClassifierNetConfig(architecture=name), 3).train()
     raw = net.logits(torch.rand(2, 3, side, side))
     assert raw.shape == (2, 3)
-    nn.functional.cross_entropy(raw, torch.tensor([0, 2])).backward()
+    torch.autograd.backward(nn.functional.cross_entropy(raw, torch.tensor([0, 2])))
     gradients = [p.grad for p in net.parameters() if p.requires_grad]
     assert gradients and all(g is not None and torch.isfinite(g).all() for g in gradients)
     answer = net.eval()(torch.full((1, side, side, 3), 150, dtype=torch.uint8))
@@ -350,7 +350,7 @@ def test_frozen_stages_keep_weights_and_statistics() -> None:
     net = ClassifierNet(config, 3).train()
     assert isinstance(net.net, EfficientNetLite0)
     before = {k: v.clone() for k, v in net.net.stem.state_dict().items()}
-    net.logits(torch.rand(4, 3, 32, 32)).sum().backward()
+    torch.autograd.backward(net.logits(torch.rand(4, 3, 32, 32)).sum())
     assert all(torch.equal(v, before[k]) for k, v in net.net.stem.state_dict().items())
     assert all(p.grad is None for p in net.net.blocks[0].parameters())
     assert all(p.grad is not None for p in net.net.blocks[2].parameters())
@@ -388,7 +388,7 @@ def test_scattering_svm_separates_what_its_features_separate(
     labels = np.repeat(np.arange(3), 20)
     machine = ScatteringSvm(4)
     machine.fit(features.astype(np.float32), labels.astype(np.intp))
-    machine.features = lambda x: x  # type: ignore[method-assign, assignment]
+    machine.features = lambda x: x  # type: ignore[method-assign]
     answer = machine(torch.from_numpy(features.astype(np.float32))).detach().numpy()
     assert (answer.argmax(axis=1) == labels).mean() > 0.97
     again = ScatteringSvm(4)
@@ -584,6 +584,7 @@ def test_a_pupil_learns_what_its_teacher_says_of_the_very_crop() -> None:
     crops = discs(60)
     config = small_config(teacher_share=1.0, mixup_share=0.0, logit_adjustment=-1.0)
     teacher = ClassifierNet(config.model, 3)
+    assert isinstance(teacher.net.head, nn.Linear)
     torch.nn.init.normal_(teacher.net.head.weight, std=1.0)
     task = ClassifierTask(crops, crops, config, teacher=teacher)
     batch = task.batch(16, np.random.default_rng(1), torch.Generator().manual_seed(1))
@@ -664,6 +665,7 @@ def test_a_pupil_asks_its_teacher_about_cells_without_a_name() -> None:
         teacher_share=0.5, unnamed_share=0.5, mixup_share=0.0, label_smoothing=0.0
     )
     teacher = ClassifierNet(config.model, 3)
+    assert isinstance(teacher.net.head, nn.Linear)
     torch.nn.init.normal_(teacher.net.head.weight, std=1.0)
     unnamed = UnnamedCrops(crops, np.array([True, True, False]))
     task = ClassifierTask(crops, crops, config, teacher=teacher, unnamed=unnamed)
@@ -723,10 +725,9 @@ def test_training_to_card_and_export(tmp_path: Path) -> None:
     assert all(torch.equal(v, again.weights[k]) for k, v in checkpoint.weights.items())
     net = classifier_net(spec, checkpoint)
     assert float(net.temperature) == pytest.approx(checkpoint.record["temperature"], rel=1e-5)
+    # Nothing is recorded of these pictures: whether older weights saw them cannot be told.
+    older = dataclasses.replace(checkpoint, record={**checkpoint.record, "split": EARLIER_SPLIT})
     with pytest.raises(UsageError, match="no crop of that part"):
-        # Nothing is recorded of these pictures: whether older weights saw them cannot be told.
-        old = {**checkpoint.record, "split": EARLIER_SPLIT}
-        older = dataclasses.replace(checkpoint, record=old)
         evaluated(spec, older, net, crops, "test")
     _, found = evaluated(spec, checkpoint, net, crops, "test")
     accuracy = {m.source: m for m in found.metrics if m.name == "accuracy"}
@@ -845,7 +846,7 @@ def test_temperature_undoes_overconfidence() -> None:
                 (x[:, 0, 0, 0] * 200).round().long() * 40 + (x[:, 1, 0, 0] * 200).round().long()
             ]
 
-    net.logits = lambda x: Told()(x)  # type: ignore[method-assign, assignment]
+    net.logits = lambda x: Told()(x)  # type: ignore[method-assign]
     codes = np.zeros((600, 8, 8, 3), np.uint8)
     codes[..., 0], codes[..., 1] = (
         (np.arange(600) // 40)[:, None, None],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib.util
 import json
 import subprocess
 import sys
@@ -33,8 +34,11 @@ from edgehemo.inference import RUNTIMES, Runner, check_graph, open_model
 from edgehemo.inference.worker import WorkerRunner, peak_memory_mb
 
 pytestmark = pytest.mark.host
-torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
-onnx = pytest.importorskip("onnx", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("onnx", reason='needs pip install "edgehemo[host]"')
+
+import onnx
+import torch
 
 from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from edgehemo_export.commands.export import export
@@ -351,7 +355,7 @@ def test_what_is_not_supported_is_refused_before_torch_is_imported(tmp_path: Pat
 def test_a_format_whose_tools_are_missing_says_what_to_install(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(formats.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(MissingDependencyError, match=r"openvino needs .*nncf.*edgehemo\[host\]"):
         formats.refuse_unsupported(chosen_formats(["openvino"]), ("int8",))
 
@@ -592,11 +596,12 @@ def test_an_export_is_whole_signed_verified_and_described(
     exported: tuple[Path, list[ExportRow]],
 ) -> None:
     folder, rows = exported
-    assert [row.artefact.precision for row in rows] == ["fp32", "fp16", "int8"]
+    assert [row.artefact and row.artefact.precision for row in rows] == ["fp32", "fp16", "int8"]
     bundle = load_bundle(folder / "bundle")
     bundle.check_files()
     assert bundle.trust == "signed" and bundle.strangers() == []
     int8 = rows[-1].artefact
+    assert int8 is not None
     assert int8.recipe["calibrator"] in ("minmax", "percentile")
     assert int8.recipe["kept_in_float"] == ["head"]
     assert int8.recipe["calibration_samples"] == 120
@@ -671,6 +676,7 @@ def test_a_second_run_takes_over_what_is_up_to_date(
     report = json.loads((out / "export.json").read_text())["artefacts"]
     assert all(row["taken_over"] and row["measured"]["seconds"] > 0 for row in report)
     assert (out / "export.html").read_text().count("data:image/png;base64,") == 2
+    assert again[0].artefact is not None
     damaged = out / again[0].artefact.file
     damaged.write_bytes(b"damaged")
     mended = run_export(folder / "small.safetensors", out, options)
@@ -813,6 +819,7 @@ def test_accuracy_control_goes_on_until_the_gate_holds(
     subject_is(small_subject(net=net, held_out=lambda _: HardToPlease(net)))
     out = tmp_path / "bundle"
     (row,) = run_export(checkpoint, out, options_of(data, accuracy_control=True))
+    assert row.artefact is not None
     kept = row.artefact.recipe["kept_in_float"]
     assert isinstance(kept, list) and set(kept) > {"head"}
     assert len([path for path in out.iterdir() if path.suffix == ".onnx"]) == 1

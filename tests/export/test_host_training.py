@@ -19,7 +19,9 @@ from edgehemo.errors import UsageError
 from edgehemo.images.frame import Frame
 
 pytestmark = pytest.mark.host
-torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+
+import torch
 
 from edgehemo.cells.maps import read_maps
 from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
@@ -103,10 +105,11 @@ def test_readers_find_every_box(data_root: Path) -> None:
     for image in whole:
         label = data_root / "chula_rbc12" / "labels" / f"{image.path.stem}.txt"
         points = np.array([line.split()[:2] for line in label.read_text().splitlines()], float)
-        inside = (
+        inside = np.all(
             (points[:, None] > image.boxes[None, :, :2] - 1)
-            & (points[:, None] < image.boxes[None, :, 2:] + 1)
-        ).all(axis=2)
+            & (points[:, None] < image.boxes[None, :, 2:] + 1),
+            axis=2,
+        )
         assert inside.any(axis=1).mean() > 0.97
 
 
@@ -250,7 +253,7 @@ def test_unknown_places_teach_nothing(examples: list[CanonicalExample]) -> None:
     )
     raw = torch.randn(2, 7, 24, 24, requires_grad=True)
     loss, _ = finder_loss(raw, blind, 1.0)
-    loss.backward()
+    torch.autograd.backward(loss)
     assert raw.grad is not None and raw.grad.abs().max() == 0
 
 
@@ -389,6 +392,7 @@ def test_boxes_by_diagnosis_follow_the_size_of_the_picture(data_root: Path, tmp_
     folder = tmp_path / "chula_disease" / image.path.parent.name
     folder.mkdir(parents=True)
     pixels = cv2.imread(str(image.path))
+    assert pixels is not None
     half = cv2.resize(pixels, (pixels.shape[1] // 2, pixels.shape[0] // 2))
     cv2.imwrite(str(folder / image.path.name), half)
     (smaller,) = labelled_images(tmp_path, ["chula_disease"])
@@ -418,6 +422,7 @@ def test_a_narrowed_head_keeps_the_channels_that_speak() -> None:
     silent = [c for c in range(16) if c not in spoken]
     with torch.no_grad():
         for reader in (wide.merge4[0], wide.head[0], wide.output):
+            assert isinstance(reader, torch.nn.Conv2d)
             reader.weight[:, silent] = 0.0
     kept = narrowed_head(wide.state_dict(), len(spoken))
     narrow = CellFinderNet(TINY.model_copy(update={"head": len(spoken)})).eval()

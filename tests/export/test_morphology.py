@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 
 pytestmark = pytest.mark.host
-torch = pytest.importorskip("torch")
+pytest.importorskip("torch")
+
+import torch
 
 from edgehemo.errors import UsageError
 from edgehemo.field.canonical import CLEAR_FIELD_CODE
@@ -205,7 +208,7 @@ def test_shares_are_corrected_by_all_kept_out_cells() -> None:
     tune = np.zeros((KINDS, KINDS + 1), int)
     test = np.zeros((KINDS, KINDS + 1), int)
     tune[0, 0], test[0, 1] = 5, 7
-    record = {"tune_confusion": {"counts": tune.tolist()}}
+    record: dict[str, Any] = {"tune_confusion": {"counts": tune.tolist()}}
     before = kept_out_confusion(Checkpoint("morphology", {}, record))
     assert before.counts == tune.tolist()
     record["tables"] = {"confusion": {SOURCE: test.tolist()}}

@@ -13,12 +13,14 @@ import pytest
 from edgehemo.errors import UsageError
 
 pytestmark = pytest.mark.host
-torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 
+import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from edgehemo_export.configuration import configuration_from
+from edgehemo_export.nets.logit_net import LogitNet
 from edgehemo_export.training.loop import Training, schedule
 from edgehemo_export.training.task import LoopConfig, TrainingState
 from edgehemo_export.training.weights import start_from
@@ -35,7 +37,7 @@ LOOP = LoopConfig(
 )
 
 
-class Small(nn.Module):
+class Small(LogitNet):
     """A network with batch norm, whose running statistics must be resumed as well."""
 
     def __init__(self) -> None:

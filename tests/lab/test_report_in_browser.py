@@ -8,10 +8,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from browser import PAGE_WIDTH_PX, find_browser, photograph, run
 
 from edgehemo.cli import run as edgehemo
 from edgehemo.images.frame import Frame
+from tests.lab.browser import PAGE_WIDTH_PX, find_browser, photograph, run
 from tests.support.screening_fakes import TruthFinder, simulated_frames, use_equipment
 
 pytestmark = pytest.mark.lab

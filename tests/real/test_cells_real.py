@@ -83,14 +83,14 @@ def half_exposure(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def blue_cast(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return (pixels * np.array([0.7, 0.85, 1.0])).astype(np.uint8)
+    return np.asarray(pixels * np.array([0.7, 0.85, 1.0]), np.uint8)
 
 
 def vignette(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
     height, width = pixels.shape[:2]
     y, x = np.mgrid[:height, :width]
     radius2 = ((x / width - 0.5) ** 2 + (y / height - 0.5) ** 2) * 2
-    return (pixels * (1 - 0.4 * radius2)[..., None]).astype(np.uint8)
+    return np.asarray(pixels * (1 - 0.4 * radius2)[..., None], np.uint8)
 
 
 @pytest.mark.parametrize("change", [half_exposure, blue_cast, vignette])

@@ -48,8 +48,8 @@ def blurred(frame: Frame, radius_px: float) -> Frame:
     y, x = np.mgrid[-half : half + 1, -half : half + 1].astype(np.float32)
     disc = np.clip(radius_px + 0.5 - np.hypot(x, y), 0.0, 1.0)
     light = (frame.pixels.astype(np.float32) / 255.0) ** 2.2
-    light = cv2.filter2D(light, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT)
-    counts = 255.0 * np.maximum(light, 0.0) ** (1 / 2.2)
+    spread = cv2.filter2D(light, -1, disc / disc.sum(), borderType=cv2.BORDER_REFLECT)
+    counts = 255.0 * np.maximum(spread, 0.0) ** (1 / 2.2)
     counts += np.random.default_rng(1).normal(0, 1.5, counts.shape)
     pixels: NDArray[np.uint8] = np.clip(np.round(counts), 0, 255).astype(np.uint8)
     return Frame(pixels, frame.source)

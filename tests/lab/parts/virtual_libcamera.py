@@ -41,7 +41,7 @@ def library() -> Any:
     if getattr(picamera2, "_on_virtual_camera", False):
         return picamera2
 
-    class MemfdAllocator(Allocator):
+    class MemfdAllocator(Allocator):  # type: ignore[misc]  # picamera2 has no types
         """Frame buffers in memory files, NV12 in two planes."""
 
         needs_sync = False
