@@ -50,7 +50,7 @@ _DAMAGE = re.compile(
 )
 # Stray bytes before the end marker are a harmless habit of USB cameras, where they are few.
 _STRAY = re.compile(rb"Corrupt JPEG data: (\d+) extraneous bytes before marker 0xd9")
-_STRAY_BYTES, _STRAY_SHARE = 2048, 0.05
+_STRAY_BYTES, _STRAY_SHARE = (64, 2048), 0.02
 _NOT_READ = re.compile(rb"not implemented|not configured|not supported|can ?not handle|Sorry")
 _NO_MEMORY = re.compile(rb"Failed to allocate|[Ii]nsufficient memory|bad_alloc")
 _CV_NO_MEMORY = -4
@@ -189,7 +189,8 @@ def _decoded(data: bytes | bytearray, format: ImageFormat, flags: int) -> MatLik
 def _is_damage(said: bytes, file_bytes: int) -> bool:
     if _DAMAGE.search(said):
         return True
-    allowed = max(_STRAY_BYTES, _STRAY_SHARE * file_bytes)
+    least, most = _STRAY_BYTES
+    allowed = max(least, min(most, _STRAY_SHARE * file_bytes))
     return any(int(found.group(1)) > allowed for found in _STRAY.finditer(said))
 
 

@@ -26,9 +26,11 @@ _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _JPEG_READ = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 _EXIF_ORIENTATION = 0x0112
 _MAX_EXIF_ENTRIES = 4096
-# Entropy-coded data never hold so many equal bytes in a row, but where a transfer stopped and the
-# rest of the file was filled: chance alone gives 256 to the power of minus this.
+# Entropy-coded data hold no long run of one byte, but where a transfer stopped and the rest of the
+# file was filled. Of a blank picture libwebp writes 1 zero for 10,000 px, so a run is dead only
+# when it is longer than the picture's size explains.
 _DEAD_RUN_BYTES = 64
+_DEAD_RUN_PER_PX = 1 / 2000
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +207,9 @@ def _webp(data: bytes) -> ImageHeader:
             coded = True
             # The larger claim is the one to bound; a decoder refuses two that disagree.
             size = inner if size is None else max(size, inner)
-            if dead_run(data[body:end]):
+            if _dead_run(
+                data[body:end], max(_DEAD_RUN_BYTES, int(size[0] * size[1] * _DEAD_RUN_PER_PX))
+            ):
                 raise damaged()
         elif kind == b"EXIF":
             orientation = _exif_orientation(data[body:end].removeprefix(b"Exif\0\0"))
@@ -235,18 +239,16 @@ def _vp8l(data: bytes, body: int, end: int) -> tuple[int, int]:
     return 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
 
 
-def dead_run(coded: bytes) -> bool:
-    """Whether entropy-coded bytes hold a run of one value that no coder writes."""
-    step = _DEAD_RUN_BYTES // 2
-    sampled = memoryview(coded)[::step].tobytes()
+def _dead_run(coded: bytes, length: int) -> bool:
+    """Whether bytes hold a run of ``length`` equal ones."""
+    step = length // 2
+    sampled = coded[::step]
     # A run of that length covers two samples at least, which are then equal.
-    position = -1
     for index in range(len(sampled) - 1):
         if sampled[index] == sampled[index + 1]:
-            run = sampled[index : index + 1] * _DEAD_RUN_BYTES
-            start = max(index * step - _DEAD_RUN_BYTES, position)
-            position = (index + 2) * step
-            if coded.find(run, start, position + _DEAD_RUN_BYTES) >= 0:
+            first = index * step
+            run = sampled[index : index + 1] * length
+            if coded.find(run, max(0, first - length), first + 2 * length) >= 0:
                 return True
     return False
 

@@ -44,7 +44,7 @@ def check_parts(data: bytes, page: TiffPage) -> None:
             raise truncated()
         if not start or not length:
             raise damaged()
-        if not _holds(view[start : start + length], wanted, page):
+        if not _holds(view[start : start + length], wanted, expected[0], page):
             raise damaged()
 
 
@@ -79,12 +79,13 @@ def _block_bytes(page: TiffPage, width: int, height: int, samples: int) -> int:
     return (width * samples * page.bits + 7) // 8 * height
 
 
-def _holds(part: memoryview, wanted: int, page: TiffPage) -> bool:
-    """Whether a stored part decodes to at least ``wanted`` bytes."""
+def _holds(part: memoryview, wanted: int, full: int, page: TiffPage) -> bool:
+    """Whether a stored part decodes to at least ``wanted`` bytes; a full one holds ``full``."""
     if page.compression == tiff.JPEG:
         return _whole_jpeg(part)
     if page.compression in (tiff.DEFLATE, tiff.OLD_DEFLATE):
-        return _inflated_bytes(part, wanted) >= wanted
+        # Some programs fill the last strip up to the height of the others.
+        return _inflated_bytes(part, full) >= wanted
     if page.number(tiff.FILL_ORDER, 1) != 1:
         # Bits in reverse order, as fax machines had them; the decoder alone judges these.
         return True
@@ -102,17 +103,22 @@ def _whole_jpeg(part: memoryview) -> bool:
         return False
 
 
-def _inflated_bytes(part: memoryview, wanted: int) -> int:
+def _inflated_bytes(part: memoryview, most: int) -> int:
+    """How many bytes a zlib stream holds, -1 for one that has no right end.
+
+    Read to its end, for that is where its checksum stands: bytes put in the place of lost ones
+    decode to something. ``most``: a stream that goes on beyond this is taken for lost as well.
+    """
     stream = zlib.decompressobj()
     done = 0
     waiting: bytes | memoryview = part
     try:
-        while done < wanted and not stream.eof:
+        while not stream.eof:
             piece = stream.decompress(waiting, _PIECE_BYTES)
             waiting = stream.unconsumed_tail
             done += len(piece)
-            if not piece and not waiting:
-                break
+            if done > most or not (piece or waiting or stream.eof):
+                return -1
     except zlib.error:
         return -1
     return done

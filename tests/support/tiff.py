@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TagValue = int | Sequence[int] | bytes
-NONE, LZW, JPEG, DEFLATE, PACKBITS = 1, 5, 7, 8, 32773
+NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE, PACKBITS = 1, 5, 7, 8, 32946, 32773
 _SHORT_TAGS = frozenset({254, 258, 259, 262, 266, 274, 277, 280, 281, 284, 317, 338, 339, 530})
 
 
@@ -89,7 +89,7 @@ CODERS = {
     NONE: lambda data: data,
     LZW: lzw,
     DEFLATE: zlib.compress,
-    32946: zlib.compress,
+    OLD_DEFLATE: zlib.compress,
     PACKBITS: packbits,
 }
 
