@@ -116,9 +116,7 @@ def video_frames(path: Path, *, limit: int = VIDEO_FIELDS) -> Iterator[Frame | F
         # FFmpeg is asked about videos alone: of other files it reads lists of addresses as well.
         yield FailedSource(str(path), f"{path}: is not a video; copy or record it again")
         return
-    with decoder_messages():
-        # The whole path: of a bare name FFmpeg takes what stands before a colon for a protocol.
-        capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+    capture = _opened(path)
     try:
         if not capture.isOpened():
             yield FailedSource(
@@ -139,6 +137,21 @@ def video_frames(path: Path, *, limit: int = VIDEO_FIELDS) -> Iterator[Frame | F
         yield from _fields_of(capture, path, limit)
     finally:
         capture.release()
+
+
+def _opened(path: Path) -> cv2.VideoCapture:
+    """The video of a file, opened by what is in it.
+
+    FFmpeg reads a meaning into names: what stands before a colon is a protocol, ``%d`` a series of
+    pictures, ``.jpg`` no video. The system's name for an open file has none.
+    """
+    named = Path("/proc/self/fd")
+    with decoder_messages():
+        if not named.is_dir():
+            return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
+        with path.open("rb") as file:
+            # FFmpeg opens the file anew, and keeps it when this one is closed.
+            return cv2.VideoCapture(str(named / str(file.fileno())), cv2.CAP_FFMPEG)
 
 
 @dataclass

@@ -169,9 +169,7 @@ def test_a_picture_that_takes_too_long_is_given_up(process: DecodingProcess) -> 
     assert process.decode(data, 0)[0].shape == noise.shape
 
 
-def test_no_process_is_one_line(
-    process: DecodingProcess, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_process_is_one_line(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("edgehemo.images.worker.sys.executable", "/nowhere/python")
     with pytest.raises(ImageError, match="no process can be started"):
         process.decode(tiff([page_of(picture())]), 0)

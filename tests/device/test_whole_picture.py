@@ -14,7 +14,7 @@ from edgehemo.api import quality
 from edgehemo.capture import distinct_frames
 from edgehemo.capture.guard import GuardedCamera
 from edgehemo.errors import ImageError
-from edgehemo.guidance.catalogue import help_for
+from edgehemo.guidance.catalogue import guidance
 from edgehemo.images.frame import Frame
 from edgehemo.images.reading import IMAGE_SUFFIXES, read_frame
 from edgehemo.images.whole import MIN_MISSING_SHARE, missing_part
@@ -136,13 +136,13 @@ def test_half_a_picture_of_any_format_is_no_frame(
 
 def test_the_missing_end_of_a_frame_is_a_fault_of_its_field(smear: Pixels) -> None:
     for share, verdict in ((0.0, "pass"), (0.1, "fail"), (0.5, "fail")):
-        report = quality(Frame(grey(smear, share), "camera"))
+        report = quality(grey(smear, share))
         check = next(check for check in report.checks if check.name == "whole_picture")
         assert check.verdict == verdict
         assert check.value == pytest.approx(share, abs=0.01)
         if verdict == "fail":
             assert check.code == "PICTURE_INCOMPLETE"
-            assert check.action == help_for("PICTURE_INCOMPLETE").action
+            assert check.action == guidance("PICTURE_INCOMPLETE").action
 
 
 class _LosingCamera:
