@@ -16,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import ImageError
+from edgehemo.images.claims import ImageHeader
 from edgehemo.images.decoder_messages import decoder_messages
-from edgehemo.images.header import ImageHeader, read_header
+from edgehemo.images.header import read_header
 from edgehemo.images.kinds import READABLE, SAVE_AS, ImageFormat, picture_format
 from edgehemo.images.tiff import (
     TiffFields,

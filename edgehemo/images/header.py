@@ -3,50 +3,31 @@
 A decoder allocates what the header claims and works as long as it asks, so the claim is read and
 bounded first. Also checked here, because decoders differ in it: that the file is whole. OpenCV
 before 5 fills the missing part of a truncated JPEG with grey and says nothing. No I/O: everything
-works on bytes. TIFF has a module of its own.
+works on bytes. JPEG and TIFF have modules of their own.
 
-Sources: PNG, W3C recommendation (3rd edition), 5 and 11; JPEG, ITU-T T.81 annex B; EXIF 2.32,
-4.6; BMP, the BITMAPINFOHEADER family; WebP, RFC 9649; VP8, RFC 6386, 9.
+Sources: PNG, W3C recommendation (3rd edition), 5 and 11; BMP, the BITMAPINFOHEADER family; WebP,
+RFC 9649; VP8, RFC 6386, 9.
 """
 
 from __future__ import annotations
 
-import re
 import struct
 import zlib
-from dataclasses import dataclass
 
 from edgehemo.errors import ImageError
-from edgehemo.images.kinds import PNG_SIGNATURE, SAVE_AS, ImageFormat, picture_format, why_not_read
+from edgehemo.images.claims import ImageHeader, damaged, truncated
+from edgehemo.images.exif import exif_orientation
+from edgehemo.images.jpeg import jpeg_header
+from edgehemo.images.kinds import PNG_SIGNATURE, SAVE_AS, picture_format, why_not_read
+from edgehemo.images.tiff import tiff_header
 
-# A marker inside entropy-coded data: not a stuffed zero, a restart or a fill byte (T.81, B.1.1.2).
-_JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
-_JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-# Baseline, extended sequential, progressive; with Huffman codes, and with arithmetic ones.
-_JPEG_READ = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
-_EXIF_ORIENTATION = 0x0112
-_MAX_EXIF_ENTRIES = 4096
+__all__ = ["ImageHeader", "read_header"]
+
 # Entropy-coded data hold no long run of one byte, but where a transfer stopped and the rest of the
 # file was filled. Of a blank picture libwebp writes 1 zero for 10,000 px, so a run is dead only
 # when it is longer than the picture's size explains.
 _DEAD_RUN_BYTES = 64
 _DEAD_RUN_PER_PX = 1 / 2000
-
-
-@dataclass(frozen=True, slots=True)
-class ImageHeader:
-    """What the first bytes claim: format, stored size in px, EXIF orientation (1 to 8).
-
-    scans: how often the decoder goes over the picture; more than one in a progressive JPEG.
-    bytes_per_pixel: what the decoder allocates for each.
-    """
-
-    format: ImageFormat
-    width: int
-    height: int
-    orientation: int = 1
-    scans: int = 1
-    bytes_per_pixel: int = 3
 
 
 def read_header(data: bytes) -> ImageHeader:
@@ -55,8 +36,6 @@ def read_header(data: bytes) -> ImageHeader:
     Raises ImageError, without the file's name, when the bytes are empty, no picture of a readable
     format, of a kind of that format that is not read, damaged or cut short.
     """
-    from edgehemo.images.tiff import tiff_header
-
     if not data:
         raise ImageError("is empty (0 bytes); copy or take it again")
     kind = picture_format(data)
@@ -70,14 +49,6 @@ def read_header(data: bytes) -> ImageHeader:
     if header.width <= 0 or header.height <= 0:
         raise ImageError(f"claims a size of {header.width}x{header.height} px; it is damaged")
     return header
-
-
-def truncated() -> ImageError:
-    return ImageError("is cut short (truncated); copy or take it again")
-
-
-def damaged() -> ImageError:
-    return ImageError("is damaged; copy or take it again")
 
 
 def _png(data: bytes) -> ImageHeader:
@@ -101,7 +72,7 @@ def _png(data: bytes) -> ImageHeader:
         elif kind == b"IDAT":
             seen_data = True
         elif kind == b"eXIf":
-            orientation = _exif_orientation(data[body:end])
+            orientation = exif_orientation(data[body:end])
         elif kind == b"IEND":
             if not seen_data:
                 raise damaged()
@@ -109,74 +80,6 @@ def _png(data: bytes) -> ImageHeader:
                 "png", width, height, orientation, bytes_per_pixel=6 if depth > 8 else 4
             )
         position = end + 4
-
-
-def jpeg_header(data: bytes) -> ImageHeader:
-    """Walks the markers to the end-of-image marker; bytes after that are left alone."""
-    position = 2
-    size: tuple[int, int] | None = None
-    scans = 0
-    orientation = 1
-    while True:
-        while data[position : position + 2] == b"\xff\xff":
-            position += 1
-        prefix, marker = struct.unpack_from(">BB", data, position)
-        if prefix != 0xFF:
-            raise damaged()
-        if marker == 0xD9:
-            break
-        if marker == 0x01 or 0xD0 <= marker <= 0xD8:
-            position += 2
-            continue
-        (length,) = struct.unpack_from(">H", data, position + 2)
-        body, end = position + 4, position + 2 + length
-        if length < 2:
-            raise damaged()
-        if end > len(data):
-            raise truncated()
-        if marker in _JPEG_FRAME_MARKERS:
-            precision, height, width, parts = struct.unpack_from(">BHHB", data, body)
-            if size is not None:
-                raise damaged()
-            _refuse_unread_jpeg(marker, precision, parts)
-            size = width, height
-        elif marker == 0xE1 and data[body : body + 6] == b"Exif\0\0" and orientation == 1:
-            orientation = _exif_orientation(data[body + 6 : end])
-        if marker == 0xDA:
-            scans += 1
-            found = _JPEG_MARKER.search(data, end)
-            if found is None:
-                raise truncated()
-            position = found.start()
-        else:
-            position = end
-    if size is None or not scans:
-        raise damaged()
-    return ImageHeader("jpeg", size[0], size[1], orientation, scans)
-
-
-def _refuse_unread_jpeg(marker: int, precision: int, components: int) -> None:
-    if marker not in _JPEG_READ:
-        raise ImageError(f"is a lossless or hierarchical JPEG, which is not read here; {SAVE_AS}")
-    if precision != 8:
-        raise ImageError(f"is a JPEG of {precision} bits, of which 8 are read here; {SAVE_AS}")
-    if components not in (1, 3, 4):
-        raise ImageError(f"is a JPEG of {components} channels, not 1, 3 or 4; {SAVE_AS}")
-
-
-def _exif_orientation(block: bytes) -> int:
-    """Orientation of an EXIF block (a TIFF file of its own), 1 where there is none or nonsense."""
-    try:
-        order = {b"II": "<", b"MM": ">"}[block[:2]]
-        (offset,) = struct.unpack_from(order + "I", block, 4)
-        (entries,) = struct.unpack_from(order + "H", block, offset)
-        for index in range(min(entries, _MAX_EXIF_ENTRIES)):
-            tag, kind, _, value = struct.unpack_from(order + "HHIH", block, offset + 2 + 12 * index)
-            if tag == _EXIF_ORIENTATION and kind == 3 and 1 <= value <= 8:
-                return int(value)
-    except (KeyError, struct.error):
-        return 1
-    return 1
 
 
 def _webp(data: bytes) -> ImageHeader:
@@ -212,7 +115,7 @@ def _webp(data: bytes) -> ImageHeader:
             ):
                 raise damaged()
         elif kind == b"EXIF":
-            orientation = _exif_orientation(data[body:end].removeprefix(b"Exif\0\0"))
+            orientation = exif_orientation(data[body:end].removeprefix(b"Exif\0\0"))
         position = end + (length & 1)
     if size is None or not coded:
         raise damaged()

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from edgehemo.errors import ImageError
-from edgehemo.images.header import ImageHeader, damaged, truncated
+from edgehemo.images.claims import ImageHeader, damaged, truncated
 from edgehemo.images.kinds import SAVE_AS
 
 # Tags (TIFF 6.0 and its extensions) that are read here.

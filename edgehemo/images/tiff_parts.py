@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from edgehemo.errors import ImageError
 from edgehemo.images import tiff
-from edgehemo.images.header import damaged, jpeg_header, truncated
+from edgehemo.images.claims import damaged, truncated
+from edgehemo.images.jpeg import jpeg_header
 from edgehemo.images.tiff import TiffPage
 
 # Decompressed by and by, so that a page takes no second time its own memory.
