@@ -25,7 +25,6 @@ from edgehemo.images.decoding import (
 from edgehemo.images.frame import Frame
 from edgehemo.images.kinds import HEAD_BYTES, READABLE, named_kind, picture_format, video_kind
 from edgehemo.images.whole import missing_part
-from edgehemo.images.worker import PROCESS
 
 __all__ = [
     "IMAGE_SUFFIXES",
@@ -160,6 +159,9 @@ def _decode(data: bytes, layout: PictureLayout, field: int) -> tuple[NDArray[np.
     """`decode_field` here, or in a process of its own where it may cost more than it shows."""
     header = layout.headers[field]
     if header.format in _APART or header.scans > _USUAL_SCANS:
+        # Few pictures need it, and what starts a process takes a while to import.
+        from edgehemo.images.worker import PROCESS
+
         return PROCESS.decode(data, field, together=layout.together)
     return decode_field(data, layout, field)
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -146,6 +147,7 @@ def _unpacked_bytes(part: memoryview, wanted: int) -> int:
     return done
 
 
+@lru_cache(maxsize=1)
 def _code_layout() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Bit offset and width of each code after a clear code.
 
@@ -156,9 +158,6 @@ def _code_layout() -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     free = _FIRST + np.maximum(index - 1, 0)
     widths = 9 + (free > 510).astype(np.int64) + (free > 1022) + (free > 2046)
     return np.concatenate([[0], np.cumsum(widths)[:-1]]), widths
-
-
-_OFFSETS, _WIDTHS = _code_layout()
 
 
 def _lzw_bytes(part: memoryview, wanted: int) -> int:
@@ -172,16 +171,18 @@ def _lzw_bytes(part: memoryview, wanted: int) -> int:
         return wanted  # bits the other way round, as before TIFF 6.0; the decoder alone judges it
     padded = np.concatenate([coded, np.zeros(4, dtype=np.uint8)]).astype(np.uint32)
     bits = 8 * len(coded)
+    offsets, widths = _code_layout()
+    ends = offsets + widths
     position = done = 0
     while done < wanted:
-        count = int(np.searchsorted(_OFFSETS + _WIDTHS, bits - position, side="right"))
+        count = int(np.searchsorted(ends, bits - position, side="right"))
         if count == 0:
             break
-        at = position + _OFFSETS[:count]
+        at = position + offsets[:count]
         byte = at >> 3
         window = padded[byte] << 16 | padded[byte + 1] << 8 | padded[byte + 2]
-        codes = window >> (24 - (at & 7) - _WIDTHS[:count]).astype(np.uint32)
-        codes = (codes & ((1 << _WIDTHS[:count]) - 1).astype(np.uint32)).astype(np.int64)
+        codes = window >> (24 - (at & 7) - widths[:count]).astype(np.uint32)
+        codes = (codes & ((1 << widths[:count]) - 1).astype(np.uint32)).astype(np.int64)
         stops = np.flatnonzero((codes == _CLEAR) | (codes == _END))
         length = int(stops[0]) if len(stops) else count
         run = _string_bytes(codes[:length])
@@ -193,7 +194,7 @@ def _lzw_bytes(part: memoryview, wanted: int) -> int:
             return done if count < _MAX_CODES or done >= wanted else -1
         if codes[length] == _END:
             break
-        position = int(position + _OFFSETS[length] + _WIDTHS[length])
+        position = int(position + offsets[length] + widths[length])
     return done
 
 

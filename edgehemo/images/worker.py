@@ -37,6 +37,8 @@ START_S = 60.0
 IDLE_S = 30.0
 # What a decoder takes beside the picture: its strip, the picture as 8-bit RGB, tables.
 _COPIES = 3
+# How the message of an error that nobody foresaw begins.
+FAULT = "cannot be decoded"
 _SPARE_BYTES = 128_000_000
 _MAX_LINE_BYTES = 10_000
 _CHUNK_BYTES = 1 << 20
@@ -221,9 +223,7 @@ def _wait_for(until: float, *, reading: int | None = None, writing: int | None =
 
 
 def _no_process(why: str) -> ImageError:
-    return ImageError(
-        f"cannot be decoded: no process can be started for it ({why}); close other programs"
-    )
+    return ImageError(f"{FAULT}: no process can be started for it ({why}); close other programs")
 
 
 PROCESS = DecodingProcess()
@@ -251,6 +251,9 @@ def _serve(asks: RawIOBase, answers: RawIOBase) -> None:
                 pixels, bits = decode_field(data, layout, ask["field"])
         except ImageError as error:
             _tell(answers, {"error": str(error)})
+        except Exception as error:  # a fault of ours, which the file is not to be blamed for
+            said = " ".join(f"{type(error).__name__}: {error}".split())[:500]
+            _tell(answers, {"error": f"{FAULT}: {said}; please report this"})
         else:
             _tell(answers, {"shape": pixels.shape[:2], "bits": bits}, pixels.data.cast("B"))
 

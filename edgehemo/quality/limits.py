@@ -25,7 +25,7 @@ LIMITS: dict[str, Limit] = {
     "whole_picture.fail_above": Limit(
         MIN_MISSING_SHARE,
         "share",
-        "measured: nothing found missing in 5,300 real fields; less moves no number by more",
+        "measured: none in 2,104 real fields; less moves no number by more",
     ),
     "specimen.fail_below": Limit(
         0.35, "likeness 0-1", "measured: real fields against photographs, text, shapes and noise"

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgehemo.errors import ImageError
-from edgehemo.images import reading, worker
+from edgehemo.images import worker
 from edgehemo.images.reading import decode_frame, picture_of, read_frame
 from edgehemo.images.worker import DecodingProcess
 from tests.support.tiff import DEFLATE, LZW, NONE, PACKBITS, Page, page_of, tiff
@@ -104,7 +104,7 @@ def test_ordinary_pictures_stay_in_this_process(monkeypatch: pytest.MonkeyPatch)
     def apart(*_: object, **__: object) -> None:
         raise AssertionError("decoded in another process")
 
-    monkeypatch.setattr(reading.PROCESS, "decode", apart)
+    monkeypatch.setattr(worker.PROCESS, "decode", apart)
     pixels = picture()
     for data in (
         cv2.imencode(".jpg", pixels)[1].tobytes(),
@@ -167,6 +167,23 @@ def test_a_picture_that_takes_too_long_is_given_up(process: DecodingProcess) -> 
         process.decode(data, 0, limit_s=0.05)
     assert time.monotonic() - started < 2.0
     assert process.decode(data, 0)[0].shape == noise.shape
+
+
+def test_a_fault_of_ours_is_not_called_damage(
+    process: DecodingProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "planted"
+    package.mkdir()
+    (package / "sitecustomize.py").write_text(
+        "import edgehemo.images.decoding as decoding\n"
+        "def decode_field(*_):\n    raise AttributeError('no such thing\\nat all')\n"
+        "decoding.decode_field = decode_field\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(package))
+    with pytest.raises(ImageError) as caught:
+        process.decode(tiff([page_of(picture())]), 0)
+    assert "cannot be decoded: AttributeError: no such thing at all" in str(caught.value)
+    assert "damaged" not in str(caught.value)
 
 
 def test_no_process_is_one_line(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -274,6 +291,7 @@ def read_or_refused(data: bytes) -> None:
             opened.frame(field)
     except ImageError as error:
         assert str(error).startswith("fuzz") and "\n" not in str(error)
+        assert worker.FAULT not in str(error)
 
 
 @FUZZ
