@@ -32,6 +32,15 @@ def data_root() -> Path:
     return root
 
 
+@pytest.fixture(scope="session")
+def cases_root() -> Path:
+    """Small inputs with the right answers (../shared/cases beside the project)."""
+    root = REPOSITORY.parent / "shared" / "cases"
+    if not root.is_dir():
+        pytest.skip(f"no inputs with right answers at {root}")
+    return root
+
+
 @pytest.fixture(autouse=True)
 def _own_keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test reads or writes the signing keys of whoever runs it."""

@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 LIVE_FIELDS = 12
 # How long one frame may take, reopening included.
 FRAME_DEADLINE_S = 10.0
+# How often a frame that stops half way is taken again.
+RETAKES = 3
 # How long the operator has to bring the next field: found, sharp and held still.
 NEXT_FIELD_WAIT_S = 60.0
 # How long for the pass through focus that comes before the first.
@@ -97,8 +99,8 @@ def frames(
 ) -> Iterator[Frame | FailedSource]:
     """The frames of all sources, in the order given.
 
-    A file gives one frame, a folder its pictures, a video and a camera the different places of
-    the slide that they show, at most ``limit`` of each (files are never limited). ``settings`` are
+    A file gives its fields (a TIFF may hold several), a folder its pictures, a video and a camera
+    the different places of the slide that they show, at most ``limit`` of each (files are never limited). ``settings`` are
     applied to cameras, whose automatics are switched off in any case; ``live`` says how fields are
     taken from them. What cannot be read is a FailedSource in its place and the rest goes on.
     Raises UsageError, before anything is read, for a mistyped camera.
@@ -154,9 +156,24 @@ def distinct_frames(
         for taken in range(limit):
             if taken and not camera.move_to_next_field():
                 return
-            yield camera.frame(FRAME_DEADLINE_S)
+            yield _whole_frame(camera)
         return
     yield from _operated(camera, limit, live or LiveCapture(), clock)
+
+
+def _whole_frame(camera: GuardedCamera) -> Frame:
+    """The next frame; one that stops half way is taken again, as a USB camera drops lines at times.
+
+    A camera that sends no whole frame is told by the field's quality.
+    """
+    from edgehemo.images.whole import missing_part
+
+    frame = camera.frame(FRAME_DEADLINE_S)
+    for _ in range(RETAKES):
+        if missing_part(frame.pixels) is None:
+            break
+        frame = camera.frame(FRAME_DEADLINE_S)
+    return frame
 
 
 def _operated(
@@ -167,7 +184,7 @@ def _operated(
     capture = _auto_capture(live)
     ends = clock() + (FOCUS_PASS_WAIT_S if capture.focusing else NEXT_FIELD_WAIT_S)
     while capture.taken < limit:
-        frame = camera.frame(FRAME_DEADLINE_S)
+        frame = _whole_frame(camera)
         focusing = capture.focusing
         view = capture.consider(frame.pixels)
         if live.on_view is not None:

@@ -10,6 +10,7 @@ from typing import Literal
 
 # What a check of a field finds.
 QualityCode = Literal[
+    "PICTURE_INCOMPLETE",
     "NOT_A_SMEAR",
     "NO_CELLS",
     "SCALE_UNKNOWN",

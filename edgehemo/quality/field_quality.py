@@ -20,6 +20,7 @@ from edgehemo.quality.regions import artefact_share, field_regions
 from edgehemo.quality.scale import scale_checks
 from edgehemo.quality.specimen import specimen_check
 from edgehemo.quality.stain import stain_checks
+from edgehemo.quality.whole_picture import whole_picture_check
 
 if TYPE_CHECKING:
     from edgehemo.profile.profile import CalibrationProfile
@@ -49,6 +50,7 @@ def check_field(
     focus_reference = profile.focus if profile is not None else None
     scale = profile.scale if profile is not None else None
     checks: list[Check] = [
+        whole_picture_check(frame.pixels),
         specimen_check(regions),
         *illumination_checks(frame, field.illumination),
         *scale_checks(field, regions, scale.frame_px if scale is not None else None),

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edgehemo.images.whole import MIN_MISSING_SHARE
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
@@ -20,6 +22,11 @@ class Limit:
 
 
 LIMITS: dict[str, Limit] = {
+    "whole_picture.fail_above": Limit(
+        MIN_MISSING_SHARE,
+        "share",
+        "measured: none in 2,104 real fields; less moves no number by more",
+    ),
     "specimen.fail_below": Limit(
         0.35, "likeness 0-1", "measured: real fields against photographs, text, shapes and noise"
     ),
