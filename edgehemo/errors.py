@@ -88,3 +88,7 @@ class WithheldError(EdgeHemoError):
 
     exit_code = EXIT_WITHHELD
     code = "GATE_FAILED"
+
+
+class EdgeHemoWarning(UserWarning):
+    """Something a caller should know that does not stop the work."""

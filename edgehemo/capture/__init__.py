@@ -100,10 +100,10 @@ def frames(
     """The frames of all sources, in the order given.
 
     A file gives its fields (a TIFF may hold several), a folder its pictures, a video and a camera
-    the different places of the slide that they show, at most ``limit`` of each (files are never limited). ``settings`` are
-    applied to cameras, whose automatics are switched off in any case; ``live`` says how fields are
-    taken from them. What cannot be read is a FailedSource in its place and the rest goes on.
-    Raises UsageError, before anything is read, for a mistyped camera.
+    the different places of the slide that they show, at most ``limit`` of each (files are never
+    limited). ``settings`` are applied to cameras, whose automatics are switched off in any case;
+    ``live`` says how fields are taken from them. What cannot be read is a FailedSource in its
+    place and the rest goes on. Raises UsageError, before anything is read, for a mistyped camera.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"the number of fields must be at least 1, not {limit}")

@@ -160,7 +160,7 @@ def _decode(data: bytes, layout: PictureLayout, field: int) -> tuple[NDArray[np.
     header = layout.headers[field]
     if header.format in _APART or header.scans > _USUAL_SCANS:
         # Few pictures need it, and what starts a process takes a while to import.
-        from edgehemo.images.worker import PROCESS
+        from edgehemo.images.worker import PROCESS  # noqa: PLC0415
 
         return PROCESS.decode(data, field, together=layout.together)
     return decode_field(data, layout, field)

@@ -13,6 +13,7 @@ import atexit
 import contextlib
 import json
 import os
+import resource
 import select
 import subprocess
 import sys
@@ -23,10 +24,11 @@ from io import FileIO, RawIOBase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from edgehemo.errors import ImageError
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 # One picture of the largest size takes about 5 s on a Raspberry Pi 4.
@@ -141,8 +143,6 @@ class DecodingProcess:
     def _answer(
         self, data: bytes, field: int, together: bool, limit_s: float
     ) -> tuple[NDArray[np.uint8], int] | ImageError:
-        import numpy as np
-
         until = time.monotonic() + limit_s
         # The fields of one file are asked for one by one, and the file is sent once.
         again = self._sent is data
@@ -232,7 +232,8 @@ atexit.register(PROCESS.close)
 
 def _serve(asks: RawIOBase, answers: RawIOBase) -> None:
     """Answer until nobody asks any more."""
-    from edgehemo.images.decoding import decode_field, layout_of
+    # On the process's own side alone: the other only waits for it.
+    from edgehemo.images.decoding import decode_field, layout_of  # noqa: PLC0415
 
     _tell(answers, {})
     data = b""
@@ -279,8 +280,6 @@ def _exactly(asks: RawIOBase, count: int) -> bytes:
 @contextlib.contextmanager
 def _memory_limit(more_bytes: int) -> Iterator[None]:
     """Let this process grow by no more than that; without a word where no limit can be set."""
-    import resource
-
     try:
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         soft, hard = resource.getrlimit(resource.RLIMIT_AS)

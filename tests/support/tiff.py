@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,7 +86,7 @@ def lzw(data: bytes) -> bytes:
     return int(joined, 2).to_bytes(len(joined) // 8, "big")
 
 
-CODERS = {
+CODERS: Mapping[int, Callable[[bytes], bytes]] = {
     NONE: lambda data: data,
     LZW: lzw,
     DEFLATE: zlib.compress,
@@ -112,7 +113,8 @@ def page_of(
     height, width = samples.shape[:2]
     channels = samples.shape[2] if samples.ndim == 3 else 1
     rows = rows_per_strip or height
-    stored = samples.astype(samples.dtype.newbyteorder(order))
+    byte_order: Literal["<", ">"] = "<" if order == "<" else ">"
+    stored = samples.astype(samples.dtype.newbyteorder(byte_order))
     planes = (
         [stored[..., channel] for channel in range(channels)]
         if planar and channels > 1
