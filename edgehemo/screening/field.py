@@ -47,6 +47,22 @@ class Typer(Protocol):
     def typed(self, field: CanonicalField, cells: FieldCells, /) -> FieldCells: ...
 
 
+class FieldCheck(Protocol):
+    """What judges a field; `edgehemo.quality.check_field` is the real one."""
+
+    def __call__(
+        self,
+        field: CanonicalField,
+        frame: Frame,
+        /,
+        *,
+        cells: FieldCells | None,
+        profile: CalibrationProfile | None,
+        envelope: Mapping[str, Any] | None,
+        sharpest: float | None,
+    ) -> QualityReport: ...
+
+
 @dataclass(frozen=True, slots=True)
 class FieldReading:
     """One field and what was read of it; cells and indices are None where quality refused it.
@@ -86,9 +102,9 @@ class FieldReader:
     """Reads fields, all in the same way.
 
     finder: None leaves the cells to be estimated from the covered area, as quality and the indices
-    can do without a model. typer: names the cells. networks: read the field as a whole. profile:
-    this microscope's. envelope: the bundle's, see `edgehemo.quality.envelope`. um_per_px: the
-    scale, where the operator says it.
+    can do without a model. check: judges the field. typer: names the cells. networks: read the
+    field as a whole. profile: this microscope's. envelope: the bundle's, see
+    `edgehemo.quality.envelope`. um_per_px: the scale, where the operator says it.
 
     measure: False ends after the types, for whoever wants the verdict or the cells alone.
     keep_refused: name and measure a field that quality refused as well; for looking at pictures
@@ -105,6 +121,7 @@ class FieldReader:
     measure: bool = True
     keep_refused: bool = False
     on_stage: StageHook = _unwatched
+    check: FieldCheck = check_field
 
     def read(self, frame: Frame, *, sharpest: float | None = None) -> FieldReading:
         """Make a frame canonical, find its cells, judge it, and measure it where it was accepted.
@@ -125,7 +142,7 @@ class FieldReader:
             with self.on_stage("cells"):
                 cells = self.finder.find(canonical)
         with self.on_stage("quality"):
-            quality = check_field(
+            quality = self.check(
                 canonical,
                 frame,
                 cells=cells,

@@ -36,7 +36,7 @@ from tests.support.classifiers import CLASSES, SIDE, TYPES, AlwaysRed, entry
 from tests.support.schemas import validate
 from tests.support.screening_fakes import (
     TruthFinder,
-    script_quality,
+    scripted,
     simulated_frames,
     use_equipment,
 )
@@ -224,14 +224,12 @@ def red_typer() -> CellTyper:
     return CellTyper({"morphology": model})
 
 
-def test_a_screening_names_cells_and_gives_shares_with_intervals(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_screening_names_cells_and_gives_shares_with_intervals() -> None:
     finder = TruthFinder()
     frames = simulated_frames(finder, count=3)
-    script_quality(monkeypatch)
+    check = scripted()
     reading = screen_frames(
-        frames, Screening(FieldReader(finder, typer=red_typer(), um_per_px=0.25))
+        frames, Screening(FieldReader(finder, typer=red_typer(), um_per_px=0.25, check=check))
     )
     types = reading.types
     assert types is not None and types.red_cells is not None and types.white_cells is None
@@ -267,8 +265,8 @@ def test_the_record_and_the_report_show_the_types(
     picture = tmp_path / "field.png"
     cv2.imwrite(str(picture), np.ascontiguousarray(frame.pixels[..., ::-1]))
     finder.truths[str(picture)] = finder.truths[frame.source]
-    script_quality(monkeypatch)
-    use_equipment(monkeypatch, finder, typer=red_typer())
+    check = scripted()
+    use_equipment(monkeypatch, finder, typer=red_typer(), check=check)
     out = tmp_path / "out"
     assert run(["screen", str(picture), "--out", str(out), "--um-per-px", "0.25"]) == 0
     record = json.loads((out / "result.json").read_text())

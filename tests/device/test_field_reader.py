@@ -15,7 +15,7 @@ from edgehemo.cells.cell import FieldCells
 from edgehemo.field import CanonicalField
 from edgehemo.screening.field import FieldReader, Stage
 from tests.conftest import REPOSITORY
-from tests.support.screening_fakes import TruthFinder, blurred, script_quality, simulated_frames
+from tests.support.screening_fakes import TruthFinder, blurred, scripted, simulated_frames
 
 # What only `FieldReader` may call: whoever calls one of them beside it has a reading of his own.
 STEPS = {"check_field", "field_indices"}
@@ -54,13 +54,13 @@ def watched() -> tuple[list[str], Any]:
     return seen, hook
 
 
-def test_every_stage_begins_and_ends_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_stage_begins_and_ends_in_order() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)
-    script_quality(monkeypatch)
+    check = scripted()
     seen, hook = watched()
     reader = FieldReader(
-        finder, typer=NamingEach(), networks=NETWORKS, um_per_px=0.25, on_stage=hook
+        finder, typer=NamingEach(), networks=NETWORKS, um_per_px=0.25, on_stage=hook, check=check
     )
     reading = reader.read(frame)
     stages = ("canonical field", "cells", "quality", "types", "indices", "networks")
@@ -72,13 +72,13 @@ def test_every_stage_begins_and_ends_in_order(monkeypatch: pytest.MonkeyPatch) -
     assert reading.indices.model == {"hgb": 1.0}
 
 
-def test_a_refused_field_has_a_verdict_and_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_field_has_a_verdict_and_nothing_else() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)
-    script_quality(monkeypatch, {frame.source: blurred()})
+    check = scripted({frame.source: blurred()})
     seen, hook = watched()
     reader = FieldReader(
-        finder, typer=NamingEach(), networks=NETWORKS, um_per_px=0.25, on_stage=hook
+        finder, typer=NamingEach(), networks=NETWORKS, um_per_px=0.25, on_stage=hook, check=check
     )
     reading = reader.read(frame)
     assert not reading.accepted
@@ -87,46 +87,46 @@ def test_a_refused_field_has_a_verdict_and_nothing_else(monkeypatch: pytest.Monk
     assert seen[-1] == "quality ends"
 
 
-def test_a_refused_field_is_measured_where_that_was_asked_for(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_refused_field_is_measured_where_that_was_asked_for() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)
-    script_quality(monkeypatch, {frame.source: blurred()})
-    reading = FieldReader(finder, um_per_px=0.25, keep_refused=True).read(frame)
+    check = scripted({frame.source: blurred()})
+    reading = FieldReader(finder, um_per_px=0.25, keep_refused=True, check=check).read(frame)
     assert not reading.accepted
     assert reading.cells is not None
     assert reading.indices is not None
 
 
-def test_measuring_can_be_left_out_and_the_finder_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_measuring_can_be_left_out_and_the_finder_too() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)
-    script_quality(monkeypatch)
-    judged = FieldReader(finder, networks=NETWORKS, um_per_px=0.25, measure=False).read(frame)
+    check = scripted()
+    judged = FieldReader(
+        finder, networks=NETWORKS, um_per_px=0.25, measure=False, check=check
+    ).read(frame)
     assert judged.cells is not None
     assert judged.indices is None
-    alone = FieldReader(None, typer=NamingEach(), um_per_px=0.25).read(frame)
+    alone = FieldReader(None, typer=NamingEach(), um_per_px=0.25, check=check).read(frame)
     assert alone.cells is None
     assert alone.indices is not None
     assert alone.indices.rbc_per_mm2 is None
 
 
-def test_the_canonical_field_comes_with_the_same_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_canonical_field_comes_with_the_same_reading() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)
-    script_quality(monkeypatch)
-    reader = FieldReader(finder, um_per_px=0.25)
+    check = scripted()
+    reader = FieldReader(finder, um_per_px=0.25, check=check)
     reading, field = reader.read_canonical(frame)
     assert reading == reader.read(frame)
     assert field.frame_um_per_px == reading.um_per_px == 0.25
 
 
-def test_a_reading_shows_itself_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reading_shows_itself_in_one_line() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)
-    script_quality(monkeypatch, {frame.source: blurred()})
-    shown = repr(FieldReader(finder, um_per_px=0.25, keep_refused=True).read(frame))
+    check = scripted({frame.source: blurred()})
+    shown = repr(FieldReader(finder, um_per_px=0.25, keep_refused=True, check=check).read(frame))
     assert "refused: focus.blurred" in shown
     assert "0.25 um/px (given)" in shown
     assert len(shown) < 200

@@ -34,7 +34,7 @@ from tests.support.screening_fakes import (
     BUNDLE_DIGEST,
     TruthFinder,
     blurred,
-    script_quality,
+    scripted,
     simulated_frames,
 )
 
@@ -79,22 +79,22 @@ def reading(
     finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> SampleReading:
     """Two accepted fields, a refused one, an unreadable one; calibrated and graded."""
-    script_quality(monkeypatch, {frames[1].source: blurred()})
+    check = scripted({frames[1].source: blurred()})
     monkeypatch.setattr("edgehemo.screening.sample.estimate_sample", lambda *_, **__: ESTIMATE)
     items: list[Frame | FailedSource] = [
         *frames,
         FailedSource("/secret/place/broken.png", "/secret/place/broken.png: is cut"),
     ]
     person = Person(age_years=30, sex="female")
-    return screen_frames(items, Screening(FieldReader(finder, um_per_px=0.25), person=person))
+    return screen_frames(
+        items, Screening(FieldReader(finder, um_per_px=0.25, check=check), person=person)
+    )
 
 
 @pytest.fixture
-def withheld(
-    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
-) -> SampleReading:
-    script_quality(monkeypatch, {frame.source: blurred() for frame in frames})
-    return screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
+def withheld(finder: TruthFinder, frames: list[Frame]) -> SampleReading:
+    check = scripted({frame.source: blurred() for frame in frames})
+    return screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25, check=check)))
 
 
 def validate(record: dict[str, Any]) -> None:
@@ -221,14 +221,12 @@ def test_a_withheld_sample_shows_the_reason_and_no_result(
     assert "Haemoglobin (HGB)" not in text
 
 
-def test_a_hostile_name_stays_text(
-    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script_quality(monkeypatch)
+def test_a_hostile_name_stays_text(finder: TruthFinder, frames: list[Frame]) -> None:
+    check = scripted()
     name = '<img src="http:x" onerror=alert(1)>.png'
     finder.truths[name] = finder.truths[frames[0].source]
     frame = Frame(frames[0].pixels, name)
-    reading = screen_frames([frame], Screening(FieldReader(finder, um_per_px=0.25)))
+    reading = screen_frames([frame], Screening(FieldReader(finder, um_per_px=0.25, check=check)))
     page = Page(page_of(reading, [frame]))
     assert page.tags.count("img") == 1
     assert name in page.text

@@ -38,7 +38,7 @@ from tests.support.screening_fakes import (
     TruthFinder,
     blurred,
     passed,
-    script_quality,
+    scripted,
     simulated_frames,
 )
 
@@ -54,10 +54,10 @@ def frames(finder: TruthFinder) -> list[Frame]:
 
 
 def test_accepted_fields_are_measured_counted_and_pooled(
-    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+    finder: TruthFinder, frames: list[Frame]
 ) -> None:
-    script_quality(monkeypatch)
-    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
+    check = scripted()
+    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25, check=check)))
     assert [item.image for item in reading.images] == [frame.source for frame in frames]
     assert len(reading.accepted) == 3
     assert reading.withheld is None
@@ -71,12 +71,12 @@ def test_accepted_fields_are_measured_counted_and_pooled(
 
 
 def test_without_a_calibration_there_is_an_index_and_no_concentration(
-    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+    finder: TruthFinder, frames: list[Frame]
 ) -> None:
-    script_quality(monkeypatch)
+    check = scripted()
     person = Person(age_years=30, sex="female")
     reading = screen_frames(
-        frames[:1], Screening(FieldReader(finder, um_per_px=0.25), person=person)
+        frames[:1], Screening(FieldReader(finder, um_per_px=0.25, check=check), person=person)
     )
     assert reading.estimate is not None
     assert reading.estimate.hgb_g_per_l is None
@@ -85,11 +85,9 @@ def test_without_a_calibration_there_is_an_index_and_no_concentration(
     assert "no haemoglobin" in reading.anaemia_reason
 
 
-def test_a_refused_field_has_checks_and_no_number(
-    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script_quality(monkeypatch, {frames[1].source: blurred()})
-    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
+def test_a_refused_field_has_checks_and_no_number(finder: TruthFinder, frames: list[Frame]) -> None:
+    check = scripted({frames[1].source: blurred()})
+    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25, check=check)))
     refused = reading.refused
     assert [field.image for field in refused] == [frames[1].source]
     assert refused[0].cells is None
@@ -100,14 +98,13 @@ def test_a_refused_field_has_checks_and_no_number(
 
 
 def test_a_sample_without_an_accepted_field_is_withheld_with_what_to_do(
-    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+    finder: TruthFinder, frames: list[Frame]
 ) -> None:
     light = QualityReport((Check("exposure", 20.0, 80.0, "fail", "light.dark", "Lamp up."),))
-    script_quality(
-        monkeypatch,
-        {frames[0].source: blurred(), frames[1].source: light, frames[2].source: blurred()},
+    check = scripted(
+        {frames[0].source: blurred(), frames[1].source: light, frames[2].source: blurred()}
     )
-    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25)))
+    reading = screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25, check=check)))
     assert reading.withheld is not None
     assert "focus (2), exposure (1)" in reading.withheld.reason
     assert reading.withheld.action == blurred().failed[0].action
@@ -118,9 +115,9 @@ def test_a_sample_without_an_accepted_field_is_withheld_with_what_to_do(
 
 
 def test_an_unreadable_input_is_recorded_in_its_place_and_the_rest_goes_on(
-    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+    finder: TruthFinder, frames: list[Frame]
 ) -> None:
-    script_quality(monkeypatch)
+    check = scripted()
     tiny = Frame(frames[0].pixels[:16, :16].copy(), "tiny.png")
     items: list[Frame | FailedSource] = [
         frames[0],
@@ -128,7 +125,7 @@ def test_an_unreadable_input_is_recorded_in_its_place_and_the_rest_goes_on(
         tiny,
         frames[1],
     ]
-    reading = screen_frames(items, Screening(FieldReader(finder, um_per_px=0.25)))
+    reading = screen_frames(items, Screening(FieldReader(finder, um_per_px=0.25, check=check)))
     assert [type(item) for item in reading.images] == [
         FieldReading,
         UnreadableImage,
@@ -178,12 +175,11 @@ def test_a_field_is_held_against_the_sharpest_of_its_slide(finder: TruthFinder) 
 def test_the_rule_stops_a_sample(
     finder: TruthFinder,
     frames: list[Frame],
-    monkeypatch: pytest.MonkeyPatch,
     rule: StopRule,
     stopped_by: str,
     looked_at: int,
 ) -> None:
-    script_quality(monkeypatch, {frames[0].source: blurred()})
+    check = scripted({frames[0].source: blurred()})
     taken = []
 
     def source() -> Iterator[Frame]:
@@ -191,7 +187,9 @@ def test_the_rule_stops_a_sample(
             taken.append(frame)
             yield frame
 
-    reading = screen_frames(source(), Screening(FieldReader(finder, um_per_px=0.25), rule=rule))
+    reading = screen_frames(
+        source(), Screening(FieldReader(finder, um_per_px=0.25, check=check), rule=rule)
+    )
     assert reading.stopped_by == stopped_by
     assert len(taken) == looked_at
 
@@ -212,7 +210,7 @@ def test_an_impossible_person_is_refused_before_anything_is_read(finder: TruthFi
 def test_a_grade_needs_a_person_and_a_haemoglobin(
     finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script_quality(monkeypatch)
+    check = scripted()
 
     def calibrated(*args: Any, **kwargs: Any) -> SampleEstimate:
         estimate = estimate_sample(*args, **kwargs)
@@ -221,25 +219,25 @@ def test_a_grade_needs_a_person_and_a_haemoglobin(
     monkeypatch.setattr("edgehemo.screening.sample.estimate_sample", calibrated)
     person = Person(age_years=30, sex="female")
     graded = screen_frames(
-        frames[:1], Screening(FieldReader(finder, um_per_px=0.25), person=person)
+        frames[:1], Screening(FieldReader(finder, um_per_px=0.25, check=check), person=person)
     )
     assert graded.anaemia is not None
     assert graded.anaemia.grade == "moderate"
     assert graded.anaemia_reason == ""
-    ungraded = screen_frames(frames[:1], Screening(FieldReader(finder, um_per_px=0.25)))
+    ungraded = screen_frames(
+        frames[:1], Screening(FieldReader(finder, um_per_px=0.25, check=check))
+    )
     assert ungraded.anaemia is None
     assert "age" in ungraded.anaemia_reason
 
 
-def test_every_result_is_told_with_its_frame(
-    finder: TruthFinder, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    script_quality(monkeypatch)
+def test_every_result_is_told_with_its_frame(finder: TruthFinder, frames: list[Frame]) -> None:
+    check = scripted()
     told = []
     items: list[Frame | FailedSource] = [frames[0], FailedSource("x.png", "x.png: is empty")]
     screen_frames(
         items,
-        Screening(FieldReader(finder, um_per_px=0.25)),
+        Screening(FieldReader(finder, um_per_px=0.25, check=check)),
         lambda result, frame: told.append((result.image, frame is not None)),
     )
     assert told == [(frames[0].source, True), ("x.png", False)]

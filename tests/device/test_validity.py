@@ -17,7 +17,7 @@ from edgehemo.profile.parts import ControlSlide, FocusReference, ScaleCalibratio
 from edgehemo.profile.profile import CalibrationProfile, new_profile, save_profile
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
-from tests.support.screening_fakes import TruthFinder, script_quality, simulated_frames
+from tests.support.screening_fakes import TruthFinder, scripted, simulated_frames
 
 WHEN = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)
 DEVICE = load_device("workstation")
@@ -77,14 +77,12 @@ def test_a_profile_with_controls_needs_its_check(tmp_path: Path) -> None:
     assert "damaged control history" in blocked(made, WHEN, path).reason
 
 
-def test_a_blocked_screening_judges_fields_and_gives_no_number(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    script_quality(monkeypatch)
+def test_a_blocked_screening_judges_fields_and_gives_no_number() -> None:
+    check = scripted()
     finder = TruthFinder()
     frames = simulated_frames(finder, count=2)
     reason = Withheld("CONTROL_FAILED", "the control check failed", "Mend it.")
-    reading = screen_frames(frames, Screening(FieldReader(finder), blocked=reason))
+    reading = screen_frames(frames, Screening(FieldReader(finder, check=check), blocked=reason))
     assert reading.withheld == reason
     assert (reading.indices, reading.estimate, reading.anaemia) == (None, None, None)
     assert reading.accepted == ()
@@ -93,7 +91,7 @@ def test_a_blocked_screening_judges_fields_and_gives_no_number(
         assert field.quality.failed[0].code == "RESULTS_WITHHELD"
         assert field.quality.failed[0].action == "Mend it."
         assert len(field.quality.checks) == 2, "the field's own checks are kept"
-    free = screen_frames(frames, Screening(FieldReader(finder)))
+    free = screen_frames(frames, Screening(FieldReader(finder, check=check)))
     assert free.withheld is None and free.indices is not None
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +20,9 @@ from edgehemo.device.equipment import Equipment
 from edgehemo.field.canonical import CanonicalField
 from edgehemo.images.frame import Frame
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.quality import check_field
 from edgehemo.quality.check import Check, QualityReport
+from edgehemo.screening.field import FieldCheck, FieldReader
 from edgehemo.simulation.field import FieldTruth
 
 BUNDLE_DIGEST = "ab" * 32
@@ -97,16 +99,14 @@ def blurred() -> QualityReport:
     return QualityReport((Check("focus", 0.2, 1.0, "fail", "focus.blurred", action),))
 
 
-def script_quality(
-    monkeypatch: pytest.MonkeyPatch, verdicts: Mapping[str, QualityReport] | None = None
-) -> None:
-    """Quality as scripted by the frame's source; accepted where nothing is scripted."""
+def scripted(verdicts: Mapping[str, QualityReport] | None = None) -> FieldCheck:
+    """A check that judges by the frame's source; it accepts where nothing is scripted."""
     known = verdicts or {}
 
-    def check_field(field: CanonicalField, frame: Frame, **_: Any) -> QualityReport:
+    def check(field: CanonicalField, frame: Frame, /, **_: object) -> QualityReport:
         return known.get(frame.source, passed())
 
-    monkeypatch.setattr("edgehemo.screening.field.check_field", check_field)
+    return check
 
 
 @dataclass(frozen=True)
@@ -114,10 +114,14 @@ class FakeEquipment(Equipment):
     """Equipment whose finder knows the truth, without networks."""
 
     typer: CellTyper = field(default_factory=lambda: CellTyper({}))
+    check: FieldCheck = check_field
 
     @property
     def envelope(self) -> None:
         return None
+
+    def reader(self, um_per_px: float | None = None) -> FieldReader:
+        return replace(super().reader(um_per_px), check=self.check)
 
     def open_typer(self) -> CellTyper:
         return self.typer
@@ -133,6 +137,7 @@ def use_equipment(
     profile: CalibrationProfile | None = None,
     device: DeviceConfiguration | None = None,
     typer: CellTyper | None = None,
+    check: FieldCheck = check_field,
 ) -> None:
     """Let the commands and `edgehemo.screen` run on this finder instead of a bundle's."""
     equipment = FakeEquipment(
@@ -144,6 +149,7 @@ def use_equipment(
         profile=profile,
         profile_name="profile.json" if profile is not None else None,
         typer=typer or CellTyper({}),
+        check=check,
     )
 
     def opened(bundle: object, profile_path: object) -> Any:
