@@ -42,7 +42,8 @@ from edgehemo_export.evaluation.card_parts import section, table
 @dataclass(frozen=True)
 class Tampering:
     """what: is done to which file. signed_again: by a key the device trusts, as an insider could,
-    so that what the manifest says is what is looked at."""
+    so that what the manifest says is what is looked at.
+    """
 
     file: str
     what: str

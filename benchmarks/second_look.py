@@ -107,7 +107,8 @@ def main() -> None:
 
 def labelled_sets(root: Path, part: Part) -> Iterator[tuple[str, list[LabelledImage]]]:
     """Sets with boxes of white cells, one part of each. Raabin was never trained on, so its part is
-    another: the limit was set on every third image, the test part is the next ones."""
+    another: the limit was set on every third image, the test part is the next ones.
+    """
     images = labelled_images(root, (bccd.SOURCE, txl_pbc.SOURCE))
     # The bundle does not say by which split its networks were trained: neither may have seen them.
     chosen = ModelSplit(("cell_finder", "nucleated")).select(images, part)

@@ -58,7 +58,8 @@ class QuantityFacts:
 @dataclass(frozen=True, slots=True)
 class MeasurandFacts(QuantityFacts):
     """A measurand. index: the field's index nearest to it, which needs no calibration.
-    index_meaning: that index in words."""
+    index_meaning: that index in words.
+    """
 
     key: Measurand
     index: str

@@ -31,7 +31,7 @@ Named = str | Path
 
 
 def calibrate_scale(pictures: Sequence[Named], pitch_um: float) -> ScaleCalibration:
-    """um per pixel from pictures of a stage micrometer or a counting chamber's grid.
+    """Um per pixel from pictures of a stage micrometer or a counting chamber's grid.
 
     pitch_um: from one line to the next. Raises ImageError for what cannot be read,
     CalibrationError where no ruling is found or the pictures do not agree.

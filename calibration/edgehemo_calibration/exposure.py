@@ -96,7 +96,7 @@ def _reached(
 
 
 def _response(old: tuple[float, float], new: tuple[float, float], known: float) -> float:
-    """d ln exposure / d ln level, the encoding's exponent; as known where the step was small."""
+    """D ln exposure / d ln level, the encoding's exponent; as known where the step was small."""
     change = math.log(max(new[1], 1.0) / max(old[1], 1.0))
     if abs(change) < 0.03 or new[0] == old[0]:
         return known

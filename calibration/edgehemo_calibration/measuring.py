@@ -28,7 +28,8 @@ MIN_STAIN_FIELDS = 3
 @dataclass(frozen=True, slots=True)
 class MeasuredImage:
     """One picture of a sample: its indices, None where it gives none; ``failed`` names the checks
-    it failed, ``error`` says why it could not be read."""
+    it failed, ``error`` says why it could not be read.
+    """
 
     image: Path
     sample: str

@@ -80,7 +80,8 @@ class Ruling:
 class MicrometerReading:
     """The scale: um per px, its relative standard deviation, what it stands on; ``is_grid``: two
     families of lines at right angles were found in one picture; frame_px: the pictures' width and
-    height."""
+    height.
+    """
 
     um_per_px: float
     relative_uncertainty: float
@@ -371,7 +372,7 @@ def _ruling(signal: NDArray[np.float32], angle_deg: float) -> Ruling | None:
 
 
 def _rough_spacing(profile: NDArray[np.float64]) -> float | None:
-    """px from line to line, by the lowest strong frequency of the profile."""
+    """Px from line to line, by the lowest strong frequency of the profile."""
     n = len(profile)
     if n < 4 * MIN_SPACING_PX * _BINS_PER_PX:
         return None

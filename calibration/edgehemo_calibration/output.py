@@ -60,7 +60,8 @@ class ScaleCalibrated(Written, frozen=True, kw_only=True):
 
 class FlatFieldSummary(Record, frozen=True, kw_only=True):
     """The flat field in short; the grid itself is in the profile. unevenness: (brightest - darkest)
-    / brightest green counts."""
+    / brightest green counts.
+    """
 
     rows: Count
     columns: Count
@@ -135,7 +136,8 @@ def measured_entry(item: MeasuredImage) -> MeasuredEntry | UnreadEntry:
 
 class PointEntry(Record, frozen=True, kw_only=True):
     """A sample's estimate from a fit that had not seen it, beside the analyser's value. low, high:
-    the 95 % prediction interval."""
+    the 95 % prediction interval.
+    """
 
     sample: str
     measurand: Measurand
@@ -207,7 +209,8 @@ class ControlCalibrated(Written, frozen=True, kw_only=True):
 
 class CheckOutput(Record, frozen=True, kw_only=True):
     """`edgehemo calibrate check`: the record that was added to the control history. blocked: why
-    results are withheld now, null where they are not."""
+    results are withheld now, null where they are not.
+    """
 
     schema: Literal["edgehemo.check/1"] = "edgehemo.check/1"
     images: list[ImageName]

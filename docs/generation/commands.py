@@ -77,7 +77,7 @@ def _row(option: click.Option, context: click.Context) -> tuple[str, str, str]:
 
 
 def _value(metavar: str) -> str:
-    """click's name of a kind of value; a range is told beside the meaning."""
+    """Click's name of a kind of value; a range is told beside the meaning."""
     kind = metavar.removesuffix(" RANGE")
     return {"FLOAT": "NUMBER", "INTEGER": "WHOLE NUMBER"}.get(kind, kind)
 

@@ -56,7 +56,7 @@ TOP_KEYS = {
 
 
 def described(kind: type) -> dict[str, str]:
-    """Key -> meaning, from a docstring of the form ``key: meaning. other, third: meaning.``"""
+    """Key -> meaning, where a docstring is a list of ``key: meaning. other, third: meaning.``."""
     found: dict[str, str] = {}
     for paragraph in _paragraphs(kind):
         found.update(_meanings(kind, paragraph))

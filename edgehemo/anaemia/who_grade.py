@@ -243,7 +243,8 @@ def _smoking(table: LimitTable, person: Person) -> float:
 
 def _probability_below(interval: Interval, limit: float) -> float:
     """Of a normal distribution with this value and 95 % interval; its upper half where the lower
-    was cut at zero. A number without width is below or it is not."""
+    was cut at zero. A number without width is below or it is not.
+    """
     sd = max(interval.high - interval.value, interval.value - interval.low) / Z_95
     if sd <= 0:
         return 1.0 if interval.value < limit else 0.0

@@ -29,7 +29,8 @@ class TimedImage(Record, frozen=True, kw_only=True):
 
 class ArtefactTimeEntry(Record, frozen=True, kw_only=True):
     """One artefact at one number of threads; ms of one sample. problem: why it was not timed;
-    then all that would have been measured is left out."""
+    then all that would have been measured is left out.
+    """
 
     model: str
     format: ArtefactFormat

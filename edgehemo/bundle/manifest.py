@@ -76,7 +76,8 @@ class ConformalRule(Record, frozen=True, kw_only=True):
 
 class Confusion(Record, frozen=True, kw_only=True):
     """How kept-out cells were named: counts[true][named], true in the order of the model's
-    classes, named in the same order with `uncertain` after them."""
+    classes, named in the same order with `uncertain` after them.
+    """
 
     counts: list[list[Annotated[int, Meta(ge=0)]]]
 

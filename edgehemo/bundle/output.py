@@ -37,7 +37,8 @@ class BundleEntry(Record, frozen=True, kw_only=True):
 
 class StoredBundleEntry(Record, frozen=True, kw_only=True):
     """A bundle in the device's store. problem: why it cannot be used, null where it can. What its
-    manifest says is left out where that cannot be read."""
+    manifest says is left out where that cannot be read.
+    """
 
     name: str | UnsetType = UNSET
     serial: int | UnsetType = UNSET

@@ -48,7 +48,8 @@ class View:
 
 class Sharpness(Protocol):
     """How sharp a frame is. value: per um, None where there is nothing to judge it by. lowest: the
-    least that is accepted."""
+    least that is accepted.
+    """
 
     @property
     def value(self) -> float | None: ...

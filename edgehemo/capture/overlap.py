@@ -81,7 +81,8 @@ def displacement(one: Place, other: Place) -> float | None:
 
 def _correlations(one: Place, other: Place) -> NDArray[np.float64] | None:
     """Normalised correlation at every cyclic shift of the padded pictures, -1 where too little is
-    shared; None where nothing can be compared."""
+    shared; None where nothing can be compared.
+    """
     if one.shape != other.shape:
         return None
     rows, columns = one.shape

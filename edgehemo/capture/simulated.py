@@ -390,6 +390,7 @@ class SimulatedMicroscope(OpenedByContext):
 
 
 def default_parameters() -> SimulationParameters:
+    """The smear, optics and sensor of the simulated microscope where nothing else is asked for."""
     return SimulationParameters(
         smear=SmearParameters(white_cell_factor=WHITE_CELL_FACTOR),
         optics=OpticsParameters(lamp_rgb=LAMP_RGB, vignette=0.10, tilt_x=0.03, tilt_y=-0.02),

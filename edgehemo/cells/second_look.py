@@ -24,7 +24,8 @@ NO_NUCLEUS_FROM = 0.6
 
 def as_red_cells(found: FieldCells, which: Collection[int], field: CanonicalField) -> FieldCells:
     """The cells at these places of ``found.cells`` as red ones, their score as it was and their
-    type open, and the counts by it: whole numbers and the interior's expected ones."""
+    type open, and the counts by it: whole numbers and the interior's expected ones.
+    """
     cells = list(found.cells)
     counts = dict(found.counts)
     moved = 0.0

@@ -43,7 +43,8 @@ MIN_RELATIVE_SD = 0.002
 class ControlVerdict:
     """A control slide judged: the record to keep, and why results are withheld with it in the
     history; None where they may be given. An earlier failure that was not cleared withholds them
-    although this check passed."""
+    although this check passed.
+    """
 
     check: ControlCheck
     blocked: Withheld | None

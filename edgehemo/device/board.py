@@ -81,6 +81,7 @@ def _processor(machine: Machine) -> str | None:
 
 
 def board_finding(machine: Machine, device: DeviceConfiguration | None) -> Finding:
+    """Which board this is, and whether the device configuration is for it."""
     model = board_model(machine)
     if not model:
         detail = f"{platform.machine()} computer, {os.cpu_count() or 1} processors"
@@ -105,6 +106,7 @@ def board_finding(machine: Machine, device: DeviceConfiguration | None) -> Findi
 
 
 def temperature_finding(state: BoardState) -> Finding:
+    """How hot the processor is."""
     hottest = state.celsius
     if hottest is None:
         return Finding("temperature", "ok", "not told by this system")
@@ -119,6 +121,7 @@ def temperature_finding(state: BoardState) -> Finding:
 
 
 def throttling_finding(state: BoardState) -> Finding:
+    """Whether the processor was slowed down, and by what."""
     flags = state.throttled
     if flags is None:
         return Finding("throttling", "ok", "not told by this system")

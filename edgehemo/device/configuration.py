@@ -73,7 +73,8 @@ class InferenceSection(Record, frozen=True, kw_only=True):
 
 class PathsSection(Record, frozen=True, kw_only=True):
     """data: records and reports, ``~`` and environment variables allowed, None = the user's data
-    folder. bundle: None = the shipped one. profile: the calibration profile, None = none."""
+    folder. bundle: None = the shipped one. profile: the calibration profile, None = none.
+    """
 
     data: str | None = None
     bundle: str | None = None
@@ -113,7 +114,8 @@ class ScreeningSection(Record, frozen=True, kw_only=True):
     the red count's relative 95 % error has fallen to this; None goes by the fields.
     calibration_expires_days: older parts of the profile have expired and results are withheld.
     control_expires_hours: likewise the last check of a control slide, where the profile has one; a
-    day and the morning after."""
+    day and the morning after.
+    """
 
     fields_wanted: Annotated[int, Meta(ge=1, le=200)] = 12
     counting_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
@@ -130,7 +132,8 @@ class KioskSection(Record, frozen=True, kw_only=True):
 
 class DeviceConfiguration(Record, frozen=True, kw_only=True):
     """A whole device configuration; every key but ``schema``, ``name`` and ``board`` has a
-    default."""
+    default.
+    """
 
     schema: Literal["edgehemo.device/1"]
     name: Annotated[str, Meta(max_length=64, pattern=r"^[A-Za-z0-9][\w .-]*\Z")]

@@ -36,7 +36,8 @@ FOLDER = "bundles"
 
 class StoreState(Record, frozen=True, kw_only=True):
     """current, previous: folders in the store. highest_serial: ever installed, by bundle name.
-    rolled_back: the current one is older than the highest on purpose."""
+    rolled_back: the current one is older than the highest on purpose.
+    """
 
     schema: Literal["edgehemo.bundle-store/1"] = "edgehemo.bundle-store/1"
     current: str | None = None

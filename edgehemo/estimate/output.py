@@ -23,7 +23,8 @@ from edgehemo.statistics.interval import Interval
 
 class IndicesEntry(Record, frozen=True, kw_only=True):
     """Physical indices of a field; no unit of concentration. What each is says
-    `edgehemo.estimate.values.FieldIndices`."""
+    `edgehemo.estimate.values.FieldIndices`.
+    """
 
     cell_cover: float
     cell_od_red: float

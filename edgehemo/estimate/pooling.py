@@ -113,7 +113,8 @@ def _mean_field(fields: tuple[FieldIndices, ...]) -> FieldIndices:
 
 def _mean_outputs(fields: tuple[FieldIndices, ...]) -> dict[str, float]:
     """Means of a network's outputs by area, over the fields it could read; a minority of the area
-    does not speak for the sample."""
+    does not speak for the sample.
+    """
     area = sum(field.area_mm2 for field in fields)
     means: dict[str, float] = {}
     for name in sorted(set().union(*(field.model for field in fields))):

@@ -89,7 +89,7 @@ def predict(calibration: MeasurandCalibration, features: tuple[float, ...]) -> f
 
 
 def leverage(calibration: MeasurandCalibration, features: tuple[float, ...]) -> float:
-    """x' (X'X)^-1 x of a new sample: how far it lies from the middle of the calibration."""
+    """X' (X'X)^-1 x of a new sample: how far it lies from the middle of the calibration."""
     x = (1.0, *features)
     rows = calibration.unscaled_covariance
     return max(0.0, sum(x[i] * rows[i][j] * x[j] for i in range(len(x)) for j in range(len(x))))

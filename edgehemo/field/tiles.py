@@ -22,7 +22,8 @@ MIN_VALID_SHARE = 0.5
 @dataclass(frozen=True, slots=True)
 class Tile:
     """codes: uint8 (1, TILE_PX, TILE_PX, 3). share: of it that shows smear (0-1); the rest, beyond
-    the picture or the field stop, is clear."""
+    the picture or the field stop, is clear.
+    """
 
     codes: NDArray[np.uint8]
     share: float

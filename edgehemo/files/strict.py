@@ -31,7 +31,8 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 class Problem(NamedTuple):
     """One thing that is wrong. place: the keys down to it; unknown: there is no such key; given:
-    the value there."""
+    the value there.
+    """
 
     place: str
     message: str
@@ -87,7 +88,8 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     def checked(self) -> Self:
         """As it will be read again: every value checked and of its field's type (an int that code
-        gave for a float is one). Raises RecordError."""
+        gave for a float is one). Raises RecordError.
+        """
         return self.model_validate(self.model_dump())
 
     def model_copy(self, *, update: Mapping[str, Any]) -> Self:

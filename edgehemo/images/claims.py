@@ -25,8 +25,10 @@ class ImageHeader:
 
 
 def truncated() -> ImageError:
+    """For a file that ends before its picture does."""
     return ImageError("is cut short (truncated); copy or take it again")
 
 
 def damaged() -> ImageError:
+    """For a file whose content contradicts itself."""
     return ImageError("is damaged; copy or take it again")

@@ -158,6 +158,7 @@ def tiff_header(data: bytes) -> ImageHeader:
 
 
 def page_header(page: TiffPage) -> ImageHeader:
+    """A page's size, orientation and the bytes it takes decoded."""
     turned = page.number(ORIENTATION, 1)
     return ImageHeader(
         "tiff",
@@ -457,7 +458,8 @@ def _colour_name(channel: Mapping[str, str]) -> str:
 
 def _imagej_layout(text: str) -> _Layout | None:
     """The layout of ImageJ's description. Its ``slices`` are any stack, so they are taken for
-    fields; only ``channels`` say what the pages are."""
+    fields; only ``channels`` say what the pages are.
+    """
     if not text.startswith("ImageJ="):
         return None
     found = dict(line.split("=", 1) for line in text.replace("\r", "\n").split("\n") if "=" in line)

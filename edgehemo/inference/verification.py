@@ -115,7 +115,8 @@ def allowed_difference(artefact: Artefact) -> float:
 
 def sample_difference(runner: Runner, samples: Samples) -> float:
     """Largest difference from PyTorch's answers to the samples, relative where those are above 1;
-    infinite for what is no number or of another shape."""
+    infinite for what is no number or of another shape.
+    """
     return max(_apart(runner.run(codes), wanted) for codes, wanted in samples)
 
 

@@ -194,6 +194,7 @@ def serve(format: ArtefactFormat, path: Path, threads: int) -> None:
 
 
 def main() -> None:
+    """The child process: ``FORMAT PATH THREADS``; what stops it is told in one marked line."""
     format, path, threads = sys.argv[1:4]
     try:
         serve(format_named(format), Path(path), int(threads))

@@ -31,7 +31,8 @@ Rgb = tuple[float, float, float]
 
 class Measured(Record, frozen=True, kw_only=True):
     """measured_at: when this part was measured; None in profiles that did not note it, where the
-    profile's own date stands for it."""
+    profile's own date stands for it.
+    """
 
     measured_at: Moment | None = None
 

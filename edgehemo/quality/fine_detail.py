@@ -47,8 +47,9 @@ def fine_detail_check(field: CanonicalField, regions: FieldRegions) -> Check:
 
 
 def fine_detail(field: CanonicalField, regions: FieldRegions) -> float | None:
-    """ln of green's mean power in the fine band over the coarse one, noise taken off; None where
-    no tile of 16 um holds cells. Light, stain and contrast cancel."""
+    """Ln of green's mean power in the fine band over the coarse one, noise taken off; None where
+    no tile of 16 um holds cells. Light, stain and contrast cancel.
+    """
     corners = _tiles(field, regions)
     if not corners:
         return None

@@ -77,7 +77,8 @@ _MEDIAN_OF_UNIT_EXPONENTIAL = float(np.log(2.0))
 @dataclass(frozen=True, slots=True)
 class Sharpness:
     """How sharp a frame is. value: per um, None where there is nothing to judge it by. lowest: the
-    least that is accepted."""
+    least that is accepted.
+    """
 
     value: float | None
     lowest: float

@@ -93,7 +93,8 @@ class ProvenanceEntry(Record, frozen=True, kw_only=True):
 class FieldEntry(Record, frozen=True, kw_only=True):
     """One image; a refused field has checks and no number. image: the file's name without its
     folders, or the camera's frame. width, height: px. picture: the drawn field, relative to
-    result.json."""
+    result.json.
+    """
 
     image: str
     accepted: bool
@@ -179,11 +180,12 @@ class ScreeningRecord(Record, frozen=True, kw_only=True):
     provenance: ProvenanceEntry
 
 
-class ScreenOutput(ScreeningRecord, frozen=True, kw_only=True):
+# What they are the record above says, in their schemas too.
+class ScreenOutput(ScreeningRecord, frozen=True, kw_only=True):  # noqa: D101
     schema: Literal["edgehemo.screen/1"] = "edgehemo.screen/1"
 
 
-class DemoOutput(ScreeningRecord, frozen=True, kw_only=True):
+class DemoOutput(ScreeningRecord, frozen=True, kw_only=True):  # noqa: D101
     schema: Literal["edgehemo.demo/1"] = "edgehemo.demo/1"
 
 

@@ -50,7 +50,8 @@ class QualityOutput(Record, frozen=True, kw_only=True):
 
 class CellsEntry(Record, frozen=True, kw_only=True):
     """The cells of one image. failed: codes of the checks that refused it, if any.
-    interior_counts: of cells away from the border, on interior_area_mm2."""
+    interior_counts: of cells away from the border, on interior_area_mm2.
+    """
 
     image: str
     width: Count
@@ -93,7 +94,8 @@ class CellsOutput(Record, frozen=True, kw_only=True):
 class ClassifyEntry(Record, frozen=True, kw_only=True):
     """What the one cell of an image is. certain: exactly one class reached its threshold;
     candidates: all that did. The probability that it is none of the classes stands apart, where
-    the model knows such."""
+    the model knows such.
+    """
 
     image: str
     width: Count
@@ -111,7 +113,8 @@ class ClassifyEntry(Record, frozen=True, kw_only=True):
 
 class ClassifyOutput(Record, frozen=True, kw_only=True):
     """One entry an image, in the order given. coverage: the share of cells whose true class is
-    among the candidates, stated for cells like those of the calibration."""
+    among the candidates, stated for cells like those of the calibration.
+    """
 
     schema: Literal["edgehemo.classify/1"] = "edgehemo.classify/1"
     model: CellModel

@@ -138,7 +138,8 @@ class Screening:
     @property
     def sharpest(self) -> float | None:
         """The best focus value of the fields that quality accepted so far: what later ones are
-        held against. None before any."""
+        held against. None before any.
+        """
         values = [
             check.value
             for reading in self.images

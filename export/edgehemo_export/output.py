@@ -27,7 +27,8 @@ class TrainOutput(Record, frozen=True, kw_only=True):
 class EvaluateOutput(Record, frozen=True, kw_only=True):
     """A checkpoint's figures on kept-out data. split: by which the data were kept out; split_note:
     what is to be said where the checkpoint was trained on an earlier split. tables: confusion
-    matrices and the like, whose shape is the task's."""
+    matrices and the like, whose shape is the task's.
+    """
 
     schema: Literal["edgehemo.evaluate/1"] = "edgehemo.evaluate/1"
     checkpoint: str
@@ -40,7 +41,8 @@ class EvaluateOutput(Record, frozen=True, kw_only=True):
 
 class ExportEntry(Record, frozen=True, kw_only=True):
     """One artefact. seconds: of making and verifying, 0 where it was taken over. problem: which
-    gate it failed; then all that its manifest entry would say is left out."""
+    gate it failed; then all that its manifest entry would say is left out.
+    """
 
     model: str
     format: ArtefactFormat
@@ -90,7 +92,8 @@ class ExportOutput(Record, frozen=True, kw_only=True):
 
 class DatasetManifestOutput(Record, frozen=True, kw_only=True):
     """The public sets in numbers. conflicting_labels: pairs of pictures that are one and bear two
-    classes. unreadable: file -> why."""
+    classes. unreadable: file -> why.
+    """
 
     schema: Literal["edgehemo.dataset-manifest/1"] = "edgehemo.dataset-manifest/1"
     manifest: str

@@ -260,7 +260,7 @@ def test_estimators_give_nothing_where_a_part_is_missing() -> None:
 
 
 def calibration(measurand: Any, **changes: Any) -> MeasurandCalibration:
-    """value = 10 + 300 x cover for HGB and like lines for the others, exact but for sd 4 %."""
+    """Value = 10 + 300 x cover for HGB and like lines for the others, exact but for sd 4 %."""
     top = {"hgb_g_per_l": 300.0, "hct_l_per_l": 1.0, "rbc_1e12_per_l": 12.0}[measurand]
     none = Agreement(
         bias=0, bias_low=0, bias_high=0, sd=0, lower_limit=0, lower_limit_low=0,

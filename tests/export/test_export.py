@@ -95,7 +95,8 @@ CLASSES = ("one", "two", "three")
 
 class SmallNet(torch.nn.Module):
     """Codes to probabilities, with a normalisation a channel and a mirrored view where asked, run
-    apart or stacked as a sample."""
+    apart or stacked as a sample.
+    """
 
     def __init__(
         self,
@@ -396,7 +397,7 @@ def test_a_clipped_activation_is_part_of_its_convolution() -> None:
 
 
 def test_a_shared_normalisation_folds_exactly() -> None:
-    """x = (code / 200 - 0.8) / 0.25 is 0.02 (code - 160), whose zero point pads as zero does."""
+    """X = (code / 200 - 0.8) / 0.25 is 0.02 (code - 160), whose zero point pads as zero does."""
     net = SmallNet().eval()
     model = onnx.load_from_string(small_onnx())
     (folded,) = fold_normalisation(model)

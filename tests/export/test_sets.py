@@ -149,7 +149,8 @@ def test_blocks_patients_and_copies_are_not_divided(
 
 def test_what_the_finder_trains_on_no_other_model_keeps_out(data_root: Path) -> None:
     """39 pictures of TXL-PBC that the finder trained on were kept out by the manifest: under the
-    earlier split its blocks of PBC's numbers were not the manifest's."""
+    earlier split its blocks of PBC's numbers were not the manifest's.
+    """
     pbc = {p.original: p for p in read_set(data_root, "pbc")}
     images = [i for i in labelled_images(data_root, [txl_pbc.SOURCE]) if i.source == "txl_pbc"]
     trained = [image for image in images if part_of(image.group) == "train"]

@@ -50,7 +50,8 @@ CORES = 2
 @dataclass(frozen=True)
 class Processor:
     """One of a board. qemu: the emulator's name of it. part, features: as its /proc/cpuinfo says:
-    the runtimes choose their kernels by that, and would read it of the processor underneath."""
+    the runtimes choose their kernels by that, and would read it of the processor underneath.
+    """
 
     qemu: str
     part: str

@@ -1,5 +1,6 @@
 """The shipped finder on real smears: counts, lamps, tiles. Limits are loose; figures are in the
-model card, and the kept-out test part is not looked at here."""
+model card, and the kept-out test part is not looked at here.
+"""
 
 from __future__ import annotations
 

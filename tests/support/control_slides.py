@@ -55,7 +55,8 @@ def indices(density: float) -> FieldIndices:
 
 def reading(image: str, density: float, *, failed: str = "") -> FieldReading:
     """A field of that density of red cells and a background of 180 counts; refused where a code
-    is given."""
+    is given.
+    """
     check = (
         Check("focus", 1.0, 0.5, "fail", failed, "focus")
         if failed

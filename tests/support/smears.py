@@ -11,7 +11,8 @@ from edgehemo_export.data.sets import read_set
 
 def set_files(data_root: Path, name: str, class_name: str | None = None) -> list[Path]:
     """The pictures of a set, or of one class of it, in the order of their paths; skips where the
-    data root lacks them."""
+    data root lacks them.
+    """
     found = sorted(
         picture.path
         for picture in read_set(data_root, name)

@@ -78,7 +78,8 @@ class Point:
 @dataclass(frozen=True, slots=True)
 class AnalyserFit:
     """The calibration for the profile; the points behind it, which name samples and stay out of
-    the profile; and why a measurand got none."""
+    the profile; and why a measurand got none.
+    """
 
     calibration: AnalyserCalibration
     points: tuple[Point, ...]
@@ -98,7 +99,7 @@ class Line:
         return np.asarray(_design(features) @ self.coefficients)
 
     def leverage(self, features: Array) -> Array:
-        """x' (X'X)^-1 x of new samples, float64 (n, count) -> (n,)."""
+        """X' (X'X)^-1 x of new samples, float64 (n, count) -> (n,)."""
         x = _design(features)
         return np.asarray(np.einsum("ni,ij,nj->n", x, self.unscaled_covariance, x))
 

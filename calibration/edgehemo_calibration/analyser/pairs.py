@@ -141,7 +141,8 @@ class _Found:
 
 def images_of_samples(folder: Path, samples: Sequence[str]) -> dict[str, list[Path]]:
     """The pictures of each sample: those in ``folder/sample/``, else files that begin with its
-    name and a separator. A file belongs to the longest name that fits it."""
+    name and a separator. A file belongs to the longest name that fits it.
+    """
     files = _pictures(folder)
     found: dict[str, list[Path]] = {}
     own_folder = {name for name in samples if _is_plain(name) and (folder / name).is_dir()}

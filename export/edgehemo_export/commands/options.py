@@ -15,6 +15,7 @@ from edgehemo_export.quantisation.formats import FORMATS, PRECISIONS, chosen_pre
 
 
 def need_host() -> None:
+    """MissingDependencyError, saying what to install, where PyTorch is missing."""
     try:
         import safetensors  # noqa: F401
         import torch  # noqa: F401

@@ -20,7 +20,8 @@ T = TypeVar("T")
 
 class CropOptions(Configuration):
     """side_px: of the model's input. margin_px: more on each side is kept, so that a turned or
-    shifted crop still shows the picture and no padding. um_per_px: scale of the crops."""
+    shifted crop still shows the picture and no padding. um_per_px: scale of the crops.
+    """
 
     side_px: int = 96
     margin_px: int = 16

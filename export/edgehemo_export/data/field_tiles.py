@@ -134,7 +134,8 @@ class NothingToCutError(EdgeHemoError):
 
 def _read(image: FieldImage, finder: Finder) -> dict[str, NDArray[Any]]:
     """codes, content and whether quality accepts; `NothingToCutError` for what no field can be made
-    of, what shows no scale, and what is smaller than two blocks."""
+    of, what shows no scale, and what is smaller than two blocks.
+    """
     try:
         reading, field = training_reader(finder).read_canonical(read_frame(image.path))
     except EdgeHemoError as error:

@@ -106,7 +106,8 @@ def _image(
 
 def _with_boxes_at_points(picture: SetPicture) -> LabelledImage | None:
     """A field of Chula RBC-12, whose red cells are published as points: the boxes there are ours,
-    which also say in which fields every red cell has one."""
+    which also say in which fields every red cell has one.
+    """
     label = _our_labels("chula_rbc12").get(picture.original)
     if label is None:
         return None

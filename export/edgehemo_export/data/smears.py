@@ -47,7 +47,8 @@ LICENCES = {
 @dataclass(frozen=True)
 class FieldImage:
     """A picture of a smear. source: its set, with the diagnosis of a field that has one. group,
-    key: see `SetPicture`. label: CONTROL, ANAEMIA, or None where the set does not say."""
+    key: see `SetPicture`. label: CONTROL, ANAEMIA, or None where the set does not say.
+    """
 
     path: Path
     source: str

@@ -193,7 +193,8 @@ def joint_split(splits: Iterable[ModelSplit]) -> ModelSplit:
 
 def model_split(task: str, record: Mapping[str, Any]) -> ModelSplit:
     """The split of a checkpoint, by its own record and those of the runs it began with or learnt
-    from. Raises UsageError for a split that this version does not know."""
+    from. Raises UsageError for a split that this version does not know.
+    """
     earlier = []
     for run_task, run in _runs(task, record):
         name = run.get("split") or EARLIER_SPLIT

@@ -77,7 +77,8 @@ class TaskModule(Protocol):
 @dataclass(frozen=True)
 class Task:
     """name: as the command line spells it. task: in checkpoints and bundles. package: of its
-    folder, below this one. says: its help."""
+    folder, below this one. says: its help.
+    """
 
     name: str
     task: ModelTask

@@ -278,7 +278,8 @@ BY_NAME: Mapping[str, Architecture] = {item.name: item for item in ARCHITECTURES
 
 class DepthwiseConv(nn.Conv2d):
     """A depthwise convolution that stays in fp32 under autocast on the CPU, where its gradient in
-    bf16 takes four times as long (5x5, PyTorch 2.14, AMX)."""
+    bf16 takes four times as long (5x5, PyTorch 2.14, AMX).
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):

@@ -87,7 +87,7 @@ class CellFinderNet(LogitNet):
             self.output.bias = nn.Parameter(bias)
 
     def logits(self, x: Tensor) -> Tensor:
-        """float (n, 3, h, w), transmittance, to raw maps float (n, 7, h/4, w/4)."""
+        """Float (n, 3, h, w), transmittance, to raw maps float (n, 7, h/4, w/4)."""
         at4 = self.stage4(self.stem((x - 0.8) * 4.0))
         at8 = self.stage8(at4)
         at16 = self.stage16(at8)

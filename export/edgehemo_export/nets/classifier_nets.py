@@ -21,7 +21,8 @@ class ClassifierNetConfig(Configuration):
     """architecture: a name of `architecture_table`. flip_average: answer the mean probability of
     the crop and its mirror images (1: none, 2: left-right, 4: both ways), inside the graph.
     frozen_stages: the first stages that keep the weights they start from (an ImageNet backbone's
-    edges and colours), of architectures that list their stages."""
+    edges and colours), of architectures that list their stages.
+    """
 
     architecture: str = "compact"
     flip_average: int = 1
@@ -76,7 +77,7 @@ class ClassifierNet(LogitNet):
         return self
 
     def logits(self, x: Tensor) -> Tensor:
-        """float (n, 3, side, side), transmittance, to float (n, classes)."""
+        """Float (n, 3, side, side), transmittance, to float (n, classes)."""
         out: Tensor = self.net((x - INPUT_MEAN) / INPUT_SD)
         return out
 

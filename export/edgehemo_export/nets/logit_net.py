@@ -15,4 +15,4 @@ class LogitNet(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, x: Tensor) -> Tensor:
-        """float (n, 3, h, w), transmittance, to what the loss is made of."""
+        """Float (n, 3, h, w), transmittance, to what the loss is made of."""

@@ -34,7 +34,7 @@ class _FieldResNet(LogitNet):
         self.backbone = resnet18(weights=None, num_classes=outputs)
 
     def logits(self, x: Tensor) -> Tensor:
-        """float (n, 3, h, w), transmittance, to (n, outputs)."""
+        """Float (n, 3, h, w), transmittance, to (n, outputs)."""
         out: Tensor = self.backbone((x - 0.8) * 4.0)
         return out
 

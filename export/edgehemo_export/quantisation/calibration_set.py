@@ -44,7 +44,8 @@ MANIFEST_SUFFIXES = (".txt", ".csv")
 @dataclass(frozen=True)
 class CalibrationSet:
     """files: what the samples are drawn from. digest: SHA-256 over their contents, sorted.
-    skipped: unreadable images, one line each."""
+    skipped: unreadable images, one line each.
+    """
 
     files: tuple[Path, ...]
     tiles: tuple[NDArray[np.uint8], ...]

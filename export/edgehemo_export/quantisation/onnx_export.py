@@ -104,7 +104,8 @@ def largest_difference(
     net: torch.nn.Module, model: bytes, inputs: Iterable[NDArray[np.uint8]]
 ) -> float:
     """Largest absolute difference over inputs between PyTorch and an ONNX model, run as a device
-    runs it."""
+    runs it.
+    """
     worst = 0.0
     with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
         path = Path(folder) / "model.onnx"

@@ -78,7 +78,8 @@ class Measured:
 @dataclass(frozen=True)
 class ReportRow:
     """One artefact. taken_over: from an earlier bundle. measured: None where that did not say.
-    problem: which gate it failed and by how much; it is then not in the bundle."""
+    problem: which gate it failed and by how much; it is then not in the bundle.
+    """
 
     model: str
     format: ArtefactFormat

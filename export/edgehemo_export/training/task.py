@@ -108,7 +108,8 @@ class Run:
     @property
     def split(self) -> ModelSplit:
         """What may set thresholds and calibration: nothing that the first weights, or a teacher,
-        were trained on."""
+        were trained on.
+        """
         behind = [run for run in (self.initial, self.teacher) if run is not None]
         return joint_split(model_split(run.task, run.record) for run in behind)
 

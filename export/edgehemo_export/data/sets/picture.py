@@ -102,7 +102,8 @@ class Labels(_Strict):
 @dataclass(frozen=True)
 class CellBoxes:
     """Boxed cells. boxes: float32 (n, 4), x0 y0 x1 y1, px of the picture's file. kinds: intp (n,),
-    index into CELL_KINDS."""
+    index into CELL_KINDS.
+    """
 
     boxes: NDArray[np.float32]
     kinds: NDArray[np.intp]
@@ -111,7 +112,8 @@ class CellBoxes:
 @dataclass(frozen=True)
 class CellPoints:
     """Cells marked by a point. centres: float32 (n, 2), x y, px of the picture's file. types: intp
-    (n,), index into the set's types."""
+    (n,), index into the set's types.
+    """
 
     centres: NDArray[np.float32]
     types: NDArray[np.intp]

@@ -46,7 +46,8 @@ SPARE_PLACES = 1.5
 class SampleField:
     """One accepted field: tiles uint8 (n, 224, 224, 3) with the share of each that shows smear,
     its physical indices, its features for a training envelope, and what it was drawn with
-    (`drawn_content`)."""
+    (`drawn_content`).
+    """
 
     tiles: NDArray[np.uint8]
     shares: tuple[float, ...]
@@ -93,7 +94,8 @@ def simulated_sample(
     seed: int, *, fields: int, microscope: int | None, cache: Path | None = None
 ) -> SimulatedSample:
     """The sample with this seed on the default simulated microscope, or on the randomised one
-    with this number (its stain, optics, sensor and hand stay, the blood changes)."""
+    with this number (its stain, optics, sensor and hand stay, the blood changes).
+    """
     depends_on = {
         "seed": seed,
         "fields": fields,

@@ -51,7 +51,8 @@ MAX_FIELDS = 120
 class ScreenField:
     """codes: uint8 (h, w, 3), canonical. label: CONTROL or ANAEMIA. group: what stays on one side
     of the split; sample: what is judged as one (a patient where it is known, else the group).
-    envelope: `ENVELOPE_FEATURES`."""
+    envelope: `ENVELOPE_FEATURES`.
+    """
 
     codes: NDArray[np.uint8]
     source: str
@@ -117,7 +118,7 @@ def screen_fields(images: Sequence[FieldImage], cache: Path | None) -> list[Scre
 
 
 def _read(image: FieldImage) -> dict[str, NDArray[Any]]:
-    """codes and envelope; FieldError where no red cell tells the scale."""
+    """Codes and envelope; FieldError where no red cell tells the scale."""
     field = canonical_field(read_frame(image.path))
     if field.scale_source == "assumed":
         raise FieldError(f"{image.path.name}: no red cell tells the scale")

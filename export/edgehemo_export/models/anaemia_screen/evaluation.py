@@ -109,7 +109,8 @@ def judged(
 def operating_point(fields: Judged) -> KindOperatingPoint:
     """How a sample's mean log odds become a probability: Platt's line on the tune samples, with a
     ridge that keeps few samples from deciding much. Both classes weigh the same in all, and within
-    a class every source."""
+    a class every source.
+    """
     samples = fields.by_sample()
     labels = samples.labels.tolist()
     kinds = list(zip(samples.sources, labels, strict=True))
@@ -133,7 +134,8 @@ def operating_point(fields: Judged) -> KindOperatingPoint:
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     """Metrics by source, by field and by sample, on one part of the split; of a source that was
-    left out of training all of it, and that alone."""
+    left out of training all of it, and that alone.
+    """
     net = screen_net(checkpoint)
     config = ScreenTrainingConfig.model_validate(checkpoint.record["configuration"])
     left_out = checkpoint.record.get("left_out")
@@ -159,7 +161,8 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
 
 def source_metrics(fields: Judged, source: str, point: KindOperatingPoint) -> list[Metric]:
     """Of one source: AUROC by field and by sample where both classes are there, and how many
-    samples are called right, called neither, with exact intervals."""
+    samples are called right, called neither, with exact intervals.
+    """
     out: list[Metric] = []
     for unit, rows in (("field", fields), ("sample", fields.by_sample())):
 

@@ -115,7 +115,8 @@ class ScreenTask:
 
     def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """Loss and accuracy of one middle tile of some tune fields; no score: every run ends with
-        its averaged weights, since the tune part is too small to choose by."""
+        its averaged weights, since the tune part is too small to choose by.
+        """
         chosen: list[ScreenField] = []
         for source in sorted({field.source for field in self._tune}):
             for label in (CONTROL, ANAEMIA):
@@ -146,7 +147,8 @@ def padded(codes: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
 
 def random_tile(codes: NDArray[np.uint8], side: int, rng: np.random.Generator) -> NDArray[np.uint8]:
     """A tile anywhere in a field, in one of eight orientations, somewhat larger or smaller: the
-    scale is an estimate."""
+    scale is an estimate.
+    """
     zoom = float(np.exp(rng.uniform(-0.08, 0.08)))
     wanted = round(side * zoom)
     whole = padded(codes, wanted)

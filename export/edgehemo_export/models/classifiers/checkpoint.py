@@ -36,7 +36,8 @@ def stored_rule(checkpoint: Checkpoint) -> ConformalRule:
 
 def kept_out(checkpoint: Checkpoint, crops: CellCrops, part: Part) -> CellCrops:
     """The crops of a part, as the weights may be measured by it (`ModelSplit`); of a run that left
-    a source out, that source alone, all of it."""
+    a source out, that source alone, all of it.
+    """
     left_out = checkpoint.record.get("left_out")
     if left_out is not None:
         chosen = crops.only(left_out)

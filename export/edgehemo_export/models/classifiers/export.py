@@ -130,7 +130,8 @@ def calibration_crops(
     seed: int = 0,
 ) -> CalibrationSet:
     """Crops for int8 calibration: of a data root's training part, or of a folder of pictures that
-    hold one cell each. Raises UsageError where there are too few."""
+    hold one cell each. Raises UsageError where there are too few.
+    """
     side = config.crop.side_px
     skipped: list[str] = []
     try:

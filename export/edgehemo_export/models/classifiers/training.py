@@ -84,7 +84,8 @@ class ClassifierConfig(TaskConfiguration):
 class CropBatch:
     """light: float32 (n, 3, side, side), varied transmittance. target: float32 (n, classes).
     unnamed: float32 (n,), what a target lacks to one: the share that any of the `UnnamedCrops`'
-    possible classes may take."""
+    possible classes may take.
+    """
 
     light: Tensor
     target: Tensor
@@ -134,7 +135,8 @@ class ClassifierTask:
         its optical density is multiplied by to look like another's; a source without keeps its
         own. opinions: second opinions, logits float32 (n, classes) a training crop, that take
         ``out_of_fold.share`` of the targets. teacher: whose answers take
-        ``teacher_share``. unnamed: that take ``unnamed_share`` of every batch."""
+        ``teacher_share``. unnamed: that take ``unnamed_share`` of every batch.
+        """
         if config.augment.exchange_share > 0 and masks is None:
             raise UsageError("exchange_share needs a set whose cells can be masked")
         if config.augment.stain_share > 0 and not stain_gains:
@@ -226,7 +228,8 @@ class ClassifierTask:
 
     def _among_possible(self, answers: Tensor) -> Tensor:
         """Logits as an answer among the possible classes, (n, classes). Where they are the
-        network's own, the gradient is that of the probability of those classes together."""
+        network's own, the gradient is that of the probability of those classes together.
+        """
         assert self._unnamed is not None, "asked only where there are such crops"
         possible = torch.from_numpy(self._unnamed.possible).to(answers.device)
         return torch.softmax(answers.masked_fill(~possible, -torch.inf), dim=1)

@@ -190,7 +190,8 @@ def physics_metrics(
     images: Sequence[FieldImage], finder: CellFinder, runner: Runner
 ) -> list[Metric]:
     """Of real fields, by set: how the nominal outputs follow what physics says of the same tiles
-    (light absorbed, cover, cells found): correlation over tiles."""
+    (light absorbed, cover, cells found): correlation over tiles.
+    """
     out: list[Metric] = []
     for source in sorted({image.source for image in images}):
         here = [image for image in images if image.source == source]
@@ -238,7 +239,8 @@ def physics_metrics(
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     """Simulated samples by a line fitted on others, the analyser pairs leave-one-out, and real
-    fields of this part (of a source left out of training all, and that alone) against physics."""
+    fields of this part (of a source left out of training all, and that alone) against physics.
+    """
     net = estimator_net(checkpoint)
     runner = TorchRunner(net)
     envelope = checkpoint.record["training_envelope"]

@@ -63,7 +63,8 @@ class EpisodeOptions(Configuration):
     """tiles: of an episode of the small side; of the large side half as many, and half as many in
     a batch. large_share: of the batches. reference_share, real_share: of the episodes; the rest
     are of a simulated microscope drawn from the wide ranges. absolute_weight: of the loss without
-    a fitted factor. order_weight: of the order of diseases by cell density."""
+    a fitted factor. order_weight: of the order of diseases by cell density.
+    """
 
     tiles: int
     small_side_px: int
@@ -95,7 +96,8 @@ def read_config(
 class EpisodeBatch:
     """light: float32 (n, 3, side, side). content: float32 (n, 3), nominal over NOMINAL_SCALE.
     episode: int64 (n,). absolute: bool (n,), of the reference microscope. paler, denser: indices
-    of tiles whose cells are known to be of lower and higher density."""
+    of tiles whose cells are known to be of lower and higher density.
+    """
 
     light: Tensor
     content: Tensor
@@ -285,7 +287,8 @@ def tile_scores(
     place: torch.device,
 ) -> dict[str, float]:
     """Root mean square error of one tile a field, over the mean content, for reference fields
-    (absolute) and the others (factor fitted by stain); ``score`` is minus the mean of them."""
+    (absolute) and the others (factor fitted by stain); ``score`` is minus the mean of them.
+    """
     if not fields:
         return {}
     rng = np.random.default_rng(0)

@@ -144,7 +144,7 @@ def targets(
     complete: frozenset[CellKind],
     doubt_weight: float,
 ) -> tuple[NDArray[np.float32], ...]:
-    """heat (kinds, r, c), known (kinds, r, c), box (4, r, c), weight (1, r, c), all float32.
+    """Heat (kinds, r, c), known (kinds, r, c), box (4, r, c), weight (1, r, c), all float32.
 
     Doubtful stain counts as background in full for the kinds that are labelled completely, for
     the others by ``doubt_weight``.

@@ -30,14 +30,17 @@ def _scaled(frame: Frame, gain: NDArray[np.float32]) -> Frame:
 
 
 def half_exposure(frame: Frame) -> Frame:
+    """Half the light."""
     return _scaled(frame, np.full(1, HALF_EXPOSURE, np.float32))
 
 
 def blue_cast(frame: Frame) -> Frame:
+    """Under a bluish lamp."""
     return _scaled(frame, np.array(BLUE_CAST, np.float32))
 
 
 def yellow_cast(frame: Frame) -> Frame:
+    """Under a yellowish lamp."""
     return _scaled(frame, np.array(YELLOW_CAST, np.float32))
 
 

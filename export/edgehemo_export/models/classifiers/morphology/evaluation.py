@@ -51,7 +51,8 @@ SCALE_ERRORS = (-0.08, -0.05, 0.05, 0.08)
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     """Metrics at the microscope's own scale, with errors of the scale, and with the scale
-    estimated field by field; and what is seen in fields of known diagnosis."""
+    estimated field by field; and what is seen in fields of known diagnosis.
+    """
     net = classifier_net(SPEC, checkpoint)
     side = stored_config(checkpoint).crop.side_px
     every = build(data, stored_config(checkpoint), None)

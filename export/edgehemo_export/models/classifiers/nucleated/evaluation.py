@@ -44,7 +44,8 @@ CONFOUNDED = "myeloblast"
 
 def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     """Metrics by source; with surroundings exchanged; with the scale estimated; and on Raabin's
-    white cells, a microscope never trained on."""
+    white cells, a microscope never trained on.
+    """
     net = classifier_net(SPEC, checkpoint)
     config = stored_config(checkpoint)
     side = config.crop.side_px

@@ -162,7 +162,8 @@ def gains_between_scanners(
     crops: CellCrops, masks: NDArray[np.bool_]
 ) -> dict[str, NDArray[np.float64]]:
     """PBC's stain as LMU's and back, from training crops of the class they share; none where a
-    set is missing. Red cells beside PBC's white cells are PBC's too."""
+    set is missing. Red cells beside PBC's white cells are PBC's too.
+    """
     shared = crops.labels == crops.classes.index(SHARED_CLASS)
     if not all((crops.sources[shared] == scanner).any() for scanner in SCANNERS):
         return {}
