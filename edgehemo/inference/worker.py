@@ -48,7 +48,7 @@ class WorkerRunner:
         # A file, not a pipe: what libraries say may be longer than a pipe holds.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, format, str(path), str(threads)],
+            [sys.executable, "-P", "-m", __name__, format, str(path), str(threads)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
