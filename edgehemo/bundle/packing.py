@@ -49,6 +49,7 @@ _NAMED_BY_THE_ARCHIVE = (
     errno.EEXIST,
     errno.ENAMETOOLONG,
     errno.ENOENT,
+    None,  # a decompressor's own
 )
 
 

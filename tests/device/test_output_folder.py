@@ -200,9 +200,9 @@ def test_other_files_in_the_folder_stay(tmp_path: Path, slide: list[Frame], read
     (tmp_path / "elsewhere" / "001_x.png").write_text("far")
     (out / "far").symlink_to(tmp_path / "elsewhere")
     files = written(out, slide[3:], read)
-    assert {"notes.txt", "fields/drawing.png", "far/001_x.png"} <= files | set(
+    assert {"notes.txt", "fields/drawing.png", "far/001_x.png"} <= files | {
         f"far/{path.name}" for path in (out / "far").iterdir()
-    )
+    }
     assert len([name for name in files if name.startswith("fields/0")]) == 1
     assert (out / "far").is_symlink() and (tmp_path / "elsewhere" / "001_x.png").exists()
     assert hidden(out) == [] and hidden(tmp_path) == []
@@ -276,11 +276,11 @@ def test_killed_at_every_step_it_is_the_old_or_the_new(
         make(stage, NEW, "new")
         calls = 0
 
-        def counted(call: Callable[..., object]) -> Callable[..., object]:
+        def counted(call: Callable[..., object], allowed: int = step) -> Callable[..., object]:
             def work(*arguments: object, **options: object) -> object:
                 nonlocal calls
                 calls += 1
-                if calls > step:
+                if calls > allowed:
                     raise Killed
                 return call(*arguments, **options)
 

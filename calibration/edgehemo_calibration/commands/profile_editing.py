@@ -72,7 +72,7 @@ def finish(
     save_profile(profile, out)
     log.info("profile written: %s measured, revision %d", output.calibrated, profile.revision)
     if mismatch := profile.analyser_mismatch():
-        click.echo(f"edgehemo: {mismatch.reason}", err=True)
+        common.complain(mismatch.reason)
     if not profile.camera:
         click.echo(
             "edgehemo: the profile names no camera: give --camera, so that it is refused on "
