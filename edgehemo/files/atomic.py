@@ -26,12 +26,13 @@ _MAX_LINKS = 40
 
 
 @contextlib.contextmanager
-def written_atomically(path: Path) -> Iterator[IO[bytes]]:
+def written_atomically(path: Path, *, private: bool = False) -> Iterator[IO[bytes]]:
     """A file to write to; at the end it takes the place of what stood at ``path``.
 
     It and its folder are fsynced, so that the new name survives a pulled plug. Missing parent
-    folders are made. Raises OSError, which names ``path``, and leaves what stood there untouched on
-    failure (what went into a pipe or device is gone).
+    folders are made. private: a new file can be read by its owner only. Raises OSError, which names
+    ``path``, and leaves what stood there untouched on failure (what went into a pipe or device is
+    gone).
     """
     target = _replaceable(path)
     if target is None:
@@ -46,7 +47,9 @@ def written_atomically(path: Path) -> Iterator[IO[bytes]]:
         if former is not None and not os.access(target, os.W_OK):
             raise PermissionError(13, "may not be written", str(path))
         remove_leftovers(target.parent)
-        temporary, handle = _begun(target.parent, 0o666 if former is None else 0o600)
+        temporary, handle = _begun(
+            target.parent, 0o666 if former is None and not private else 0o600
+        )
         try:
             with os.fdopen(handle, "wb") as file:
                 yield file
