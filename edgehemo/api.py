@@ -21,7 +21,7 @@ from edgehemo.device.readiness import refuse_another_camera, refuse_simulated_pr
 from edgehemo.errors import ImageError
 from edgehemo.images.frame import Frame
 from edgehemo.images.reading import read_frame
-from edgehemo.report.folder import output_folder
+from edgehemo.report.folder import OutputFolder, output_folder, refuse_sources_in
 from edgehemo.report.result import ScreeningResult
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.notes import note_image, note_sample
@@ -107,8 +107,11 @@ def screen_sources(
     on_image: OnImage | None = None,
 ) -> ScreeningResult:
     """`screen` for a batch: a path where nothing is becomes an unreadable image in its place."""
-    equipment = open_equipment(bundle, profile)
     named = [source if isinstance(source, np.ndarray) else str(source) for source in sources]
+    if out is not None:
+        paths = [Path(name) for name in named if isinstance(name, str) and not is_camera(name)]
+        refuse_sources_in(Path(out), paths)
+    equipment = open_equipment(bundle, profile)
     _refuse_unfit([name for name in named if isinstance(name, str)], equipment)
     rule = _rule(named, equipment, fields, counting_error)
     screening = Screening(
@@ -119,6 +122,27 @@ def screen_sources(
         blocked=equipment.blocked,
     )
     folder = None if out is None else output_folder(Path(out))
+    live = live or LiveCapture()
+    live = replace(live, judge=live.judge or equipment.judge(um_per_px))
+    settings = equipment.camera_settings()
+    items = _frames_of(named, limit=rule.examined_fields, settings=settings, live=live)
+    try:
+        return _screened(items, screening, folder, equipment, um_per_px, on_image)
+    except BaseException:
+        if folder is not None:
+            folder.discard()
+        raise
+
+
+def _screened(
+    items: Iterator[Frame | FailedSource],
+    screening: Screening,
+    folder: OutputFolder | None,
+    equipment: Equipment,
+    um_per_px: float | None,
+    on_image: OnImage | None,
+) -> ScreeningResult:
+    """Read the frames and write what they come to."""
     simulated = False
 
     def keep(result: FieldReading | UnreadableImage, frame: Frame | None) -> None:
@@ -131,10 +155,6 @@ def screen_sources(
         if on_image is not None:
             on_image(result)
 
-    live = live or LiveCapture()
-    live = replace(live, judge=live.judge or equipment.judge(um_per_px))
-    settings = equipment.camera_settings()
-    items = _frames_of(named, limit=rule.examined_fields, settings=settings, live=live)
     reading = screen_frames(items, screening, keep)
     note_sample(reading)
     provenance = provenance_of(

@@ -17,7 +17,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
-from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EdgeHemoError, MissingDependencyError
+from edgehemo.errors import (
+    EXIT_BAD_INPUT,
+    EXIT_CRASHED,
+    EXIT_DONE,
+    EdgeHemoError,
+    MissingDependencyError,
+)
 from edgehemo.version import __version__
 
 if TYPE_CHECKING:
@@ -196,7 +202,9 @@ def edgehemo(context: click.Context) -> None:
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line and return its exit code: 0 done, 1 withheld, 2 bad usage or input."""
+    """Run one command line and return its exit code: 0 done, 1 withheld, 2 bad usage or input, 70 a
+    fault of the program itself, 130 interrupted.
+    """
     given = list(sys.argv[1:] if arguments is None else arguments)
     try:
         result = edgehemo.main(given, prog_name="edgehemo", standalone_mode=False)
@@ -214,7 +222,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if not missing or missing.startswith("edgehemo"):
-            raise
+            return _crashed(error)
         return _complain(_what_to_install(missing, given), EXIT_BAD_INPUT)
     except BrokenPipeError:
         # The reader of our output has gone; nothing is left to say and nobody to say it to.
@@ -222,7 +230,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return EXIT_BAD_INPUT
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        return _complain(f"{where}{error.strerror or error}", EXIT_BAD_INPUT)
+        return _complain(_one_line(f"{where}{error.strerror or error}"), EXIT_BAD_INPUT)
+    except MemoryError:
+        return _complain(
+            "there is not enough memory for this: close other programs, or give fewer or smaller "
+            "pictures",
+            EXIT_CRASHED,
+        )
+    except Exception as error:
+        return _crashed(error)
     return result if isinstance(result, int) else EXIT_DONE
 
 
@@ -232,8 +248,22 @@ def main() -> NoReturn:
 
 
 def _complain(line: str, exit_code: int) -> int:
-    click.echo(f"edgehemo: {line}", err=True)
+    from edgehemo.files.names import for_terminal
+
+    click.echo(f"edgehemo: {for_terminal(line)}", err=True)
     return exit_code
+
+
+def _crashed(error: BaseException) -> int:
+    """What nobody foresaw, in one line without the message, which may name a patient's file."""
+    from edgehemo.commands.logs import place_of
+
+    return _complain(
+        f"a fault in edgehemo itself, which is not yours: {type(error).__name__} at "
+        f"{place_of(error) or 'start'}, version {__version__}. Please report this line to whoever "
+        "gave you edgehemo; with -vv all of it is shown",
+        EXIT_CRASHED,
+    )
 
 
 def _one_line(message: str) -> str:

@@ -9,6 +9,8 @@ from __future__ import annotations
 EXIT_DONE = 0
 EXIT_WITHHELD = 1
 EXIT_BAD_INPUT = 2
+# A fault of the program itself (sysexits.h: EX_SOFTWARE); no fault of a user's ends so.
+EXIT_CRASHED = 70
 
 
 class EdgeHemoError(Exception):

@@ -111,7 +111,7 @@ def _timed(
 ) -> ArtefactTime:
     path = bundle.checked_file(artefact.file, artefact.sha256)
     codes = _input(bundle, entry, artefact)
-    with WorkerRunner(path, artefact.format, threads=threads) as runner:
+    with WorkerRunner(path, artefact.format, threads=threads, digests=artefact.digests) as runner:
         seconds = []
         for run in range(WARM_UP_RUNS + runs):
             runner.run(codes)

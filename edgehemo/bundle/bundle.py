@@ -123,22 +123,36 @@ class Bundle:
 
     def checked_file(self, name: str, digest: str) -> Path:
         """The path of a file of the bundle whose content has this SHA-256, else BundleError."""
+        path = self._path_of(name)
+        if sha256_of_file(path) != digest:
+            raise _wrong_digest(name)
+        return path
+
+    def checked_bytes(self, name: str, digest: str) -> bytes:
+        """The content of a file of the bundle, read once, that has this SHA-256; BundleError."""
+        data = self._path_of(name).read_bytes()
+        if hashlib.sha256(data).hexdigest() != digest:
+            raise _wrong_digest(name)
+        return data
+
+    def _path_of(self, name: str) -> Path:
         path = self.path / name
         if not path.resolve().is_relative_to(self.path.resolve()):
             raise BundleError(f"{name} leaves the bundle")
         if not path.is_file():
             raise BundleError(f"{name} is missing from the bundle; install it again")
-        if sha256_of_file(path) != digest:
-            raise BundleError(
-                f"{name} is not the file the manifest names (its digest differs); "
-                "install the bundle again"
-            )
         return path
 
     def _checked(self, artefact: Artefact) -> Path:
         if artefact.companion is not None:
             self.checked_file(artefact.companion.file, artefact.companion.sha256)
         return self.checked_file(artefact.file, artefact.sha256)
+
+
+def _wrong_digest(name: str) -> BundleError:
+    return BundleError(
+        f"{name} is not the file the manifest names (its digest differs); install the bundle again"
+    )
 
 
 def load_bundle(

@@ -125,7 +125,8 @@ def _check_inside(*paths: BundlePath | None) -> None:
         if value is None:
             continue
         path = PurePosixPath(value)
-        if path.is_absolute() or ".." in path.parts or "\\" in value or not path.parts:
+        odd = "\\" in value or any(ord(character) < 0x20 for character in value)
+        if path.is_absolute() or ".." in path.parts or odd or not path.parts:
             raise ValueError(f"{value!r} leaves the bundle")
 
 
@@ -166,6 +167,12 @@ class Artefact(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_inside(self.file)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """SHA-256 of each of its files, by the file's name without folders."""
+        files = (self, self.companion)
+        return {PurePosixPath(item.file).name: item.sha256 for item in files if item is not None}
 
     @property
     def total_bytes(self) -> int:
@@ -215,6 +222,10 @@ class ModelEntry(Record, frozen=True, kw_only=True):
         return len(self.classes) + (BOX_VALUES if self.task == "cell_finder" else 0)
 
 
+# A serial far off would lock out all that come after it.
+MAX_SERIAL = 2**31 - 1
+
+
 class Manifest(Record, frozen=True, kw_only=True):
     """The bundle's manifest; ``schema`` is checked before anything else.
 
@@ -223,8 +234,9 @@ class Manifest(Record, frozen=True, kw_only=True):
     """
 
     schema: Literal["edgehemo.bundle/1"]
-    name: str
-    serial: Annotated[int, Meta(ge=1)]
+    # It becomes a part of a folder's name.
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}\Z")]
+    serial: Annotated[int, Meta(ge=1, le=MAX_SERIAL)]
     created_at: datetime
     software_version: str
     licence: str

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
-import os
+import errno
+import lzma
 import shutil
+import stat
+import struct
 import tempfile
 import zipfile
 import zlib
@@ -12,12 +15,42 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from edgehemo.errors import BundleError
+from edgehemo.files.atomic import written_atomically
 
 PACKED_SUFFIX = ".zip"
-# What a bundle may hold unpacked, as a file or a folder.
+# What a bundle may hold unpacked and packed, as a file or a folder.
 MAX_UNPACKED_BYTES = 1_000_000_000
+MAX_PACKED_BYTES = 1_000_000_000
 MAX_FILES = 1000
 _BLOCK_BYTES = 1 << 20
+# What zipfile raises for a damaged archive or member, by what is damaged. RuntimeError: locked with
+# a password, or packed in a way that it does not know. The rest: of sizes, offsets, names and
+# extra fields that are none, and of the decompressors of other methods.
+_DAMAGED = (
+    zipfile.BadZipFile,
+    zipfile.LargeZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    EOFError,
+    RuntimeError,
+    ValueError,
+    OverflowError,
+    struct.error,
+    IndexError,
+    KeyError,
+    AttributeError,
+)
+# What the system says to names and offsets that a damaged archive states; any other error (a full
+# or broken disk) is not the archive's.
+_NAMED_BY_THE_ARCHIVE = (
+    errno.EINVAL,
+    errno.EISDIR,
+    errno.ENOTDIR,
+    errno.EEXIST,
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    None,  # a decompressor's own
+)
 
 
 def is_packed(path: Path) -> bool:
@@ -27,27 +60,20 @@ def is_packed(path: Path) -> bool:
 
 def pack_files(folder: Path, names: Sequence[str], target: Path) -> None:
     """Put files of a folder into one ZIP file, which appears whole or not at all."""
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
-                for item in names:
-                    info = zipfile.ZipInfo(item)
-                    info.compress_type = zipfile.ZIP_DEFLATED
-                    info.external_attr = 0o644 << 16
-                    packed.writestr(info, (folder / item).read_bytes())
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with (
+        written_atomically(target) as file,
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for item in names:
+            info = zipfile.ZipInfo(item)
+            info.compress_type = zipfile.ZIP_DEFLATED
+            info.external_attr = 0o644 << 16
+            packed.writestr(info, (folder / item).read_bytes())
 
 
 def unpack(source: Path, folder: Path) -> None:
     """The content of a packed bundle into an empty folder; BundleError for what leaves it."""
+    _refuse_no_file(source)
     try:
         with zipfile.ZipFile(source) as packed:
             entries = [entry for entry in packed.infolist() if not entry.is_dir()]
@@ -67,14 +93,34 @@ def unpack(source: Path, folder: Path) -> None:
                         if left < 0:
                             raise BundleError(f"{source}: is too large unpacked to be a bundle")
                         file.write(block)
-    except FileNotFoundError:
-        raise BundleError(f"{source}: no such bundle") from None
-    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError) as error:
-        # RuntimeError: locked with a password, or packed in a way that zipfile does not know.
-        raise BundleError(
-            f"{source}: is not a bundle, which is a folder or a whole {PACKED_SUFFIX} file "
-            f"({error})"
-        ) from None
+    except _DAMAGED as error:
+        raise _damaged(source, error) from None
+    except OSError as error:
+        if error.errno not in _NAMED_BY_THE_ARCHIVE:
+            raise
+        raise _damaged(source, error) from None
+
+
+def _refuse_no_file(source: Path) -> None:
+    """A pipe or device may never end; what is far larger than a bundle is none."""
+    try:
+        status = source.stat()
+    except (OSError, ValueError) as error:
+        missing = isinstance(error, FileNotFoundError)
+        reason = "no such bundle" if missing else f"cannot be opened ({error})"
+        raise BundleError(f"{source}: {reason}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise BundleError(f"{source}: is not a regular file; name a folder or a {PACKED_SUFFIX}")
+    if status.st_size > MAX_PACKED_BYTES:
+        raise BundleError(f"{source}: is too large to be a bundle")
+
+
+def _damaged(source: Path, error: Exception) -> BundleError:
+    said = error.strerror if isinstance(error, OSError) else str(error)
+    return BundleError(
+        f"{source}: is not a bundle, which is a folder or a whole {PACKED_SUFFIX} file "
+        f"({said or type(error).__name__})"
+    )
 
 
 def unpacked(source: Path) -> Path:

@@ -13,13 +13,14 @@ import hashlib
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from edgehemo.errors import BundleError, MissingDependencyError, UsageError
-from edgehemo.files.atomic import write_text_atomically
+from edgehemo.files.atomic import write_text_atomically, written_atomically
 from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
+from edgehemo.files.lock import locked
 
 SIGNATURE_SCHEMA = "edgehemo.signature/1"
 KEYS_VARIABLE = "EDGEHEMO_KEYS"
@@ -101,18 +102,27 @@ def new_key(folder: Path, name: str) -> tuple[Path, PublicKey]:
         raise UsageError(f"{name!r}: a key's name is letters, digits, '.', '_' and '-'")
     private_path = folder / f"{name}{PRIVATE_SUFFIX}"
     public_path = folder / f"{name}{PUBLIC_SUFFIX}"
-    for path in (private_path, public_path):
-        if path.exists():
-            raise UsageError(f"{path} exists already; choose another --name")
-    key = PrivateKey(os.urandom(_KEY_BYTES), name)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handle = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(key.line)
-        file.flush()
-        os.fsync(file.fileno())
-    write_text_atomically(public_path, key.public.line)
+    with locked(private_path, UsageError):
+        if public_path.exists():
+            raise UsageError(f"{public_path} exists already; choose another --name")
+        # Without a public half: an earlier call was interrupted between the two and is finished.
+        if private_path.exists() and not _is_half(private_path):
+            key = replace(read_private_key(private_path), name=name)
+        else:
+            key = PrivateKey(os.urandom(_KEY_BYTES), name)
+            with written_atomically(private_path, private=True) as file:
+                file.write(key.line.encode("utf-8"))
+        write_text_atomically(public_path, key.public.line)
     return private_path, key.public
+
+
+def _is_half(path: Path) -> bool:
+    """Whether a file holds the beginning of a private key and no more."""
+    data = path.read_bytes()[:1000]
+    word = f"{_PRIVATE_WORD} ".encode()
+    whole = len(word) + len(base64.b64encode(bytes(_KEY_BYTES)))
+    return len(data) < whole and data[: len(word)] == word[: len(data)]
 
 
 def read_public_key(path: Path) -> PublicKey:

@@ -165,17 +165,20 @@ def _artefacts(
 def _write_choice(choice: Recommendation, json_file: str | None) -> None:
     """Into the file that configures this device; a device without one keeps its defaults."""
     from edgehemo.device.configuration import DeviceConfiguration, configured_path, with_inference
+    from edgehemo.errors import DeviceError
     from edgehemo.files.atomic import write_text_atomically
+    from edgehemo.files.lock import locked
 
     path = configured_path()
     if path is None:
         return
-    text = with_inference(
-        path.read_text(encoding="utf-8"),
-        runtime=choice.format,
-        precision=choice.precision,
-        threads=choice.threads,
-    )
-    DeviceConfiguration.parse(text, str(path))
-    write_text_atomically(path, text)
+    with locked(path, DeviceError):
+        text = with_inference(
+            path.read_text(encoding="utf-8"),
+            runtime=choice.format,
+            precision=choice.precision,
+            threads=choice.threads,
+        )
+        DeviceConfiguration.parse(text, str(path))
+        write_text_atomically(path, text)
     common.say(f"written to {path}", json_file)

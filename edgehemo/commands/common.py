@@ -14,6 +14,7 @@ from edgehemo.commands.progress import Progress as Progress
 from edgehemo.commands.progress import tell as tell
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, FieldError
 from edgehemo.files.atomic import dump_json, write_text_atomically
+from edgehemo.files.names import for_terminal
 
 if TYPE_CHECKING:
     from edgehemo.capture.protocol import FailedSource
@@ -84,7 +85,7 @@ def failed(image: str, error: str) -> FailedSource:
 
 def complain(error: str) -> None:
     """One line on standard error, as every complaint of the command line looks."""
-    click.echo(f"edgehemo: {' '.join(error.split())}", err=True)
+    click.echo(for_terminal(f"edgehemo: {' '.join(error.split())}"), err=True)
 
 
 def readable(entries: Iterable[Entry | FailedSource]) -> Iterator[Entry]:
@@ -118,4 +119,4 @@ def write_json(json_file: str | None, output: Record) -> None:
 def say(line: str, json_file: str | None = None) -> None:
     """A line for people on standard output, unless the JSON goes there."""
     if json_file != STDOUT:
-        click.echo(line)
+        click.echo(for_terminal(line))

@@ -46,5 +46,6 @@ def demo(out: Path | None, json_file: str | None) -> int:
     )
     common.say(f"the slide was drawn from {drawn}", json_file)
     common.write_json(json_file, result.written_as(DemoOutput))
-    common.say(f"report: {result.report}", json_file)
+    if result.report is not None:
+        common.say(f"report: {result.report}", json_file)
     return common.exit_code(result.output.images, withheld=record["withheld"] is not None)

@@ -18,6 +18,7 @@ from pathlib import Path
 import click
 
 from edgehemo.errors import EXIT_DONE, EdgeHemoError, UsageError
+from edgehemo.files.names import for_terminal
 from edgehemo.version import __version__
 
 # The packages whose loggers are heard.
@@ -92,10 +93,13 @@ def ended(error: BaseException | None = None, exit_code: int = EXIT_DONE) -> Non
     elif isinstance(error, EdgeHemoError):
         log.info("the command ended with %s, exit code %d", error.code, error.exit_code)
     else:
-        log.info("the command ended with %s at %s", type(error).__name__, _place(error))
+        log.info("the command ended with %s at %s", type(error).__name__, place_of(error))
+        # Where standard error shows every step; a log file holds no message, which may name files.
+        if wanted().verbose > 1 and not isinstance(error, KeyboardInterrupt):
+            click.echo(for_terminal("".join(traceback.format_exception(error))), err=True, nl=False)
 
 
-def _place(error: BaseException) -> str:
+def place_of(error: BaseException) -> str:
     """Module and line of each of the project's functions the error came through."""
     steps = []
     for frame, line in traceback.walk_tb(error.__traceback__):
@@ -143,7 +147,7 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         warning = record.levelno >= logging.WARNING
         level = f"edgehemo: {record.levelname.lower()}: " if warning else ""
-        click.echo(f"{level}{record.getMessage()}", err=True)
+        click.echo(for_terminal(f"{level}{record.getMessage()}"), err=True)
 
 
 class _LogFile(RotatingFileHandler):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import click
 
 from edgehemo.commands.logs import wanted
+from edgehemo.files.names import for_terminal
 
 if TYPE_CHECKING:
     from rich.progress import Progress as RichProgress
@@ -87,7 +88,7 @@ class Progress:
             self._task = self._bar.add_task(self._doing, total=self._total)
             self._bar.start()
         if self._task is not None:
-            described = f"{self._doing} {note}".rstrip()
+            described = for_terminal(f"{self._doing} {note}".rstrip())
             self._bar.update(self._task, completed=self._done, description=described)
 
     def _line_is_due(self, now_s: float) -> bool:
@@ -109,7 +110,7 @@ class Progress:
         return f"{self._doing}: {self._done}{of}, {now_s - self._started_s:.0f} s{beside}"
 
     def _tell(self, line: str, now_s: float) -> None:
-        click.echo(line, err=True)
+        click.echo(for_terminal(line), err=True)
         self._told_s, self._told_done = now_s, self._done
 
 
@@ -127,7 +128,7 @@ def tracked(items: Iterable[T], doing: str, total: int, *, shown: bool = True) -
 def tell(line: str) -> None:
     """A line on what is being done, on standard error; nothing where ``-q`` was given."""
     if not wanted().quiet:
-        click.echo(line, err=True)
+        click.echo(for_terminal(line), err=True)
 
 
 def _bar() -> RichProgress:

@@ -142,7 +142,8 @@ def screen(
         common.say(line, json_file)
     if record["anaemia"] is not None:
         common.say(_grade_line(record["anaemia"]), json_file)
-    common.say(f"report: {result.report}", json_file)
+    if result.report is not None:
+        common.say(f"report: {result.report}", json_file)
     common.write_json(json_file, result.output)
     return common.exit_code(result.output.images, withheld=record["withheld"] is not None)
 

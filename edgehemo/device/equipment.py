@@ -145,18 +145,19 @@ class Equipment:
 def open_bundle(named: str | Path | None, device: DeviceConfiguration) -> Bundle:
     """The bundle named, else configured, else installed, else shipped.
 
-    Raises BundleError, also for one older than what was installed on this device.
+    Raises BundleError, also for a named one older than what was installed on this device. Where the
+    installed one is damaged, the one before or the shipped one is opened, with a warning.
     """
     path = named if named is not None else device.paths.bundle
     if not (device.data_dir / "bundles").is_dir():  # nothing was ever installed
         return load_bundle(Path(path) if path is not None else None)
     # Where nothing was installed nobody waits for what checks an installation.
-    from edgehemo.device.installed_bundles import BundleStore, in_use  # noqa: PLC0415
+    from edgehemo.device.installed_bundles import BundleStore, open_in_use  # noqa: PLC0415
 
-    folder = Path(path) if path is not None else in_use(device.data_dir)
-    loaded = load_bundle(folder)
-    if folder is not None:
-        BundleStore(device.data_dir).refuse_older(loaded)
+    if path is None:
+        return open_in_use(device.data_dir)
+    loaded = load_bundle(Path(path))
+    BundleStore(device.data_dir).refuse_older(loaded)
     return loaded
 
 

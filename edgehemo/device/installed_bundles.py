@@ -1,17 +1,22 @@
 """Model bundles installed on a device: one in use, the last good one kept, no way back by accident.
 
 A bundle is checked whole (signature, digests, strangers) in a folder of its own before it counts.
-What counts is one small state file, written atomically: a pulled plug leaves the old bundle in use
-or the new one, never half of one. Serials only rise; going back is `rollback`, done on purpose.
+What counts is one small state file, written atomically and twice: a pulled plug leaves the old
+bundle in use or the new one, never half of one. Serials only rise; going back is `rollback`, done
+on purpose. One process at a time changes the store. Where the bundle in use is damaged a device
+goes on with the one before or the one that comes with edgehemo, and says so each time.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -25,12 +30,25 @@ from edgehemo.bundle.bundle import (
     Bundle,
     load_bundle,
 )
+from edgehemo.bundle.manifest import MAX_SERIAL, ModelTask
 from edgehemo.bundle.packing import MAX_FILES, MAX_UNPACKED_BYTES, pack_files, unpack
 from edgehemo.errors import BundleError
-from edgehemo.files.atomic import write_text_atomically
+from edgehemo.files.atomic import flush_folder, write_text_atomically
+from edgehemo.files.lock import locked
 from edgehemo.files.strict import Record, RecordError
 
+log = logging.getLogger(__name__)
+
 STATE_NAME = "state.json"
+# The same once more: what stands in it counts where the first is missing or damaged.
+STATE_COPY_NAME = "state.copy.json"
+# A serial further above the highest known one is a mistake that would lock out all that follow. A
+# serial may be a date (20261127).
+MAX_SERIAL_STEP = 100_000_000
+# What no screening can do without.
+NEEDED_TASK: ModelTask = "cell_finder"
+# A folder in the store: its name, serial and the beginning of its digest.
+_FOLDER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 FOLDER = "bundles"
 
 
@@ -62,22 +80,58 @@ class BundleStore:
 
     def __init__(self, data_dir: Path) -> None:
         self.path = data_dir / FOLDER
+        self._said: set[str] = set()
 
     def state(self) -> StoreState:
-        """BundleError where the state file is damaged."""
-        file = self.path / STATE_NAME
+        """What is installed.
+
+        Where the state file is missing or damaged its copy counts, else what the bundles in the
+        store say themselves, and that is said. BundleError for a damaged one without either.
+        """
+        file, copy = self.path / STATE_NAME, self.path / STATE_COPY_NAME
+        problem: BundleError | None = None
         try:
-            text = file.read_text(encoding="utf-8")
-        except FileNotFoundError:
-            return StoreState()
-        except (OSError, UnicodeDecodeError) as error:
-            raise BundleError(f"{file}: cannot be read ({error})") from None
+            if (found := _read_state(file)) is not None:
+                return found
+        except BundleError as error:
+            problem = error
         try:
-            return StoreState.model_validate(msgspec.json.decode(text))
-        except (RecordError, msgspec.DecodeError, RecursionError):
-            raise BundleError(
-                f"{file}: is damaged; delete it and install the bundle again"
-            ) from None
+            found = _read_state(copy)
+        except BundleError:
+            found = None
+        if found is None:
+            found = self._told_by_the_bundles()
+        if found is not None:
+            self._warn(
+                f"{file}: is {'missing' if problem is None else 'damaged'}; its copy is used"
+            )
+            return found
+        if problem is not None:
+            raise problem
+        return StoreState()
+
+    def _told_by_the_bundles(self) -> StoreState | None:
+        """The newest whole bundle as the one in use, the next as the one before; None without."""
+        whole = [item.bundle for item in self._stored() if item.bundle and item.problem is None]
+        if not whole:
+            return None
+        whole.sort(key=lambda bundle: (bundle.manifest.created_at, bundle.manifest.serial))
+        highest: dict[str, int] = {}
+        for bundle in whole:
+            name = bundle.manifest.name
+            highest[name] = max(highest.get(name, 0), bundle.manifest.serial)
+        folders = [bundle.path.name for bundle in reversed(whole)]
+        return StoreState(
+            current=folders[0],
+            previous=folders[1] if len(folders) > 1 else None,
+            highest_serial=highest,
+        )
+
+    def _warn(self, message: str) -> None:
+        """Say it once."""
+        if message not in self._said:
+            self._said.add(message)
+            log.warning("%s", message)
 
     def current(self) -> Path | None:
         """The folder in use; None where nothing was installed."""
@@ -91,7 +145,7 @@ class BundleStore:
         """
         state = self.state()
         name = bundle.manifest.name
-        highest = state.highest_serial.get(name, 0)
+        highest = _known_serial(state, name)
         if bundle.manifest.serial >= highest:
             return
         back = state.rolled_back and self.current() is not None
@@ -109,7 +163,10 @@ class BundleStore:
         Its artefacts are opened and asked for answers, in each runtime that is installed here.
         Raises BundleError and leaves what was in use where anything is wrong with it.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
+        with self._locked():
+            return self._install(source)
+
+    def _install(self, source: Path) -> Bundle:
         self._sweep()
         staging = Path(tempfile.mkdtemp(prefix=".incoming.", dir=self.path))
         try:
@@ -119,29 +176,33 @@ class BundleStore:
                 unpack(source, staging)
             bundle = load_bundle(staging, origin=source)
             check_whole(bundle)
+            _refuse_useless(bundle)
             self.refuse_older(bundle)
+            self._refuse_far_off(bundle)
             _refuse_wrong_answers(bundle)
             manifest = bundle.manifest
             name = f"{manifest.name}-{manifest.serial}-{bundle.digest[:12]}"
             state = self.state()
-            if name == state.current:
-                shutil.rmtree(staging)
-                return load_bundle(self.path / name)
             target = self.path / name
-            if target.exists():  # what an interrupted installation left, or an earlier rollback
-                shutil.rmtree(target)
-            _flush(staging)
-            staging.chmod(0o755)
-            staging.rename(target)
-            _flush_folder(self.path)
+            if _is_whole(target):  # in use, the one before, or of an interrupted installation
+                shutil.rmtree(staging)
+                if name == state.current:
+                    return load_bundle(target)
+            else:
+                if target.exists():
+                    shutil.rmtree(target)
+                _flush(staging)
+                staging.chmod(0o755)
+                staging.rename(target)
+            flush_folder(self.path)
         except BaseException:
             shutil.rmtree(staging, ignore_errors=True)
             raise
-        highest = max(state.highest_serial.get(manifest.name, 0), manifest.serial)
+        highest = max(_known_serial(state, manifest.name), manifest.serial)
         self._store(
             StoreState(
                 current=name,
-                previous=state.current,
+                previous=state.current if name != state.current else state.previous,
                 highest_serial={**state.highest_serial, manifest.name: highest},
             )
         )
@@ -150,12 +211,16 @@ class BundleStore:
 
     def rollback(self) -> Bundle:
         """Go back to the bundle before; BundleError where there is none or it is damaged."""
+        with self._locked():
+            return self._rollback()
+
+    def _rollback(self) -> Bundle:
         state = self.state()
         if state.previous is None:
             raise BundleError("there is no bundle to go back to: none was in use before this one")
         bundle = load_bundle(self.path / state.previous)
         check_whole(bundle)
-        highest = state.highest_serial.get(bundle.manifest.name, 0)
+        highest = _known_serial(state, bundle.manifest.name)
         self._store(
             state.model_copy(
                 update={
@@ -170,9 +235,19 @@ class BundleStore:
     def installed(self) -> list[Installed]:
         """All bundles in the store, the one in use first."""
         state = self.state()
+        out = [
+            replace(
+                item, current=item.folder == state.current, previous=item.folder == state.previous
+            )
+            for item in self._stored()
+        ]
+        return sorted(out, key=lambda item: (not item.current, not item.previous, item.folder))
+
+    def _stored(self) -> list[Installed]:
+        """The bundles in the store, whatever the state says of them."""
         out = []
         for path in sorted(self.path.glob("[!.]*")):
-            if not path.is_dir():
+            if not path.is_dir() or path.is_symlink():
                 continue
             bundle, problem = None, None
             try:
@@ -180,20 +255,17 @@ class BundleStore:
                 check_whole(bundle)
             except BundleError as error:
                 problem = str(error)
-            out.append(
-                Installed(
-                    path.name,
-                    path.name == state.current,
-                    path.name == state.previous,
-                    bundle,
-                    problem,
-                )
-            )
-        return sorted(out, key=lambda item: (not item.current, not item.previous, item.folder))
+            out.append(Installed(path.name, False, False, bundle, problem))
+        return out
+
+    def _locked(self) -> AbstractContextManager[None]:
+        return locked(self.path / STATE_NAME, BundleError)
 
     def _store(self, state: StoreState) -> None:
         text = state.model_dump_json(indent=2) + "\n"
+        # The copy after: it may be behind, and must not be ahead of what is in use.
         write_text_atomically(self.path / STATE_NAME, text)
+        write_text_atomically(self.path / STATE_COPY_NAME, text)
 
     def _sweep(self) -> None:
         """Delete what is neither in use nor the one before, and what was interrupted."""
@@ -202,19 +274,110 @@ class BundleStore:
             if path.is_dir() and path.name not in (state.current, state.previous):
                 shutil.rmtree(path, ignore_errors=True)
 
+    def _refuse_far_off(self, bundle: Bundle) -> None:
+        """BundleError for a serial after which no other could be installed."""
+        name, serial = bundle.manifest.name, bundle.manifest.serial
+        highest = _known_serial(self.state(), name)
+        if serial > highest + MAX_SERIAL_STEP:
+            raise BundleError(
+                f"{bundle.shown}: its serial {serial} is far above {highest}, the highest "
+                f"of {name} here: it would lock out all that follow; export it with the next serial"
+            )
 
-def in_use(data_dir: Path) -> Path | None:
-    """The installed bundle a device should screen with; None stands for the shipped one.
 
-    The shipped bundle counts where it is of the same name and newer: after an update of edgehemo.
+def open_in_use(data_dir: Path) -> Bundle:
+    """The bundle a device should screen with: the installed one, else the shipped one.
+
+    The shipped bundle counts as well where it is of the same name and newer: after an update of
+    edgehemo. Where the installed one is damaged the one before is opened, else the shipped one, and
+    a warning says so each time.
     """
     store = BundleStore(data_dir)
-    folder = store.current()
-    if folder is None:
+    shipped = load_bundle(SHIPPED_BUNDLE)
+    try:
+        state = store.state()
+    except BundleError as error:
+        log.warning("%s. Until then the bundle that comes with edgehemo is used", error)
+        return shipped
+    if state.current is None:
+        return shipped
+    problem: str | None = None
+    for name in (state.current, state.previous):
+        if name is None:
+            continue
+        try:
+            bundle = load_bundle(store.path / name)
+            check_whole(bundle)
+            if problem is None:
+                store.refuse_older(bundle)
+        except BundleError as error:
+            problem = problem or str(error)
+            continue
+        newer = _is_newer(shipped, bundle)
+        _say_fallback(problem, shipped if newer else bundle)
+        return shipped if newer else bundle
+    _say_fallback(problem, shipped)
+    return shipped
+
+
+def _is_newer(shipped: Bundle, installed: Bundle) -> bool:
+    one, other = shipped.manifest, installed.manifest
+    return one.name == other.name and one.serial > other.serial
+
+
+def _say_fallback(problem: str | None, used: Bundle) -> None:
+    if problem is not None:
+        log.warning(
+            "the bundle in use cannot be opened (%s). %s serial %d is used instead; install the "
+            "newest bundle again",
+            problem,
+            used.manifest.name,
+            used.manifest.serial,
+        )
+
+
+def _read_state(file: Path) -> StoreState | None:
+    """The state a file holds, None where there is no file; BundleError where it is damaged."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
         return None
-    installed = load_bundle(folder).manifest
-    shipped = load_bundle(SHIPPED_BUNDLE).manifest
-    return None if shipped.name == installed.name and shipped.serial > installed.serial else folder
+    except (OSError, UnicodeDecodeError) as error:
+        raise BundleError(f"{file}: cannot be read ({error})") from None
+    try:
+        state = StoreState.model_validate(msgspec.json.decode(text))
+    except (RecordError, msgspec.DecodeError, RecursionError):
+        state = None
+    if state is None or not all(
+        _FOLDER_NAME.fullmatch(name) for name in (state.current, state.previous) if name is not None
+    ):
+        raise BundleError(f"{file}: is damaged; delete it and install the bundle again")
+    return state
+
+
+def _known_serial(state: StoreState, name: str) -> int:
+    """The highest serial of a name that was installed; one that no bundle can have counts not."""
+    highest = state.highest_serial.get(name, 0)
+    return highest if highest <= MAX_SERIAL else 0
+
+
+def _is_whole(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    try:
+        check_whole(load_bundle(folder))
+    except BundleError:
+        return False
+    return True
+
+
+def _refuse_useless(bundle: Bundle) -> None:
+    """BundleError for a bundle with which nothing can be screened."""
+    if not bundle.has(NEEDED_TASK):
+        raise BundleError(
+            f"{bundle.shown}: holds no {NEEDED_TASK}, without which nothing can be screened; "
+            "export it with one"
+        )
 
 
 def check_whole(bundle: Bundle) -> None:
@@ -274,11 +437,3 @@ def _flush(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
-
-
-def _flush_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -6,6 +6,7 @@ from edgehemo.files.atomic import (
     write_bytes_atomically,
     write_json_atomically,
     write_text_atomically,
+    written_atomically,
 )
 
 __all__ = [
@@ -14,4 +15,5 @@ __all__ = [
     "write_bytes_atomically",
     "write_json_atomically",
     "write_text_atomically",
+    "written_atomically",
 ]

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from edgehemo.bundle.bundle import Bundle
     from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelEntry, ModelTask, Precision
+    from edgehemo.inference.content import Digests
 
 __all__ = [
     "RUNTIMES",
@@ -52,8 +53,12 @@ class DescribedRunner(Runner, Protocol):
     output_shape: Shape
 
 
-def open_runner(path: Path, format: ArtefactFormat, *, threads: int) -> DescribedRunner:
+def open_runner(
+    path: Path, format: ArtefactFormat, *, threads: int, digests: Digests | None = None
+) -> DescribedRunner:
     """Open an artefact in its runtime, with a fixed number of threads.
+
+    digests: SHA-256 of its files by their names; the very bytes that have them are opened.
 
     Raises MissingDependencyError where this installation has no such runtime, BundleError where
     the runtime refuses the file.
@@ -61,14 +66,14 @@ def open_runner(path: Path, format: ArtefactFormat, *, threads: int) -> Describe
     if format == "onnx":
         from edgehemo.inference.onnx import OnnxRunner
 
-        return OnnxRunner(path, threads=threads)
+        return OnnxRunner(path, threads=threads, digests=digests)
     if format == "openvino":
         from edgehemo.inference.openvino import OpenVinoRunner
 
-        return OpenVinoRunner(path, threads=threads)
+        return OpenVinoRunner(path, threads=threads, digests=digests)
     from edgehemo.inference.tflite import TfliteRunner
 
-    return TfliteRunner(path, threads=threads)
+    return TfliteRunner(path, threads=threads, digests=digests)
 
 
 def open_model(
@@ -87,7 +92,7 @@ def open_model(
     entry = bundle.model(task)
     held = {item.precision for item in entry.artefacts if item.format == runtime}
     artefact, path = bundle.artefact(task, runtime, precision if precision in held else None)
-    runner = open_runner(path, runtime, threads=threads)
+    runner = open_runner(path, runtime, threads=threads, digests=artefact.digests)
     check_graph(runner, entry, artefact)
     log.debug("%s opened: %s %s, %d threads", task, runtime, artefact.precision, threads)
     return artefact, runner

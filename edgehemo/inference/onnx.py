@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import BundleError
+from edgehemo.inference.content import Digests, content_of
 from edgehemo.inference.runtimes import RUNTIMES, load_runtime
 
 CPU_INFO = Path("/proc/cpuinfo")
@@ -35,7 +36,7 @@ def saturates_products() -> bool:
 class OnnxRunner:
     """One session of ONNX Runtime; see `edgehemo.inference.DescribedRunner`."""
 
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(self, path: Path, *, threads: int, digests: Digests | None = None) -> None:
         self.name, onnxruntime = load_runtime("onnx")
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
@@ -49,8 +50,12 @@ class OnnxRunner:
         self.version: str = onnxruntime.__version__
         try:
             self._session = onnxruntime.InferenceSession(
-                str(path), options, providers=["CPUExecutionProvider"]
+                content_of(path, digests) if digests else str(path),
+                options,
+                providers=["CPUExecutionProvider"],
             )
+        except BundleError:
+            raise
         except Exception as error:  # onnxruntime raises its own unexported types
             first = str(error).splitlines()[0]
             raise BundleError(

@@ -9,7 +9,11 @@ from numpy.typing import NDArray
 
 from edgehemo.errors import BundleError
 from edgehemo.files.folders import user_folder
+from edgehemo.inference.content import Digests, content_of
 from edgehemo.inference.runtimes import RUNTIMES, load_runtime
+
+# Of the file beside a model that holds its weights.
+WEIGHTS_SUFFIX = ".bin"
 
 
 class OpenVinoRunner:
@@ -20,7 +24,7 @@ class OpenVinoRunner:
     in the user's cache folder, which halves the time of the next opening.
     """
 
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(self, path: Path, *, threads: int, digests: Digests | None = None) -> None:
         self.name, openvino = load_runtime("openvino")
         self.version: str = str(openvino.__version__).partition("-")[0]
         settings = {
@@ -33,8 +37,14 @@ class OpenVinoRunner:
             settings["CACHE_DIR"] = str(cache)
         try:
             core = openvino.Core()
-            model = core.read_model(str(path))
+            if digests:
+                weights = content_of(path.with_suffix(WEIGHTS_SUFFIX), digests)
+                model = core.read_model(content_of(path, digests), weights)
+            else:
+                model = core.read_model(str(path))
             compiled = core.compile_model(model, "CPU", settings)
+        except BundleError:
+            raise
         except Exception as error:  # openvino raises RuntimeError and its own types
             lines = [line for line in str(error).splitlines() if line.strip()]
             reason = lines[-1].strip() if lines else "no reason"

@@ -105,6 +105,20 @@ RUNTIMES: Mapping[ArtefactFormat, RuntimeFacts] = MappingProxyType(
 )
 
 
+def silence_runtimes() -> None:
+    """Let no runtime of this process talk to its maker, whoever imports it and when.
+
+    For the workstation's part, whose tools import the runtimes themselves: what `imported` keeps
+    out of one import stays out of the process.
+    """
+    for facts in RUNTIMES.values():
+        for name, value in facts.environment.items():
+            os.environ.setdefault(name, value)
+        for name in facts.kept_out:
+            # Python's own mark of a module that cannot be imported.
+            sys.modules.setdefault(name, None)  # type: ignore[arg-type]
+
+
 def format_named(name: str) -> ArtefactFormat:
     """The format of that name; UsageError suggests the nearest."""
     for known in RUNTIMES:

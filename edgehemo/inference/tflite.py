@@ -10,18 +10,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import BundleError
+from edgehemo.inference.content import Digests, content_of
 from edgehemo.inference.runtimes import load_runtime
 
 
 class TfliteRunner:
     """One interpreter; see `edgehemo.inference.DescribedRunner`. Samples run one by one."""
 
-    def __init__(self, path: Path, *, threads: int) -> None:
+    def __init__(self, path: Path, *, threads: int, digests: Digests | None = None) -> None:
         self.name, module = load_runtime("tflite")
         self.version = importlib.metadata.version(self.name)
         try:
-            self._interpreter = module.Interpreter(model_path=str(path), num_threads=threads)
+            # The interpreter works on these bytes and does not keep them alive itself.
+            self._content = content_of(path, digests) if digests else path.read_bytes()
+            self._interpreter = module.Interpreter(model_content=self._content, num_threads=threads)
             self._interpreter.allocate_tensors()
+        except BundleError:
+            raise
         except Exception as error:  # the interpreter raises ValueError and RuntimeError
             lines = str(error).splitlines() or [type(error).__name__]
             raise BundleError(f"{path.name}: {self.name} refuses it ({lines[0]})") from None

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,6 @@ from edgehemo.bundle.manifest import Artefact, ModelEntry, Precision
 from edgehemo.errors import BundleError, EdgeHemoError, MissingDependencyError
 from edgehemo.inference import Runner, check_graph
 from edgehemo.inference.worker import WorkerRunner
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +83,9 @@ def _verified(
         path = bundle.checked_file(artefact.file, artefact.sha256)
         if artefact.companion is not None:
             bundle.checked_file(artefact.companion.file, artefact.companion.sha256)
-        with WorkerRunner(path, artefact.format, threads=threads) as runner:
+        with WorkerRunner(
+            path, artefact.format, threads=threads, digests=artefact.digests
+        ) as runner:
             runtime = f"{runner.name} {runner.version}"
             check_graph(runner, entry, artefact)
             samples = read_samples(bundle, entry)
@@ -127,9 +127,9 @@ def read_samples(bundle: Bundle, entry: ModelEntry) -> Samples:
     digest = bundle.manifest.files.get(entry.samples)
     if digest is None:
         raise BundleError(f"{entry.samples} has no digest in the manifest; export the bundle again")
-    path: Path = bundle.checked_file(entry.samples, digest)
+    content = io.BytesIO(bundle.checked_bytes(entry.samples, digest))
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with np.load(content, allow_pickle=False) as stored:
             count = sum(name.startswith("input_") for name in stored.files)
             return [
                 (

@@ -4,7 +4,7 @@ The parent sends inputs and reads outputs as plain records (no pickles) over the
 a check in the exporting process could share with it (weights in memory, a library that only the
 workstation has) is not there; cold start and peak memory are the artefact's own.
 
-`python -m edgehemo.inference.worker FORMAT PATH THREADS` is the child.
+`python -P -m edgehemo.inference.worker FORMAT PATH THREADS DIGESTS` is the child.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from edgehemo.inference import format_named, open_runner
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ArtefactFormat
+    from edgehemo.inference.content import Digests
 
 PROCESS_STATUS = Path("/proc/self/status")
 # Before the child's last words: why it cannot go on, and what is not installed.
@@ -43,12 +44,21 @@ class WorkerRunner:
     MissingDependencyError where there is no such runtime.
     """
 
-    def __init__(self, path: Path, format: ArtefactFormat, *, threads: int) -> None:
+    def __init__(
+        self,
+        path: Path,
+        format: ArtefactFormat,
+        *,
+        threads: int,
+        digests: Digests | None = None,
+    ) -> None:
         started = time.perf_counter()
+        stated = json.dumps(dict(digests or {}))
         # A file, not a pipe: what libraries say may be longer than a pipe holds.
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed with the process
         self._process = subprocess.Popen(
-            [sys.executable, "-m", __name__, format, str(path), str(threads)],
+            # -P: nothing is imported from the folder that the user happens to be in.
+            [sys.executable, "-P", "-m", __name__, format, str(path), str(threads), stated],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._said,
@@ -163,12 +173,12 @@ def peak_memory_mb() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
-def serve(format: ArtefactFormat, path: Path, threads: int) -> None:
+def serve(format: ArtefactFormat, path: Path, threads: int, digests: Digests) -> None:
     """Open the artefact, then answer records until the input ends."""
     # Libraries write to standard output as they please: the records get a descriptor of their own.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    runner = open_runner(path, format, threads=threads)
+    runner = open_runner(path, format, threads=threads, digests=digests)
     tell = {
         "name": runner.name,
         "version": runner.version,
@@ -194,10 +204,13 @@ def serve(format: ArtefactFormat, path: Path, threads: int) -> None:
 
 
 def main() -> None:
-    """The child process: ``FORMAT PATH THREADS``; what stops it is told in one marked line."""
-    format, path, threads = sys.argv[1:4]
+    """The child process: ``FORMAT PATH THREADS DIGESTS``.
+
+    What stops it is told in one marked line.
+    """
+    format, path, threads, digests = sys.argv[1:5]
     try:
-        serve(format_named(format), Path(path), int(threads))
+        serve(format_named(format), Path(path), int(threads), json.loads(digests))
     except EdgeHemoError as error:
         mark = _MISSING if isinstance(error, MissingDependencyError) else _REASON
         sys.stderr.write(f"{mark}{error}\n")

@@ -1,23 +1,31 @@
-"""The folder a screening leaves behind: result.json, report.html, the annotated fields."""
+"""The folder a screening leaves behind: result.json, report.html, the annotated fields.
+
+It is made beside its place and moved there whole, so that no two samples ever mix in it and a
+screening that fails leaves what stood there. Only what an earlier result there lists is replaced.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgehemo.errors import UsageError
 from edgehemo.files.atomic import (
     write_bytes_atomically,
     write_json_atomically,
     write_text_atomically,
 )
+from edgehemo.files.staging import FolderBusyError, StagedFolder
 from edgehemo.report.histogram import histogram
 from edgehemo.report.page import render
 from edgehemo.report.pictures import annotated, data_uri, png, read_png
-from edgehemo.report.result import ScreeningResult, name_of
+from edgehemo.report.result import SCREEN_SCHEMA, ScreeningResult, name_of
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading
@@ -40,33 +48,52 @@ _OURS = re.compile(r"\d{3,}_[A-Za-z0-9._-]*\.png")
 
 @dataclass(frozen=True, slots=True)
 class OutputFolder:
-    """Writes each field's picture as it comes and the two files at the end.
+    """Takes each field's picture as it comes and the two files at the end.
 
-    All that it knows lies in the folder, so that an interrupted sample goes on in it.
+    All that it knows lies in the folder in the making, so that an interrupted sample goes on in it
+    (`output_folder` with ``resume``). path: as the caller named it.
     """
 
     path: Path
+    staged: StagedFolder
 
     def add(self, index: int, reading: FieldReading, frame: Frame) -> None:
         """Write the drawn picture of the field at ``index`` of the sample's images."""
-        target = self.path / picture_of(index, reading.image)
+        target = self.staged.path / picture_of(index, reading.image)
         write_bytes_atomically(target, png(annotated(frame, reading)))
 
     def finish(self, reading: SampleReading, provenance: Provenance) -> ScreeningResult:
-        """Write result.json and report.html; what an earlier sample left here goes."""
+        """Write result.json and report.html and move all to its place; the earlier result goes.
+
+        Where no input could be read at all, an earlier result stays, and the result names no
+        report. Raises OSError, and leaves what stood there, where it cannot be written.
+        """
+        earlier = own_files(self.path)
+        if earlier and not reading.fields:
+            log.warning(
+                "nothing could be read: the earlier result in the output folder stays as it was"
+            )
+            self.discard()
+            return ScreeningResult(reading, provenance)
+        made = self.staged.path
         pictures = {
             index: name
             for index, image in enumerate(reading.images)
             if isinstance(image, FieldReading)
-            and (self.path / (name := picture_of(index, image.image))).is_file()
+            and (made / (name := picture_of(index, image.image))).is_file()
         }
-        self._remove_pictures_of_earlier_runs(set(pictures.values()))
+        self._remove_others(set(pictures.values()))
         result = ScreeningResult(reading, provenance, pictures, self.path / REPORT_FILE)
-        write_json_atomically(self.path / RESULT_FILE, result.record)
+        write_json_atomically(made / RESULT_FILE, result.record)
         page = render(result.record, self._shown(reading, pictures), histogram(reading.accepted))
-        write_text_atomically(self.path / REPORT_FILE, page)
+        write_text_atomically(made / REPORT_FILE, page)
+        self.staged.publish(earlier)
         log.debug("report written with %d pictures", len(pictures))
         return result
+
+    def discard(self) -> None:
+        """Remove what was made so far; an earlier result stays."""
+        self.staged.discard()
 
     def _shown(self, reading: SampleReading, pictures: Mapping[int, str]) -> dict[int, str]:
         """The pictures that the page shows, as data URIs: the first of each verdict."""
@@ -77,16 +104,16 @@ class OutputFolder:
             assert isinstance(image, FieldReading), "only a field has a picture"
             if count[image.accepted] < SHOWN_OF_EACH:
                 count[image.accepted] += 1
-                shown[index] = data_uri(read_png(self.path / name))
+                shown[index] = data_uri(read_png(self.staged.path / name))
         return shown
 
-    def _remove_pictures_of_earlier_runs(self, written: Collection[str]) -> None:
-        """A field of another sample must not lie beside this one's."""
-        folder = self.path / FIELDS_FOLDER
-        if not folder.is_dir():
-            return
-        for path in folder.iterdir():
-            if _OURS.fullmatch(path.name) and f"{FIELDS_FOLDER}/{path.name}" not in written:
+    def _remove_others(self, written: set[str]) -> None:
+        """Pictures in the making that are of no image of the sample: an interrupted process may
+        have drawn one that it did not note.
+        """
+        folder = self.staged.path / FIELDS_FOLDER
+        for path in folder.iterdir() if folder.is_dir() else ():
+            if f"{FIELDS_FOLDER}/{path.name}" not in written:
                 path.unlink()
 
 
@@ -96,7 +123,95 @@ def picture_of(index: int, image: str) -> str:
     return f"{FIELDS_FOLDER}/{index + 1:03d}_{stem}.png"
 
 
-def output_folder(path: Path) -> OutputFolder:
-    """The folder, made where it is missing; OSError where it cannot be."""
-    (path / FIELDS_FOLDER).mkdir(parents=True, exist_ok=True)
-    return OutputFolder(path)
+def output_folder(path: Path, *, resume: bool = False) -> OutputFolder:
+    """The folder, to be written; resume: go on with the pictures of an interrupted sample.
+
+    Raises UsageError where another screening is writing into it or where it holds files of these
+    names that are not an earlier result's, OSError where it cannot be made.
+    """
+    own_files(path)
+    try:
+        staged = StagedFolder(path, resume=resume)
+    except FolderBusyError:
+        raise UsageError(
+            f"{path}: another screening is writing there; wait for its end or choose another folder"
+        ) from None
+    try:
+        own_files(path)  # after an interrupted move was finished
+        (staged.path / FIELDS_FOLDER).mkdir(exist_ok=True)
+    except BaseException:
+        staged.discard()
+        raise
+    return OutputFolder(path, staged)
+
+
+def own_files(path: Path) -> tuple[str, ...]:
+    """What an earlier screening put into a folder, as its result.json lists it, in paths below the
+    folder; empty where there was none.
+
+    Raises UsageError where something else has a name that a screening writes to.
+    """
+    pictures = _listed_pictures(path / RESULT_FILE)
+    own = () if pictures is None else (RESULT_FILE, REPORT_FILE, *pictures)
+    folder = path / FIELDS_FOLDER
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UsageError(f"{folder}: is not a folder of its own; choose another --out")
+    drawn = (
+        f"{FIELDS_FOLDER}/{item.name}"
+        for item in (sorted(folder.iterdir()) if folder.is_dir() else ())
+        if _OURS.fullmatch(item.name)
+    )
+    for name in (RESULT_FILE, REPORT_FILE, *drawn):
+        if name not in own and os.path.lexists(path / name):
+            raise UsageError(
+                f"{path}: holds {name}, which no result there lists: it is not replaced; "
+                "choose another --out"
+            )
+    return own
+
+
+def _listed_pictures(file: Path) -> tuple[str, ...] | None:
+    """The pictures that a result lists; None where the file is no result, or a link to one."""
+    if file.is_symlink() or not file.is_file():
+        return None
+    try:
+        record = json.loads(file.read_bytes())
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or record.get("schema") != SCREEN_SCHEMA:
+        return None
+    images = record.get("images")
+    names = [
+        image.get("picture")
+        for image in (images if isinstance(images, list) else ())
+        if isinstance(image, dict)
+    ]
+    prefix = f"{FIELDS_FOLDER}/"
+    return tuple(
+        name
+        for name in names
+        if isinstance(name, str)
+        and name.startswith(prefix)
+        and _OURS.fullmatch(name.removeprefix(prefix))
+    )
+
+
+def refuse_sources_in(path: Path, sources: Sequence[Path]) -> None:
+    """UsageError where a folder to be written is, holds or lies in what is to be read."""
+    place = _real(path)
+    for source in sources:
+        for found in {_real(source), _real(source.parent) / source.name}:
+            if found == place or found.is_relative_to(place):
+                what = "is a source" if found == place else f"holds the source {source}"
+            elif place.is_relative_to(found):
+                what = f"lies in the source {source}"
+            else:
+                continue
+            raise UsageError(f"{path}: {what}; choose a folder elsewhere for --out")
+
+
+def _real(path: Path) -> Path:
+    try:
+        return Path(os.path.realpath(path))
+    except (OSError, ValueError):
+        return path.absolute()

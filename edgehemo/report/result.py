@@ -43,6 +43,7 @@ from edgehemo.screening.sample import SampleReading, UnreadableImage
 from edgehemo.screening.stopping import StopReason
 from edgehemo.version import __version__
 
+SCREEN_SCHEMA: Literal["edgehemo.screen/1"] = "edgehemo.screen/1"
 NOTICE = (
     "For research and screening only: this is not a diagnosis. "
     "Confirm every result with a laboratory measurement before anyone is treated on it."
@@ -182,7 +183,7 @@ class ScreeningRecord(Record, frozen=True, kw_only=True):
 
 # What they are the record above says, in their schemas too.
 class ScreenOutput(ScreeningRecord, frozen=True, kw_only=True):  # noqa: D101
-    schema: Literal["edgehemo.screen/1"] = "edgehemo.screen/1"
+    schema: Literal["edgehemo.screen/1"] = SCREEN_SCHEMA
 
 
 class DemoOutput(ScreeningRecord, frozen=True, kw_only=True):  # noqa: D101

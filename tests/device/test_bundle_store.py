@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from edgehemo.bundle.bundle import MANIFEST_NAME, SHIPPED_BUNDLE, SIGNATURE_NAME, load_bundle
+from edgehemo.bundle.bundle import (
+    MANIFEST_NAME,
+    SHIPPED_BUNDLE,
+    SIGNATURE_NAME,
+    Bundle,
+    load_bundle,
+)
 from edgehemo.bundle.packing import unpack
 from edgehemo.bundle.signatures import new_key, read_private_key
 from edgehemo.commands.bundle import bundle as bundle_command
 from edgehemo.device import installed_bundles as bundle_store
-from edgehemo.device.installed_bundles import BundleStore, check_whole, in_use, pack
+from edgehemo.device.installed_bundles import BundleStore, check_whole, open_in_use, pack
 from edgehemo.errors import BundleError
+from edgehemo.inference import open_model
 from tests.support.bundle_makers import sign_again, signing_key, small_bundle
 
 
@@ -27,7 +36,7 @@ def store(tmp_path: Path) -> BundleStore:
 
 def test_nothing_installed_is_no_error(store: BundleStore, tmp_path: Path) -> None:
     assert store.current() is None and store.installed() == []
-    assert in_use(tmp_path / "data") is None
+    assert open_in_use(tmp_path / "data").trust == "shipped"
     with pytest.raises(BundleError, match="no bundle to go back to"):
         store.rollback()
 
@@ -39,7 +48,7 @@ def test_install_keeps_the_one_before_and_no_more(store: BundleStore, tmp_path: 
     current, before = store.installed()
     assert current.current and current.bundle and current.bundle.manifest.serial == 3
     assert before.previous and before.bundle and before.bundle.manifest.serial == 2
-    assert in_use(tmp_path / "data") == store.current()
+    assert open_in_use(tmp_path / "data").path == store.current()
 
 
 def test_an_older_serial_is_refused_and_rollback_is_on_purpose(
@@ -84,7 +93,7 @@ def test_each_kind_of_tampering_leaves_the_good_one_in_use(
         store.install(bad)
     assert store.state() == before
     assert load_bundle(store.current()).manifest.serial == 1
-    assert [path.name for path in store.path.iterdir() if path.name.startswith(".")] == []
+    assert [path.name for path in store.path.glob(".*") if path.is_dir()] == []
 
 
 def test_unsigned_and_wrongly_signed_are_refused(
@@ -259,3 +268,154 @@ def test_a_bundle_whose_model_does_not_open_here_is_not_installed(
     with pytest.raises(BundleError, match=r"bad: cell_finder.*the manifest says uint8"):
         store.install(bad)
     assert store.current() == before
+
+
+def manifest_with(folder: Path, **changes: object) -> Path:
+    """A bundle whose signed manifest says something else."""
+    path = folder / MANIFEST_NAME
+    path.write_text(json.dumps({**json.loads(path.read_bytes()), **changes}))
+    sign_again(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "name", ["../../out", "/etc/out", "a/b", "..", ".hidden", "a\0b", "a\nb", "", "n" * 65, "a\x1b"]
+)
+def test_a_signed_name_does_not_lead_out_of_the_store(
+    store: BundleStore, tmp_path: Path, name: str
+) -> None:
+    bad = manifest_with(small_bundle(tmp_path / "bad"), name=name)
+    with pytest.raises(BundleError, match=r"name") as caught:
+        store.install(bad)
+    assert "\n" not in str(caught.value)
+    assert not [path for path in tmp_path.rglob("*") if "out" in path.name]
+
+
+@pytest.mark.parametrize("name", ["a\0b", "a\nb", "../b", "a\\b"])
+def test_a_signed_path_that_no_file_has(tmp_path: Path, name: str) -> None:
+    bad = manifest_with(small_bundle(tmp_path / "bad"), files={name: "ab" * 32})
+    with pytest.raises(BundleError, match="leaves the bundle"):
+        load_bundle(bad)
+
+
+def test_a_serial_far_off_does_not_lock_out_those_that_follow(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    store.install(small_bundle(tmp_path / "b1", 1))
+    for serial in (10**30, 2**31, 2**31 - 1, 1 + bundle_store.MAX_SERIAL_STEP + 1):
+        far = manifest_with(small_bundle(tmp_path / f"far{serial}"), serial=serial)
+        with pytest.raises(BundleError, match="serial"):
+            store.install(far)
+    assert store.install(small_bundle(tmp_path / "date", 20261127)).manifest.serial == 20261127
+    # A device that an earlier version let be locked out is free again.
+    state = json.loads((store.path / "state.json").read_text())
+    for file in ("state.json", "state.copy.json"):
+        (store.path / file).write_text(json.dumps({**state, "highest_serial": {"small": 10**30}}))
+    assert store.install(small_bundle(tmp_path / "next", 20261128)).manifest.serial == 20261128
+
+
+def test_a_bundle_that_cannot_screen_is_not_put_into_use(
+    store: BundleStore, tmp_path: Path
+) -> None:
+    empty = small_bundle(tmp_path / "empty")
+    for path in empty.glob("*.onnx"):
+        path.unlink()
+    manifest_with(empty, models=[])
+    with pytest.raises(BundleError, match="holds no cell_finder"):
+        store.install(empty)
+    assert store.current() is None
+
+
+@pytest.mark.parametrize("lost", ["state.json", "both"])
+@pytest.mark.parametrize("how", ["missing", "damaged"])
+def test_losing_the_state_lets_no_older_bundle_in(
+    store: BundleStore, tmp_path: Path, lost: str, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    older = small_bundle(tmp_path / "b1", 1)
+    for serial in (2, 3):
+        store.install(small_bundle(tmp_path / f"b{serial}", serial))
+    for name in ("state.json", "state.copy.json")[: 1 if lost == "state.json" else 2]:
+        (store.path / name).unlink() if how == "missing" else (store.path / name).write_text("{")
+    again = BundleStore(tmp_path / "data")
+    with pytest.raises(BundleError, match="serial 3 was installed here"):
+        again.install(older)
+    assert open_in_use(tmp_path / "data").manifest.serial == 3
+    assert "state.json: is" in caplog.text
+    assert again.install(small_bundle(tmp_path / "b4", 4)).manifest.serial == 4
+    caplog.clear()
+    assert open_in_use(tmp_path / "data").manifest.serial == 4 and not caplog.text
+
+
+def test_a_damaged_bundle_in_use_is_told_and_the_one_before_serves(
+    store: BundleStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for serial in (1, 2):
+        store.install(small_bundle(tmp_path / f"b{serial}", serial))
+    current, before = (item.folder for item in store.installed())
+    (store.path / current / "note.txt").write_text("changed")
+    assert open_in_use(tmp_path / "data").manifest.serial == 1
+    assert "small serial 1 is used instead" in caplog.text
+    shutil.rmtree(store.path / before)
+    assert open_in_use(tmp_path / "data").trust == "shipped"
+    shutil.rmtree(store.path / current)
+    caplog.clear()
+    assert open_in_use(tmp_path / "data").trust == "shipped"
+    assert "is used instead" in caplog.text
+
+
+@pytest.mark.parametrize("leads", ["../../elsewhere", "/etc", ".."])
+def test_the_state_does_not_lead_out_of_the_store(
+    store: BundleStore, tmp_path: Path, leads: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    store.path.mkdir(parents=True)
+    small_bundle(tmp_path / "elsewhere")
+    text = json.dumps({"schema": "edgehemo.bundle-store/1", "current": leads})
+    (store.path / "state.json").write_text(text)
+    assert open_in_use(tmp_path / "data").trust == "shipped"
+    assert "is damaged" in caplog.text
+
+
+INSTALL = (
+    "import sys; from pathlib import Path; from edgehemo.device import installed_bundles as i\n"
+    "i._refuse_wrong_answers = lambda bundle: None\n"
+    "i.BundleStore(Path(sys.argv[1])).install(Path(sys.argv[2]))"
+)
+
+
+def test_two_at_once_leave_a_whole_one_in_use(tmp_path: Path) -> None:
+    sources = [small_bundle(tmp_path / f"b{serial}", serial) for serial in range(1, 5)]
+    for _ in range(3):
+        running = [
+            subprocess.Popen(
+                [sys.executable, "-c", INSTALL, str(tmp_path / "data"), str(source)],
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            for source in sources
+        ]
+        said = [process.communicate(timeout=120)[1] for process in running]
+        for text in said:
+            assert not text or "waiting for it" in text or "an older bundle is not used" in text
+        found = open_in_use(tmp_path / "data")
+        check_whole(found)
+        assert found.manifest.serial == 4
+        assert all(item.problem is None for item in BundleStore(tmp_path / "data").installed())
+
+
+def test_what_is_opened_is_what_was_compared_with_its_digest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is exchanged right after its digest was found to be right."""
+    folder = small_bundle(tmp_path / "b")
+    opened = load_bundle(folder)
+    other = (SHIPPED_BUNDLE / "nucleated.int8.onnx").read_bytes()
+    check = Bundle.checked_file
+
+    def exchanged(self: Bundle, name: str, digest: str) -> Path:
+        path = check(self, name, digest)
+        path.write_bytes(other)
+        return path
+
+    monkeypatch.setattr(Bundle, "checked_file", exchanged)
+    with pytest.raises(BundleError, match="digest differs"):
+        open_model(opened, "cell_finder", threads=1, runtime="onnx")

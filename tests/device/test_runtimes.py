@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tomllib
 from dataclasses import replace
@@ -123,3 +124,15 @@ def test_every_precision_has_a_gate() -> None:
     assert allowed_difference(exact) == pytest.approx(0.02)
     full = artefact.model_copy(update={"reproduction": 0.05, "precision": "fp32"})
     assert allowed_difference(full) == 1e-3
+
+
+def test_a_process_can_be_silenced_for_good() -> None:
+    code = (
+        "import os, sys; from edgehemo.inference.runtimes import silence_runtimes\n"
+        "silence_runtimes()\n"
+        "assert os.environ['ORT_DISABLE_TELEMETRY'] == '1'\n"
+        "assert sys.modules['openvino_telemetry'] is None\n"
+        "assert 'onnxruntime' not in sys.modules and 'openvino' not in sys.modules"
+    )
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True)

@@ -143,3 +143,41 @@ def test_without_the_variable_keys_lie_in_the_system_and_with_the_user(
     system, own = key_folders()
     assert system == Path("/etc/edgehemo/keys") and own.name == "keys"
     assert os.path.commonpath([own, Path.home()]) == str(Path.home())
+
+
+def test_an_interrupted_key_is_finished_and_half_a_one_blocks_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr("edgehemo.bundle.signatures.write_text_atomically", killed)
+        with pytest.raises(Killed):
+            new_key(tmp_path, "lab")
+    private = (tmp_path / "lab.key").read_text()
+    path, public = new_key(tmp_path, "lab")
+    assert path.read_text() == private and (tmp_path / "lab.pub").read_text() == public.line
+    with pytest.raises(UsageError, match="exists already"):
+        new_key(tmp_path, "lab")
+    for length in (0, 5, 30, len(private) // 2):
+        (tmp_path / "half.key").write_text(private[:length])
+        (tmp_path / "half.pub").unlink(missing_ok=True)
+        path, _ = new_key(tmp_path, "half")
+        assert read_private_key(path).public.line == (tmp_path / "half.pub").read_text()
+    (tmp_path / "other.key").write_text("somebody's own key")
+    with pytest.raises(UsageError):
+        new_key(tmp_path, "other")
+    assert (tmp_path / "other.key").read_text() == "somebody's own key"
+
+
+def test_a_private_half_is_its_owner_s_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        path, _ = new_key(tmp_path, "lab")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == 0o600

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
-from edgehemo.bundle.bundle import MANIFEST_NAME, SIGNATURE_NAME
+from edgehemo.bundle.bundle import MANIFEST_NAME, SHIPPED_BUNDLE, SIGNATURE_NAME, load_bundle
 from edgehemo.bundle.manifest import Manifest
 from edgehemo.bundle.signatures import (
     PrivateKey,
@@ -25,21 +26,31 @@ def signing_key(name: str = "laboratory") -> PrivateKey:
     return read_private_key(path)
 
 
-def small_bundle(folder: Path, serial: int = 1, key: PrivateKey | None = None) -> Path:
-    """A bundle without models: what installing and trusting look at is all there."""
+def small_bundle(
+    folder: Path, serial: int = 1, key: PrivateKey | None = None, name: str = "small"
+) -> Path:
+    """A bundle of the shipped cell finder alone: what installing and trusting look at is there."""
     folder.mkdir(parents=True)
     note = folder / "note.txt"
     note.write_text(f"serial {serial}\n")
+    finder = (
+        load_bundle().model("cell_finder").model_copy(update={"samples": None, "model_card": None})
+    )
+    finder = finder.model_copy(
+        update={"artefacts": [item for item in finder.artefacts if item.format == "onnx"]}
+    )
+    for artefact in finder.artefacts:
+        shutil.copyfile(SHIPPED_BUNDLE / artefact.file, folder / artefact.file)
     manifest = Manifest(
         schema="edgehemo.bundle/1",
-        name="small",
+        name=name,
         serial=serial,
         created_at=datetime(2026, 11, 1, tzinfo=UTC),
         software_version="0",
         licence="Apache-2.0",
         intended_use="a test",
         machine="none",
-        models=[],
+        models=[finder],
         files={"note.txt": sha256_of_file(note)},
     )
     raw = manifest.model_dump_json().encode()

@@ -108,7 +108,7 @@ def analyser(
     for name in without:
         codes = {code for m in measured.values() if m.sample == name for code in m.failed}
         why = f" ({', '.join(sorted(codes))})" if codes else ""
-        click.echo(f"edgehemo: sample {name} left out: no field accepted{why}", err=True)
+        common.complain(f"sample {name} left out: no field accepted{why}")
     fit = fit_analyser(
         samples,
         made_at=now(),

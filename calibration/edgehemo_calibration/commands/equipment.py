@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
+from edgehemo.commands import common
 from edgehemo.errors import BundleError
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def cell_finder(bundle: Path | None) -> tuple[Finder | None, Bundle | None]:
     except BundleError as error:
         if bundle is not None:
             raise
-        click.echo(f"edgehemo: without a cell finder, nothing is counted: {error}", err=True)
+        common.complain(f"without a cell finder, nothing is counted: {error}")
         return None, None
     return finder, opened
 

@@ -11,6 +11,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import ProfileError, UsageError
+from edgehemo.files.lock import locked
 from edgehemo.version import __version__
 
 if TYPE_CHECKING:
@@ -31,12 +32,16 @@ def now() -> datetime:
 def start(base: Path | None, out: Path, names: dict[str, str | None]) -> CalibrationProfile:
     """The profile to extend: the one named, else the one at ``out``, else a new one.
 
-    Raises ProfileError where it belongs to another microscope, camera or objective than named.
+    Until the command has ended no other one extends the profile at ``out``: what both measure is
+    kept. Raises ProfileError where it belongs to another microscope, camera or objective than
+    named.
     """
     from edgehemo.capture.sources import camera_spec
     from edgehemo.device.readiness import camera_names
     from edgehemo.profile.profile import load_profile, new_profile
 
+    if (command := click.get_current_context(silent=True)) is not None:
+        command.with_resource(locked(out))
     source = base if base is not None else out if out.exists() else None
     given = {name: value for name, value in names.items() if value is not None}
     camera = given.get("camera")
@@ -72,7 +77,7 @@ def finish(
     save_profile(profile, out)
     log.info("profile written: %s measured, revision %d", output.calibrated, profile.revision)
     if mismatch := profile.analyser_mismatch():
-        click.echo(f"edgehemo: {mismatch.reason}", err=True)
+        common.complain(mismatch.reason)
     if not profile.camera:
         click.echo(
             "edgehemo: the profile names no camera: give --camera, so that it is refused on "

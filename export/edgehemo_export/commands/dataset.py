@@ -114,7 +114,7 @@ def manifest(
     if json_file != common.STDOUT:
         _print(rows, built, out)
         for pair in clashes:
-            click.echo(f"one picture, two classes: {pair.first} and {pair.second}")
+            common.say(f"one picture, two classes: {pair.first} and {pair.second}")
     return EXIT_BAD_INPUT if built.unreadable else EXIT_DONE
 
 

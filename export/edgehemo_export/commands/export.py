@@ -128,7 +128,7 @@ def export(
 
         rows = export_bundle(trained, out, options, signer=signer, say=say)
     for warning in dict.fromkeys(text for row in rows for text in row.warnings):
-        click.echo(f"edgehemo: warning: {warning}", err=True)
+        common.complain(f"warning: {warning}")
     common.write_json(
         json_file,
         ExportOutput(
@@ -149,7 +149,7 @@ def _print_export(out: Path, rows: list[ExportRow]) -> None:
     """A line an artefact, below it the figures of its gate beside PyTorch's."""
     from edgehemo_export.quantisation.gates import DIFFERENCE, MEAN_DIFFERENCE
 
-    click.echo(str(out))
+    common.say(str(out))
     for row in rows:
         made = row.artefact
         if made is None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def taken_over(
             files.append((artefact.companion.file, artefact.companion.sha256))
         try:
             for name, digest in files:
-                shutil.copyfile(former.checked_file(name, digest), folder / name)
+                (folder / name).write_bytes(former.checked_bytes(name, digest))
         except BundleError:
             return None  # damaged since: it is made again
         return artefact

@@ -107,7 +107,7 @@ def earlier_measurements(bundle: Bundle) -> dict[str, Measured]:
     if digest is None:
         return {}
     try:
-        record = json.loads(bundle.checked_file(REPORT_JSON, digest).read_bytes())
+        record = json.loads(bundle.checked_bytes(REPORT_JSON, digest))
         return {
             row["fingerprint"]: Measured(**row["measured"])
             for row in record["artefacts"]
