@@ -17,6 +17,7 @@ from edgehemo.images.kinds import SAVE_AS
 _JPEG_MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _JPEG_FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 # Baseline, extended sequential, progressive; with Huffman codes, and with arithmetic ones.
+_JPEG_PROGRESSIVE = frozenset({0xC2, 0xCA})
 _JPEG_READ = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})
 
 
@@ -25,6 +26,7 @@ def jpeg_header(data: bytes) -> ImageHeader:
     position = 2
     size: tuple[int, int] | None = None
     scans = 0
+    unsent: dict[int, set[int]] = {}
     orientation = 1
     while True:
         while data[position : position + 2] == b"\xff\xff":
@@ -49,10 +51,13 @@ def jpeg_header(data: bytes) -> ImageHeader:
                 raise damaged()
             _refuse_unread_jpeg(marker, precision, parts)
             size = width, height
+            if marker in _JPEG_PROGRESSIVE:
+                unsent = _unsent(data[body + 6 : end], parts)
         elif marker == 0xE1 and data[body : body + 6] == b"Exif\0\0" and orientation == 1:
             orientation = exif_orientation(data[body + 6 : end])
         if marker == 0xDA:
             scans += 1
+            _mark_sent(unsent, data[body:end])
             found = _JPEG_MARKER.search(data, end)
             if found is None:
                 raise truncated()
@@ -61,7 +66,28 @@ def jpeg_header(data: bytes) -> ImageHeader:
             position = end
     if size is None or not scans:
         raise damaged()
+    if any(unsent.values()):
+        raise truncated()
     return ImageHeader("jpeg", size[0], size[1], orientation, scans)
+
+
+def _unsent(components: bytes, count: int) -> dict[int, set[int]]:
+    """Component -> the coefficients (0 to 63) that a progressive JPEG has yet to send."""
+    if len(components) < 3 * count:
+        raise damaged()
+    return {components[3 * index]: set(range(64)) for index in range(count)}
+
+
+def _mark_sent(unsent: dict[int, set[int]], scan: bytes) -> None:
+    """Strike what a scan sends to its last bit (T.81, G.1.1.1): a file cut between two scans is a
+    whole picture to a decoder, but a blurred one."""
+    count = scan[0]
+    if not unsent or len(scan) < 4 + 2 * count:
+        return
+    first, last, approximation = scan[1 + 2 * count : 4 + 2 * count]
+    if approximation & 0x0F == 0:
+        for index in range(count):
+            unsent.get(scan[1 + 2 * index], set()).difference_update(range(first, last + 1))
 
 
 def _refuse_unread_jpeg(marker: int, precision: int, components: int) -> None:

@@ -26,6 +26,8 @@ Side = Literal["lower", "upper", "right", "left", "middle"]
 MIN_MISSING_SHARE = 0.05
 # Wider than the blocks of 16 px a codec works in and the one beside the edge that it smears.
 _EDGE_PX = 40
+# Rows between the band and the border that are taken for a part of it.
+_STRAY_PX = 16
 # What a codec or a change of size does to equal lines, counts.
 _TOLERANCE = 2
 # Of the columns at the edge so many must come alive within `_EDGE_PX`: a straight line. And of
@@ -89,6 +91,11 @@ def _missing_rows(pixels: NDArray[np.uint8]) -> tuple[int, int] | None:
         return None
     bands.sort(key=lambda band: band[0] - band[1])
     first, last = bands[0]
+    # Less than a row of blocks beyond it is what was written at the end: no picture.
+    if first < _STRAY_PX:
+        first = 0
+    if last > height - _STRAY_PX:
+        last = height
     if last - first > 0.98 * height or _are_bars(bands, height):
         return None
     line = pixels[(first + last) // 2]

@@ -290,6 +290,16 @@ def test_a_jpeg_whose_rest_was_lost_but_whose_end_was_kept_is_refused() -> None:
             decode_frame(half + tail, "lost")
 
 
+def test_a_progressive_jpeg_that_lacks_its_last_scans_is_refused() -> None:
+    """To a decoder it is whole, and blurred."""
+    data = encoded(".jpg", *PROGRESSIVE, height=120, width=160)
+    starts = [place for place in range(len(data)) if data.startswith(b"\xff\xda", place)]
+    assert decode_frame(data, "whole").width == 160
+    for start in starts[1:]:
+        with pytest.raises(ImageError, match="cut short"):
+            decode_frame(data[:start] + b"\xff\xd9", "cut")
+
+
 def test_bytes_after_the_end_are_harmless() -> None:
     """Phones append a second picture, cameras pad."""
     for kind in ("jpeg", "progressive", "png"):

@@ -80,6 +80,10 @@ def test_a_transfer_that_stops_within_a_row_of_blocks(smear: Pixels) -> None:
     cut = grey(smear, 0.5)
     cut[HEIGHT // 2 - 16 : HEIGHT // 2, WIDTH // 3 :] = 128
     assert missing_part(jpeg(cut)) is not None
+    tail = grey(smear, 0.5)
+    tail[-1, -1] = 17  # what was written last, the end of a file
+    found = missing_part(tail)
+    assert found is not None and found.side == "lower"
     band = smear.copy()
     band[80:120] = 0
     found = missing_part(band)
