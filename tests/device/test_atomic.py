@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 
-from edgehemo.files import atomic
 from edgehemo.files.atomic import dump_json, write_bytes_atomically, write_text_atomically
 from edgehemo.files.names import for_terminal, well_formed
 
@@ -102,7 +101,7 @@ def test_a_full_disk_leaves_the_old_file_and_names_it(
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(atomic.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space left") as caught:
         write_text_atomically(target, "new")
     assert caught.value.filename == str(target)

@@ -290,7 +290,7 @@ def test_killed_at_every_step_it_is_the_old_or_the_new(
             for name in ("replace", "rename", "unlink", "touch", "rmdir"):
                 patch.setattr(Path, name, counted(getattr(Path, name)))
             patch.setattr(staging, "_exchange", counted(staging._exchange))
-            patch.setattr(staging.shutil, "rmtree", counted(shutil.rmtree))
+            patch.setattr(shutil, "rmtree", counted(shutil.rmtree))
             try:
                 stage.publish(OLD)
                 done = True
