@@ -10,7 +10,7 @@ LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-device lint docs bench lab report-picture demo-profile schemas clean
+.PHONY: help demo test test-device lint docs bench lab soak report-picture demo-profile schemas clean
 
 # What stands after `## ` on a target's line is what `make help` says of it.
 help: ## list the targets
@@ -50,6 +50,11 @@ lab: $(FULL) ## test on real parts: a browser, cameras, the service manager
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } \
 	  || echo "no chromium: the browser's tests will be skipped; apt-get install chromium"
 	$(BIN)/python -m pytest tests/lab
+
+# Killed, two at once, a full disk, hostile input: for five minutes together. The small disk needs
+# root and is left out without it.
+soak: $(FULL) ## attack the program for five minutes, and keep the figures
+	PYTHONPATH=.:benchmarks $(BIN)/python -m soak --seconds 300 --out benchmarks/soak/results.json
 
 # docs/pages/images/report.png: the report of the demonstration, photographed in a browser.
 report-picture: $(LIGHT) ## photograph the demonstration's report for the README

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from edgehemo.estimate.estimators import BY_NAME, Estimator
@@ -57,7 +57,7 @@ def estimate_sample(
         outcome = (
             not_given("NOT_CALIBRATED_FOR", measurand=facts.name)
             if calibration is None
-            else _estimated(pooled, calibration, analyser, bundle_sha256)
+            else _finite(_estimated, pooled, calibration, analyser, bundle_sha256)
         )
         if isinstance(outcome, NotGiven):
             missing[measurand] = outcome
@@ -80,6 +80,20 @@ def estimate_sample(
         calibration=analyser.grade,
         notes=_notes(analyser, derived, estimators),
     )
+
+
+def _finite(compute: Callable[..., Interval | NotGiven], *arguments: object) -> Interval | NotGiven:
+    """What is computed; not given where finite numbers of a profile are so far off that they lead
+    beyond all numbers."""
+    try:
+        outcome = compute(*arguments)
+    except (OverflowError, ZeroDivisionError):
+        return not_given("VALUE_NOT_A_NUMBER")
+    if isinstance(outcome, Interval) and not all(
+        math.isfinite(value) for value in (outcome.value, outcome.low, outcome.high)
+    ):
+        return not_given("VALUE_NOT_A_NUMBER")
+    return outcome
 
 
 def predict(calibration: MeasurandCalibration, features: tuple[float, ...]) -> float:
@@ -210,10 +224,18 @@ def _derived(
         if upper.value <= 0 or lower.value <= 0:
             reasons[name] = not_given("PART_NOT_POSITIVE")
             continue
-        value = facts.factor * upper.value / lower.value
-        relative = math.hypot(_relative_reach(upper), _relative_reach(lower))
-        found[name] = Interval(value, value * math.exp(-relative), value * math.exp(relative))
+        outcome = _finite(_ratio, facts.factor, upper, lower)
+        if isinstance(outcome, NotGiven):
+            reasons[name] = outcome
+        else:
+            found[name] = outcome
     return found, reasons
+
+
+def _ratio(factor: float, upper: Interval, lower: Interval) -> Interval:
+    value = factor * upper.value / lower.value
+    relative = math.hypot(_relative_reach(upper), _relative_reach(lower))
+    return Interval(value, value * math.exp(-relative), value * math.exp(relative))
 
 
 def _relative_reach(interval: Interval) -> float:

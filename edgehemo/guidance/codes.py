@@ -92,6 +92,7 @@ ValueCode = Literal[
     "INDEX_MISSING",
     "INDEX_OUT_OF_RANGE",
     "VALUE_OUT_OF_RANGE",
+    "VALUE_NOT_A_NUMBER",
     "PART_MISSING",
     "PARTS_MISSING",
     "PART_NOT_POSITIVE",

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from edgehemo.anaemia.who_grade import Person, grade
 from edgehemo.cells.cell import Cell, CountInterval, FieldCells
 from edgehemo.errors import FieldError
 from edgehemo.estimate.estimators import ESTIMATORS, estimators_of
@@ -25,8 +26,9 @@ from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleIndices
 from edgehemo.field.canonical import CanonicalField, canonical_field
 from edgehemo.field.illumination import Illumination
+from edgehemo.files.strict import RecordError
 from edgehemo.images.reading import read_frame
-from edgehemo.measurands import MEASURANDS
+from edgehemo.measurands import BLOOD_FACTS, MEASURANDS
 from edgehemo.profile.analyser import Agreement, AnalyserCalibration, MeasurandCalibration
 from edgehemo.profile.parts import ScaleCalibration
 from edgehemo.profile.profile import CalibrationProfile, new_profile
@@ -441,3 +443,49 @@ def test_cover_agrees_with_the_masks_of_anerbc(data_root: Path) -> None:
         assert result.single_cells > 300
     assert float(np.abs(differences).mean()) < 0.03
     assert float(np.abs(differences).max()) < 0.05
+
+
+ABSURD = (
+    1e308, -1e308, 1e-308, 5e-324, 1e200, -1e200, 1e155, 1e154, 1e30, -1e30, 1e15, 1e9, 0.0, -1.0
+)  # fmt: skip
+
+
+def absurd_calibration(rng: np.random.Generator, measurand: Any) -> MeasurandCalibration:
+    """A valid calibration of which one to three numbers are absurd, as a file may hold it."""
+    content = calibration(measurand).model_dump()
+    places = [
+        ("prediction_sd",), ("t95",), ("value_low",), ("value_high",), ("between_field_sd",),
+        ("coefficients", 0), ("coefficients", 1), ("feature_low", 0), ("feature_high", 0),
+        ("unscaled_covariance", 0, 0), ("unscaled_covariance", 0, 1), ("unscaled_covariance", 1, 1),
+    ]  # fmt: skip
+    for number in rng.permutation(len(places))[: rng.integers(1, 4)]:
+        *way, last = places[number]
+        inner: Any = content
+        for key in way:
+            inner = inner[key]
+        inner[last] = float(rng.choice(ABSURD))
+    return MeasurandCalibration.model_validate(content)
+
+
+def test_absurd_numbers_of_a_profile_give_no_value_and_no_crash() -> None:
+    rng = np.random.default_rng(27)
+    person = Person(age_years=30, sex="female")
+    valid = beyond = 0
+    for _ in range(3000):
+        try:
+            lines = [absurd_calibration(rng, name) for name in MEASURANDS]
+        except RecordError:
+            continue  # refused when the file is read
+        valid += 1
+        result = estimate_sample(sample(0.38, 0.4, 0.41), profile_with(*lines))
+        beyond += "VALUE_NOT_A_NUMBER" in result.reason_codes.values()
+        record = concentrations(result)
+        for name in BLOOD_FACTS:
+            value = record[name]
+            assert (value is None) == (name in record["reasons"])
+            if value is not None:
+                assert all(math.isfinite(x) for x in (value.value, value.low, value.high)), lines
+        if result.hgb_g_per_l is not None:
+            graded = grade(result.hgb_g_per_l, person)
+            assert math.isfinite(graded.probability_below_limit)
+    assert valid > 300 and beyond > 30, (valid, beyond)
