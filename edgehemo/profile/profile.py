@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta
@@ -38,6 +38,8 @@ PROFILE_SCHEMA: Literal["edgehemo.profile/1"] = "edgehemo.profile/1"
 PREVIOUS_SUFFIX = ".previous"
 # A profile is some 100 kB; anything far larger is another file.
 MAX_PROFILE_BYTES = 16 * 1024 * 1024
+# Keys that profiles of before do not have: where they are null, the digest is as it was.
+_ADDED_LATER = frozenset({"pictures"})
 
 
 class CalibrationProfile(Record, frozen=True, kw_only=True):
@@ -72,7 +74,8 @@ class CalibrationProfile(Record, frozen=True, kw_only=True):
 
     def digest(self) -> str:
         """SHA-256 of the profile's content, whatever the file's layout."""
-        text = json.dumps(self.checked().model_dump(), sort_keys=True, separators=(",", ":"))
+        content = _without_new_blanks(self.checked().model_dump())
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
 
     def control(self, name: str) -> ControlSlide | None:
@@ -167,7 +170,7 @@ def save_profile(profile: CalibrationProfile, path: Path | str) -> None:
     """
     path = Path(path)
     try:
-        text = dump_json(profile.checked().model_dump())
+        text = dump_json(_without_new_blanks(profile.checked().model_dump()))
     except RecordError as error:
         raise ProfileError(f"{path}: not written, it would not be valid: {error}") from None
     try:
@@ -186,6 +189,17 @@ def save_profile(profile: CalibrationProfile, path: Path | str) -> None:
 def previous_path(path: Path) -> Path:
     """Where the last good profile is kept."""
     return path.with_name(path.name + PREVIOUS_SUFFIX)
+
+
+def _without_new_blanks(content: Any) -> Any:
+    """A profile's values without the keys that came later and say nothing in it."""
+    if isinstance(content, dict):
+        return {
+            key: _without_new_blanks(value)
+            for key, value in content.items()
+            if value is not None or key not in _ADDED_LATER
+        }
+    return [_without_new_blanks(item) for item in content] if isinstance(content, list) else content
 
 
 def _parsed(text: str, path: Path) -> CalibrationProfile:

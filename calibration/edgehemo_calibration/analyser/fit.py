@@ -32,6 +32,7 @@ from edgehemo_calibration.analyser.comparison import (
     deming,
     passing_bablok,
 )
+from edgehemo_calibration.analyser.envelope import calibration_pictures
 from edgehemo_calibration.analyser.prediction import left_out_reach
 
 MIN_SAMPLES = 8
@@ -134,13 +135,14 @@ def fit_analyser(
     flat_field_sha256: str | None = None,
     bundle_sha256: str | None = None,
     refused_fields: int = 0,
+    camera: str = "",
     min_samples: int = MIN_SAMPLES,
 ) -> AnalyserFit:
     """Fit every measurand that all samples carry.
 
     um_per_px, flat_field_sha256, bundle_sha256: what the indices were made with; the device
     refuses the calibration with anything else. refused_fields: how many of the samples' fields
-    quality had refused. min_samples: lower it only to study the procedure.
+    quality had refused. camera: the profile's. min_samples: lower it only to study the procedure.
 
     Raises CalibrationError with fewer than 8 samples or 6 different panels, and when no measurand
     can be calibrated.
@@ -185,6 +187,7 @@ def fit_analyser(
         um_per_px=um_per_px,
         flat_field_sha256=flat_field_sha256,
         bundle_sha256=bundle_sha256,
+        pictures=calibration_pictures([sample.indices for sample in samples], camera=camera),
         measurands=tuple(fitted),
     )
     return AnalyserFit(calibration, tuple(points), refused)

@@ -115,6 +115,7 @@ def analyser(
         um_per_px=profile.scale.um_per_px if profile.scale is not None else None,
         flat_field_sha256=profile.illumination.digest() if profile.illumination else None,
         bundle_sha256=opened.digest if opened is not None else None,
+        camera=profile.camera,
         refused_fields=sum(1 for m in measured.values() if m.failed and m.indices is not None),
     )
     profile = profile.model_copy(update={"analyser": fit.calibration})
