@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from edgehemo.estimate.estimators import BY_NAME, Estimator
+from edgehemo.estimate.least_quality import why_too_poor
 from edgehemo.estimate.pooling import leave_one_field_out
 from edgehemo.estimate.validity import why_not_valid
 from edgehemo.estimate.values import CalibrationGrade, FieldIndices, SampleEstimate, SampleIndices
@@ -38,8 +39,8 @@ def estimate_sample(
 
     A value is None with its reason where the profile holds no calibration for it, where the
     calibration does not hold (another flat field, scale or model bundle; pictures or a sample
-    unlike its own, see `edgehemo.estimate.validity`), where an index is missing, or where the
-    sample lies more than 10 % of the calibrated range outside it.
+    unlike its own, see `edgehemo.estimate.validity`) or is too poor, where an index is missing, or
+    where the sample lies more than 10 % of the calibrated range outside it.
 
     The interval is t x sqrt(s^2 (1 + h) + e^2): s the calibration's prediction standard deviation,
     h the sample's leverage (Draper and Smith, Applied Regression Analysis), e the error between
@@ -120,6 +121,8 @@ def _estimated(
     estimator = BY_NAME.get(calibration.estimator)
     if estimator is None or calibration.features != tuple(f.name for f in estimator.features):
         return not_given("ESTIMATOR_UNKNOWN", estimator=calibration.estimator)
+    if poor := why_too_poor(calibration):
+        return poor
     if unusable := _unusable(estimator, pooled.mean, analyser, bundle_sha256):
         return unusable
     features = estimator.values(pooled.mean)
