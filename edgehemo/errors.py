@@ -86,6 +86,7 @@ class CalibrationError(EdgeHemoError):
 class TableError(CalibrationError):
     """A table of analyser values with faults: ``faults``, each with its row."""
 
+    code = "TABLE_REFUSED"
     # The message is one line and so holds the first; the command line shows more of them.
     _IN_MESSAGE, _IN_LINES = 20, 200
 

@@ -105,8 +105,9 @@ class Screening:
     reader: reads each frame. person: for the WHO grade. bundle_sha256: of the bundle it reads
     with. blocked: why no result may be given at all (an expired calibration, a failed control
     check): fields are still judged, but all are refused for that reason and the sample is
-    withheld. images: what was made of the frames so far. A screening is wholly said by these: one
-    that was interrupted goes on where it was with the images of before (`resuming`).
+    withheld. notes: what a concentration must say of the profile. images: what was made of the
+    frames so far. A screening is wholly said by these: one that was interrupted goes on where it
+    was with the images of before (`resuming`).
     """
 
     reader: FieldReader
@@ -114,6 +115,7 @@ class Screening:
     bundle_sha256: str | None = None
     rule: StopRule = field(default_factory=StopRule)
     blocked: Withheld | None = None
+    notes: tuple[str, ...] = ()
     images: list[FieldReading | UnreadableImage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -180,6 +182,8 @@ class Screening:
             estimate = estimate_sample(
                 indices, self.reader.profile, bundle_sha256=self.bundle_sha256
             )
+            if estimate.calibration != "none":
+                estimate = replace(estimate, notes=(*self.notes, *estimate.notes))
             if self.person is None:
                 reason = not_given("PERSON_UNKNOWN").reason
             elif estimate.hgb_g_per_l is None:

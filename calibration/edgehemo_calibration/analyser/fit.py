@@ -41,7 +41,7 @@ MIN_PANELS = 6
 MIN_SAMPLES_CALIBRATED = 20
 # A sample this many robust standard deviations off is shown as an outlier; none is dropped.
 OUTLIER_DEVIATIONS = 3.5
-# One so many off, by the number of samples from which it holds, stops the calibration until somebody
+# One so many off, by the number of samples it holds from, stops the calibration until somebody
 # looked at its tube. Of fits without a fault (normal errors, 3,000 each) 1 % hold such a sample,
 # 0.4 % with 40; with few samples the scale of the errors itself is hardly known.
 SUSPECT_DEVIATIONS = {0: 8.0, 12: 6.0, 20: 5.0}
