@@ -54,7 +54,8 @@ class ControlCheck(_Line, frozen=True, kw_only=True):
 
     established_at: of the targets it was judged by. values: what was measured, by quantity;
     deviations: in SD of the target. fields, refused: pictures used and refused by quality.
-    reason: why it failed, empty when passed.
+    reason: why it failed, empty when passed. pictures: digests of the files, so that no later
+    check stands on them; None where they are not known.
     """
 
     kind: Literal["check"] = "check"
@@ -69,6 +70,7 @@ class ControlCheck(_Line, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     passed: bool
     reason: str = ""
+    pictures: tuple[str, ...] | None = None
 
 
 class Clearance(_Line, frozen=True, kw_only=True):
@@ -135,7 +137,10 @@ def append_record(path: Path, record: ControlCheck | Clearance) -> None:
     """
     with locked(path):
         known = read_history(path)
-        lines = [json.dumps(item.model_dump()) for item in (*known, _checked(record, path))]
+        lines = [
+            json.dumps(item.model_dump(exclude_none=True))
+            for item in (*known, _checked(record, path))
+        ]
         if (seal := sealed_content(_sealed_content(lines))) is not None:
             lines.append(json.dumps({"kind": "seal", **seal.model_dump()}))
         try:

@@ -262,13 +262,14 @@ def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Findin
     path = Path(device.paths.profile)
     days = (machine.now - profile.created_at).days
     shown = "; ".join(profile_lines(profile, path, device, now=machine.now))
-    detail = f"{path}, {days} days old: {shown}"
+    old = f"{path}, {days} days old"
+    detail = f"{old}: {shown}"
     if days > device.screening.calibration_expires_days:
         return trouble(
             "calibration",
             "warn",
             "CALIBRATION_OLD",
-            f"{detail}, valid for {device.screening.calibration_expires_days}",
+            f"{old}, valid for {device.screening.calibration_expires_days}: {shown}",
         )
     blocked = why_blocked(profile, path, device, now=machine.now)
     if blocked is not None:

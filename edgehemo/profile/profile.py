@@ -40,7 +40,7 @@ PREVIOUS_SUFFIX = ".previous"
 # A profile is some 100 kB; anything far larger is another file.
 MAX_PROFILE_BYTES = 16 * 1024 * 1024
 # Keys that profiles of before do not have: where they are null, the digest is as it was.
-_ADDED_LATER = frozenset({"pictures", "seal"})
+_ADDED_LATER = frozenset({"pictures", "seal", "fields_wanted"})
 
 
 class CalibrationProfile(Record, frozen=True, kw_only=True):
