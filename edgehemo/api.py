@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.capture import CameraSettings, LiveCapture, frames, is_camera
+from edgehemo.device.clock import note_result
 from edgehemo.device.equipment import Equipment, open_equipment, open_one_classifier
 from edgehemo.device.readiness import refuse_another_camera, refuse_simulated_profile
 from edgehemo.errors import ImageError
@@ -120,6 +121,7 @@ def screen_sources(
         bundle_sha256=equipment.bundle.digest,
         rule=rule,
         blocked=equipment.blocked,
+        notes=equipment.notes,
     )
     folder = None if out is None else output_folder(Path(out))
     live = live or LiveCapture()
@@ -165,6 +167,8 @@ def _screened(
         simulated=simulated,
         now=datetime.now().astimezone(),
     )
+    if reading.withheld is None and equipment.profile is not None and not simulated:
+        note_result(equipment.device.data_dir, provenance.created_at)
     if folder is None:
         return ScreeningResult(reading, provenance)
     return folder.finish(reading, provenance)

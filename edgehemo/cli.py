@@ -218,7 +218,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (click.exceptions.Abort, KeyboardInterrupt):
         return _complain("interrupted", EXIT_INTERRUPTED)
     except EdgeHemoError as error:
-        return _complain(_one_line(str(error)), error.exit_code)
+        for line in error.lines[:-1]:
+            _complain(line, error.exit_code)
+        last = error.lines[-1] if error.lines else _one_line(str(error))
+        return _complain(last, error.exit_code)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if not missing or missing.startswith("edgehemo"):

@@ -6,6 +6,8 @@ that line and no traceback; a batch keeps it as the ``error`` of one image and g
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 EXIT_DONE = 0
 EXIT_WITHHELD = 1
 EXIT_BAD_INPUT = 2
@@ -16,11 +18,13 @@ EXIT_CRASHED = 70
 class EdgeHemoError(Exception):
     """Base of the project's errors.
 
-    exit_code: what the command line returns. code: what `edgehemo.guidance` knows it by.
+    exit_code: what the command line returns. code: what `edgehemo.guidance` knows it by. lines:
+    where many things are wrong, what the command line prints instead, each on a line of its own.
     """
 
     exit_code: int = EXIT_BAD_INPUT
     code: str = "FAILED"
+    lines: tuple[str, ...] = ()
 
 
 class UsageError(EdgeHemoError):
@@ -77,6 +81,26 @@ class CalibrationError(EdgeHemoError):
     """Calibration data from which no calibration can be made."""
 
     code = "CALIBRATION_REFUSED"
+
+
+class TableError(CalibrationError):
+    """A table of analyser values with faults: ``faults``, each with its row."""
+
+    code = "TABLE_REFUSED"
+    # The message is one line and so holds the first; the command line shows more of them.
+    _IN_MESSAGE, _IN_LINES = 20, 200
+
+    def __init__(self, origin: str, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"{origin}: {'; '.join(_some(self.faults, self._IN_MESSAGE))}")
+        if len(self.faults) > 1:
+            shown = (f"  {fault}" for fault in _some(self.faults, self._IN_LINES))
+            self.lines = (f"{origin}: {len(self.faults)} faults", *shown)
+
+
+def _some(faults: tuple[str, ...], count: int) -> tuple[str, ...]:
+    more = len(faults) - count
+    return faults[:count] + ((f"and {more} more",) if more > 0 else ())
 
 
 class MissingDependencyError(EdgeHemoError):

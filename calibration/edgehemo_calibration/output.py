@@ -10,6 +10,7 @@ from edgehemo.control.history import Clearance, ControlCheck
 from edgehemo.control.repeatability import Run
 from edgehemo.estimate.output import IndicesEntry
 from edgehemo.files.strict import Count, Record, Sha256
+from edgehemo.guidance.withheld import Withheld
 from edgehemo.measurands import MEASURAND_FACTS, Measurand
 from edgehemo.profile.analyser import AnalyserCalibration
 from edgehemo.profile.parts import (
@@ -21,6 +22,7 @@ from edgehemo.profile.parts import (
     StainReference,
 )
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.profile.seal import SealState
 from edgehemo_calibration.analyser.fit import Point
 from edgehemo_calibration.measuring import MeasuredImage
 from edgehemo_calibration.micrometer import Ruling
@@ -227,6 +229,21 @@ class ClearOutput(Record, frozen=True, kw_only=True):
     history: str
     cleared: Count
     clearance: Clearance
+
+
+class ShowOutput(Record, frozen=True, kw_only=True):
+    """`edgehemo calibrate show`. origin: why this profile is in force. lines: what it is, as people
+    read it. blocked: why results are withheld with it now, null where they are not."""
+
+    schema: Literal["edgehemo.calibration/1"] = "edgehemo.calibration/1"
+    images: list[ImageName]
+    profile: str
+    profile_sha256: Sha256
+    origin: str
+    seal: SealState
+    lines: tuple[str, ...]
+    notes: tuple[str, ...]
+    blocked: Withheld | None
 
 
 def written(profile: CalibrationProfile, path: Path) -> dict[str, Any]:

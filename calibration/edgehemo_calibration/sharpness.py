@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgehemo.capture.overlap import Place, correlation, place_of
 from edgehemo.errors import CalibrationError, FieldError, ImageError
 from edgehemo.field.canonical import canonical_field
 from edgehemo.images.reading import read_frame
@@ -13,12 +14,16 @@ from edgehemo.profile.parts import FocusReference
 from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.quality.focus import FOCUS_MEASURE, edge_sharpness
 from edgehemo.quality.regions import field_regions
+from edgehemo_calibration.pictures_given import same_files
 
 # A stack that shows its peak: some pictures on either side of it.
 MIN_STACK = 5
 # A stack whose sharpest picture is not this many times as sharp as its least sharp one did not go
 # through focus.
 MIN_RISE = 1.3
+# Neighbours in a stack correlate at 0.86 and more (simulated, 2.4 um out of focus; real fields at
+# 0.89 and more, blurred by 8 px), different fields at 0.67 at most.
+MIN_CORRELATION = 0.75
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,19 +56,43 @@ def measure_focus(
             f"{len(images)} pictures are not a focus stack: "
             f"take at least {MIN_STACK}, through focus"
         )
+    if problems := same_files(images):
+        raise CalibrationError("; ".join(problems))
     values: list[float | None] = []
+    places: list[Place] = []
     problems = []
     for image in images:
         try:
-            field = canonical_field(read_frame(image), um_per_px=um_per_px, profile=profile)
+            frame = read_frame(image)
+            field = canonical_field(frame, um_per_px=um_per_px, profile=profile)
         except (ImageError, FieldError) as error:
             problems.append(str(error))
         else:
             values.append(edge_sharpness(field, field_regions(field)))
+            places.append(place_of(frame.pixels))
         on_image()
     if problems:
         raise CalibrationError("; ".join(problems))
+    apart = _of_other_places(images, values, places)
+    if apart:
+        raise CalibrationError(
+            f"not a stack of one field: {', '.join(apart)} show another place than the pictures "
+            "before and after. Leave the stage where it is and turn the focus only"
+        )
     return peak_of(images, values)
+
+
+def _of_other_places(
+    images: Sequence[Path], values: Sequence[float | None], places: Sequence[Place]
+) -> list[str]:
+    """Pictures with cells that look like neither neighbour in the stack, by name."""
+    found = []
+    for i, image in enumerate(images):
+        near = [places[j] for j in (i - 1, i + 1) if 0 <= j < len(places)]
+        best = max(correlation(places[i], other) for other in near)
+        if values[i] is not None and best < MIN_CORRELATION:
+            found.append(image.name)
+    return found
 
 
 def peak_of(images: Sequence[Path], values: Sequence[float | None]) -> Stack:

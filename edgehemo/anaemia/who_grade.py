@@ -129,6 +129,11 @@ class Limits:
     moderate_below: float
     severe_below: float
 
+    @property
+    def bands(self) -> float:
+        """From the limit of severe anaemia to that of none, g/L."""
+        return self.limit - self.severe_below
+
     def grade(self, hgb_g_per_l: float) -> Grade:
         """The grade of an adjusted value; a value at a limit belongs to the milder grade."""
         if hgb_g_per_l >= self.limit:
@@ -192,6 +197,18 @@ def limits() -> LimitTable:
     )
 
 
+def widest_bands_g_per_l() -> float:
+    """From the limit of severe anaemia to that of none, g/L, in the group where it is widest."""
+    table = limits()
+    groups = (*(group.limits for group in table.groups), *table.trimesters.values())
+    return max(group.bands for group in groups)
+
+
+def bands_g_per_l(person: Person) -> float:
+    """From the limit of severe anaemia to that of none, g/L, for this person."""
+    return _group_of(person).bands
+
+
 def grade(hgb: Interval, person: Person) -> AnaemiaGrade:
     """Grade an estimated haemoglobin (g/L, 95 % interval) for one person.
 
@@ -201,10 +218,7 @@ def grade(hgb: Interval, person: Person) -> AnaemiaGrade:
     if problems := person.problems():
         raise UsageError("no anaemia grade: " + "; ".join(problems))
     table = limits()
-    if person.pregnancy_trimester is not None:
-        chosen = table.trimesters[person.pregnancy_trimester]
-    else:
-        chosen = next(group.limits for group in table.groups if group.holds(person))
+    chosen = _group_of(person)
     altitude = _step(table.altitude_steps, person.altitude_m)
     smoking = _smoking(table, person)
     off = altitude + smoking
@@ -223,6 +237,14 @@ def grade(hgb: Interval, person: Person) -> AnaemiaGrade:
         group=chosen.name,
         source=table.name,
     )
+
+
+def _group_of(person: Person) -> Limits:
+    """The limits of the person's group; for one without problems there is a group."""
+    table = limits()
+    if person.pregnancy_trimester is not None:
+        return table.trimesters[person.pregnancy_trimester]
+    return next(group.limits for group in table.groups if group.holds(person))
 
 
 def _limits(row: dict[str, Any]) -> Limits:

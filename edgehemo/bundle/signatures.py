@@ -149,6 +149,23 @@ def signature_text(manifest: bytes, key: PrivateKey) -> str:
     return json.dumps(record, indent=2) + "\n"
 
 
+def signed_with(content: bytes, key: PrivateKey) -> bytes:
+    """The signature of any content, 64 bytes."""
+    return bytes(_nacl().SigningKey(key.seed).sign(content).signature)
+
+
+def is_signed_by(content: bytes, signature: bytes, key: PublicKey) -> bool:
+    """Whether the private half of ``key`` signed exactly this content."""
+    nacl = _nacl()
+    from nacl.exceptions import BadSignatureError
+
+    try:
+        nacl.VerifyKey(key.raw).verify(content, signature)
+    except (BadSignatureError, ValueError):
+        return False
+    return True
+
+
 def check_signature(manifest: bytes, signature: bytes, origin: str) -> PublicKey:
     """The trusted key that signed a manifest; BundleError where there is none.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edgehemo.commands import common
+from edgehemo.guidance.catalogue import catalogue
 from edgehemo.measurands import MEASURAND_FACTS
 
 if TYPE_CHECKING:
@@ -65,6 +66,10 @@ def sample_lines(sample: dict[str, Any]) -> list[str]:
         withheld = sample["withheld"]
         return [f"withheld: {withheld['reason']}", f"  {withheld['action']}"]
     lines = []
+    if sample["calibration"] == "demonstration":
+        from edgehemo.report.result import DEMONSTRATION_NOTICE
+
+        lines.append(DEMONSTRATION_NOTICE)
     for key, facts in MEASURAND_FACTS.items():
         item = sample[key]
         if item is None:
@@ -74,8 +79,24 @@ def sample_lines(sample: dict[str, Any]) -> list[str]:
             lines.append(f"{facts.name}: {facts.with_unit(item['value'])} (95 %: {low} to {high})")
     indices = sample["indices"]
     rbc = indices["rbc_index"]
+    lines += _actions(sample["reason_codes"])
     lines.append(
         f"indices: hgb {indices['hgb_index']:.4f}, hct {indices['hct_index']:.4f}, "
         f"rbc {'none' if rbc is None else f'{rbc:.0f} per mm2'}"
     )
     return lines
+
+
+# What a value that is missing needs no further word on.
+_SAID_ENOUGH = ("NOT_CALIBRATED", "NOT_CALIBRATED_FOR", "PART_MISSING", "PARTS_MISSING")
+
+
+def _actions(reason_codes: dict[str, str]) -> list[str]:
+    """What to do about the measurands that are not given, each action once."""
+    codes = {reason_codes[key] for key in MEASURAND_FACTS if key in reason_codes}
+    actions = [
+        entry.action
+        for code, entry in catalogue().items()
+        if code in codes and code not in _SAID_ENOUGH
+    ]
+    return [f"  {action}" for action in dict.fromkeys(actions)]

@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 
 from edgehemo.control.history import (
     Clearance,
@@ -37,6 +38,9 @@ MIN_RUNS_ESTABLISHED = 20
 JUDGED = ("hgb_index", "cell_od_green", "cell_area_um2", BACKGROUND)
 # Runs of one slide scatter by at least this share of the mean whatever a few lucky runs say.
 MIN_RELATIVE_SD = 0.002
+# A check needs this share of the fields that a run of the targets had, or of the pictures given
+# where the targets do not tell: of fewer the values scatter more than the targets allow for.
+FIELDS_SHARE = 0.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +68,18 @@ def judge_control(
     bundle_sha256: str | None,
     at: datetime,
     expires_hours: int,
+    pictures: tuple[str, ...] | None = None,
 ) -> ControlVerdict:
     """Judge today's readings of a control slide; nothing is written.
 
     slide: one of the profile's. history: its records, oldest first. at: timezone-aware.
-    expires_hours: how long a check holds. Raises CalibrationError naming pictures that could not be
+    expires_hours: how long a check holds. pictures: digests of what it stands on, for the record.
+    Raises CalibrationError naming pictures that could not be
     read.
     """
     run = run_of(slide.name, images, profile, bundle_sha256)
     check = checked(run, slide, history, profile_sha256=profile.digest(), at=at)
+    check = check.model_copy(update={"pictures": pictures})
     blocked = control_block(profile, (*history, check), now=at, expires_hours=expires_hours)
     return ControlVerdict(check, blocked)
 
@@ -95,7 +102,19 @@ def control_slide(name: str, runs: Sequence[Run], established_at: datetime) -> C
         established_at=established_at,
         grade="established" if established else "provisional",
         targets=tuple(targets),
+        fields_wanted=fields_wanted(median(run.fields for run in runs)),
     )
+
+
+def fields_wanted(usual: float) -> int:
+    """How many accepted fields a check needs where a run has ``usual`` of them."""
+    return max(1, math.ceil(FIELDS_SHARE * usual))
+
+
+def without_target(slide: ControlSlide) -> tuple[str, ...]:
+    """The judged quantities that a slide has no target for, as people call them."""
+    known = {target.quantity for target in slide.targets}
+    return tuple(LABELS[name][0] for name in JUDGED if name not in known)
 
 
 def standard_deviations(value: float, target: Spread) -> float:
@@ -142,6 +161,12 @@ def checked(
     ]
     if not run.fields:
         reasons.append(f"no field accepted ({', '.join(run.codes) or 'no picture'})")
+    wanted = slide.fields_wanted or fields_wanted(run.fields + run.refused)
+    if 0 < run.fields < wanted:
+        why = f" ({', '.join(run.codes)})" if run.codes else ""
+        reasons.append(
+            f"{run.fields} of {run.fields + run.refused} fields accepted, {wanted} wanted{why}"
+        )
     for target in slide.targets if run.fields else ():
         name = target.quantity
         label = LABELS[name][0] if name in LABELS else name

@@ -1,8 +1,9 @@
 """Control checks of this microscope: their history, and whether results may be given.
 
 The history is one file of JSON lines beside the profile (``<profile>.control.jsonl``), one record
-a line: a check of a control slide, or a clearance after a failed one. `edgehemo calibrate check`
-and `clear` write it; a screening only reads it.
+a line: a check of a control slide, or a clearance after a failed one. The last line is the seal of
+those above it (`edgehemo.profile.seal`), which older histories do not have. `edgehemo calibrate
+check` and `clear` write it; a screening only reads it.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from edgehemo.files.lock import locked
 from edgehemo.files.strict import Count, Moment, Record, RecordError, Text
 from edgehemo.guidance.withheld import Withheld, withheld
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.profile.seal import Seal, seal_state, sealed_content
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,8 @@ class ControlCheck(_Line, frozen=True, kw_only=True):
 
     established_at: of the targets it was judged by. values: what was measured, by quantity;
     deviations: in SD of the target. fields, refused: pictures used and refused by quality.
-    reason: why it failed, empty when passed.
+    reason: why it failed, empty when passed. pictures: digests of the files, so that no later
+    check stands on them; None where they are not known.
     """
 
     kind: Literal["check"] = "check"
@@ -67,6 +70,7 @@ class ControlCheck(_Line, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     passed: bool
     reason: str = ""
+    pictures: tuple[str, ...] | None = None
 
 
 class Clearance(_Line, frozen=True, kw_only=True):
@@ -92,8 +96,8 @@ def history_path(profile: Path) -> Path:
 def read_history(path: Path) -> tuple[ControlCheck | Clearance, ...]:
     """The records in the order written; none where there is no file.
 
-    Raises ProfileError, one line naming the first bad line: a history that was tampered with or
-    damaged says nothing.
+    Raises ProfileError, one line: of a history that was changed since it was sealed, or naming the
+    first bad line. What was tampered with or damaged says nothing.
     """
     try:
         if path.stat().st_size > MAX_HISTORY_BYTES:
@@ -105,13 +109,24 @@ def read_history(path: Path) -> tuple[ControlCheck | Clearance, ...]:
         raise ProfileError(f"{path}: damaged control history (no UTF-8 text)") from None
     except OSError as error:
         raise ProfileError(f"{path}: cannot be read: {error.strerror or error}") from None
+    lines = text.splitlines()
+    sealed = _sealed(lines, path)
     records = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(lines[:-1] if sealed else lines, start=1):
         try:
             records.append(_parsed(json.loads(line)))
         except (ValueError, RecursionError):
             raise ProfileError(f"{path}: damaged control history (line {number})") from None
     return tuple(records)
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a history that `read_history` reads ends in a seal; a missing one has nothing to."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return True
+    return not lines or _sealed(lines, path)
 
 
 def append_record(path: Path, record: ControlCheck | Clearance) -> None:
@@ -122,12 +137,38 @@ def append_record(path: Path, record: ControlCheck | Clearance) -> None:
     """
     with locked(path):
         known = read_history(path)
-        lines = [json.dumps(item.model_dump()) for item in (*known, _checked(record, path))]
+        lines = [
+            json.dumps(item.model_dump(exclude_none=True))
+            for item in (*known, _checked(record, path))
+        ]
+        if (seal := sealed_content(_sealed_content(lines))) is not None:
+            lines.append(json.dumps({"kind": "seal", **seal.model_dump()}))
         try:
             write_text_atomically(path, "\n".join(lines) + "\n")
         except OSError as error:
             raise ProfileError(f"{path}: cannot be written: {error.strerror or error}") from None
-    log.info("control history: %s added, %d records", record.kind, len(lines))
+    log.info("control history: %s added, %d records", record.kind, len(known) + 1)
+
+
+def _sealed(lines: Sequence[str], path: Path) -> bool:
+    """Whether the last line is the seal of the others; ProfileError where it does not fit them."""
+    try:
+        last = json.loads(lines[-1]) if lines else None
+        if not isinstance(last, dict) or last.pop("kind", None) != "seal":
+            return False
+        seal = Seal.model_validate(last)
+    except (ValueError, RecursionError):
+        return False
+    if seal_state(_sealed_content(lines[:-1]), seal) == "broken":
+        raise ProfileError(
+            f"{path}: was changed after it was sealed: put the file back from a backup, or move it "
+            "away and check the control slide again"
+        )
+    return True
+
+
+def _sealed_content(lines: Sequence[str]) -> bytes:
+    return "\n".join(("edgehemo.control-seal/1", *lines)).encode("utf-8")
 
 
 def _checked(record: ControlCheck | Clearance, path: Path) -> ControlCheck | Clearance:

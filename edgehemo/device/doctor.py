@@ -246,6 +246,7 @@ def _bundle(device: DeviceConfiguration | None) -> Finding:
 
 
 def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Finding:
+    from edgehemo.device.calibration_state import profile_lines
     from edgehemo.device.readiness import why_blocked
     from edgehemo.profile.profile import load_profile
 
@@ -258,19 +259,24 @@ def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Findin
         profile = load_profile(device.paths.profile)
     except ProfileError as error:
         return trouble("calibration", "warn", "CALIBRATION_UNREADABLE", str(error))
+    path = Path(device.paths.profile)
     days = (machine.now - profile.created_at).days
-    detail = f"{device.paths.profile}, {days} days old"
+    shown = "; ".join(profile_lines(profile, path, device, now=machine.now))
+    old = f"{path}, {days} days old"
+    detail = f"{old}: {shown}"
     if days > device.screening.calibration_expires_days:
         return trouble(
             "calibration",
             "warn",
             "CALIBRATION_OLD",
-            f"{detail}, valid for {device.screening.calibration_expires_days}",
+            f"{old}, valid for {device.screening.calibration_expires_days}: {shown}",
         )
-    blocked = why_blocked(profile, Path(device.paths.profile), device, now=machine.now)
+    blocked = why_blocked(profile, path, device, now=machine.now)
     if blocked is not None:
         reason = f"{detail}: results are withheld: {blocked.reason}"
         return Finding("calibration", "warn", reason, blocked.action, blocked.code)
+    if profile.analyser is not None and profile.analyser.grade == "demonstration":
+        return trouble("calibration", "warn", "CALIBRATION_DEMONSTRATION", detail)
     return Finding("calibration", "ok", detail)
 
 

@@ -53,7 +53,8 @@ class Equipment:
     """The three artefacts of this device, opened; profile and its name are None without one.
 
     blocked: why no result may be given now (`edgehemo.device.readiness`), None where they may.
-    networks: the networks that read whole fields, None where the bundle holds none.
+    notes: what every result must say of the profile. networks: the networks that read whole
+    fields, None where the bundle holds none.
     """
 
     device: DeviceConfiguration
@@ -62,6 +63,7 @@ class Equipment:
     profile: CalibrationProfile | None
     profile_name: str | None
     blocked: Withheld | None = None
+    notes: tuple[str, ...] = ()
     networks: FieldNetworks | None = None
 
     @property
@@ -200,7 +202,9 @@ def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equ
     device, loaded_bundle, finder = open_finder(bundle)
     named = profile if profile is not None else device.paths.profile
     profile_path = Path(named) if named is not None else None
-    opened, blocked = _opened_profile(profile_path, device)
+    opened, blocked, notes = _opened_profile(
+        profile_path, device, loaded_bundle.manifest.created_at
+    )
     log.info(
         "bundle %s, %s profile, %s",
         loaded_bundle.digest[:12],
@@ -214,18 +218,24 @@ def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equ
         profile=opened,
         profile_name=profile_path.name if profile_path is not None else None,
         blocked=blocked,
+        notes=notes,
     )
 
 
 def _opened_profile(
-    path: Path | None, device: DeviceConfiguration
-) -> tuple[CalibrationProfile | None, Withheld | None]:
-    """A profile, and why no result may be given with it now; neither without a path."""
+    path: Path | None, device: DeviceConfiguration, bundle_made_at: datetime
+) -> tuple[CalibrationProfile | None, Withheld | None, tuple[str, ...]]:
+    """A profile, why no result may be given with it now, and what results must say of it; nothing
+    of these without a path.
+    """
     if path is None:
-        return None, None
+        return None, None, ()
     # A device without a profile does not wait for what reads one.
-    from edgehemo.device.readiness import why_blocked  # noqa: PLC0415
+    from edgehemo.device.readiness import profile_notes, why_blocked  # noqa: PLC0415
     from edgehemo.profile.profile import load_profile  # noqa: PLC0415
 
     profile = load_profile(path)
-    return profile, why_blocked(profile, path, device, now=datetime.now().astimezone())
+    now = datetime.now().astimezone()
+    blocked = why_blocked(profile, path, device, now=now, bundle_made_at=bundle_made_at)
+    # A history that cannot be read blocks, and says so itself.
+    return profile, blocked, profile_notes(profile, path) if blocked is None else ()

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
 from edgehemo.capture.sources import camera_spec
-from edgehemo.control.history import control_block, history_path, read_history
+from edgehemo.control.history import control_block, history_path, is_sealed, read_history
+from edgehemo.device.clock import aware, clock_block, last_result
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import ProfileError, UsageError
 from edgehemo.guidance.withheld import Withheld, withheld
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.profile.seal import SealState
 
 # What a profile of the simulated microscope calls its camera.
 SIMULATED_CAMERA = "simulated"
@@ -25,14 +27,27 @@ def why_blocked(
     device: DeviceConfiguration,
     *,
     now: datetime,
+    bundle_made_at: datetime | None = None,
 ) -> Withheld | None:
-    """Why no result may be given at ``now`` (timezone-aware): an expired calibration, or a control
-    check that failed, is due or cannot be read. None where results may be given.
+    """Why no result may be given at ``now`` (timezone-aware): a profile that was changed by hand, a
+    clock that is not set, an expired calibration, or a control check that failed, is due or cannot
+    be read. None where results may be given.
 
-    The simulated microscope does not age, so its profile does not expire.
+    bundle_made_at: of the model bundle in use; the clock cannot be earlier. The simulated
+    microscope does not age: its profile does not expire and needs no clock.
     """
     if profile is None or profile_path is None:
         return None
+    if profile.camera != SIMULATED_CAMERA:
+        if profile.seal_state == "broken":
+            return withheld("PROFILE_EDITED", profile=profile_path.name)
+        dates = [("the calibration profile", at) for at in profile.dates()]
+        if bundle_made_at is not None:
+            dates.append(("the model bundle", aware(bundle_made_at)))
+        if (last := last_result(device.data_dir)) is not None:
+            dates.append(("the last result", last))
+        if unset := clock_block(dates, now):
+            return unset
     days = device.screening.calibration_expires_days
     expired = () if profile.camera == SIMULATED_CAMERA else profile.expired(now, days)
     if expired:
@@ -49,9 +64,33 @@ def why_blocked(
         records = read_history(history_path(profile_path))
     except ProfileError as error:
         return withheld("CONTROL_HISTORY_UNREADABLE", problem=error)
-    return control_block(
+    ahead = clock_block([("the control history", record.at) for record in records], now)
+    return ahead or control_block(
         profile, records, now=now, expires_hours=device.screening.control_expires_hours
     )
+
+
+# What a result says of the profile it stands on, by the state of its seal.
+SEAL_NOTES: Mapping[SealState, str] = {
+    "none": "the calibration profile is not sealed: a change by hand would not be noticed",
+    "foreign": (
+        "the calibration profile is sealed by a key that this device does not know: a change by "
+        "hand would not be noticed"
+    ),
+    "broken": "the calibration profile was changed by hand after it was sealed",
+}
+
+
+def profile_notes(profile: CalibrationProfile | None, profile_path: Path | None) -> tuple[str, ...]:
+    """What every result on this profile must say; nothing of the simulated microscope's."""
+    if profile is None or profile_path is None or profile.camera == SIMULATED_CAMERA:
+        return ()
+    notes = []
+    if (note := SEAL_NOTES.get(profile.seal_state)) is not None:
+        notes.append(note)
+    if profile.controls and not is_sealed(history_path(profile_path)):
+        notes.append("the control history is not sealed: a change by hand would not be noticed")
+    return tuple(notes)
 
 
 def refuse_simulated_profile(

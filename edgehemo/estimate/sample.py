@@ -7,7 +7,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from edgehemo.estimate.estimators import BY_NAME, Estimator
+from edgehemo.estimate.least_quality import why_too_poor
 from edgehemo.estimate.pooling import leave_one_field_out
+from edgehemo.estimate.validity import why_not_valid
 from edgehemo.estimate.values import CalibrationGrade, FieldIndices, SampleEstimate, SampleIndices
 from edgehemo.guidance.withheld import NotGiven, not_given
 from edgehemo.measurands import (
@@ -36,8 +38,9 @@ def estimate_sample(
     """Estimate HGB, HCT and RBC of one sample with 95 % prediction intervals.
 
     A value is None with its reason where the profile holds no calibration for it, where the
-    calibration does not hold (another flat field, scale or model bundle), where an index is
-    missing, or where the sample lies more than 10 % of the calibrated range outside it.
+    calibration does not hold (another flat field, scale or model bundle; pictures or a sample
+    unlike its own, see `edgehemo.estimate.validity`) or is too poor, where an index is missing, or
+    where the sample lies more than 10 % of the calibrated range outside it.
 
     The interval is t x sqrt(s^2 (1 + h) + e^2): s the calibration's prediction standard deviation,
     h the sample's leverage (Draper and Smith, Applied Regression Analysis), e the error between
@@ -47,7 +50,7 @@ def estimate_sample(
     analyser = profile.analyser if profile is not None else None
     if profile is None or analyser is None:
         return _nothing(not_given("NOT_CALIBRATED"))
-    if mismatch := profile.analyser_mismatch():
+    if mismatch := profile.analyser_mismatch() or why_not_valid(pooled, profile):
         return _nothing(mismatch)
     values: dict[Measurand, Interval] = {}
     missing: dict[str, NotGiven] = {}
@@ -119,6 +122,8 @@ def _estimated(
     estimator = BY_NAME.get(calibration.estimator)
     if estimator is None or calibration.features != tuple(f.name for f in estimator.features):
         return not_given("ESTIMATOR_UNKNOWN", estimator=calibration.estimator)
+    if poor := why_too_poor(calibration):
+        return poor
     if unusable := _unusable(estimator, pooled.mean, analyser, bundle_sha256):
         return unusable
     features = estimator.values(pooled.mean)
@@ -255,6 +260,11 @@ def _notes(
         )
     if analyser.refused_fields:
         notes.append(f"calibrated with {analyser.refused_fields} fields that quality had refused")
+    if analyser.pictures is None:
+        notes.append(
+            "the calibration does not say what its pictures were like, so it is not known whether "
+            "it holds for these; repeat it with this software"
+        )
     if analyser.scale_source == "red_cells":
         notes.append("calibrated at the red cells' own scale, which cannot see their true size")
     for name in derived:

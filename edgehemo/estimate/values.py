@@ -15,6 +15,22 @@ CalibrationGrade = Literal["none", "demonstration", "calibrated"]
 
 
 @dataclass(frozen=True, slots=True)
+class Circumstances:
+    """How the picture of a field was taken: what a calibration's own pictures are compared with.
+
+    width_px, height_px: of the frame. um_per_px: of the frame, as it was used. background_tint:
+    see `edgehemo.quality.stain`, None where nobody measured the light. sharpness: per um, None
+    where there was nothing to judge it by.
+    """
+
+    width_px: int
+    height_px: int
+    um_per_px: float
+    background_tint: float | None = None
+    sharpness: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class FieldIndices:
     """Physical indices of one canonical field; no unit of concentration, and none is implied.
 
@@ -32,6 +48,7 @@ class FieldIndices:
     single_cell_areas_um2: their areas, for the distribution in the report; not in the JSON.
     scale_source: where the field's scale is from.
     model: outputs of an estimating network by name, empty without one.
+    taken: how its picture was taken; None of a pooled mean and where it is not known.
     """
 
     cell_cover: float
@@ -50,6 +67,7 @@ class FieldIndices:
     single_cell_areas_um2: tuple[float, ...] = ()
     scale_source: ScaleSource = "assumed"
     model: Mapping[str, float] = field(default_factory=dict)
+    taken: Circumstances | None = None
 
     @property
     def hgb_index(self) -> float:

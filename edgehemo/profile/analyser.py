@@ -6,9 +6,20 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from edgehemo.files.strict import Moment, NonNegative, Positive, Problem, Record, RecordError
+from edgehemo.files.strict import (
+    Moment,
+    NonNegative,
+    Positive,
+    Problem,
+    Record,
+    RecordError,
+    Text,
+)
 from edgehemo.measurands import Measurand
 from edgehemo.profile.parts import each_once
+
+# Width or height of a picture, px.
+PictureSide = Annotated[int, Meta(ge=32)]
 
 
 class Candidate(Record, frozen=True, kw_only=True):
@@ -119,6 +130,43 @@ class MeasurandCalibration(Record, frozen=True, kw_only=True):
             raise RecordError(wrong)
 
 
+class EnvelopeRange(Record, frozen=True, kw_only=True):
+    """Between what one feature of a sample like the calibration's lies.
+
+    feature: of `edgehemo.estimate.validity.ENVELOPE`. low, high: the interval that holds 99.5 % of
+    such samples, from their mean, their spread and their number (Student's t).
+    """
+
+    feature: Text
+    low: float
+    high: float
+
+    def __post_init__(self) -> None:
+        if self.low > self.high:
+            raise RecordError([Problem("low", "is above high")])
+
+
+class CalibrationPictures(Record, frozen=True, kw_only=True):
+    """What the calibration's own pictures and samples were like: it holds for others like them.
+
+    sizes_px: width and height of the pictures, each once. um_per_px_low, um_per_px_high: least and
+    greatest scale of a sample, as it was read. camera: its name, empty where it was not told.
+    envelope: stain, background, sharpness and density of the samples.
+    """
+
+    sizes_px: Annotated[tuple[tuple[PictureSide, PictureSide], ...], Meta(min_length=1)]
+    um_per_px_low: Positive
+    um_per_px_high: Positive
+    camera: str = ""
+    envelope: tuple[EnvelopeRange, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.um_per_px_low > self.um_per_px_high:
+            raise RecordError([Problem("um_per_px_low", "is above um_per_px_high")])
+        if not each_once(item.feature for item in self.envelope):
+            raise RecordError([Problem("envelope", "a feature occurs twice")])
+
+
 class AnalyserCalibration(Record, frozen=True, kw_only=True):
     """How indices of this microscope become concentrations.
 
@@ -127,6 +175,7 @@ class AnalyserCalibration(Record, frozen=True, kw_only=True):
     not hold. scale_source: where the scale of its fields came from.
     bundle_sha256: the model bundle whose cell finder or model took part, None without one.
     refused_fields: how many of the fields quality had refused (0 unless asked for).
+    pictures: what they were like; None in profiles that did not note it.
     """
 
     grade: Literal["demonstration", "calibrated"]
@@ -138,6 +187,7 @@ class AnalyserCalibration(Record, frozen=True, kw_only=True):
     um_per_px: Positive | None = None
     flat_field_sha256: str | None = None
     bundle_sha256: str | None = None
+    pictures: CalibrationPictures | None = None
     measurands: Annotated[tuple[MeasurandCalibration, ...], Meta(min_length=1)]
 
     def __post_init__(self) -> None:

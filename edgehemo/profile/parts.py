@@ -144,13 +144,14 @@ class ControlSlide(Record, frozen=True, kw_only=True):
     """What a control slide must give on this microscope: targets from runs on several days.
 
     name: the slide's, as written on it. grade: ``provisional`` below 20 runs, else
-    ``established``.
+    ``established``. fields_wanted: accepted fields that a check needs; None in older profiles.
     """
 
     name: Annotated[str, Meta(min_length=1, max_length=64)]
     established_at: Moment
     grade: Literal["provisional", "established"]
     targets: Annotated[tuple[Spread, ...], Meta(min_length=1)]
+    fields_wanted: Annotated[int, Meta(ge=1)] | None = None
 
     def __post_init__(self) -> None:
         found = []

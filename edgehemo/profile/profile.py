@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from msgspec import Meta
@@ -33,11 +33,14 @@ from edgehemo.profile.parts import (
     StainReference,
     each_once,
 )
+from edgehemo.profile.seal import Seal, SealState, seal_state, sealed_content
 
 PROFILE_SCHEMA: Literal["edgehemo.profile/1"] = "edgehemo.profile/1"
 PREVIOUS_SUFFIX = ".previous"
 # A profile is some 100 kB; anything far larger is another file.
 MAX_PROFILE_BYTES = 16 * 1024 * 1024
+# Keys that profiles of before do not have: where they are null, the digest is as it was.
+_ADDED_LATER = frozenset({"pictures", "seal", "fields_wanted"})
 
 
 class CalibrationProfile(Record, frozen=True, kw_only=True):
@@ -45,6 +48,7 @@ class CalibrationProfile(Record, frozen=True, kw_only=True):
 
     revision: counts the times the profile was extended. controls: its control slides; with one, a
     result needs a control check that passed and has not expired (`edgehemo.control.history`).
+    seal: of everything else, by the machine that calibrated; see `edgehemo.profile.seal`.
     """
 
     schema: Literal["edgehemo.profile/1"] = PROFILE_SCHEMA
@@ -61,6 +65,7 @@ class CalibrationProfile(Record, frozen=True, kw_only=True):
     analyser: AnalyserCalibration | None = None
     repeatability: Repeatability | None = None
     controls: tuple[ControlSlide, ...] = ()
+    seal: Seal | None = None
 
     def __post_init__(self) -> None:
         if not each_once(slide.name for slide in self.controls):
@@ -71,9 +76,35 @@ class CalibrationProfile(Record, frozen=True, kw_only=True):
         return self.illumination.array() if self.illumination is not None else None
 
     def digest(self) -> str:
-        """SHA-256 of the profile's content, whatever the file's layout."""
-        text = json.dumps(self.checked().model_dump(), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the profile's content but its seal, whatever the file's layout."""
+        unsealed = self.model_copy(update={"seal": None})
+        content = _without_new_blanks(unsealed.checked().model_dump())
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode("utf-8")).hexdigest()
+
+    def sealed(self) -> CalibrationProfile:
+        """The profile with a seal by this machine's key; without one where no key can be kept."""
+        return self.model_copy(update={"seal": sealed_content(self._sealed_content())})
+
+    @property
+    def seal_state(self) -> SealState:
+        """Whether somebody changed the profile since it was sealed."""
+        return seal_state(self._sealed_content(), self.seal)
+
+    def _sealed_content(self) -> bytes:
+        return f"edgehemo.profile-seal/1 {self.digest()}".encode("ascii")
+
+    def dates(self) -> Iterator[datetime]:
+        """Every date in it, none of which can lie in the future."""
+        yield self.created_at
+        for part in (self.scale, self.illumination, self.stain, self.focus):
+            if part is not None and part.measured_at is not None:
+                yield part.measured_at
+        if self.analyser is not None:
+            yield self.analyser.made_at
+        if self.repeatability is not None:
+            yield self.repeatability.measured_at
+        yield from (slide.established_at for slide in self.controls)
 
     def control(self, name: str) -> ControlSlide | None:
         """The control slide of a name, None where there is none."""
@@ -82,6 +113,10 @@ class CalibrationProfile(Record, frozen=True, kw_only=True):
     def expired(self, now: datetime, days: int) -> tuple[str, ...]:
         """The measured parts older than ``days`` at ``now`` (timezone-aware), by name."""
         return tuple(name for name, at in self._measured() if now - at > timedelta(days=days))
+
+    def expiring(self) -> dict[str, datetime]:
+        """When each part that ages was measured, by name."""
+        return dict(self._measured())
 
     def _measured(self) -> Iterator[tuple[str, datetime]]:
         """Name and date of every part that ages; what was typed in does not."""
@@ -167,7 +202,7 @@ def save_profile(profile: CalibrationProfile, path: Path | str) -> None:
     """
     path = Path(path)
     try:
-        text = dump_json(profile.checked().model_dump())
+        text = dump_json(_without_new_blanks(profile.checked().model_dump()))
     except RecordError as error:
         raise ProfileError(f"{path}: not written, it would not be valid: {error}") from None
     try:
@@ -186,6 +221,17 @@ def save_profile(profile: CalibrationProfile, path: Path | str) -> None:
 def previous_path(path: Path) -> Path:
     """Where the last good profile is kept."""
     return path.with_name(path.name + PREVIOUS_SUFFIX)
+
+
+def _without_new_blanks(content: Any) -> Any:
+    """A profile's values without the keys that came later and say nothing in it."""
+    if isinstance(content, dict):
+        return {
+            key: _without_new_blanks(value)
+            for key, value in content.items()
+            if value is not None or key not in _ADDED_LATER
+        }
+    return [_without_new_blanks(item) for item in content] if isinstance(content, list) else content
 
 
 def _parsed(text: str, path: Path) -> CalibrationProfile:

@@ -13,7 +13,7 @@ from edgehemo.measurands import DERIVED_FACTS, MEASURAND_FACTS
 from edgehemo.pages.environment import page_environment
 from edgehemo.report.histogram import Histogram
 from edgehemo.report.pictures import KIND_RGB, REFUSED_RGB
-from edgehemo.report.result import SIMULATED_NOTICE
+from edgehemo.report.result import DEMONSTRATION_NOTICE, SIMULATED_NOTICE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -96,6 +96,9 @@ def render(record: Mapping[str, Any], pictures: Mapping[int, str], sizes: Histog
         .render(
             result=record,
             simulated_notice=SIMULATED_NOTICE,
+            demonstration_notice=(
+                DEMONSTRATION_NOTICE if record["sample"]["calibration"] == "demonstration" else ""
+            ),
             measurands=MEASURAND_FACTS,
             derived=[facts for facts in DERIVED_FACTS.values() if record["sample"].get(facts.key)],
             stopped_by=STOPPED_BY,

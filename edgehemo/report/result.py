@@ -53,6 +53,11 @@ SIMULATED_NOTICE = (
     "No person, no blood and no real instrument stands behind any number here."
 )
 
+DEMONSTRATION_NOTICE = (
+    "DEMONSTRATION: the calibration stands on too few samples. Its numbers show how the procedure "
+    "works; their accuracy is not known."
+)
+
 
 class SoftwareEntry(Record, frozen=True, kw_only=True):
     """What a result was made by."""

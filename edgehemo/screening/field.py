@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgehemo.cells.cell import FieldCells
 from edgehemo.estimate.indices import field_indices
-from edgehemo.estimate.values import FieldIndices
+from edgehemo.estimate.values import Circumstances, FieldIndices
 from edgehemo.field.canonical import CanonicalField, canonical_field
 from edgehemo.field.scale import ScaleSource
 from edgehemo.images.frame import Frame
 from edgehemo.quality import check_field
 from edgehemo.quality.check import QualityReport
+from edgehemo.quality.stain import background_tint
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
@@ -161,6 +162,7 @@ class FieldReader:
             if self.networks is not None:
                 with self.on_stage("networks"):
                     indices = replace(indices, model=self.networks.measure(canonical))
+            indices = replace(indices, taken=_circumstances(frame, canonical, quality))
         reading = FieldReading(
             image=frame.source,
             width=frame.width,
@@ -173,3 +175,17 @@ class FieldReader:
             background_rgb=canonical.illumination.background_rgb,
         )
         return reading, canonical
+
+
+def _circumstances(
+    frame: Frame, canonical: CanonicalField, quality: QualityReport
+) -> Circumstances:
+    """How a field was taken; its sharpness is what quality judged it by."""
+    focus = next((check.value for check in quality.checks if check.name == "focus"), None)
+    return Circumstances(
+        width_px=frame.width,
+        height_px=frame.height,
+        um_per_px=canonical.frame_um_per_px,
+        background_tint=background_tint(canonical.illumination.background_rgb),
+        sharpness=focus,
+    )

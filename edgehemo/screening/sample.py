@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from edgehemo.anaemia.who_grade import Person, grade
+from edgehemo.anaemia.who_grade import Person, bands_g_per_l, grade
 from edgehemo.capture.protocol import FailedSource
 from edgehemo.cells.cell import CELL_KINDS, CellKind, CountInterval, FieldCells
 from edgehemo.errors import FieldError, UsageError
@@ -21,13 +21,14 @@ from edgehemo.estimate.anaemia_screen import AnaemiaScreenResult, screen_sample
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleEstimate, SampleIndices
-from edgehemo.guidance.withheld import Withheld, not_given, withheld
+from edgehemo.guidance.withheld import NotGiven, Withheld, not_given, withheld
 from edgehemo.images.frame import Frame
 from edgehemo.measurands import MEASURANDS
 from edgehemo.quality.check import Check, QualityReport
 from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo.screening.stopping import StopReason, StopRule
+from edgehemo.statistics.interval import Interval
 from edgehemo.statistics.normal import Z_95
 from edgehemo.statistics.poisson import poisson_interval
 
@@ -104,8 +105,9 @@ class Screening:
     reader: reads each frame. person: for the WHO grade. bundle_sha256: of the bundle it reads
     with. blocked: why no result may be given at all (an expired calibration, a failed control
     check): fields are still judged, but all are refused for that reason and the sample is
-    withheld. images: what was made of the frames so far. A screening is wholly said by these: one
-    that was interrupted goes on where it was with the images of before (`resuming`).
+    withheld. notes: what a concentration must say of the profile. images: what was made of the
+    frames so far. A screening is wholly said by these: one that was interrupted goes on where it
+    was with the images of before (`resuming`).
     """
 
     reader: FieldReader
@@ -113,6 +115,7 @@ class Screening:
     bundle_sha256: str | None = None
     rule: StopRule = field(default_factory=StopRule)
     blocked: Withheld | None = None
+    notes: tuple[str, ...] = ()
     images: list[FieldReading | UnreadableImage] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -179,10 +182,14 @@ class Screening:
             estimate = estimate_sample(
                 indices, self.reader.profile, bundle_sha256=self.bundle_sha256
             )
+            if estimate.calibration != "none":
+                estimate = replace(estimate, notes=(*self.notes, *estimate.notes))
             if self.person is None:
                 reason = not_given("PERSON_UNKNOWN").reason
             elif estimate.hgb_g_per_l is None:
                 reason = not_given("HAEMOGLOBIN_UNKNOWN").reason
+            elif too_wide := _too_wide(estimate.hgb_g_per_l, self.person):
+                reason = too_wide.reason
             else:
                 anaemia, reason = grade(estimate.hgb_g_per_l, self.person), ""
         return SampleReading(
@@ -213,6 +220,17 @@ class Screening:
 
     def _accepted(self) -> list[FieldReading]:
         return [r for r in self.images if isinstance(r, FieldReading) and r.accepted]
+
+
+def _too_wide(hgb: Interval, person: Person) -> NotGiven | None:
+    """Why an interval is too wide to be graded: one wider than all bands between severe and no
+    anaemia would be graded by chance."""
+    bands = bands_g_per_l(person)
+    if hgb.high - hgb.low <= bands:
+        return None
+    return not_given(
+        "INTERVAL_TOO_WIDE", low=f"{hgb.low:.0f}", high=f"{hgb.high:.0f}", bands=f"{bands:.0f}"
+    )
 
 
 # The check that a blocked screening puts before a field's own.

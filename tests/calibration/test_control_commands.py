@@ -41,12 +41,49 @@ def scripted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in [*(f"run{i:02d}" for i in range(12)), "good", "bad", "blurred"]:
         (tmp_path / name).mkdir()
         for number in range(2):
-            (tmp_path / name / f"{number}.png").write_bytes(b"x")
+            (tmp_path / name / f"{number}.png").write_bytes(f"{name} {number}".encode())
     return tmp_path
 
 
 def run(*arguments: Any) -> Result:
     return CliRunner().invoke(calibrate, [str(a) for a in arguments], standalone_mode=False)
+
+
+def fresh(folder: Path) -> Path:
+    """New pictures of the good slide."""
+    made = folder / f"good {len(list(folder.glob('good*')))}"
+    made.mkdir()
+    for number in range(2):
+        (made / f"{number}.png").write_bytes(f"{made.name} {number}".encode())
+    return made
+
+
+def test_too_few_fields_and_repeated_pictures_are_no_check(scripted: Path) -> None:
+    out = scripted / "p.json"
+    runs = [scripted / f"run{i:02d}" for i in range(12)]
+    done = run("control", *runs, "--slide", "normal", "--out", out)
+    assert "a check needs 2 fields" in done.stdout
+    one = run("check", scripted / "good" / "0.png", "--profile", out)
+    assert one.return_value == 1 and "1 of 1 fields accepted, 2 wanted" in one.stdout
+    (scripted / "good" / "copy.png").write_bytes((scripted / "good" / "1.png").read_bytes())
+    twice = run("check", scripted / "good" / "1.png", scripted / "good" / "copy.png",
+                "--profile", out)  # fmt: skip
+    assert isinstance(twice.exception, CalibrationError)
+    assert "is the same picture as" in str(twice.exception)
+    (scripted / "run03" / "0.png").write_bytes((scripted / "run02" / "0.png").read_bytes())
+    repeated = run("control", *runs, "--slide", "other", "--out", out)
+    assert "is the same picture as" in str(repeated.exception)
+
+
+def test_what_has_no_target_is_said(scripted: Path, monkeypatch: Any) -> None:
+    """A run without single cells has no red-cell area: that is no longer judged in silence."""
+    from edgehemo.control import repeatability
+
+    kept = tuple(q for q in repeatability.QUANTITIES if q.name != "cell_area_um2")
+    monkeypatch.setattr(repeatability, "QUANTITIES", kept)
+    runs = [scripted / f"run{i:02d}" for i in range(12)]
+    done = run("control", *runs, "--slide", "normal", "--out", scripted / "p.json")
+    assert "area of a red cell: no target" in done.stdout
 
 
 def test_the_commands_from_targets_to_clearance(scripted: Path) -> None:
@@ -72,10 +109,13 @@ def test_the_commands_from_targets_to_clearance(scripted: Path) -> None:
     assert "failed: " in result.stdout and "results are withheld" in result.stdout
     html = page.read_text()
     assert "Results are withheld" in html and html.count("<svg") == len(profile.controls[0].targets)
-    result = run("check", scripted / "good", "--profile", out)
+    result = run("check", fresh(scripted), "--profile", out)
     assert result.return_value == 1, "a failure is not cleared by a check that passes"
     assert run("clear", "--reason", "stain renewed", "--by", "AB", "--profile", out).exit_code == 0
-    assert run("check", scripted / "good", "--profile", out).return_value == 0
+    again = run("check", scripted / "good", "--profile", out)
+    assert isinstance(again.exception, CalibrationError), "the same pictures are no new check"
+    assert "was in the check of" in str(again.exception)
+    assert run("check", fresh(scripted), "--profile", out).return_value == 0
     assert run("check", scripted / "blurred", "--profile", out).return_value == 1
     for wrong in (
         ["check", scripted / "good", "--profile", out, "--slide", "other"],

@@ -290,7 +290,9 @@ def test_lines_of_histories_in_service_are_read(tmp_path: Path) -> None:
     assert isinstance(first, ControlCheck) and first.violations[0].rule == "1-3s"
     assert isinstance(second, Clearance) and second.by == "AB"
     append_record(path, second)
-    assert path.read_text(encoding="utf-8") == f"{check}\n{clear}\n{clear}\n"
+    written = path.read_text(encoding="utf-8")
+    assert written.startswith(f'{check}\n{clear}\n{clear}\n{{"kind": "seal", ')
+    assert written.count("\n") == 4
     for spoilt in (
         check.replace("1-3s", "9-9s"),
         check.replace("+02:00", ""),
@@ -327,7 +329,7 @@ def test_the_history_is_kept_whole(tmp_path: Path) -> None:
         append_record(path, record)
     assert read_history(path) == tuple(records)
     lines = path.read_text().splitlines()
-    assert [json.loads(line)["kind"] for line in lines] == ["check", "check", "clear"]
+    assert [json.loads(line)["kind"] for line in lines] == ["check", "check", "clear", "seal"]
     path.write_text("\n".join([lines[0], lines[1][:40]]))
     with pytest.raises(ProfileError, match=r"damaged control history \(line 2\)"):
         read_history(path)

@@ -342,7 +342,11 @@ def test_digests_of_profiles_that_exist_do_not_change(tmp_path: Path) -> None:
     # Every stored result names its profile by this digest.
     shipped = files("edgehemo.data") / "simulated-profile.json"
     with as_file(shipped) as path:
-        assert load_profile(path).digest() == (
+        shipped_now = load_profile(path)
+        assert shipped_now.analyser is not None
+        # What it has gained since is in no profile of before.
+        bare = shipped_now.analyser.model_copy(update={"pictures": None})
+        assert shipped_now.model_copy(update={"analyser": bare}).digest() == (
             "5fdddb40b59b0cc984a04b635d33f09274365d63f830ba19d81a370bb9a6266a"
         )
     profile = load_profile(written(tmp_path / "p.json", EVERY_PART))

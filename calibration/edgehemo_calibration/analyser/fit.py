@@ -22,8 +22,9 @@ from numpy.typing import NDArray
 
 from edgehemo.errors import CalibrationError
 from edgehemo.estimate.estimators import Estimator, estimators_of
+from edgehemo.estimate.least_quality import why_too_poor
 from edgehemo.estimate.values import SampleIndices
-from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.measurands import MEASURAND_FACTS, MEASURANDS, Measurand
 from edgehemo.profile.analyser import AnalyserCalibration, Candidate, MeasurandCalibration
 from edgehemo.statistics.student import t95
 from edgehemo_calibration.analyser.comparison import (
@@ -32,6 +33,7 @@ from edgehemo_calibration.analyser.comparison import (
     deming,
     passing_bablok,
 )
+from edgehemo_calibration.analyser.envelope import calibration_pictures
 from edgehemo_calibration.analyser.prediction import left_out_reach
 
 MIN_SAMPLES = 8
@@ -39,6 +41,10 @@ MIN_PANELS = 6
 MIN_SAMPLES_CALIBRATED = 20
 # A sample this many robust standard deviations off is shown as an outlier; none is dropped.
 OUTLIER_DEVIATIONS = 3.5
+# One so many off, by the number of samples it holds from, stops the calibration until somebody
+# looked at its tube. Of fits without a fault (normal errors, 3,000 each) 1 % hold such a sample,
+# 0.4 % with 40; with few samples the scale of the errors itself is hardly known.
+SUSPECT_DEVIATIONS = {0: 8.0, 12: 6.0, 20: 5.0}
 
 Array = NDArray[np.float64]
 
@@ -61,7 +67,8 @@ class AnalyserSample:
 class Point:
     """One sample's estimate from a fit that had not seen it (nested leave-one-out).
 
-    low, high: its 95 % prediction interval, made without it as well; None where the others did not
+    outlier: far off, shown and kept; suspect: so far off that it stops the calibration. low,
+    high: its 95 % prediction interval, made without it as well; None where the others did not
     determine one.
     """
 
@@ -73,6 +80,7 @@ class Point:
     high: float | None
     estimator: str
     outlier: bool
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,28 +142,24 @@ def fit_analyser(
     flat_field_sha256: str | None = None,
     bundle_sha256: str | None = None,
     refused_fields: int = 0,
+    camera: str = "",
+    keep_suspects: bool = False,
     min_samples: int = MIN_SAMPLES,
 ) -> AnalyserFit:
     """Fit every measurand that all samples carry.
 
     um_per_px, flat_field_sha256, bundle_sha256: what the indices were made with; the device
     refuses the calibration with anything else. refused_fields: how many of the samples' fields
-    quality had refused. min_samples: lower it only to study the procedure.
+    quality had refused. camera: the profile's. keep_suspects: go on although a sample lies far
+    off the others' line: somebody has made sure that it is right. min_samples: lower it only to
+    study the procedure.
 
     Raises CalibrationError with fewer than 8 samples or 6 different panels, and when no measurand
-    can be calibrated.
+    can be calibrated; and where a sample lies so far off the fit of the others that its tube or
+    picture may be another's, naming it.
     """
-    if len(samples) < min_samples:
-        raise CalibrationError(
-            f"{len(samples)} samples are too few for an analyser calibration: "
-            f"measure at least {min_samples}, better {MIN_SAMPLES_CALIBRATED}"
-        )
+    refuse_too_few([sample.reference for sample in samples], min_samples)
     panels = sorted({sample.panel for sample in samples})
-    if len(panels) < min(MIN_PANELS, min_samples - 1):
-        raise CalibrationError(
-            f"only {len(panels)} different analyser results among {len(samples)} samples: "
-            f"at least {MIN_PANELS} are needed"
-        )
     groups = np.array([panels.index(sample.panel) for sample in samples], dtype=np.int64)
     fitted: list[MeasurandCalibration] = []
     points: list[Point] = []
@@ -169,8 +173,18 @@ def fit_analyser(
         if isinstance(outcome, str):
             refused[measurand] = outcome
         else:
-            fitted.append(outcome[0])
             points.extend(outcome[1])
+            if poor := why_too_poor(outcome[0]):
+                refused[measurand] = poor.reason
+            else:
+                fitted.append(outcome[0])
+    suspects = () if keep_suspects else _suspects(points)
+    if suspects:
+        raise CalibrationError(
+            "is a tube mixed up, or a picture another's? Far off the line of the others: "
+            f"{'; '.join(suspects)}. Look at the tube, the row and the pictures; where they are "
+            "right, give --keep-suspects"
+        )
     if not fitted:
         why = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
         raise CalibrationError(f"nothing can be calibrated on these samples: {why}")
@@ -185,9 +199,30 @@ def fit_analyser(
         um_per_px=um_per_px,
         flat_field_sha256=flat_field_sha256,
         bundle_sha256=bundle_sha256,
+        pictures=calibration_pictures([sample.indices for sample in samples], camera=camera),
         measurands=tuple(fitted),
     )
     return AnalyserFit(calibration, tuple(points), refused)
+
+
+def refuse_too_few(
+    references: Sequence[Mapping[Measurand, float]], min_samples: int = MIN_SAMPLES
+) -> None:
+    """Raise CalibrationError for too few samples, or too few different results among them.
+
+    Known from the table alone, so that nobody waits for pictures to be measured in vain.
+    """
+    if len(references) < min_samples:
+        raise CalibrationError(
+            f"{len(references)} samples are too few for an analyser calibration: "
+            f"measure at least {min_samples}, better {MIN_SAMPLES_CALIBRATED}"
+        )
+    panels = {tuple(sorted(reference.items())) for reference in references}
+    if len(panels) < min(MIN_PANELS, min_samples - 1):
+        raise CalibrationError(
+            f"only {len(panels)} different analyser results among {len(references)} samples: "
+            f"at least {MIN_PANELS} are needed"
+        )
 
 
 def fit_line(features: Array, values: Array) -> Line | None:
@@ -369,7 +404,7 @@ def _fit_measurand(
         passing_bablok=passing_bablok(table.reference, estimates),
         candidates=candidates,
     )
-    outliers = _outliers(errors)
+    outliers, suspects = _outliers(errors)
     points = tuple(
         Point(
             sample=sample.name,
@@ -380,15 +415,33 @@ def _fit_measurand(
             high=float(estimates[i] + reach[i]) if np.isfinite(reach[i]) else None,
             estimator=used[i],
             outlier=bool(outliers[i]),
+            suspect=bool(suspects[i]),
         )
         for i, sample in enumerate(samples)
     )
     return calibration, points
 
 
-def _outliers(errors: Array) -> NDArray[np.bool_]:
-    off = np.abs(errors - np.median(errors))
-    return np.asarray(off > OUTLIER_DEVIATIONS * max(_robust_sd(errors), 1e-12), dtype=np.bool_)
+def _outliers(errors: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which samples are far off, and which so far that something is wrong with them."""
+    deviations = np.abs(errors - np.median(errors)) / max(_robust_sd(errors), 1e-12)
+    limit = next(
+        limit for least, limit in reversed(SUSPECT_DEVIATIONS.items()) if len(errors) >= least
+    )
+    return deviations > OUTLIER_DEVIATIONS, deviations > limit
+
+
+def _suspects(points: Sequence[Point]) -> list[str]:
+    """The samples that stop a calibration, one phrase each."""
+    found = []
+    for point in points:
+        if point.suspect:
+            facts = MEASURAND_FACTS[point.measurand]
+            found.append(
+                f"{point.sample} ({facts.name} {facts.with_unit(point.analyser)} in the table, "
+                f"{facts.shown(point.estimate)} by the others)"
+            )
+    return found
 
 
 def _robust_sd(values: Array) -> float:

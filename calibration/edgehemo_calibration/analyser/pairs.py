@@ -9,27 +9,44 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from edgehemo.errors import CalibrationError
+from edgehemo.errors import CalibrationError, TableError
 from edgehemo.images.reading import IMAGE_SUFFIXES, natural_key
-from edgehemo.measurands import MEASURANDS, Measurand
+from edgehemo.measurands import Measurand
+from edgehemo_calibration.analyser.columns import Column, columns_of, recognised
+from edgehemo_calibration.analyser.rows import impossible_indices
 
 # What a living person's blood can be, in the column's unit; beyond it the unit is wrong or the
-# number is. The factor turns the usual other unit (g/dL, per cent, 10^6/uL being equal) into ours.
+# number is.
 PLAUSIBLE: Mapping[Measurand, tuple[float, float]] = {
     "hgb_g_per_l": (20.0, 260.0),
     "hct_l_per_l": (0.05, 0.80),
     "rbc_1e12_per_l": (0.5, 9.5),
 }
-_OTHER_UNIT: Mapping[Measurand, tuple[str, float]] = {
-    "hgb_g_per_l": ("g/dL", 10.0),
-    "hct_l_per_l": ("per cent", 0.01),
+
+
+@dataclass(frozen=True, slots=True)
+class _OtherUnit:
+    """The usual other unit, the factor into ours, and what a column in it is called."""
+
+    unit: str
+    factor: float
+    column: str
+
+
+_OTHER_UNIT: Mapping[Measurand, _OtherUnit] = {
+    "hgb_g_per_l": _OtherUnit("g/dL", 10.0, "hgb_g_per_dl"),
+    "hct_l_per_l": _OtherUnit("per cent", 0.01, "hct_percent"),
 }
 # Between a sample's name and what tells its fields apart.
 SEPARATORS = ("_", "-", ".", " ")
 MAX_CSV_BYTES = 8 * 1024 * 1024
-MAX_PROBLEMS_SHOWN = 20
+# What separates the cells: as CSV says, as spreadsheets of half of Europe write it, and tabs.
+DELIMITERS = (",", ";", "\t")
 
-_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,9})?", re.ASCII)
+# As many decimals as a spreadsheet writes of a number that is none in binary.
+_NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,17})?", re.ASCII)
+_KEPT_DECIMALS = 6
+_SEPARATOR_LINE = re.compile(r"sep=[,;\t]\r?\n", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,38 +59,51 @@ class Pair:
     reference: Mapping[Measurand, float]
 
 
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The cells of a table; each row with its number in the file."""
+
+    header: list[str]
+    rows: list[tuple[int, list[str]]]
+    decimal_comma: bool
+
+
 def read_pairs(csv_path: Path, images: Path) -> tuple[Pair, ...]:
-    """Read the CSV (UTF-8, comma, a header) and find the pictures under the folder ``images``.
+    """Read the table (UTF-8, a header) and find the pictures under the folder ``images``.
+
+    Cells are separated by commas, semicolons or tabs; with the latter two a decimal comma is read.
 
     Columns: ``image`` (a path inside the folder) or ``sample`` (a folder in it, or what its files'
     names begin with before ``_ - .`` or a space), or both (pictures of one sample in several
-    rows); and at least one of hgb_g_per_l, hct_l_per_l, rbc_1e12_per_l, filled in every row.
-    Further columns are ignored. Rows count from 1, the header.
+    rows); and at least one of hgb_g_per_l, hct_l_per_l, rbc_1e12_per_l, filled in every row,
+    or of the same in another unit that the column says (`edgehemo_calibration.analyser.columns`).
+    Further columns are ignored unless they are near to a known one. Rows count from 1, the header.
 
-    Raises CalibrationError, one line that lists every problem with its row.
+    Raises TableError with every fault and its row, also where a row is not one person's blood, or
+    CalibrationError for what is no table.
     """
     if not images.is_dir():
         raise CalibrationError(f"{images}: no such folder of images")
-    header, rows = _table(csv_path)
-    measurands = _checked_header(csv_path, header)
-    problems: list[str] = []
-    found = _Found(images, by_sample="sample" in header, by_image="image" in header)
-    for number, cells in rows:
+    table = _table(csv_path)
+    columns, problems = columns_of(table.header)
+    if problems:
+        raise TableError(str(csv_path), problems)
+    header = table.header
+    found = _Found(images, by_sample="sample" in columns.places, by_image="image" in columns.places)
+    for number, cells in table.rows:
         if len(cells) != len(header):
             problems.append(f"row {number}: {len(cells)} cells, the header has {len(header)}")
             continue
-        row = {name: cell.strip() for name, cell in zip(header, cells, strict=True)}
-        reference, faults = _references(row, measurands)
-        faults += found.add(number, row, reference)
+        reference, faults = _references(cells, columns.measured, table.decimal_comma)
+        places = {name: cells[index].strip() for name, index in columns.places.items()}
+        faults += found.add(number, places, reference)
         problems += [f"row {number}: {fault}" for fault in faults]
     pairs, unfound = found.pairs()
     problems += unfound
-    if not rows:
+    if not table.rows:
         problems.append("no row below the header")
     if problems:
-        shown = "; ".join(problems[:MAX_PROBLEMS_SHOWN])
-        more = len(problems) - MAX_PROBLEMS_SHOWN
-        raise CalibrationError(f"{csv_path}: {shown}" + (f"; and {more} more" if more > 0 else ""))
+        raise TableError(str(csv_path), problems)
     return pairs
 
 
@@ -191,36 +221,45 @@ def _inside(folder: Path, name: str) -> tuple[Path | None, str]:
 
 
 def _references(
-    row: Mapping[str, str], measurands: Sequence[Measurand]
+    cells: Sequence[str], columns: Sequence[Column], decimal_comma: bool
 ) -> tuple[dict[Measurand, float], list[str]]:
     values: dict[Measurand, float] = {}
     faults = []
-    for name in measurands:
-        text = row[name]
+    for column in columns:
+        text = cells[column.index].strip()
+        plain = text.replace(",", ".", 1) if decimal_comma else text
         if not text:
-            faults.append(f"{name} is empty: fill it in or leave the row out")
-        elif not _NUMBER.fullmatch(text):
+            faults.append(f"{column.name} is empty: fill it in or leave the row out")
+        elif not _NUMBER.fullmatch(plain):
             faults.append(
-                f"{name} {text[:20]!r} is not a plain number (digits and a decimal point)"
+                f"{column.name} {text[:20]!r} is not a plain number (digits and a decimal point)"
             )
         else:
-            values[name] = float(text)
-            faults += _implausible(name, values[name])
+            # A spreadsheet's 27.900000000000002 is the 27.9 it shows.
+            value = round(float(plain) * column.factor, _KEPT_DECIMALS)
+            values[column.measurand] = value
+            faults += _implausible(column, float(plain), value)
+    if not faults:
+        faults += impossible_indices(values)
     return values, faults
 
 
-def _implausible(name: Measurand, value: float) -> list[str]:
-    low, high = PLAUSIBLE[name]
+def _implausible(column: Column, given: float, value: float) -> list[str]:
+    low, high = PLAUSIBLE[column.measurand]
     if low <= value <= high:
         return []
-    message = f"{name} {value:g} is outside {low:g} to {high:g}"
-    unit, factor = _OTHER_UNIT.get(name, ("", 1.0))
-    if unit and low <= value * factor <= high:
-        message += f"; if it is in {unit}, multiply it by {factor:g}"
+    limits = f"{low / column.factor:.4g} to {high / column.factor:.4g}"
+    message = f"{column.name} {given:g} is outside {limits}"
+    other = _OTHER_UNIT.get(column.measurand)
+    if other is not None and column.factor == 1.0 and low <= value * other.factor <= high:
+        message += (
+            f"; if it is in {other.unit}, multiply it by {other.factor:g} or name the column "
+            f"{other.column}"
+        )
     return [message]
 
 
-def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+def _table(path: Path) -> _Table:
     try:
         if path.stat().st_size > MAX_CSV_BYTES:
             raise CalibrationError(f"{path}: too large for a list of pairs")
@@ -233,28 +272,28 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         raise CalibrationError(f"{path}: cannot be read: {error.strerror or error}") from None
     if "\0" in text:
         raise CalibrationError(f"{path}: no text; save it as CSV (UTF-8)")
+    first = 1
+    if marked := _SEPARATOR_LINE.match(text):  # as Excel writes and reads it
+        text, first = text[marked.end() :], 2
     try:
-        table = list(csv.reader(io.StringIO(text, newline=""), strict=True))
+        tables = {sign: _parsed(text, sign) for sign in DELIMITERS}
     except csv.Error as error:
         raise CalibrationError(f"{path}: no valid CSV ({error})") from None
+    # The sign that makes known columns of the first row; a comma where none does.
+    sign = max(DELIMITERS, key=lambda each: recognised(tables[each][0]) if tables[each] else 0)
+    table = tables[sign]
     if not table:
         raise CalibrationError(f"{path}: empty; the first row must name the columns")
-    header = [cell.strip() for cell in table[0]]
-    rows = [(i, cells) for i, cells in enumerate(table[1:], start=2) if any(map(str.strip, cells))]
-    return header, rows
+    return _Table(
+        header=[cell.strip() for cell in table[0]],
+        rows=[
+            (number, cells)
+            for number, cells in enumerate(table[1:], start=first + 1)
+            if any(map(str.strip, cells))
+        ],
+        decimal_comma=sign != ",",
+    )
 
 
-def _checked_header(path: Path, header: Sequence[str]) -> list[Measurand]:
-    problems = []
-    if len(header) == 1 and ";" in header[0]:
-        problems.append("columns are separated by semicolons; save it with commas")
-    if "image" not in header and "sample" not in header:
-        problems.append("no column `image` or `sample`")
-    measurands = [name for name in MEASURANDS if name in header]
-    if not measurands:
-        problems.append(f"none of the columns {', '.join(MEASURANDS)}")
-    used = ("image", "sample", *MEASURANDS)
-    problems += [f"column {name!r} occurs twice" for name in used if header.count(name) > 1]
-    if problems:
-        raise CalibrationError(f"{path}: {'; '.join(problems)}")
-    return measurands
+def _parsed(text: str, sign: str) -> list[list[str]]:
+    return list(csv.reader(io.StringIO(text, newline=""), delimiter=sign, strict=True))

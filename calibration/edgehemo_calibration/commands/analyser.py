@@ -49,6 +49,12 @@ if TYPE_CHECKING:
     "refuses such fields all the same.",
 )
 @click.option(
+    "--keep-suspects",
+    is_flag=True,
+    help="Go on although a sample lies far off the others' line: its tube, row and pictures were "
+    "looked at and are right.",
+)
+@click.option(
     "--page",
     "page_file",
     metavar="FILE",
@@ -62,6 +68,7 @@ def analyser(
     folder: Path,
     pairs_file: Path,
     keep_refused: bool,
+    keep_suspects: bool,
     page_file: Path | None,
     um_per_px: float | None,
     bundle: Path | None,
@@ -76,7 +83,7 @@ def analyser(
     not be calibrated, 2 when a picture could not be read.
     """
     from edgehemo.profile.parts import ScaleCalibration
-    from edgehemo_calibration.analyser.fit import fit_analyser
+    from edgehemo_calibration.analyser.fit import fit_analyser, refuse_too_few
     from edgehemo_calibration.analyser.pairs import read_pairs
     from edgehemo_calibration.measuring import samples_of
     from edgehemo_calibration.output import (
@@ -87,6 +94,7 @@ def analyser(
     )
 
     pairs = read_pairs(pairs_file, folder)
+    refuse_too_few([pair.reference for pair in pairs])
     profile = start(base, out, names)
     if um_per_px is not None:
         # The calibration holds at this scale only, so the profile must carry it.
@@ -115,6 +123,8 @@ def analyser(
         um_per_px=profile.scale.um_per_px if profile.scale is not None else None,
         flat_field_sha256=profile.illumination.digest() if profile.illumination else None,
         bundle_sha256=opened.digest if opened is not None else None,
+        camera=profile.camera,
+        keep_suspects=keep_suspects,
         refused_fields=sum(1 for m in measured.values() if m.failed and m.indices is not None),
     )
     profile = profile.model_copy(update={"analyser": fit.calibration})

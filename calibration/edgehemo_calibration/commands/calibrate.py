@@ -12,6 +12,7 @@ from edgehemo_calibration.commands.focus import focus
 from edgehemo_calibration.commands.illumination import illumination
 from edgehemo_calibration.commands.repeatability import repeatability
 from edgehemo_calibration.commands.scale import scale
+from edgehemo_calibration.commands.show import show
 from edgehemo_calibration.commands.stain import stain
 
 
@@ -34,5 +35,6 @@ for _command in (
     control,
     check,
     clear,
+    show,
 ):
     calibrate.add_command(_command)

@@ -14,6 +14,9 @@ from edgehemo_calibration.commands.profile_editing import now, profile_of
 from edgehemo_calibration.commands.slide_runs import open_reader, read_groups
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from edgehemo.control.history import Clearance, ControlCheck
     from edgehemo.profile.parts import ControlSlide
     from edgehemo.profile.profile import CalibrationProfile
 
@@ -49,10 +52,11 @@ def check(
     path, profile = profile_of(profile_path)
     target = _slide_of(path, profile, slide)
     paths = images_in(images)
-    read, digest = open_reader(bundle, profile)
-    (readings,) = read_groups([paths], read)
     history, at = history_path(path), now()
     known = read_history(history)
+    pictures = _refuse_repeated(paths, known)
+    read, digest = open_reader(bundle, profile)
+    (readings,) = read_groups([paths], read)
     verdict = judge_control(
         readings,
         target,
@@ -61,6 +65,7 @@ def check(
         bundle_sha256=digest,
         at=at,
         expires_hours=load_device(None).screening.control_expires_hours,
+        pictures=pictures,
     )
     record = verdict.check
     blocked = verdict.blocked.reason if verdict.blocked is not None else ""
@@ -90,6 +95,32 @@ def check(
         ),
     )
     return EXIT_DONE if verdict.passed else EXIT_WITHHELD
+
+
+def _refuse_repeated(
+    paths: Sequence[Path], known: Sequence[ControlCheck | Clearance]
+) -> tuple[str, ...]:
+    """Digests of the pictures; CalibrationError where one is there twice, shows the place of
+    another, or belonged to an earlier check. Nothing is recorded then."""
+    from edgehemo.control.history import ControlCheck
+    from edgehemo_calibration.pictures_given import content_digest, same_files, same_places
+
+    digests = tuple(content_digest(image) for image in paths)
+    before = {
+        picture: record.at
+        for record in known
+        if isinstance(record, ControlCheck)
+        for picture in record.pictures or ()
+    }
+    problems = same_files(paths) or same_places(paths)
+    problems += [
+        f"{image} was in the check of {before[digest]:%Y-%m-%d %H:%M} already"
+        for image, digest in zip(paths, digests, strict=True)
+        if digest in before
+    ]
+    if problems:
+        raise CalibrationError(f"take new pictures of different fields: {'; '.join(problems)}")
+    return digests
 
 
 def _slide_of(path: Path, profile: CalibrationProfile, slide: str | None) -> ControlSlide:

@@ -31,7 +31,7 @@ def control(
     At least 10 runs on several days, better 20. From then on results need a daily
     `edgehemo calibrate check`.
     """
-    from edgehemo.control.check import control_slide, with_slide
+    from edgehemo.control.check import control_slide, with_slide, without_target
     from edgehemo.control.repeatability import LABELS
     from edgehemo_calibration.output import ControlCalibrated, RunEntry, written
 
@@ -52,4 +52,11 @@ def control(
             f"{label}: {target.mean:.{decimals}f} {unit}, SD {target.sd:.3g}, {target.runs} runs",
             json_file,
         )
-    common.say(f"control slide {slide}: {part.grade}", json_file)
+    for label in without_target(part):
+        common.say(
+            f"{label}: no target, so a check does not look at it: not every run could measure it",
+            json_file,
+        )
+    common.say(
+        f"control slide {slide}: {part.grade}, a check needs {part.fields_wanted} fields", json_file
+    )

@@ -51,6 +51,11 @@ def start(base: Path | None, out: Path, names: dict[str, str | None]) -> Calibra
         profile = new_profile(now(), software_version=__version__)
         return profile.model_copy(update=given)
     profile = load_profile(source)
+    if profile.seal_state == "broken":
+        raise ProfileError(
+            f"{source}: was changed by hand after it was sealed, and is not extended: put back "
+            "the file as it was written, or begin a new profile at another --out"
+        )
     other = [
         f"{name} {getattr(profile, name)!r}, not {value!r}"
         for name, value in given.items()
@@ -72,9 +77,11 @@ def finish(
     output: Written,
 ) -> None:
     """Write the profile and the JSON, and say where the analyser calibration stopped holding."""
+    from edgehemo.device.readiness import SIMULATED_CAMERA
     from edgehemo.profile.profile import save_profile
 
-    save_profile(profile, out)
+    # The simulated microscope's profile ships with the package, whose makers keep no sealing key.
+    save_profile(profile if profile.camera == SIMULATED_CAMERA else profile.sealed(), out)
     log.info("profile written: %s measured, revision %d", output.calibrated, profile.revision)
     if mismatch := profile.analyser_mismatch():
         common.complain(mismatch.reason)

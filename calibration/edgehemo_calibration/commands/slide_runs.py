@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgehemo.commands import common
-from edgehemo.errors import FieldError, ImageError, UsageError
+from edgehemo.errors import CalibrationError, FieldError, ImageError, UsageError
 
 if TYPE_CHECKING:
     from edgehemo.control.repeatability import Run
@@ -69,11 +69,14 @@ def measured_runs(
     """One run a folder of pictures. Raises UsageError naming what is not a folder."""
     from edgehemo.control.repeatability import run_of
     from edgehemo.images.reading import images_in
+    from edgehemo_calibration.pictures_given import same_files
 
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
         raise UsageError(f"each run is a folder of pictures; these are none: {', '.join(missing)}")
     groups = [images_in([str(folder)]) for folder in folders]
+    if problems := same_files([image for images in groups for image in images]):
+        raise CalibrationError(f"take new pictures for each run: {'; '.join(problems)}")
     read, digest = open_reader(bundle, profile)
     return [
         run_of(folder.name, images, profile, digest)

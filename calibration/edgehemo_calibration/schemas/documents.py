@@ -12,6 +12,7 @@ from edgehemo_calibration.output import (
     IlluminationCalibrated,
     RepeatabilityCalibrated,
     ScaleCalibrated,
+    ShowOutput,
     StainCalibrated,
 )
 
@@ -30,5 +31,6 @@ DOCUMENTS = (
         ),
     ),
     Document("check", "a check of a control slide", (CheckOutput,)),
+    Document("calibration", "the calibration in force and what it is worth", (ShowOutput,)),
     Document("clear", "failed control checks cleared", (ClearOutput,)),
 )
