@@ -233,7 +233,8 @@ class ClearOutput(Record, frozen=True, kw_only=True):
 
 class ShowOutput(Record, frozen=True, kw_only=True):
     """`edgehemo calibrate show`. origin: why this profile is in force. lines: what it is, as people
-    read it. blocked: why results are withheld with it now, null where they are not."""
+    read it. blocked: why results are withheld with it now, null where they are not.
+    """
 
     schema: Literal["edgehemo.calibration/1"] = "edgehemo.calibration/1"
     images: list[ImageName]

@@ -224,7 +224,8 @@ class Screening:
 
 def _too_wide(hgb: Interval, person: Person) -> NotGiven | None:
     """Why an interval is too wide to be graded: one wider than all bands between severe and no
-    anaemia would be graded by chance."""
+    anaemia would be graded by chance.
+    """
     bands = bands_g_per_l(person)
     if hgb.high - hgb.low <= bands:
         return None

@@ -21,7 +21,7 @@ from edgehemo_calibration.analyser.envelope import (
     student_quantile,
 )
 from edgehemo_calibration.commands.calibrate import calibrate
-from tests.calibration.test_calibration import indices
+from tests.support.analyser_samples import indices
 
 WHEN = datetime(2026, 11, 21, tzinfo=UTC)
 

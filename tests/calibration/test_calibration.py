@@ -16,7 +16,7 @@ from edgehemo.estimate.sample import estimate_sample
 from edgehemo.profile.profile import load_profile, new_profile, save_profile
 from edgehemo.statistics.interval import Interval
 from edgehemo_calibration.analyser.comparison import bland_altman, deming, passing_bablok
-from edgehemo_calibration.analyser.fit import fit_line
+from edgehemo_calibration.analyser.fit import AnalyserSample, fit_line
 from tests.support.analyser_samples import WHEN, fit, indices, made_samples
 
 

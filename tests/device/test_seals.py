@@ -90,13 +90,15 @@ def test_an_old_or_foreign_profile_works_and_says_so(
     assert "not sealed" in profile_notes(made, path)[0]
     sealed = made.sealed()
     monkeypatch.setenv("EDGEHEMO_KEYS", str(tmp_path / "other machine"))
-    assert sealed.seal_state == "foreign" and code(sealed, path, device) is None
+    foreign: str = sealed.seal_state
+    assert foreign == "foreign" and code(sealed, path, device) is None
     assert "does not know" in profile_notes(sealed, path)[0]
     public = tmp_path / "keys" / "seals" / "sealing.pub"
     there = tmp_path / "other machine" / "seals" / "laboratory.pub"
     there.parent.mkdir(parents=True)
     there.write_bytes(public.read_bytes())
-    assert sealed.seal_state == "sealed" and profile_notes(sealed, path) == ()
+    known: str = sealed.seal_state
+    assert known == "sealed" and profile_notes(sealed, path) == ()
 
 
 def test_a_history_edited_by_hand_withholds_results(tmp_path: Path, device: Any) -> None:

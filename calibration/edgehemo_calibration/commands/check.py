@@ -101,7 +101,8 @@ def _refuse_repeated(
     paths: Sequence[Path], known: Sequence[ControlCheck | Clearance]
 ) -> tuple[str, ...]:
     """Digests of the pictures; CalibrationError where one is there twice, shows the place of
-    another, or belonged to an earlier check. Nothing is recorded then."""
+    another, or belonged to an earlier check. Nothing is recorded then.
+    """
     from edgehemo.control.history import ControlCheck
     from edgehemo_calibration.pictures_given import content_digest, same_files, same_places
 
