@@ -31,7 +31,7 @@ def test_the_page_shows_every_sample_outliers_too() -> None:
         name="<s4> & co",
         reference={**samples[4].reference, "hgb_g_per_l": hgb},
     )
-    result = fit(samples, measurands=("hgb_g_per_l",))
+    result = fit(samples, measurands=("hgb_g_per_l",), keep_suspects=True)
     page = analyser_page(result)
     assert not faults_of_page(page)
     agreement, difference = drawings(page)
