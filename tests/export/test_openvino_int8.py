@@ -77,7 +77,7 @@ def artefact(net: StemNet, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_int8_follows_pytorch_with_and_without_vnni(
     processor: str, net: StemNet, artefact: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """The bias before a pooling is added once, on its own channel, on every processor."""
+    """Biases on their own channels, no product saturated, an input not rounded anew."""
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))  # nothing compiled for another processor
     if processor:
         monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", processor)
@@ -90,7 +90,7 @@ def test_int8_follows_pytorch_with_and_without_vnni(
 
 
 def test_every_bias_is_a_constant(artefact: Path) -> None:
-    """One that is worked out at run time is merged wrongly into the quantisation after it."""
+    """Of one that is worked out at run time all channels of a ResNet18 got the first's."""
     model = openvino.Core().read_model(str(artefact))
     biases = [
         taker.get_node()

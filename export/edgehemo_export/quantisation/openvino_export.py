@@ -5,9 +5,9 @@ right. The runtime must compute in f32 around int8 layers: see `edgehemo.inferen
 
 What is read from ONNX works out at run time how each convolution's bias is shaped, where the number
 of samples is free. Every such constant is worked out here, once: OpenVINO 2026.4 merges a bias that
-is none into the quantisation after it and gets it wrong (ResNet18: the output of the first
-convolution off by 0.47 in the mean, of 0.42), in int8 arithmetic or in float, on any processor; and
-NNCF sees no bias in it.
+is none into the quantisation after it and gives all channels that of the first (ResNet18: the
+output of the first convolution off by 0.47 in the mean, of 0.42), on any processor; and NNCF sees
+no bias in it.
 """
 
 from __future__ import annotations
