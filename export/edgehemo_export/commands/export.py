@@ -46,9 +46,11 @@ if TYPE_CHECKING:
 )
 @click.option("--name", default="edgehemo", show_default=True, help="Name in the manifest.")
 @click.option(
-    "--accuracy-control",
-    is_flag=True,
-    help="Where int8 fails its gate, leave more and more layers in float until it holds.",
+    "--accuracy-control/--one-recipe",
+    default=True,
+    show_default=True,
+    help="Where int8 fails its gate: try the other recipes, at last with more and more layers in "
+    "float, until it holds; or stop at the first.",
 )
 @click.option("--fresh", is_flag=True, help="Make again what is up to date in an older bundle.")
 @click.option(
@@ -100,13 +102,14 @@ def export(
 
     from edgehemo_export.checkpoints import load_checkpoint
     from edgehemo_export.output import ExportEntry, ExportOutput
-    from edgehemo_export.quantisation.bundling import export_bundle
+    from edgehemo_export.quantisation.bundling import export_bundle, refuse_twins
     from edgehemo_export.quantisation.signing import signer_for
     from edgehemo_export.quantisation.subject import TrainedModel
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     loaded = [(path, load_checkpoint(path)) for path in checkpoints]
+    refuse_twins(loaded)
     trained = [TrainedModel(path, held, subject_of(path, held)) for path, held in loaded]
     # The package's own bundle is vouched for by the package; see `edgehemo.bundle.bundle`.
     shipped = out.resolve() == SHIPPED_BUNDLE.resolve()

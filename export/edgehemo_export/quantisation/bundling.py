@@ -28,13 +28,16 @@ from edgehemo.device.installed_bundles import pack
 from edgehemo.errors import UsageError
 from edgehemo.files.atomic import sha256_of_file, write_text_atomically
 from edgehemo.version import __version__
+from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.quantisation.fingerprints import data_fingerprint
 from edgehemo_export.quantisation.former import former_bundle, refuse_losses
 from edgehemo_export.quantisation.model_export import ModelExport
 from edgehemo_export.quantisation.options import ExportOptions, ExportRow, Say
+from edgehemo_export.quantisation.progress import ExportProgress
 from edgehemo_export.quantisation.report import ReportRow, earlier_measurements, write_report
 from edgehemo_export.quantisation.signing import Signer
 from edgehemo_export.quantisation.subject import ExportSubject, TrainedModel
+from edgehemo_export.training.record import taught
 
 LICENCE = "Apache-2.0"
 INTENDED_USE = (
@@ -59,7 +62,7 @@ def export_bundle(
     artefact that would so be lost; it is then what it was.
     """
     options.refuse_uncalibrated()
-    _refuse_twins(trained)
+    refuse_twins([(model.path, model.checkpoint) for model in trained])
     former = former_bundle(out)
     for model in trained:
         _refuse_unsuited(model.subject, options)
@@ -71,6 +74,9 @@ def export_bundle(
         entries: list[ModelEntry] = []
         report: list[ReportRow] = []
         data = data_fingerprint(options)
+        progress = ExportProgress(
+            len(trained) * len(options.formats) * len(options.precisions), say
+        )
         for model in trained:
             one = ModelExport(
                 model,
@@ -79,14 +85,14 @@ def export_bundle(
                 data,
                 None if options.fresh else former,
                 earlier,
-                say,
+                progress,
             )
             entry = one.export()
             if entry is not None:
                 entries.append(entry)
             rows += one.rows
             report += one.report
-        refuse_losses(rows, former)
+        refuse_losses(rows, former, advice=_advice(options))
         files = write_report(staging, report, options.name)
         files |= {
             name: sha256_of_file(staging / name)
@@ -132,16 +138,30 @@ def export_bundle(
     return rows
 
 
-def _refuse_twins(models: Sequence[TrainedModel]) -> None:
-    first: dict[str, Path] = {}
-    for model in models:
-        task = model.subject.task
-        if task in first:
-            raise UsageError(
-                f"{first[task].name} and {model.path.name} are both {task}; "
-                "a bundle holds one model a task"
-            )
-        first[task] = model.path
+def refuse_twins(checkpoints: Sequence[tuple[Path, Checkpoint]]) -> None:
+    """UsageError where two checkpoints are of one task, before any work is done.
+
+    A pupil's record holds how its teacher was trained: where both are given, that is said.
+    """
+    first: dict[str, tuple[Path, Checkpoint]] = {}
+    for path, checkpoint in checkpoints:
+        if checkpoint.task not in first:
+            first[checkpoint.task] = (path, checkpoint)
+            continue
+        other, earlier = first[checkpoint.task]
+        said = f"{other} and {path} are both {checkpoint.task}; a bundle holds one model a task"
+        if taught(earlier, teacher=checkpoint):
+            said += f" ({path} is the teacher of {other}: leave it out)"
+        elif taught(checkpoint, teacher=earlier):
+            said += f" ({other} is the teacher of {path}: leave it out)"
+        raise UsageError(said)
+
+
+def _advice(options: ExportOptions) -> str:
+    """What to try where gates fail."""
+    if options.accuracy_control:
+        return "every recipe was tried; try another --calibration, with more kinds of fields"
+    return "try without --one-recipe"
 
 
 def _refuse_unsuited(subject: ExportSubject, options: ExportOptions) -> None:

@@ -29,8 +29,11 @@ def former_bundle(out: Path) -> Bundle | None:
         raise UsageError(f"{out}: holds a bundle that cannot be read ({error})") from error
 
 
-def refuse_losses(rows: Sequence[ExportRow], former: Bundle | None) -> None:
-    """WithheldError where failed gates leave nothing, or would take from the earlier bundle."""
+def refuse_losses(rows: Sequence[ExportRow], former: Bundle | None, *, advice: str) -> None:
+    """WithheldError where failed gates leave nothing, or would take from the earlier bundle.
+
+    advice: what to try then.
+    """
     failed = [row for row in rows if row.artefact is None]
     if not failed:
         return
@@ -38,7 +41,7 @@ def refuse_losses(rows: Sequence[ExportRow], former: Bundle | None) -> None:
         f"{row.model} {row.format} {row.precision} fails its gate: {row.problem}" for row in failed
     )
     if len(failed) == len(rows):
-        raise WithheldError(f"nothing was written: {said}; try --accuracy-control")
+        raise WithheldError(f"nothing was written: {said}; {advice}")
     held = {
         (entry.name, artefact.format, artefact.precision)
         for entry in (() if former is None else former.manifest.models)
@@ -46,8 +49,8 @@ def refuse_losses(rows: Sequence[ExportRow], former: Bundle | None) -> None:
     }
     if any((row.model, row.format, row.precision) in held for row in failed):
         raise WithheldError(
-            f"the bundle stays what it was, for it has what would be lost: {said}; try "
-            "--accuracy-control, or another --out"
+            f"the bundle stays what it was, for it has what would be lost: {said}; {advice}, or "
+            "give another --out"
         )
 
 

@@ -44,7 +44,7 @@ from edgehemo_export.quantisation.int8_recipes import (
     float_layers_of,
     further_recipes,
 )
-from edgehemo_export.quantisation.options import ExportOptions, ExportRow, Say
+from edgehemo_export.quantisation.options import ExportOptions, ExportRow
 from edgehemo_export.quantisation.parity import (
     Reference,
     Verification,
@@ -53,6 +53,7 @@ from edgehemo_export.quantisation.parity import (
     reference_of,
     verify,
 )
+from edgehemo_export.quantisation.progress import ExportProgress
 from edgehemo_export.quantisation.report import Measured, ReportRow
 from edgehemo_export.quantisation.samples import published_samples
 from edgehemo_export.quantisation.subject import HeldOut, TrainedModel
@@ -72,7 +73,7 @@ class ModelExport:
         data: str,
         former: Bundle | None,
         earlier: Mapping[str, Measured],
-        say: Say,
+        progress: ExportProgress,
     ) -> None:
         self.rows: list[ExportRow] = []
         self.report: list[ReportRow] = []
@@ -87,7 +88,8 @@ class ModelExport:
         self._data = data
         self._former = former
         self._earlier = earlier
-        self._say = say
+        self._progress = progress
+        self._say = progress.say
         self._writers: dict[str, ArtefactWriter] = {}
         self._references: dict[tuple[int | None, int | None], Reference] = {}
         self._graph = Graph(subject.net, subject.example, subject.free_size_multiple)
@@ -95,12 +97,13 @@ class ModelExport:
     def export(self) -> ModelEntry | None:
         """Make every artefact asked for; the manifest's entry around them, None without any."""
         entry = self._subject.entry([], self._sha256)
-        wanted = [
-            self._artefact(item, precision)
-            for item in self._options.formats
-            for precision in self._options.precisions
-        ]
-        artefacts = [artefact for artefact in wanted if artefact is not None]
+        artefacts: list[Artefact] = []
+        for item in self._options.formats:
+            for precision in self._options.precisions:
+                made = self._artefact(item, precision)
+                if made is not None:
+                    artefacts.append(made)
+                self._told(self.report[-1])
         if not artefacts:
             return None
         name = self._subject.name
@@ -129,7 +132,6 @@ class ModelExport:
                 self._former, self._subject.task, item.name, precision, fingerprint, self._folder
             )
         if kept is not None:
-            self._say(f"{name} {item.name} {precision}: up to date")
             self.rows.append(ExportRow(name, item.name, precision, kept, 0.0))
             measured = self._earlier.get(fingerprint)
             self.report.append(
@@ -168,11 +170,21 @@ class ModelExport:
         except _ConverterError as error:
             failures.append(str(error))
         problem = " | ".join(failures)
-        self._say(f"{name} {item.name} {precision}: fails its gate: {problem}")
         seconds = round(time.monotonic() - started, 1)
         self.rows.append(ExportRow(name, item.name, precision, None, seconds, problem))
         self.report.append(ReportRow(name, item.name, precision, None, None, problem=problem))
         return None
+
+    def _told(self, row: ReportRow) -> None:
+        """How an artefact came out, and how far the export is now."""
+        ending = "passes its gate"
+        if row.taken_over:
+            ending = "up to date"
+        elif row.artefact is None:
+            ending = f"fails its gate: {row.problem}"
+        self._progress.finished(
+            f"{row.model} {row.format} {row.precision}: {ending}", taken_over=row.taken_over
+        )
 
     def _verified(
         self, item: ExportFormat, precision: Precision, file: str, reference: Reference
@@ -201,8 +213,8 @@ class ModelExport:
     ) -> Iterator[tuple[Int8Recipe | None, Files]]:
         """What is tried in turn, each made when it is asked for.
 
-        Of the calibrators the one that differs least from PyTorch on kept-out inputs comes first,
-        then the others, the slow ones last; accuracy control goes on to layers in float.
+        Of the calibrators the one that differs least from PyTorch on kept-out inputs comes first.
+        Accuracy control goes on to the others, the slow ones last, then to layers in float.
         """
         label = f"{self._subject.name} {item.name} {precision}"
         if not PRECISIONS[precision].calibrated:
@@ -216,13 +228,16 @@ class ModelExport:
             made = _converted(partial(writer.int8, batches, recipe))
             tried.append((self._apart(item, made, reference), recipe, made))
         tried.sort(key=lambda candidate: candidate[0])
-        for _, recipe, made in tried:
+        going_on = self._options.accuracy_control
+        for _, recipe, made in tried if going_on else tried[:1]:
             yield recipe, made
-        others = first_recipes(item.spare_calibrators, self._float_layers)
-        if self._options.accuracy_control:
-            best = [recipe.calibrator for _, recipe, _ in tried][:2]
-            others += further_recipes(self._subject.net, best, self._float_layers)
-        for recipe in others:
+        if not going_on:
+            return
+        best = [recipe.calibrator for _, recipe, _ in tried][:2]
+        for recipe in (
+            *first_recipes(item.spare_calibrators, self._float_layers),
+            *further_recipes(self._subject.net, best, self._float_layers),
+        ):
             self._say(f"{label}: {recipe}")
             yield recipe, _converted(partial(writer.int8, batches, recipe))
 

@@ -40,8 +40,9 @@ class ExportOptions:
     """What the command line asks for.
 
     evaluation: a data root with labels for the parity gates (the tune part of its split); by
-    default the calibration's. accuracy_control: where a gate fails, try recipes that leave more in
-    float. fresh: take nothing over from an earlier bundle.
+    default the calibration's. accuracy_control: where a gate fails, go on to the other recipes, at
+    last to those that leave more in float; else the first decides. fresh: take nothing over from an
+    earlier bundle.
     """
 
     formats: Sequence[ExportFormat]
@@ -49,7 +50,7 @@ class ExportOptions:
     calibration: Path | None
     evaluation: Path | None
     name: str = "edgehemo"
-    accuracy_control: bool = False
+    accuracy_control: bool = True
     fresh: bool = False
     threads: int = 1
 

@@ -44,3 +44,8 @@ def origin(initial: Checkpoint) -> dict[str, Any]:
 def taught_by(teacher: Checkpoint) -> dict[str, Any]:
     """A teacher's origin, and how it was trained: its network is not the pupil's."""
     return {**origin(teacher), "configuration": teacher.record.get("configuration")}
+
+
+def taught(pupil: Checkpoint, *, teacher: Checkpoint) -> bool:
+    """Whether one checkpoint was trained on the other's answers, as its record tells."""
+    return pupil.record.get("taught_by") == taught_by(teacher)
