@@ -53,7 +53,7 @@ def check_field(
         whole_picture_check(frame.pixels),
         specimen_check(regions),
         *illumination_checks(frame, field.illumination),
-        *scale_checks(field, regions, scale.frame_px if scale is not None else None),
+        *scale_checks(field, regions, cells, scale.frame_px if scale is not None else None),
         focus_check(field, regions, focus_reference, sharpest),
         fine_detail_check(field, regions),
         *density_checks(regions, cells),

@@ -119,6 +119,7 @@ def focus_check(
     if value is None:
         return flagged("focus", None, limit("focus.fail_below"), "FOCUS_UNKNOWN", "fail")
     lowest = lowest_accepted(field.frame_um_per_px, reference, sharpest)
+    value /= field.scale_doubt
     if value < lowest:
         return flagged("focus", value, lowest, "OUT_OF_FOCUS", "fail")
     return Check("focus", value, lowest, "pass")

@@ -55,6 +55,12 @@ LIMITS: dict[str, Limit] = {
     "scale_spread.warn_above": Limit(
         0.30, "relative IQR", "measured: real fields under 0.30; widths then mix kinds of cells"
     ),
+    "cell_widths.fail_above": Limit(
+        1.5, "ratio", "measured: real fields of right scale under 1.30; clumps and white cells 1.7"
+    ),
+    "cell_widths.warn_above": Limit(
+        1.32, "ratio", "measured: real fields of right scale under 1.3"
+    ),
     "scale_agreement.fail_above": Limit(
         1.8, "ratio", "next objective or camera mode; beyond any macrocytosis or microcytosis"
     ),
