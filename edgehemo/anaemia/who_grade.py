@@ -225,6 +225,11 @@ def grade(hgb: Interval, person: Person) -> AnaemiaGrade:
     )
 
 
+def in_words(grade: str) -> str:
+    """A grade as people say it."""
+    return "no anaemia" if grade == "none" else f"{grade} anaemia"
+
+
 def _limits(row: dict[str, Any]) -> Limits:
     return Limits(row["name"], row["limit"], row["moderate_below"], row["severe_below"])
 

@@ -41,7 +41,7 @@ QualityCode = Literal[
     "ROULEAUX",
     "CELLS_UNEVEN",
     "ARTEFACTS",
-    "RESULTS_WITHHELD",
+    "SAME_PLACE",
 ]
 
 # What is wrong with a camera.
@@ -78,6 +78,13 @@ WithheldCode = Literal[
     "CONTROL_MISSING",
     "CONTROL_CLOCK_WRONG",
     "CONTROL_DUE",
+]
+
+# What of a sample that has a result looks wrong.
+DoubtCode = Literal[
+    "SCALES_DIFFER",
+    "SIZES_DIFFER",
+    "SEVERAL_SAMPLES",
 ]
 
 # Why one value of a sample is not given.
@@ -153,5 +160,14 @@ ErrorCode = Literal[
     "GATE_FAILED",
 ]
 
-Code = QualityCode | CameraCode | Advice | WithheldCode | ValueCode | DeviceCode | ErrorCode
-Kind = Literal["quality", "camera", "capture", "withheld", "value", "device", "error"]
+Code = (
+    QualityCode
+    | CameraCode
+    | Advice
+    | WithheldCode
+    | DoubtCode
+    | ValueCode
+    | DeviceCode
+    | ErrorCode
+)
+Kind = Literal["quality", "camera", "capture", "withheld", "doubt", "value", "device", "error"]

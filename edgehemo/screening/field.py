@@ -69,7 +69,8 @@ class FieldCheck(Protocol):
 class FieldReading:
     """One field and what was read of it; cells and indices are None where quality refused it.
 
-    background_rgb: counts (0 to 255) of the frame's light, None where nobody measured it.
+    background_rgb: counts (0 to 255) of the frame's light, None where nobody measured it. place:
+    what a screening knows the field's place again by (`repeats.sketch_of`), else empty.
     """
 
     image: str
@@ -81,6 +82,7 @@ class FieldReading:
     cells: FieldCells | None
     indices: FieldIndices | None
     background_rgb: tuple[float, float, float] | None = None
+    place: str = ""
 
     @property
     def accepted(self) -> bool:

@@ -34,8 +34,8 @@ from edgehemo.inference import RUNTIMES, Runner, check_graph, open_model
 from edgehemo.inference.worker import WorkerRunner, peak_memory_mb
 
 pytestmark = pytest.mark.host
-pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
-pytest.importorskip("onnx", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install ".[host]"')
+pytest.importorskip("onnx", reason='needs pip install ".[host]"')
 
 import onnx
 import torch
