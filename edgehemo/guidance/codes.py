@@ -13,6 +13,7 @@ QualityCode = Literal[
     "PICTURE_INCOMPLETE",
     "NOT_A_SMEAR",
     "NO_CELLS",
+    "COLOUR_MISSING",
     "SCALE_UNKNOWN",
     "SCALE_UNCERTAIN",
     "SCALE_MISMATCH",

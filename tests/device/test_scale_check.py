@@ -194,7 +194,9 @@ def test_sharpness_is_judged_at_the_coarsest_scale_that_was_read(
         field,
         scale_estimate=replace(field.scale_estimate, coarsest_um_per_px=2 * field.frame_um_per_px),
     )
-    assert plain.value is not None
-    assert focus_check(doubtful, regions).value == pytest.approx(plain.value / 2)
+    assert plain.value is not None and plain.verdict == "pass"
+    judged = focus_check(doubtful, regions)
+    assert (judged.verdict, judged.code) == ("fail", "OUT_OF_FOCUS")
+    assert judged.value == pytest.approx(plain.value / 2)
     finer = replace(field, scale_estimate=replace(field.scale_estimate, coarsest_um_per_px=0.01))
-    assert focus_check(finer, regions).value == plain.value
+    assert focus_check(finer, regions) == plain
