@@ -132,7 +132,7 @@ def screen_sources(
     settings = equipment.camera_settings()
     items = _frames_of(named, limit=rule.examined_fields, settings=settings, live=live)
     try:
-        return _screened(items, screening, folder, equipment, um_per_px, on_image)
+        return _screened(items, screening, folder, equipment, um_per_px, on_image, labels)
     except BaseException:
         if folder is not None:
             folder.discard()
@@ -146,6 +146,7 @@ def _screened(
     equipment: Equipment,
     um_per_px: float | None,
     on_image: OnImage | None,
+    labels: SampleLabels | None,
 ) -> ScreeningResult:
     """Read the frames and write what they come to."""
     simulated = False

@@ -63,7 +63,8 @@ def frame_size_check(width: int, height: int, calibrated_px: tuple[int, int]) ->
 
 def cell_widths_check(widths: CellWidths | None) -> Check:
     """The found red cells' width over what it should be at the scale read from the cells, or its
-    inverse; 1 agrees. None where too few were found."""
+    inverse; 1 agrees. None where too few were found.
+    """
     if widths is None:
         return Check("cell_widths", None, limit("cell_widths.fail_above"), "pass")
     return judged("cell_widths", widths.disagreement, high="SCALE_CONTRADICTED")

@@ -27,7 +27,7 @@ from tests.support.screening_fakes import (
     TruthFinder,
     blurred,
     passed,
-    script_quality,
+    scripted,
     simulated_frames,
     use_equipment,
 )
@@ -42,12 +42,16 @@ def renamed(
     return Frame(frame.pixels if pixels is None else pixels, name)
 
 
-def screened(finder: TruthFinder, frames: Sequence[Frame], **options: Any) -> Any:
-    return screen_frames(frames, Screening(FieldReader(finder, um_per_px=0.25), **options))
+def reader(finder: TruthFinder, refused: Sequence[str] = ()) -> FieldReader:
+    check = scripted(dict.fromkeys(refused, blurred()))
+    return FieldReader(finder, um_per_px=0.25, check=check)
 
 
-def test_one_picture_twenty_times_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    script_quality(monkeypatch)
+def screened(finder: TruthFinder, frames: Sequence[Frame], refused: Sequence[str] = ()) -> Any:
+    return screen_frames(frames, Screening(reader(finder, refused)))
+
+
+def test_one_picture_twenty_times_counts_once() -> None:
     finder = TruthFinder()
     frame, other = simulated_frames(finder, count=2)
     once = screened(finder, [frame, other])
@@ -63,9 +67,8 @@ def test_one_picture_twenty_times_counts_once(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_relit_recompressed_copy_and_a_moved_one_are_known_again(
-    monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+    rng: np.random.Generator,
 ) -> None:
-    script_quality(monkeypatch)
     finder = TruthFinder()
     (wide,) = simulated_frames(finder, width_px=480, height_px=240)
     first = renamed(finder, wide, "first", wide.pixels[:, :320])
@@ -77,27 +80,24 @@ def test_a_relit_recompressed_copy_and_a_moved_one_are_known_again(
     assert [field.accepted for field in reading.fields] == [True, False, False]
 
 
-def test_a_place_that_was_refused_may_be_taken_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_was_refused_may_be_taken_again() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)
-    script_quality(monkeypatch, {frame.source: blurred()})
-    reading = screened(finder, [frame, renamed(finder, frame, "in focus")])
+    reading = screened(finder, [frame, renamed(finder, frame, "in focus")], [frame.source])
     assert [field.accepted for field in reading.fields] == [False, True]
 
 
-def test_different_fields_are_never_taken_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    script_quality(monkeypatch)
+def test_different_fields_are_never_taken_for_one() -> None:
     finder = TruthFinder()
     assert len(screened(finder, simulated_frames(finder, count=10)).accepted) == 10
 
 
-def test_a_continued_screening_still_knows_its_places(monkeypatch: pytest.MonkeyPatch) -> None:
-    script_quality(monkeypatch)
+def test_a_continued_screening_still_knows_its_places() -> None:
     finder = TruthFinder()
     frame, other = simulated_frames(finder, count=2)
-    before = Screening(FieldReader(finder, um_per_px=0.25))
+    before = Screening(reader(finder))
     before.consider(frame)
-    after = Screening(FieldReader(finder, um_per_px=0.25), images=resumed(kept(before.images)))
+    after = Screening(reader(finder), images=resumed(kept(before.images)))
     copy, new = (after.consider(item) for item in (renamed(finder, frame, "copy"), other))
     assert isinstance(copy, FieldReading) and copy.quality.faults == ("SAME_PLACE",)
     assert isinstance(new, FieldReading) and new.accepted
@@ -193,8 +193,8 @@ def smears(tmp_path: Path, write_image: WriteImage, monkeypatch: pytest.MonkeyPa
     copy = folder / "3.png"
     copy.write_bytes((folder / "1.png").read_bytes())
     finder.truths[str(copy)] = finder.truths[str(folder / "1.png")]
-    use_equipment(monkeypatch, finder)
-    script_quality(monkeypatch, {str(folder / "2.png"): QualityReport(OUT_OF_FOCUS)})
+    check = scripted({str(folder / "2.png"): QualityReport(OUT_OF_FOCUS)})
+    use_equipment(monkeypatch, finder, check=check)
     return folder
 
 
