@@ -25,6 +25,7 @@ from edgehemo.images.reading import read_frame
 from edgehemo.report.folder import OutputFolder, output_folder, refuse_sources_in
 from edgehemo.report.result import ScreeningResult
 from edgehemo.screening.field import FieldReading
+from edgehemo.screening.labels import SampleLabels
 from edgehemo.screening.notes import note_image, note_sample
 from edgehemo.screening.provenance import provenance_of
 from edgehemo.screening.sample import (
@@ -59,6 +60,7 @@ def screen(
     counting_error: float | None = None,
     live: LiveCapture | None = None,
     on_image: OnImage | None = None,
+    labels: SampleLabels | None = None,
 ) -> ScreeningResult:
     """Screen the images of one sample.
 
@@ -70,7 +72,8 @@ def screen(
     (a camera without it: as the device configuration says; files: all). counting_error: stop once
     the red count's relative 95 % error has fallen to this. live: how fields are taken from a
     camera without a stage; focus is judged as quality does unless it brings a judge of its own.
-    on_image: called with each result.
+    on_image: called with each result. labels: what the sample, its operator and the site are
+    called.
 
     An image that cannot be read is recorded and the rest goes on; a path where nothing is raises
     ImageError. Raises BundleError, ProfileError, DeviceError or UsageError before anything is
@@ -91,6 +94,7 @@ def screen(
         counting_error=counting_error,
         live=live,
         on_image=on_image,
+        labels=labels,
     )
 
 
@@ -106,6 +110,7 @@ def screen_sources(
     counting_error: float | None = None,
     live: LiveCapture | None = None,
     on_image: OnImage | None = None,
+    labels: SampleLabels | None = None,
 ) -> ScreeningResult:
     """`screen` for a batch: a path where nothing is becomes an unreadable image in its place."""
     named = [source if isinstance(source, np.ndarray) else str(source) for source in sources]
@@ -129,7 +134,7 @@ def screen_sources(
     settings = equipment.camera_settings()
     items = _frames_of(named, limit=rule.examined_fields, settings=settings, live=live)
     try:
-        return _screened(items, screening, folder, equipment, um_per_px, on_image)
+        return _screened(items, screening, folder, equipment, um_per_px, on_image, labels)
     except BaseException:
         if folder is not None:
             folder.discard()
@@ -143,6 +148,7 @@ def _screened(
     equipment: Equipment,
     um_per_px: float | None,
     on_image: OnImage | None,
+    labels: SampleLabels | None,
 ) -> ScreeningResult:
     """Read the frames and write what they come to."""
     simulated = False
@@ -170,8 +176,8 @@ def _screened(
     if reading.withheld is None and equipment.profile is not None and not simulated:
         note_result(equipment.device.data_dir, provenance.created_at)
     if folder is None:
-        return ScreeningResult(reading, provenance)
-    return folder.finish(reading, provenance)
+        return ScreeningResult(reading, provenance, labels=labels or SampleLabels())
+    return folder.finish(reading, provenance, labels)
 
 
 def quality(

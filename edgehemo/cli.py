@@ -98,7 +98,7 @@ class CommandGroup(click.Group):
             try:
                 command = _as_command(_loaded(entry_point), name)
             except MissingDependencyError:
-                rows.append((name, 'Not available here: pip install "edgehemo[host]"'))
+                rows.append((name, 'Not available here: pip install ".[host]"'))
             else:
                 rows.append((name, command.get_short_help_str(limit=60)))
         with formatter.section("Commands"):
@@ -275,8 +275,12 @@ def _one_line(message: str) -> str:
 
 def _what_to_install(missing: str, arguments: Sequence[str]) -> str:
     built_in = _command_in(arguments) in BUILT_IN
-    extra = "edgehemo" if built_in else '"edgehemo[host]"'
-    return f"this needs {missing}, which is not installed: pip install {extra}"
+    # From the source: no index has the name.
+    extra = "." if built_in else '".[host]"'
+    return (
+        f"this needs {missing}, which is not installed: pip install {extra} "
+        "in the folder of the source"
+    )
 
 
 def _command_in(arguments: Sequence[str]) -> str:
@@ -306,7 +310,7 @@ def _loaded(entry_point: EntryPoint) -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"`edgehemo {entry_point.name}` is a workstation's command and cannot be loaded here "
-            f'({_one_line(str(error))}): pip install "edgehemo[host]"'
+            f'({_one_line(str(error))}): pip install ".[host]"'
         ) from error
 
 
@@ -314,6 +318,6 @@ def _as_command(value: Any, name: str) -> click.Command:
     if not isinstance(value, click.Command):
         raise MissingDependencyError(
             f"what is installed as `edgehemo {name}` is not a command of this version; "
-            'reinstall it: pip install --force-reinstall "edgehemo[host]"'
+            'reinstall it: pip install --force-reinstall ".[host]"'
         )
     return value

@@ -247,6 +247,11 @@ def _group_of(person: Person) -> Limits:
     return next(group.limits for group in table.groups if group.holds(person))
 
 
+def in_words(grade: str) -> str:
+    """A grade as people say it."""
+    return "no anaemia" if grade == "none" else f"{grade} anaemia"
+
+
 def _limits(row: dict[str, Any]) -> Limits:
     return Limits(row["name"], row["limit"], row["moderate_below"], row["severe_below"])
 

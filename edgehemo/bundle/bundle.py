@@ -210,7 +210,7 @@ def _trust(raw: bytes, digest: str, folder: Path, shown: Path) -> tuple[Trust, s
     if folder.resolve() == SHIPPED_BUNDLE.resolve():
         raise BundleError(
             "the bundle that comes with edgehemo was changed after it was made; "
-            "reinstall edgehemo (pip install --force-reinstall edgehemo)"
+            "reinstall edgehemo (pip install --force-reinstall . in the folder of its source)"
         )
     try:
         signature = (folder / SIGNATURE_NAME).read_bytes()

@@ -92,6 +92,32 @@ def trusted_keys() -> list[PublicKey]:
     ]
 
 
+def remove_trusted(wanted: str) -> tuple[PublicKey, Path]:
+    """Remove the one trusted key of this identifier or name; what it was and where it lay.
+
+    UsageError where none or several have it, or its file cannot be removed.
+    """
+    found = [
+        (key, path)
+        for folder in key_folders()
+        for path in sorted(folder.glob(f"*{PUBLIC_SUFFIX}"))
+        if wanted in ((key := read_public_key(path)).identifier, key.name)
+    ]
+    if not found:
+        raise UsageError(f"no trusted key is called {wanted!r}; `edgehemo keys list` shows them")
+    if len(found) > 1:
+        named = ", ".join(f"{key.identifier} ({path})" for key, path in found)
+        raise UsageError(
+            f"{len(found)} trusted keys are called {wanted!r}: {named}; remove one file"
+        )
+    key, path = found[0]
+    try:
+        path.unlink()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be removed ({error.strerror})") from None
+    return key, path
+
+
 def new_key(folder: Path, name: str) -> tuple[Path, PublicKey]:
     """Make a key pair in a folder; the path of the private half. UsageError if the name is taken.
 

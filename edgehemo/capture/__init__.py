@@ -19,7 +19,12 @@ from edgehemo.capture.protocol import (
     StagedCamera,
     capture_error,
 )
-from edgehemo.capture.sources import CAMERA_SCHEMES, CameraSpec, camera_spec
+from edgehemo.capture.sources import (
+    CAMERA_SCHEMES,
+    CameraSpec,
+    camera_spec,
+    refuse_bare_camera,
+)
 from edgehemo.errors import CaptureError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -71,6 +76,7 @@ class LiveCapture:
 
 def is_camera(spec: str) -> bool:
     """Whether a specification names a camera; raises UsageError for a mistyped one."""
+    refuse_bare_camera(spec)
     return camera_spec(spec) is not None
 
 

@@ -38,19 +38,31 @@ class Place:
 
 def place_of(pixels: NDArray[np.uint8]) -> Place:
     """The place a frame (uint8 RGB) shows, from its green channel."""
+    return place_in(compared_picture(pixels))
+
+
+def compared_picture(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """All that is compared of a frame (uint8 RGB): its green, `COMPARED_SIDE_PX` long, uint8."""
     height, width = pixels.shape[:2]
     factor = COMPARED_SIDE_PX / max(height, width)
     size = (max(8, round(width * factor)), max(8, round(height * factor)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)[..., 1].astype(np.float32)
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)[..., 1]
+    return np.ascontiguousarray(small, dtype=np.uint8)
+
+
+def place_in(picture: NDArray[np.uint8]) -> Place:
+    """The place of a `compared_picture`."""
+    structure = structure_of(picture)
+    return Place(picture.shape, _spectrum(structure), _spectrum(structure * structure))
+
+
+def structure_of(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What of a `compared_picture` is cells and not light, float32 of its shape."""
+    small = picture.astype(np.float32)
     smooth = cv2.GaussianBlur(small, (0, 0), HIGH_PASS_SIGMA_PX)
     inside = (smooth > _STOP_LEVEL * float(np.quantile(smooth, 0.95))).astype(np.uint8)
     inside = np.asarray(cv2.erode(inside, np.ones((5, 5), np.uint8)), dtype=np.uint8)
-    structure = (small - smooth) * inside
-    return Place(
-        (size[1], size[0]),
-        _spectrum(structure),
-        _spectrum(structure * structure),
-    )
+    return np.asarray((small - smooth) * inside, dtype=np.float32)
 
 
 def correlation(one: Place, other: Place) -> float:

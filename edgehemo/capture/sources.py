@@ -18,6 +18,8 @@ CAMERA_SCHEMES: dict[str, str] = {
     "uvc": "uvc:/dev/video0",
     "simulated": "simulated:",
 }
+_BARE_NUMBER = re.compile(r"[0-9]{1,2}")
+_VIDEO_DEVICE = re.compile(r"/dev/(video[0-9]+|v4l/.+)")
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9_-]{1,}):(.*)", re.DOTALL)
 
 
@@ -76,6 +78,19 @@ def camera_spec(text: str) -> CameraSpec | None:
     raise UsageError(
         f"{text}: no camera is called {scheme!r}; did you mean {CAMERA_SCHEMES[suggested]}?"
     )
+
+
+def refuse_bare_camera(text: str) -> None:
+    """Raise UsageError, with what is meant, for a camera named as other programs name it.
+
+    ``/dev/video0`` is a device and no file of pictures; ``0`` is taken for one where no such file
+    exists.
+    """
+    number = _BARE_NUMBER.fullmatch(text)
+    device = _VIDEO_DEVICE.fullmatch(text)
+    if device is not None or (number is not None and not _exists(text)):
+        target = text if device is not None else f"/dev/video{int(text)}"
+        raise UsageError(f"{text}: a USB camera is named uvc:{target}; use that")
 
 
 def _written(scheme: str, target: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -60,8 +60,9 @@ def read_each(
     from edgehemo.capture import FailedSource, frames
 
     entries: list[Entry | FailedSource] = []
-    with Progress(doing) as progress:
-        for item in frames(list(sources)):
+    sources = list(sources)
+    with Progress(doing, total_of(sources)) as progress:
+        for item in frames(sources):
             if isinstance(item, FailedSource):
                 entries.append(failed(item.image, item.error))
             else:
@@ -73,6 +74,15 @@ def read_each(
     unread = sum(isinstance(entry, FailedSource) for entry in entries)
     log.info("%d images, %d cannot be read", len(entries), unread)
     return entries
+
+
+def total_of(sources: Sequence[str]) -> int | None:
+    """How many images there are to do, None where nobody knows; says which folders are not read."""
+    from edgehemo.capture.folders import count_of, folders_left_out
+
+    for line in folders_left_out(sources):
+        complain(line)
+    return count_of(sources)
 
 
 def failed(image: str, error: str) -> FailedSource:

@@ -37,7 +37,7 @@ def estimate(
     from edgehemo.screening.output import EstimateEntry, EstimateOutput, EstimateSample
     from edgehemo.screening.sample import UnreadableImage
 
-    with common.Progress("measuring") as progress:
+    with common.Progress("measuring", common.total_of(images)) as progress:
         result = screen_sources(
             images,
             None,

@@ -12,7 +12,7 @@ from edgehemo.errors import EXIT_DONE
 
 @click.group()
 def keys() -> None:
-    """Make signing keys; list and add the keys this device trusts."""
+    """Make signing keys; list, add and remove the keys this device trusts."""
 
 
 @keys.command()
@@ -64,4 +64,18 @@ def trust(public_key: Path) -> int:
     target = own_key_folder() / f"{key.identifier}{PUBLIC_SUFFIX}"
     write_text_atomically(target, key.line)
     common.say(f"trusted: {key.identifier} {key.name} ({target})")
+    return EXIT_DONE
+
+
+@keys.command()
+@click.argument("key", metavar="KEY")
+def remove(key: str) -> int:
+    """Trust KEY no longer: an identifier or a name as `edgehemo keys list` shows them.
+
+    Bundles that it signed are refused from then on. The private half, where it lies here, stays.
+    """
+    from edgehemo.bundle.signatures import remove_trusted
+
+    removed, path = remove_trusted(key)
+    common.say(f"no longer trusted: {removed.identifier} {removed.name} ({path})")
     return EXIT_DONE

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import click
 
 from edgehemo.commands import common
-from edgehemo.measurands import MEASURAND_FACTS
 
 if TYPE_CHECKING:
     from edgehemo.capture.autocapture import View
@@ -60,6 +59,9 @@ _BAR_CELLS = 20
 )
 @click.option("--smoking", is_flag=True, help="The person smokes; the amount is not known.")
 @click.option("--cigarettes", type=float, metavar="PER_DAY", help="Cigarettes the person smokes.")
+@click.option("--sample", metavar="ID", help="What the sample is called, on its report.")
+@click.option("--operator", metavar="ID", help="Who screens it.")
+@click.option("--site", metavar="ID", help="Where it is screened.")
 @common.json_option
 def screen(
     sources: tuple[str, ...],
@@ -76,6 +78,9 @@ def screen(
     altitude: float | None,
     smoking: bool,
     cigarettes: float | None,
+    sample: str | None,
+    operator: str | None,
+    site: str | None,
     json_file: str | None,
 ) -> int:
     """Screen one sample.
@@ -87,9 +92,11 @@ def screen(
     from edgehemo.anaemia.who_grade import Person
     from edgehemo.api import screen_sources
     from edgehemo.capture import LiveCapture
-    from edgehemo.commands.estimate import sample_lines
+    from edgehemo.commands.screened import lines_of
     from edgehemo.errors import UsageError
+    from edgehemo.screening.labels import SampleLabels
 
+    labels = SampleLabels(sample, operator, site)
     details = {
         "--sex": sex,
         "--pregnant": pregnant,
@@ -116,7 +123,7 @@ def screen(
         on_view=live_line if interactive else None,
         on_fault=lambda error: common.complain(f"{error} Trying again."),
     )
-    with common.Progress("screening") as progress:
+    with common.Progress("screening", _total(sources, fields)) as progress:
         result = screen_sources(
             sources,
             out,
@@ -128,20 +135,14 @@ def screen(
             counting_error=counting_error,
             live=live,
             on_image=lambda _: None if live_line.shown else progress.advance(),
+            labels=labels,
         )
     record = result.record
     for entry in record["images"]:
         if "error" in entry:
             common.complain(entry["error"])
-    sample = record["sample"]
-    common.say(
-        f"{sample['accepted']} of {sample['images']} images accepted, {sample['refused']} refused",
-        json_file,
-    )
-    for line in sample_lines({**sample, "withheld": record["withheld"]}):
+    for line in lines_of(record):
         common.say(line, json_file)
-    if record["anaemia"] is not None:
-        common.say(_grade_line(record["anaemia"]), json_file)
     if result.report is not None:
         common.say(f"report: {result.report}", json_file)
     common.write_json(json_file, result.output)
@@ -164,9 +165,10 @@ class _LiveLine:
             click.echo(err=True)
 
 
-def _grade_line(anaemia: dict[str, object]) -> str:
-    unit = MEASURAND_FACTS["hgb_g_per_l"].unit
-    return (
-        f"WHO grade: {anaemia['grade']}, probability {anaemia['probability_below_limit']:.2f} of "
-        f"being below {anaemia['limit_g_per_l']:g} {unit} ({anaemia['group']})"
-    )
+def _total(sources: tuple[str, ...], fields: int | None) -> int | None:
+    """How many images there are at most; of a camera as many fields as were asked for."""
+    from edgehemo.capture import is_camera
+
+    if any(is_camera(source) for source in sources):
+        return fields
+    return common.total_of(sources)

@@ -87,6 +87,14 @@ class CanonicalField:
         """(x, y) factors that turn canonical coordinates into the frame's."""
         return self.frame_width / self.width, self.frame_height / self.height
 
+    @property
+    def scale_doubt(self) -> float:
+        """The coarsest scale that was read of the frame over the one in use, 1 or more."""
+        estimate = self.scale_estimate
+        if estimate is None or estimate.coarsest_um_per_px is None:
+            return 1.0
+        return max(1.0, estimate.coarsest_um_per_px / self.frame_um_per_px)
+
     def to_uint8(self) -> NDArray[np.uint8]:
         """The models' input: round(200 * transmittance), uint8 RGB (height, width, 3)."""
         coded = cv2.convertScaleAbs(self.transmittance, alpha=UINT8_PER_TRANSMITTANCE)
@@ -106,10 +114,12 @@ def canonical_field(
     *,
     um_per_px: float | None = None,
     profile: CalibrationProfile | None = None,
+    from_cells: ScaleEstimate | None = None,
 ) -> CanonicalField:
     """Make a frame canonical.
 
-    The scale is ``um_per_px`` where given, else the profile's, else the red cells' own size. The
+    The scale is ``um_per_px`` where given, else the profile's, else the red cells' own size:
+    ``from_cells``, where whoever found the cells measured it by them, else measured here. The
     illumination is the profile's flat field where it has one, else estimated from the gaps.
     Raises FieldError when the frame is too small or the scale out of bounds.
     """
@@ -138,7 +148,7 @@ def canonical_field(
     elif profile is not None and profile.scale is not None:
         scale, source = profile.scale.um_per_px, "profile"
     else:
-        estimate = scale_from_cells(pixels, illumination)
+        estimate = from_cells or scale_from_cells(pixels, illumination)
         if estimate is None:
             scale, source = ASSUMED_UM_PER_PX, "assumed"
         else:

@@ -43,11 +43,17 @@ _NUCLEUS_DENSITY_RATIO = 2.2
 
 @dataclass(frozen=True, slots=True)
 class ScaleEstimate:
-    """um_per_px of the frame measured, cells: how many it stands on, spread: their relative IQR."""
+    """um_per_px of the frame measured, cells: how many it stands on, spread: their relative IQR.
+
+    coarsest_um_per_px: the largest of several scales that were read of the one frame, None where
+    one alone was. Sharpness per um is judged at it: a blur that misled one of them must not look
+    sharp at another.
+    """
 
     um_per_px: float
     cells: int
     spread: float
+    coarsest_um_per_px: float | None = None
 
 
 def estimate_scale(

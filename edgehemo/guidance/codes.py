@@ -13,9 +13,11 @@ QualityCode = Literal[
     "PICTURE_INCOMPLETE",
     "NOT_A_SMEAR",
     "NO_CELLS",
+    "COLOUR_MISSING",
     "SCALE_UNKNOWN",
     "SCALE_UNCERTAIN",
     "SCALE_MISMATCH",
+    "SCALE_CONTRADICTED",
     "LIGHT_TOO_DARK",
     "LIGHT_TOO_BRIGHT",
     "SHADOWS_CLIPPED",
@@ -40,7 +42,7 @@ QualityCode = Literal[
     "ROULEAUX",
     "CELLS_UNEVEN",
     "ARTEFACTS",
-    "RESULTS_WITHHELD",
+    "SAME_PLACE",
 ]
 
 # What is wrong with a camera.
@@ -79,6 +81,13 @@ WithheldCode = Literal[
     "CONTROL_MISSING",
     "CONTROL_CLOCK_WRONG",
     "CONTROL_DUE",
+]
+
+# What of a sample that has a result looks wrong.
+DoubtCode = Literal[
+    "SCALES_DIFFER",
+    "SIZES_DIFFER",
+    "SEVERAL_SAMPLES",
 ]
 
 # Why one value of a sample is not given.
@@ -164,5 +173,14 @@ ErrorCode = Literal[
     "GATE_FAILED",
 ]
 
-Code = QualityCode | CameraCode | Advice | WithheldCode | ValueCode | DeviceCode | ErrorCode
-Kind = Literal["quality", "camera", "capture", "withheld", "value", "device", "error"]
+Code = (
+    QualityCode
+    | CameraCode
+    | Advice
+    | WithheldCode
+    | DoubtCode
+    | ValueCode
+    | DeviceCode
+    | ErrorCode
+)
+Kind = Literal["quality", "camera", "capture", "withheld", "doubt", "value", "device", "error"]

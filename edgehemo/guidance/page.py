@@ -15,6 +15,7 @@ HEADINGS: dict[Kind, str] = {
     "camera": "Faults of the camera",
     "capture": "While fields are taken",
     "withheld": "Why a sample has no result",
+    "doubt": "What looks wrong in a sample that has a result",
     "value": "Why a value is not given",
     "device": "What the doctor finds",
     "error": "Errors",

@@ -1,4 +1,4 @@
-"""Why a result is not given, and what to do: of a whole sample, and of one of its values."""
+"""Why a result is not given, or doubted, and what to do: of a sample, and of one of its values."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgehemo.files.strict import Text
 from edgehemo.guidance.catalogue import guidance_with
-from edgehemo.guidance.codes import ValueCode, WithheldCode
+from edgehemo.guidance.codes import DoubtCode, ValueCode, WithheldCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +25,21 @@ def withheld(code: WithheldCode, *, action: str = "", **values: object) -> Withh
     """
     told = guidance_with(code, values)
     return Withheld(code, told.reason, action or told.action)
+
+
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What of a sample that has a result looks wrong, and what the operator can do."""
+
+    code: DoubtCode
+    reason: Text
+    action: Text
+
+
+def doubt(code: DoubtCode, **values: object) -> Doubt:
+    """A doubt about a sample; values: what goes into the places of its reason and action."""
+    told = guidance_with(code, values)
+    return Doubt(code, told.reason, told.action)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from edgehemo.field.canonical import CanonicalField
 from edgehemo.images.frame import Frame
 from edgehemo.quality.artefacts import artefact_check
 from edgehemo.quality.check import Check, QualityReport
+from edgehemo.quality.colour import colour_check
 from edgehemo.quality.density import density_checks
 from edgehemo.quality.envelope import envelope_check, envelope_features
 from edgehemo.quality.fine_detail import fine_detail_check
@@ -52,8 +53,9 @@ def check_field(
     checks: list[Check] = [
         whole_picture_check(frame.pixels),
         specimen_check(regions),
+        colour_check(regions),
         *illumination_checks(frame, field.illumination),
-        *scale_checks(field, regions, scale.frame_px if scale is not None else None),
+        *scale_checks(field, regions, cells, scale.frame_px if scale is not None else None),
         focus_check(field, regions, focus_reference, sharpest),
         fine_detail_check(field, regions),
         *density_checks(regions, cells),

@@ -118,6 +118,11 @@ def focus_check(
     value = edge_sharpness(field, regions)
     if value is None:
         return flagged("focus", None, limit("focus.fail_below"), "FOCUS_UNKNOWN", "fail")
+    # Sharpness per um is no more than what it is at the coarsest scale that was read of the frame:
+    # a blur that misled one reading must not look sharp at another.
+    alone = lowest_accepted(field.frame_um_per_px, reference)
+    if value / field.scale_doubt < alone:
+        return flagged("focus", value / field.scale_doubt, alone, "OUT_OF_FOCUS", "fail")
     lowest = lowest_accepted(field.frame_um_per_px, reference, sharpest)
     if value < lowest:
         return flagged("focus", value, lowest, "OUT_OF_FOCUS", "fail")

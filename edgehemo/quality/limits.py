@@ -30,6 +30,11 @@ LIMITS: dict[str, Limit] = {
     "specimen.fail_below": Limit(
         0.35, "likeness 0-1", "measured: real fields against photographs, text, shapes and noise"
     ),
+    "colour.fail_below": Limit(
+        0.025,
+        "transmittance",
+        "measured: real fields over 0.11, the same in grey or toned, with noise, under 0.011",
+    ),
     "exposure.fail_below": Limit(
         70.0, "counts", "measured: darkest real fields about 138; half of the darkest is refused"
     ),
@@ -54,6 +59,12 @@ LIMITS: dict[str, Limit] = {
     "scale_cells.warn_below": Limit(8.0, "cells", "standard error of the median over 5 %"),
     "scale_spread.warn_above": Limit(
         0.30, "relative IQR", "measured: real fields under 0.30; widths then mix kinds of cells"
+    ),
+    "cell_widths.fail_above": Limit(
+        1.5, "ratio", "measured: real fields of right scale under 1.30; clumps and white cells 1.7"
+    ),
+    "cell_widths.warn_above": Limit(
+        1.32, "ratio", "measured: real fields of right scale under 1.3"
     ),
     "scale_agreement.fail_above": Limit(
         1.8, "ratio", "next objective or camera mode; beyond any macrocytosis or microcytosis"
@@ -113,7 +124,9 @@ LIMITS: dict[str, Limit] = {
     "stain_density.warn_above": Limit(0.40, "optical density", "measured: real fields under 0.32"),
     "stain_colour.warn_below": Limit(0.05, "ratio", "measured: real fields 0.07 to 0.90"),
     "stain_colour.warn_above": Limit(0.95, "ratio", "measured: real fields 0.07 to 0.90"),
-    "stain_colour.fail_above": Limit(1.30, "ratio", "greener than grey: no stain of blood"),
+    "stain_colour.fail_above": Limit(
+        1.15, "ratio", "greener than grey: no stain of blood; measured: real fields under 0.90"
+    ),
     "background_colour.warn_above": Limit(0.40, "ln ratio", "measured: real fields under 0.38"),
     "background_colour.fail_above": Limit(
         1.0, "ln ratio", "a channel at a third of another: clipped or noisy one way or the other"

@@ -18,6 +18,7 @@ from edgehemo.cells.cell import Cell, FieldCells
 from edgehemo.field.canonical import CanonicalField
 from edgehemo.guidance.codes import QualityCode
 from edgehemo.quality.check import Check
+from edgehemo.quality.colour import is_colourless
 from edgehemo.quality.regions import (
     ANALYSIS_UM_PER_PX,
     RED_CELL_AREA_UM2,
@@ -76,10 +77,10 @@ def angle_deg(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
 def nucleated_share(regions: FieldRegions) -> float | None:
     """Share (0-1) of the single red cells that hold a nucleus in their middle.
 
-    None where there are too few single cells to tell.
+    None where there are too few single cells to tell, or no colour to tell a nucleus by.
     """
     body = regions.body_density()
-    if body is None:
+    if body is None or is_colourless(regions):
         return None
     count, labels, stats, centres = cv2.connectedComponentsWithStats(
         regions.cells.astype(np.uint8), connectivity=4

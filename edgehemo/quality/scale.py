@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.cells.cell import FieldCells
+from edgehemo.cells.widths import CellWidths, cell_widths
 from edgehemo.field.canonical import CanonicalField
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.quality.check import Check
@@ -22,12 +24,17 @@ _MIN_PART_PX = 7
 
 
 def scale_checks(
-    field: CanonicalField, regions: FieldRegions, calibrated_px: tuple[int, int] | None = None
+    field: CanonicalField,
+    regions: FieldRegions,
+    cells: FieldCells | None = None,
+    calibrated_px: tuple[int, int] | None = None,
 ) -> Sequence[Check]:
     """Where the scale is from, and how well it is known or agrees with the cells.
 
-    calibrated_px: width and height of the pictures the profile's scale was measured on.
+    cells: what the finder found. calibrated_px: width and height of the pictures the profile's
+    scale was measured on.
     """
+    widths = None if cells is None else cell_widths(cells, field)
     if field.scale_source == "assumed":
         return (flagged("scale", None, limit("scale_cells.fail_below"), "SCALE_UNKNOWN", "fail"),)
     estimate = field.scale_estimate
@@ -35,8 +42,9 @@ def scale_checks(
         return (
             judged("scale_cells", float(estimate.cells), low="SCALE_UNCERTAIN"),
             judged("scale_spread", estimate.spread, high="SCALE_UNCERTAIN"),
+            cell_widths_check(widths),
         )
-    agreement = scale_agreement_check(regions)
+    agreement = scale_agreement_check(regions, widths)
     if field.scale_source == "profile" and calibrated_px is not None:
         return (frame_size_check(field.frame_width, field.frame_height, calibrated_px), agreement)
     return (agreement,)
@@ -53,22 +61,46 @@ def frame_size_check(width: int, height: int, calibrated_px: tuple[int, int]) ->
     return Check("frame_size", ratio, 1.0, "pass")
 
 
-def scale_agreement_check(regions: FieldRegions) -> Check:
-    """The single red cells' size at a given scale over what it should be, or its inverse; 1 agrees.
+def cell_widths_check(widths: CellWidths | None) -> Check:
+    """The found red cells' width over what it should be at the scale read from the cells, or its
+    inverse; 1 agrees. None where too few were found.
+    """
+    if widths is None:
+        return Check("cell_widths", None, limit("cell_widths.fail_above"), "pass")
+    return judged("cell_widths", widths.disagreement, high="SCALE_CONTRADICTED")
+
+
+def scale_agreement_check(regions: FieldRegions, widths: CellWidths | None = None) -> Check:
+    """The red cells' size at a given scale over what it should be, or its inverse; 1 agrees.
 
     A sample's own macrocytosis or microcytosis moves this by up to a fifth; a wrong objective by
-    half or more.
+    half or more. Two measures are weighed: the round parts of the picture, and ``widths``, of the
+    cells that were found. Parts may be clumps or white cells, so found cells of the right size
+    speak for the scale whatever the parts are; found cells of the wrong size speak against it.
     """
+    parts = _parts_disagreement(regions)
+    found = None if widths is None else widths.disagreement
+    kinds_known = widths is not None and not widths.kinds_in_doubt
+    if found is not None and kinds_known and found <= limit("scale_agreement.warn_above"):
+        return judged("scale_agreement", found, high="SCALE_MISMATCH")
+    worst = max((each for each in (parts, found) if each is not None), default=None)
+    if worst is None:
+        return Check("scale_agreement", None, limit("scale_agreement.fail_above"), "pass")
+    return judged("scale_agreement", worst, high="SCALE_MISMATCH")
+
+
+def _parts_disagreement(regions: FieldRegions) -> float | None:
+    """By how much the typical round part is too large or too small, 1 or more; None with few."""
     diameters = single_cell_diameters_um(regions)
     if len(diameters) < _MIN_CELLS_TO_CONTRADICT:
-        return Check("scale_agreement", None, limit("scale_agreement.fail_above"), "pass")
+        return None
     # Weighted by area: a dozen red cells outvote a hundred platelets and grains.
     order = np.argsort(diameters)
     weights = np.cumsum(diameters[order] ** 2)
     typical = float(diameters[order][np.searchsorted(weights, weights[-1] / 2)])
     ratio = typical / RED_CELL_DIAMETER_UM
     # Symmetric: twice as large and half as large are one fault.
-    return judged("scale_agreement", math.exp(abs(math.log(ratio))), high="SCALE_MISMATCH")
+    return math.exp(abs(math.log(ratio)))
 
 
 def single_cell_diameters_um(regions: FieldRegions) -> NDArray[np.float64]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from edgehemo.guidance.codes import QualityCode
 from edgehemo.quality.check import Check
+from edgehemo.quality.colour import is_colourless
 from edgehemo.quality.limits import limit
 from edgehemo.quality.regions import ANALYSIS_UM_PER_PX, MIN_REGION_PX, FieldRegions, artefact_share
 from edgehemo.quality.verdicts import flagged, judged
@@ -26,7 +27,7 @@ class SpecimenFeatures:
 
     cell_sized: share of the cells' area in parts about as wide as red cells.
     density: median optical density of the bodies in green.
-    red_to_green: median of their density ratio; hue_variation: its interquartile range.
+    hue_variation: interquartile range of their density ratio of red to green.
     body_variation: interquartile range of green density over its median in the bodies.
     background_variation: interquartile range of green transmittance in the background.
     background: share of the field far from anything that stands out.
@@ -35,7 +36,6 @@ class SpecimenFeatures:
 
     cell_sized: float
     density: float
-    red_to_green: float
     hue_variation: float
     body_variation: float
     background_variation: float
@@ -43,13 +43,13 @@ class SpecimenFeatures:
     artefacts: float
 
 
+# The stain's own colour is no question of whether it is a smear: `stain_colour` judges that.
 # Feature -> (never in a smear, ordinary in one), the ends of a ramp from 0 to 1. A drawn or printed
 # picture is flatter in colour than any stained cell or lit glass, a photograph more varied: both
 # sides count. Set on the first half of the real sets and on drawn and photographed non-smears.
 RAMPS: tuple[tuple[str, float, float], ...] = (
     ("cell_sized", 0.25, 0.60),
     ("density", 0.60, 0.38),
-    ("red_to_green", 1.20, 1.00),
     ("hue_variation", 0.0005, 0.003),
     ("hue_variation", 0.80, 0.45),
     ("body_variation", 0.05, 0.12),
@@ -67,13 +67,19 @@ def specimen_check(regions: FieldRegions) -> Check:
     if features is None:
         code: QualityCode = "NOT_A_SMEAR" if artefact_share(regions) > 0.5 else "NO_CELLS"
         return flagged("specimen", 0.0, limit("specimen.fail_below"), code, "fail")
-    return judged("specimen", smear_likeness(features), low="NOT_A_SMEAR")
+    likeness = smear_likeness(features, colourless=is_colourless(regions))
+    return judged("specimen", likeness, low="NOT_A_SMEAR")
 
 
-def smear_likeness(features: SpecimenFeatures) -> float:
-    """Product of the ramps of all features: 1 ordinary in everything, 0 impossible in one."""
+def smear_likeness(features: SpecimenFeatures, *, colourless: bool = False) -> float:
+    """Product of the ramps of all features: 1 ordinary in everything, 0 impossible in one.
+
+    colourless: of a picture without colour the hue is not asked, which `colour` has judged.
+    """
     likeness = 1.0
     for name, never, ordinary in RAMPS:
+        if colourless and name == "hue_variation":
+            continue
         share = (getattr(features, name) - never) / (ordinary - never)
         likeness *= float(np.clip(share, 0.0, 1.0))
     return likeness
@@ -87,12 +93,11 @@ def specimen_features(regions: FieldRegions) -> SpecimenFeatures | None:
     density = -np.log10(np.maximum(bodies, 0.02))
     green = np.maximum(density[:, 1], 0.01)
     low, middle, high = quantiles_of(green, (0.25, 0.5, 0.75))
-    hue_low, hue, hue_high = quantiles_of(density[:, 0] / green, (0.25, 0.5, 0.75))
+    hue_low, hue_high = quantiles_of(density[:, 0] / green, (0.25, 0.75))
     ground_low, ground_high = quantiles_of(ground, (0.25, 0.75))
     return SpecimenFeatures(
         cell_sized=cell_sized_share(regions),
         density=middle,
-        red_to_green=hue,
         hue_variation=hue_high - hue_low,
         body_variation=(high - low) / middle,
         background_variation=ground_high - ground_low,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from edgehemo.field.illumination import Illumination
 from edgehemo.quality.check import Check
+from edgehemo.quality.colour import is_colourless
 from edgehemo.quality.regions import FieldRegions
 from edgehemo.quality.verdicts import judged
 
@@ -36,12 +37,7 @@ def stain_checks(
             low="STAIN_FAINT",
             high="STAIN_DARK",
         ),
-        judged(
-            "stain_colour",
-            None if density is None else red_to_green(density),
-            low="STAIN_COLOUR",
-            high="STAIN_COLOUR",
-        ),
+        _colour_check(regions, density),
         judged(
             "background_colour",
             background_tint(illumination.background_rgb),
@@ -64,6 +60,14 @@ def stain_checks(
             )
         )
     return checks
+
+
+def _colour_check(regions: FieldRegions, density: tuple[float, float, float] | None) -> Check:
+    """The red cells' colour; not asked of a picture that has none."""
+    if is_colourless(regions):
+        return Check("stain_colour", None, None, "pass")
+    ratio = None if density is None else red_to_green(density)
+    return judged("stain_colour", ratio, low="STAIN_COLOUR", high="STAIN_COLOUR")
 
 
 def red_to_green(density: tuple[float, float, float]) -> float:

@@ -27,6 +27,7 @@ from edgehemo.report.page import render
 from edgehemo.report.pictures import annotated, data_uri, png, read_png
 from edgehemo.report.result import SCREEN_SCHEMA, ScreeningResult, name_of
 from edgehemo.screening.field import FieldReading
+from edgehemo.screening.labels import SampleLabels
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading
 
@@ -62,7 +63,12 @@ class OutputFolder:
         target = self.staged.path / picture_of(index, reading.image)
         write_bytes_atomically(target, png(annotated(frame, reading)))
 
-    def finish(self, reading: SampleReading, provenance: Provenance) -> ScreeningResult:
+    def finish(
+        self,
+        reading: SampleReading,
+        provenance: Provenance,
+        labels: SampleLabels | None = None,
+    ) -> ScreeningResult:
         """Write result.json and report.html and move all to its place; the earlier result goes.
 
         Where no input could be read at all, an earlier result stays, and the result names no
@@ -74,7 +80,7 @@ class OutputFolder:
                 "nothing could be read: the earlier result in the output folder stays as it was"
             )
             self.discard()
-            return ScreeningResult(reading, provenance)
+            return ScreeningResult(reading, provenance, labels=labels or SampleLabels())
         made = self.staged.path
         pictures = {
             index: name
@@ -83,7 +89,9 @@ class OutputFolder:
             and (made / (name := picture_of(index, image.image))).is_file()
         }
         self._remove_others(set(pictures.values()))
-        result = ScreeningResult(reading, provenance, pictures, self.path / REPORT_FILE)
+        result = ScreeningResult(
+            reading, provenance, pictures, self.path / REPORT_FILE, labels or SampleLabels()
+        )
         write_json_atomically(made / RESULT_FILE, result.record)
         page = render(result.record, self._shown(reading, pictures), histogram(reading.accepted))
         write_text_atomically(made / REPORT_FILE, page)

@@ -8,15 +8,17 @@ from datetime import datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from edgehemo.anaemia.who_grade import limits
+from edgehemo.anaemia.who_grade import in_words, limits
 from edgehemo.measurands import DERIVED_FACTS, MEASURAND_FACTS
 from edgehemo.pages.environment import page_environment
+from edgehemo.pages.prose import prose
 from edgehemo.report.histogram import Histogram
 from edgehemo.report.pictures import KIND_RGB, REFUSED_RGB
 from edgehemo.report.result import DEMONSTRATION_NOTICE, SIMULATED_NOTICE
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 TEMPLATE = "report.html.j2"
 STOPPED_BY = {
@@ -147,12 +149,12 @@ def haemoglobin_scale(anaemia: Mapping[str, Any]) -> HaemoglobinScale:
     )
 
 
-def sentence(text: str) -> str:
-    """With a capital at the beginning and a full stop at the end."""
+def sentence(text: str) -> Markup:
+    """`prose` with a capital at the beginning and a full stop at the end."""
     text = text.strip()
     if not text:
-        return text
-    return text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+        return prose(text)
+    return prose(text[0].upper() + text[1:] + ("" if text[-1] in ".!?" else "."))
 
 
 def measured(value: float | None) -> str:
@@ -176,11 +178,6 @@ def chance(probability: float) -> str:
     return "under 1 %" if probability < 0.01 else f"{100 * probability:.0f} %"
 
 
-def in_words(grade: str) -> str:
-    """A grade as people say it."""
-    return "no anaemia" if grade == "none" else f"{grade} anaemia"
-
-
 def moment(iso: str) -> str:
     """An ISO time as people read it, with its zone."""
     return datetime.fromisoformat(iso).strftime("%-d %B %Y, %H:%M %Z")
@@ -190,7 +187,7 @@ def moment(iso: str) -> str:
 def _environment() -> Environment:
     return page_environment(
         "edgehemo.report",
-        **{f.__name__: f for f in (sentence, measured, fixed, chance, in_words, moment)},
+        **{f.__name__: f for f in (sentence, prose, measured, fixed, chance, in_words, moment)},
     )
 
 

@@ -33,10 +33,11 @@ from edgehemo.estimate.values import CalibrationGrade
 from edgehemo.field.scale import ScaleSource
 from edgehemo.files.strict import Count, NonNegative, Positive, Record, Sha256
 from edgehemo.guidance.codes import ValueCode, WithheldCode
-from edgehemo.guidance.withheld import Withheld
+from edgehemo.guidance.withheld import Doubt, Withheld
 from edgehemo.quality.check import Check
 from edgehemo.screening.cell_types import SampleTypes
 from edgehemo.screening.field import FieldReading
+from edgehemo.screening.labels import SampleLabels
 from edgehemo.screening.output import sample_concentrations, sample_indices
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading, UnreadableImage
@@ -120,7 +121,8 @@ class FieldEntry(Record, frozen=True, kw_only=True):
 class SampleEntry(Record, frozen=True, kw_only=True):
     """How much of the sample was read, and what it says together.
 
-    counts: interior counts over the accepted fields. counting_error: relative half width of the
+    doubts: why the images may not be of one sample, empty for most. counts: interior counts over
+    the accepted fields. counting_error: relative half width of the
     red count's 95 % Poisson interval. types: of the cells of accepted fields that the border does
     not cut; null where withheld or where the bundle names no cells. reasons: name -> why a
     concentration is null; reason_codes: the same as stable identifiers.
@@ -131,6 +133,7 @@ class SampleEntry(Record, frozen=True, kw_only=True):
     refused: Count
     unreadable: Count
     stopped_by: StopReason
+    doubts: tuple[Doubt, ...]
     counts: KindIntervals
     counting_error: NonNegative | None
     indices: SampleIndicesEntry | None
@@ -155,6 +158,7 @@ class SampleEntry(Record, frozen=True, kw_only=True):
             refused=len(reading.refused),
             unreadable=len(reading.unreadable),
             stopped_by=reading.stopped_by,
+            doubts=reading.doubts,
             counts=KindIntervals.of(reading.counts),
             counting_error=reading.counting_error,
             indices=sample_indices(reading),
@@ -167,14 +171,16 @@ class ScreeningRecord(Record, frozen=True, kw_only=True):
     """The result of screening one sample. For research and screening only, never a diagnosis. A
     field or sample that was refused carries reasons and actions and no number.
 
-    simulated: a simulated microscope was a source; no real blood stands behind it. images: one
-    entry an input, in the order given. anaemia: the WHO grade of the estimated haemoglobin, all
-    that is kept of the person; anaemia_reason: why it is null, else empty. anaemia_screen: null
-    where the bundle holds no such model or the fields are unlike those it was trained on.
+    labels: what the operator calls the sample. simulated: a simulated microscope was a source; no
+    real blood stands behind it. images: one entry an input, in the order given. anaemia: the WHO
+    grade of the estimated haemoglobin, all that is kept of the person; anaemia_reason: why it is
+    null, else empty. anaemia_screen: null where the bundle holds no such model or the fields are
+    unlike those it was trained on.
     """
 
     schema: str
     notice: str
+    labels: SampleLabels
     simulated: bool
     outcome: Literal["reported", "withheld"]
     withheld: Withheld | None
@@ -203,10 +209,12 @@ def _recorded(
     reading: SampleReading,
     provenance: Provenance,
     drawn: Mapping[int, str],
+    labels: SampleLabels,
 ) -> Output:
     screened = reading.anaemia_screen
     return kind(
         notice=NOTICE,
+        labels=labels,
         simulated=provenance.simulated,
         outcome="withheld" if reading.withheld is not None else "reported",
         withheld=reading.withheld,
@@ -263,6 +271,7 @@ class ScreeningResult:
     provenance: Provenance
     pictures: Mapping[int, str] = field(default_factory=dict)
     report: Path | None = None
+    labels: SampleLabels = field(default_factory=SampleLabels)
 
     def __repr__(self) -> str:
         report = f", {self.report}" if self.report is not None else ""
@@ -280,4 +289,4 @@ class ScreeningResult:
 
     def written_as(self, kind: Callable[..., Output]) -> Output:
         """The same as the record of another command."""
-        return _recorded(kind, self.reading, self.provenance, self.pictures)
+        return _recorded(kind, self.reading, self.provenance, self.pictures, self.labels)

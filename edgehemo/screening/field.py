@@ -1,6 +1,7 @@
 """The one reading of a field: from a frame to what is known of it.
 
-frame > canonical field > cells > quality > types > indices > networks. Screening, the commands, the
+frame > canonical field > cells > quality > types > indices > networks; the first two again where
+the cells contradict the scale that was read from them (`scale_check`). Screening, the commands, the
 benchmark, calibration and the training sets all read through `FieldReader`; where one of them
 leaves a step out, it says why.
 """
@@ -16,11 +17,12 @@ from edgehemo.cells.cell import FieldCells
 from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.values import Circumstances, FieldIndices
 from edgehemo.field.canonical import CanonicalField, canonical_field
-from edgehemo.field.scale import ScaleSource
+from edgehemo.field.scale import ScaleEstimate, ScaleSource
 from edgehemo.images.frame import Frame
 from edgehemo.quality import check_field
 from edgehemo.quality.check import QualityReport
 from edgehemo.quality.stain import background_tint
+from edgehemo.screening.scale_check import settled
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
@@ -68,7 +70,8 @@ class FieldCheck(Protocol):
 class FieldReading:
     """One field and what was read of it; cells and indices are None where quality refused it.
 
-    background_rgb: counts (0 to 255) of the frame's light, None where nobody measured it.
+    background_rgb: counts (0 to 255) of the frame's light, None where nobody measured it. place:
+    what a screening knows the field's place again by (`repeats.sketch_of`), else empty.
     """
 
     image: str
@@ -80,6 +83,7 @@ class FieldReading:
     cells: FieldCells | None
     indices: FieldIndices | None
     background_rgb: tuple[float, float, float] | None = None
+    place: str = ""
 
     @property
     def accepted(self) -> bool:
@@ -136,12 +140,7 @@ class FieldReader:
         self, frame: Frame, *, sharpest: float | None = None
     ) -> tuple[FieldReading, CanonicalField]:
         """The same, with the canonical field it was read from, for who measures more of it."""
-        with self.on_stage("canonical field"):
-            canonical = canonical_field(frame, um_per_px=self.um_per_px, profile=self.profile)
-        cells = None
-        if self.finder is not None:
-            with self.on_stage("cells"):
-                cells = self.finder.find(canonical)
+        canonical, cells = self._found(frame)
         with self.on_stage("quality"):
             quality = self.check(
                 canonical,
@@ -175,6 +174,25 @@ class FieldReader:
             background_rgb=canonical.illumination.background_rgb,
         )
         return reading, canonical
+
+    def _found(self, frame: Frame) -> tuple[CanonicalField, FieldCells | None]:
+        """The canonical field and its cells, at a scale on which both agree where they can."""
+        finder = self.finder
+        if finder is None:
+            return self._canonical(frame), None
+
+        def look(at: ScaleEstimate | None) -> tuple[CanonicalField, FieldCells]:
+            canonical = self._canonical(frame, at)
+            with self.on_stage("cells"):
+                return canonical, finder.find(canonical)
+
+        return settled(*look(None), look)
+
+    def _canonical(self, frame: Frame, at: ScaleEstimate | None = None) -> CanonicalField:
+        with self.on_stage("canonical field"):
+            return canonical_field(
+                frame, um_per_px=self.um_per_px, profile=self.profile, from_cells=at
+            )
 
 
 def _circumstances(

@@ -33,12 +33,20 @@ class QualityEntry(Record, frozen=True, kw_only=True):
 
     image: str
     accepted: bool
+    um_per_px: Positive
+    scale_source: ScaleSource
     checks: tuple[Check, ...]
 
     @classmethod
     def of(cls, reading: FieldReading) -> QualityEntry:
         quality = reading.quality
-        return cls(image=reading.image, accepted=quality.accepted, checks=quality.checks)
+        return cls(
+            image=reading.image,
+            accepted=quality.accepted,
+            um_per_px=reading.um_per_px,
+            scale_source=reading.scale_source,
+            checks=quality.checks,
+        )
 
 
 class QualityOutput(Record, frozen=True, kw_only=True):

@@ -21,12 +21,14 @@ from edgehemo.estimate.anaemia_screen import AnaemiaScreenResult, screen_sample
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleEstimate, SampleIndices
-from edgehemo.guidance.withheld import NotGiven, Withheld, not_given, withheld
+from edgehemo.guidance.withheld import Doubt, NotGiven, Withheld, not_given, withheld
 from edgehemo.images.frame import Frame
 from edgehemo.measurands import MEASURANDS
-from edgehemo.quality.check import Check, QualityReport
+from edgehemo.quality.check import QualityReport
 from edgehemo.screening.cell_types import sample_types
+from edgehemo.screening.doubts import doubts_of
 from edgehemo.screening.field import FieldReader, FieldReading
+from edgehemo.screening.repeats import SeenPlace, repeat_check, seen_place, sketch_of
 from edgehemo.screening.stopping import StopReason, StopRule
 from edgehemo.statistics.interval import Interval
 from edgehemo.statistics.normal import Z_95
@@ -53,8 +55,9 @@ class SampleReading:
     red count's 95 % Poisson interval, None before any cell. stopped_by: why no further field was
     read. indices, estimate: None where withheld. anaemia: None with its reason. types: None where
     withheld or where the bundle names no cells. anaemia_screen: None where withheld, where the
-    bundle holds no such model or where the fields are unlike those it was trained on. Of the
-    person nothing is kept but what the grade says.
+    bundle holds no such model or where the fields are unlike those it was trained on. doubts: what
+    looks as if the fields were not of one sample. Of the person nothing is kept but what the grade
+    says.
     """
 
     images: tuple[FieldReading | UnreadableImage, ...]
@@ -68,6 +71,7 @@ class SampleReading:
     withheld: Withheld | None
     types: SampleTypes | None = None
     anaemia_screen: AnaemiaScreenResult | None = None
+    doubts: tuple[Doubt, ...] = ()
 
     def __repr__(self) -> str:
         said = f"withheld: {self.withheld.reason}" if self.withheld is not None else ""
@@ -104,10 +108,10 @@ class Screening:
 
     reader: reads each frame. person: for the WHO grade. bundle_sha256: of the bundle it reads
     with. blocked: why no result may be given at all (an expired calibration, a failed control
-    check): fields are still judged, but all are refused for that reason and the sample is
-    withheld. notes: what a concentration must say of the profile. images: what was made of the
-    frames so far. A screening is wholly said by these: one that was interrupted goes on where it
-    was with the images of before (`resuming`).
+    check): fields are still judged and shown as judged, nothing is measured in them, and the
+    sample is withheld. notes: what a concentration must say of the profile. images: what was made
+    of the frames so far. A screening is wholly said by these: one that was interrupted goes on
+    where it was with the images of before (`resuming`).
     """
 
     reader: FieldReader
@@ -117,8 +121,14 @@ class Screening:
     blocked: Withheld | None = None
     notes: tuple[str, ...] = ()
     images: list[FieldReading | UnreadableImage] = field(default_factory=list)
+    _seen: list[SeenPlace] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self._seen = [
+            seen_place(reading.image, reading.place)
+            for reading in self._accepted()
+            if reading.place
+        ]
         if self.person is not None and (problems := self.person.problems()):
             raise UsageError("; ".join(problems))
 
@@ -127,26 +137,38 @@ class Screening:
         result: FieldReading | UnreadableImage
         if isinstance(item, Frame):
             try:
-                result = self.reader.read(item, sharpest=self.sharpest)
+                result = self._new(self.reader.read(item, sharpest=self.sharpest), item)
             except FieldError as error:
                 result = UnreadableImage(item.source, str(error))
-            else:
-                if self.blocked is not None:
-                    result = _blocked(result, self.blocked)
         else:
             result = UnreadableImage(item.image, item.error)
         self.images.append(result)
         return result
 
+    def _new(self, reading: FieldReading, frame: Frame) -> FieldReading:
+        """The reading, refused where its place was counted before; bare where it may not count."""
+        if reading.accepted:
+            sketch = sketch_of(frame)
+            place = seen_place(frame.source, sketch)
+            again = repeat_check(place, self._seen)
+            if again is None:
+                self._seen.append(place)
+                reading = replace(reading, place=sketch)
+            else:
+                quality = QualityReport((again, *reading.quality.checks))
+                reading = replace(reading, quality=quality, cells=None, indices=None)
+        return reading if self.blocked is None else replace(reading, cells=None, indices=None)
+
     @property
     def sharpest(self) -> float | None:
-        """The best focus value of the fields that quality accepted so far: what later ones are
-        held against. None before any.
+        """The best focus value of the fields accepted so far: what later ones are held against.
+
+        None before any.
         """
         values = [
             check.value
             for reading in self.images
-            if isinstance(reading, FieldReading) and _accepted_by_quality(reading)
+            if isinstance(reading, FieldReading) and reading.accepted
             for check in reading.quality.checks
             if check.name == "focus" and check.value is not None
         ]
@@ -184,10 +206,12 @@ class Screening:
             )
             if estimate.calibration != "none":
                 estimate = replace(estimate, notes=(*self.notes, *estimate.notes))
-            if self.person is None:
+            if estimate.hgb_g_per_l is None:
+                # Said first: age and sex would not help.
+                why = estimate.reasons["hgb_g_per_l"]
+                reason = not_given("HAEMOGLOBIN_UNKNOWN", why=why).reason
+            elif self.person is None:
                 reason = not_given("PERSON_UNKNOWN").reason
-            elif estimate.hgb_g_per_l is None:
-                reason = not_given("HAEMOGLOBIN_UNKNOWN").reason
             elif too_wide := _too_wide(estimate.hgb_g_per_l, self.person):
                 reason = too_wide.reason
             else:
@@ -202,6 +226,7 @@ class Screening:
             anaemia=anaemia,
             anaemia_reason=reason,
             withheld=None if measured else self.blocked or why_withheld(self.images),
+            doubts=doubts_of([item for item in self.images if isinstance(item, FieldReading)]),
             types=self._types() if measured else None,
             anaemia_screen=self._anaemia_screen(measured),
         )
@@ -232,22 +257,6 @@ def _too_wide(hgb: Interval, person: Person) -> NotGiven | None:
     return not_given(
         "INTERVAL_TOO_WIDE", low=f"{hgb.low:.0f}", high=f"{hgb.high:.0f}", bands=f"{bands:.0f}"
     )
-
-
-# The check that a blocked screening puts before a field's own.
-BLOCKED_CODE = "RESULTS_WITHHELD"
-
-
-def _accepted_by_quality(reading: FieldReading) -> bool:
-    """Whether the field's own checks passed, blocked or not."""
-    return all(check.code == BLOCKED_CODE for check in reading.quality.failed)
-
-
-def _blocked(reading: FieldReading, why: Withheld) -> FieldReading:
-    """A field refused whatever it shows, its own checks kept behind the one that says why."""
-    check = Check("calibration", None, None, "fail", BLOCKED_CODE, why.action)
-    quality = QualityReport((check, *reading.quality.checks))
-    return replace(reading, quality=quality, cells=None, indices=None)
 
 
 def screen_frames(

@@ -23,6 +23,7 @@ from edgehemo.guidance.codes import (
     CameraCode,
     Code,
     DeviceCode,
+    DoubtCode,
     ErrorCode,
     Kind,
     QualityCode,
@@ -42,6 +43,7 @@ TYPES: dict[Kind, object] = {
     "camera": CameraCode,
     "capture": Advice,
     "withheld": WithheldCode,
+    "doubt": DoubtCode,
     "value": ValueCode,
     "device": DeviceCode,
     "error": ErrorCode,
@@ -54,6 +56,8 @@ EMITTERS: dict[str, tuple[int, ...]] = {
     "capture_error": (0,),
     "withheld": (0,),
     "Withheld": (0,),
+    "doubt": (0,),
+    "Doubt": (0,),
     "not_given": (0,),
     "NotGiven": (0,),
     "trouble": (2,),
@@ -67,6 +71,7 @@ CODE_KEYWORDS = frozenset({"low", "high", "code"})
 FILLING = {
     "guidance": {"language"},
     "withheld": {"action"},
+    "doubt": set[str](),
     "not_given": set[str](),
     "trouble": set[str](),
 }
@@ -184,7 +189,7 @@ def test_every_text_is_short_plain_sentences() -> None:
         for text in (entry.meaning, entry.action):
             for sentence in re.split(r"(?<=[.!?]) ", text):
                 assert len(sentence.split()) <= 30, (code, sentence)
-        if entry.kind in ("withheld", "value"):
+        if entry.kind in ("withheld", "doubt", "value"):
             assert entry.reason and not entry.reason.endswith("."), code
         else:
             assert not entry.reason, code

@@ -297,5 +297,5 @@ def test_contradicting_options_raise_where_they_are_asked_for() -> None:
 
 def test_what_to_install_is_told_whatever_stands_before_the_command() -> None:
     for before in ([], ["-v"], ["--log-file", "train"], ["--log-file=x", "-vv"]):
-        assert 'pip install "edgehemo[host]"' in cli._what_to_install("torch", [*before, "train"])
-        assert "pip install edgehemo" in cli._what_to_install("numpy", [*before, "screen"])
+        assert 'pip install ".[host]"' in cli._what_to_install("torch", [*before, "train"])
+        assert "pip install . in" in cli._what_to_install("numpy", [*before, "screen"])

@@ -6,6 +6,7 @@ import itertools
 import math
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from edgehemo.cells.cell import Cell, CountInterval, FieldCells
 from edgehemo.field.canonical import canonical_field
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.images.frame import Frame
+from edgehemo.images.reading import read_frame
 from edgehemo.profile.parts import FocusReference, ScaleCalibration, StainReference
 from edgehemo.profile.profile import CalibrationProfile, new_profile
 from edgehemo.quality import Check, QualityReport, artefact_mask, check_field
@@ -543,3 +545,38 @@ def test_no_frame_makes_it_raise(
     else:
         pixels = (255 * rng.integers(0, 2, (height, width, 3))).astype(np.uint8)
     sane(judge(Frame(pixels, kind), um_per_px))
+
+
+# -- colour -------------------------------------------------------------------------------------
+
+
+def first_fault(report: QualityReport) -> str:
+    return report.failed[0].code
+
+
+@pytest.mark.parametrize("toned", [(1.0, 1.0, 1.0), (1.0, 0.9, 0.75)])
+def test_a_picture_without_colour_is_said_to_have_none(toned: tuple[float, ...]) -> None:
+    frame = frame_of()
+    grey = pixels_of(frame) @ np.array([0.3, 0.59, 0.11], np.float32)
+    noisy = grey[..., None] * np.array(toned) + np.random.default_rng(1).normal(
+        0, 1.0, frame.pixels.shape
+    )
+    report = judge(changed(frame, noisy))
+    assert first_fault(report) == "COLOUR_MISSING"
+    assert not codes(report, "fail") & {"NOT_A_SMEAR", "NUCLEATED_RED_CELLS", "STAIN_COLOUR"}
+    assert "COLOUR_MISSING" not in codes(judge(frame), "fail")
+
+
+def test_a_grey_picture_of_something_else_is_still_no_smear() -> None:
+    rows, columns = np.mgrid[:360, :480]
+    stripes = np.where((rows + columns) // 40 % 2, 60.0, 220.0)[..., None].repeat(3, axis=2)
+    report = judge(changed(frame_of(), stripes))
+    assert first_fault(report) in {"NOT_A_SMEAR", "NO_CELLS"}
+
+
+def test_a_stain_of_another_colour_is_no_question_of_a_smear(cases_root: Path) -> None:
+    blue = read_frame(cases_root / "slate_blue_red_cells_sim.jpg")
+    mild = read_frame(cases_root / "slate_blue_mild_control.jpg")
+    assert codes(judge(blue, None), "fail") == {"STAIN_COLOUR"}
+    assert judge(mild, None).accepted
+    assert "STAIN_COLOUR" in codes(judge(mild, None), "warn")

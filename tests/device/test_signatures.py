@@ -125,6 +125,36 @@ def test_a_key_that_is_not_trusted_vouches_for_nothing(tmp_path: Path) -> None:
     (own_key_folder() / f"{public.identifier}.pub").unlink()
 
 
+def test_a_key_is_trusted_no_longer_once_it_is_removed(tmp_path: Path) -> None:
+    for name in ("lab", "old"):
+        private, _ = new_key(tmp_path / name, name)
+        CliRunner().invoke(keys, ["trust", str(private.with_suffix(".pub"))], standalone_mode=False)
+    before = {key.name: key for key in trusted_keys()}
+    assert {"lab", "old"} <= set(before)
+    result = CliRunner().invoke(keys, ["remove", before["old"].identifier], standalone_mode=False)
+    assert result.return_value == 0 and before["old"].identifier in result.output
+    assert {key.name for key in trusted_keys()} == set(before) - {"old"}
+    assert (tmp_path / "old" / "old.key").is_file(), "the private half stays"
+    with pytest.raises(UsageError, match="no trusted key is called 'old'"):
+        CliRunner().invoke(keys, ["remove", "old"], standalone_mode=False, catch_exceptions=False)
+    removed = CliRunner().invoke(keys, ["remove", "lab"], standalone_mode=False)
+    assert removed.return_value == 0
+    assert "lab" not in {key.name for key in trusted_keys()}
+
+
+def test_a_name_of_two_keys_removes_neither(tmp_path: Path) -> None:
+    for folder in ("one", "two"):
+        private, _ = new_key(tmp_path / folder, "twin")
+        CliRunner().invoke(keys, ["trust", str(private.with_suffix(".pub"))], standalone_mode=False)
+    twins = [key.identifier for key in trusted_keys() if key.name == "twin"]
+    assert len(twins) == 2
+    with pytest.raises(UsageError, match="2 trusted keys"):
+        CliRunner().invoke(keys, ["remove", "twin"], standalone_mode=False, catch_exceptions=False)
+    assert [key.identifier for key in trusted_keys() if key.name == "twin"] == twins
+    for identifier in twins:
+        CliRunner().invoke(keys, ["remove", identifier], standalone_mode=False)
+
+
 def test_the_commands_make_and_list_keys(tmp_path: Path) -> None:
     done = CliRunner().invoke(
         keys, ["new", "--out", str(tmp_path), "--name", "two"], standalone_mode=False

@@ -14,8 +14,8 @@ from edgehemo.inference import RUNTIMES
 from edgehemo.inference.worker import WorkerRunner
 
 pytestmark = pytest.mark.host
-pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
-pytest.importorskip("onnxscript", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install ".[host]"')
+pytest.importorskip("onnxscript", reason='needs pip install ".[host]"')
 
 import torch
 

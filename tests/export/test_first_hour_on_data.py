@@ -11,7 +11,7 @@ from edgehemo.bundle.bundle import load_bundle
 from tests.support.walked_pages import PAGES, reader_environment, walk, walked_blocks
 
 pytestmark = [pytest.mark.host, pytest.mark.real]
-pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install ".[host]"')
 
 from edgehemo_export.data.sets.chula_rbc12 import read
 from edgehemo_export.data.splits import part_of

@@ -19,7 +19,7 @@ from edgehemo.errors import UsageError
 from edgehemo.images.frame import Frame
 
 pytestmark = pytest.mark.host
-pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install ".[host]"')
 
 import torch
 

@@ -12,7 +12,7 @@ import pytest
 
 from edgehemo.bundle.manifest import ModelTask
 
-pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install ".[host]"')
 
 from edgehemo_export.models import registry
 from edgehemo_export.models.registry import PARTS, TASKS, Task, TaskModule

@@ -10,9 +10,12 @@ import pytest
 from numpy.typing import NDArray
 
 pytestmark = pytest.mark.host
-torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
-pytest.importorskip("nncf", reason='needs pip install "edgehemo[host]"')
-openvino = pytest.importorskip("openvino", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install ".[host]"')
+pytest.importorskip("nncf", reason='needs pip install ".[host]"')
+pytest.importorskip("openvino", reason='needs pip install ".[host]"')
+
+import openvino
+import torch
 
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo_export.quantisation.graph import Graph
@@ -59,7 +62,9 @@ def pictures(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
 
 @pytest.fixture(scope="module")
 def net() -> StemNet:
-    return StemNet().eval()
+    made = StemNet()
+    made.eval()
+    return made
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgehemo.bundle.manifest import Metric
 
 pytestmark = pytest.mark.host
-pytest.importorskip("scipy", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("scipy", reason='needs pip install ".[host]"')
 
 from edgehemo_export.evaluation import card_parts
 from edgehemo_export.evaluation.statistics import (

@@ -13,7 +13,7 @@ import pytest
 from edgehemo.errors import UsageError
 
 pytestmark = pytest.mark.host
-pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install ".[host]"')
 
 import torch
 from safetensors.torch import load_file

@@ -23,8 +23,8 @@ FORMATS = ("onnx", "tflite")
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A signed bundle of one small model at every precision; its keys beside it, in `keys`."""
-    torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
-    pytest.importorskip("litert_torch", reason='needs pip install "edgehemo[host]"')
+    torch = pytest.importorskip("torch", reason='needs pip install ".[host]"')
+    pytest.importorskip("litert_torch", reason='needs pip install ".[host]"')
     from edgehemo_export.checkpoints import Checkpoint, save_checkpoint
     from edgehemo_export.quantisation.bundling import export_bundle
     from edgehemo_export.quantisation.formats import ALL_PRECISIONS, chosen_formats

@@ -87,3 +87,15 @@ def test_dark_and_overexposed_fields_are_refused(data_root: Path, name: str) -> 
         pixels = np.clip(frame.pixels * gain, 0, 255).astype(np.uint8)
         report = judge(Frame(pixels, frame.source), scale)
         assert code in {check.code for check in report.failed}
+
+
+@pytest.mark.parametrize("name", ["bccd", "chula_rbc12", "anerbc"])
+def test_real_fields_in_grey_are_said_to_have_no_colour(data_root: Path, name: str) -> None:
+    files = sorted((data_root / name / "images").iterdir())
+    for path in files[:: max(1, len(files) // 3)][:3]:
+        frame = read_frame(path)
+        grey = cv2.cvtColor(frame.pixels, cv2.COLOR_RGB2GRAY)
+        toned = Frame(np.repeat(grey[..., None], 3, axis=2), "grey")
+        report = check_field(canonical_field(toned), toned)
+        assert report.failed[0].code == "COLOUR_MISSING", path.name
+        assert not {"NOT_A_SMEAR", "NUCLEATED_RED_CELLS"} & set(report.faults), path.name

@@ -21,7 +21,7 @@ def need_host() -> None:
         import torch  # noqa: F401
     except ImportError:
         raise MissingDependencyError(
-            'training and export need PyTorch: pip install "edgehemo[host]"'
+            'training and export need PyTorch: pip install ".[host]"'
         ) from None
 
 

@@ -144,7 +144,7 @@ def refuse_unsupported(formats: Sequence[ExportFormat], precisions: Sequence[Pre
         if missing:
             raise MissingDependencyError(
                 f"writing {item.name} needs {', '.join(missing)}: "
-                'pip install "edgehemo[host]", or choose another --format'
+                'pip install ".[host]", or choose another --format'
             )
 
 
