@@ -9,7 +9,7 @@ import pytest
 from edgehemo.errors import UsageError
 
 pytestmark = pytest.mark.host
-torch = pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
 
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.quantisation.bundling import refuse_twins

@@ -10,9 +10,9 @@ import pytest
 from numpy.typing import NDArray
 
 pytestmark = pytest.mark.host
-pytest.importorskip("torch", reason='needs pip install ".[host]"')
-pytest.importorskip("nncf", reason='needs pip install ".[host]"')
-pytest.importorskip("openvino", reason='needs pip install ".[host]"')
+pytest.importorskip("torch", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("nncf", reason='needs pip install "edgehemo[host]"')
+pytest.importorskip("openvino", reason='needs pip install "edgehemo[host]"')
 
 import openvino
 import torch
@@ -37,6 +37,7 @@ class StemNet(torch.nn.Module):
         self.one = torch.nn.Conv2d(16, 16, 3, 1, 1)
         self.two = torch.nn.Conv2d(16, 16, 3, 1, 1)
         self.head = torch.nn.Linear(16, 3)
+        assert self.stem.bias is not None
         with torch.no_grad():
             # As large as its products, as a folded batch norm leaves it.
             self.stem.bias.copy_(torch.linspace(-1, 1, 16))
@@ -62,9 +63,7 @@ def pictures(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
 
 @pytest.fixture(scope="module")
 def net() -> StemNet:
-    made = StemNet()
-    made.eval()
-    return made
+    return StemNet().eval()
 
 
 @pytest.fixture(scope="module")
