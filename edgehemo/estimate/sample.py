@@ -84,7 +84,8 @@ def estimate_sample(
 
 def _finite(compute: Callable[..., Interval | NotGiven], *arguments: object) -> Interval | NotGiven:
     """What is computed; not given where finite numbers of a profile are so far off that they lead
-    beyond all numbers."""
+    beyond all numbers.
+    """
     try:
         outcome = compute(*arguments)
     except (OverflowError, ZeroDivisionError):

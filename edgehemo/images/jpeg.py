@@ -80,7 +80,8 @@ def _unsent(components: bytes, count: int) -> dict[int, set[int]]:
 
 def _mark_sent(unsent: dict[int, set[int]], scan: bytes) -> None:
     """Strike what a scan sends to its last bit (T.81, G.1.1.1): a file cut between two scans is a
-    whole picture to a decoder, but a blurred one."""
+    whole picture to a decoder, but a blurred one.
+    """
     count = scan[0]
     if not unsent or len(scan) < 4 + 2 * count:
         return
