@@ -54,7 +54,7 @@ lab: $(FULL) ## test on real parts: a browser, cameras, the service manager
 # Killed, two at once, a full disk, hostile input: for five minutes together. The small disk needs
 # root and is left out without it.
 soak: $(FULL) ## attack the program for five minutes, and keep the figures
-	PYTHONPATH=.:benchmarks $(BIN)/python -m soak --seconds 300 --out benchmarks/soak/results.json
+	PYTHONPATH=$(CURDIR):$(CURDIR)/benchmarks $(BIN)/python -m soak --seconds 300 --out benchmarks/soak/results.json
 
 # docs/pages/images/report.png: the report of the demonstration, photographed in a browser.
 report-picture: $(LIGHT) ## photograph the demonstration's report for the README

@@ -52,8 +52,9 @@ class Scene:
                 'schema = "edgehemo.device/1"\nname = "soak"\nboard = "workstation"\n'
                 f'[paths]\ndata = "{self.folder / "data"}"\n'
             )
+        own = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
         return {
-            **os.environ,
+            **own,
             "HOME": str(self.folder),
             "EDGEHEMO_DEVICE": str(device),
             "EDGEHEMO_KEYS": str(self.folder / "keys"),

@@ -19,7 +19,7 @@ from edgehemo import cli
 from edgehemo.capture import FailedSource
 from edgehemo.cli import BUILT_IN, run
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, BundleError
+from edgehemo.errors import EXIT_BAD_INPUT, EXIT_CRASHED, EXIT_DONE, EXIT_WITHHELD, BundleError
 from edgehemo.images.frame import Frame
 from edgehemo.screening.stopping import EXAMINED_FOR_COUNTING_ERROR, EXAMINED_PER_LIVE_SAMPLE
 from edgehemo.version import __version__
@@ -394,14 +394,16 @@ def test_a_workstations_command_on_a_device_says_what_to_install(
     assert run(["--help"]) == EXIT_DONE
 
 
-def test_a_missing_module_of_our_own_is_no_users_mistake(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_module_of_our_own_is_no_users_mistake(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     @click.command()
     def train() -> None:
         raise ModuleNotFoundError("No module named 'edgehemo.gone'", name="edgehemo.gone")
 
     _command_of(train, monkeypatch)
-    with pytest.raises(ModuleNotFoundError):
-        run(["train"])
+    assert run(["train"]) == EXIT_CRASHED
+    assert "a fault in edgehemo itself" in capsys.readouterr().err
 
 
 def test_an_interrupted_command_is_one_line(
