@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,10 +43,17 @@ def cases_root() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _own_keys(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """No test reads or writes the signing keys of whoever runs it."""
-    folder = tmp_path_factory.getbasetemp() / "keys"
-    monkeypatch.setenv("EDGEHEMO_KEYS", str(folder))
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test reads or writes the keys, results, bundles or settings of whoever runs it.
+
+    The keys serve the whole run, which signs small bundles once; the rest is a test's own, since
+    what one leaves behind (when its last result was made) would be known to the next.
+    """
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("EDGEHEMO_KEYS", str(base / "keys"))
+    own = base / f"user-{uuid.uuid4().hex}"
+    monkeypatch.setenv("XDG_DATA_HOME", str(own / "data"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(own / "config"))
 
 
 @pytest.fixture(autouse=True)
