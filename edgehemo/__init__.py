@@ -57,5 +57,12 @@ def __getattr__(name: str) -> object:
     return value
 
 
+def public_function(name: str) -> object:
+    """The function that a package of the same name is called as."""
+    import importlib
+
+    return getattr(importlib.import_module("edgehemo.api"), name)
+
+
 def __dir__() -> list[str]:
     return sorted({*globals(), *__all__})

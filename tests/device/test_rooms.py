@@ -30,10 +30,6 @@ ROOMS = (
     "schemas", "commands", "cli", "__main__", "__init__",
 )  # fmt: skip
 
-# `edgehemo.cells(picture)` and its like: a room's face fetches its public function when it is
-# called, long after everything is loaded. Nothing inside the room uses it or is changed by it.
-CALLED_BY_NAME = {("edgehemo.calling", "edgehemo.api")}
-
 
 def room_of(module: str) -> str:
     """The first name below the package; the package's own face is ``__init__``."""
@@ -50,11 +46,7 @@ def imports_of(file: Path, module: str) -> set[str]:
 
 def own_imports(file: Path, module: str) -> set[str]:
     """What a module imports of the device package itself."""
-    return {
-        name
-        for name in imports_of(file, module)
-        if name.split(".")[0] == "edgehemo" and (module, name) not in CALLED_BY_NAME
-    }
+    return {name for name in imports_of(file, module) if name.split(".")[0] == "edgehemo"}
 
 
 def test_the_device_imports_nothing_of_the_host() -> None:
