@@ -328,11 +328,11 @@ def _is_newer(shipped: Bundle, installed: Bundle) -> bool:
 def _say_fallback(problem: str | None, used: Bundle) -> None:
     if problem is not None:
         log.warning(
-            "the bundle in use cannot be opened (%s). %s serial %d is used instead; install the "
+            "the bundle in use cannot be opened (%s). Serial %d is used instead (%s); install the "
             "newest bundle again",
             problem,
-            used.manifest.name,
             used.manifest.serial,
+            used.digest[:12],
         )
 
 

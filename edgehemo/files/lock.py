@@ -33,7 +33,7 @@ def locked(path: Path, refused: type[EdgeHemoError] = ProfileError) -> Iterator[
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            log.warning("%s: another edgehemo is changing it; waiting for it", path)
+            log.warning("another edgehemo is changing the same file; waiting for it")
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:

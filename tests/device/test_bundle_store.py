@@ -354,7 +354,7 @@ def test_a_damaged_bundle_in_use_is_told_and_the_one_before_serves(
     current, before = (item.folder for item in store.installed())
     (store.path / current / "note.txt").write_text("changed")
     assert open_in_use(tmp_path / "data").manifest.serial == 1
-    assert "small serial 1 is used instead" in caplog.text
+    assert "Serial 1 is used instead" in caplog.text
     shutil.rmtree(store.path / before)
     assert open_in_use(tmp_path / "data").trust == "shipped"
     shutil.rmtree(store.path / current)

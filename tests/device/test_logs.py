@@ -18,7 +18,7 @@ from edgehemo import cli
 from edgehemo.cli import run
 from edgehemo.commands import logs
 from edgehemo.demo.demonstration import SIMULATED_PROFILE
-from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, UsageError
+from edgehemo.errors import EXIT_BAD_INPUT, EXIT_CRASHED, EXIT_DONE, UsageError
 from edgehemo.screening.field import FieldReader
 from tests.support.screening_fakes import TruthFinder, simulated_frames, use_equipment
 
@@ -117,8 +117,8 @@ def test_a_fault_of_the_program_is_logged_by_its_place_alone(
 
     monkeypatch.setattr(FieldReader, "read", broken)
     log = tmp_path / "log.txt"
-    with pytest.raises(RuntimeError):
-        run(["-v", "--log-file", str(log), "screen", str(smears), "--out", str(tmp_path / "o")])
+    arguments = ["-v", "--log-file", str(log), "screen", str(smears), "--out", str(tmp_path / "o")]
+    assert run(arguments) == EXIT_CRASHED
     written = log.read_text(encoding="utf-8")
     assert "the command ended with RuntimeError at " in written
     assert "edgehemo.screening.sample:" in written and NAME not in written
