@@ -1,150 +1,55 @@
-"""Export: three formats that answer as PyTorch does, gates that hold, bundles whole or none."""
+"""An export from checkpoint to bundle: whole or not at all, signed, taken over, told."""
 
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
-import subprocess
-import sys
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, get_args
+from typing import Any
 
 import cv2
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from numpy.typing import NDArray
 
 from edgehemo.bundle.bundle import Bundle, load_bundle
-from edgehemo.bundle.manifest import (
-    PRECISION_PREFERENCE,
-    Artefact,
-    InputSpec,
-    ModelEntry,
-    ModelTask,
-    Precision,
-)
 from edgehemo.commands.verify import verify as verify_command
-from edgehemo.errors import BundleError, MissingDependencyError, UsageError, WithheldError
-from edgehemo.inference import RUNTIMES, Runner, check_graph, open_model
-from edgehemo.inference.worker import WorkerRunner, peak_memory_mb
+from edgehemo.errors import BundleError, UsageError, WithheldError
+from edgehemo.inference import Runner, check_graph, open_model
 
 pytestmark = pytest.mark.host
 pytest.importorskip("torch", reason='needs pip install ".[host]"')
 pytest.importorskip("onnx", reason='needs pip install ".[host]"')
 
-import onnx
 import torch
 
-from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+from edgehemo_export.checkpoints import Checkpoint, save_checkpoint
 from edgehemo_export.commands.export import export
-from edgehemo_export.evaluation.tiled_runner import TiledRunner
 from edgehemo_export.models import registry
-from edgehemo_export.quantisation import formats, model_export
+from edgehemo_export.quantisation import model_export
 from edgehemo_export.quantisation.bundling import export_bundle
-from edgehemo_export.quantisation.calibration_set import (
-    CalibrationSet,
-    manifest_files,
-    read_calibration_set,
-    shared_pictures,
-)
-from edgehemo_export.quantisation.formats import (
-    ALL_PRECISIONS,
-    FORMATS,
-    PRECISIONS,
-    calibrated_among,
-    chosen_formats,
-    chosen_precisions,
-)
-from edgehemo_export.quantisation.gates import (
-    DIFFERENCES,
-    FOLLOWED,
-    TASK_GATES,
-    Figures,
-    Gate,
-    problems,
-)
-from edgehemo_export.quantisation.graph import Graph
-from edgehemo_export.quantisation.int8_recipes import (
-    Int8Recipe,
-    first_recipes,
-    float_layers_of,
-    further_recipes,
-)
-from edgehemo_export.quantisation.onnx_export import (
-    export_fp32,
-    largest_difference,
-    quantise_int8,
-    to_fp16,
-)
-from edgehemo_export.quantisation.onnx_folding import fold_normalisation
-from edgehemo_export.quantisation.options import ExportOptions, ExportRow
-from edgehemo_export.quantisation.parity import Reference, differences, followed_beyond, stained
-from edgehemo_export.quantisation.signing import signer_for
-from edgehemo_export.quantisation.subject import ExportSubject, TrainedModel
-from edgehemo_export.quantisation.writers import writer_for
+from edgehemo_export.quantisation.calibration_set import shared_pictures
+from edgehemo_export.quantisation.gates import Figures
+from edgehemo_export.quantisation.int8_recipes import float_layers_of, further_recipes
+from edgehemo_export.quantisation.options import ExportRow
+from edgehemo_export.quantisation.subject import ExportSubject
 from tests.support.pages import faults_of_page
-
-SIDE = 32
-CLASSES = ("one", "two", "three")
-
-
-class SmallNet(torch.nn.Module):
-    """Codes to probabilities, with a normalisation a channel and a mirrored view where asked, run
-    apart or stacked as a sample.
-    """
-
-    def __init__(
-        self,
-        mean: Sequence[float] = (0.8,),
-        sd: Sequence[float] = (0.25,),
-        mirrored: str = "",
-    ) -> None:
-        super().__init__()
-        torch.manual_seed(3)
-        self.register_buffer("mean", torch.tensor(mean).reshape(-1, 1, 1), persistent=False)
-        self.register_buffer("sd", torch.tensor(sd).reshape(-1, 1, 1), persistent=False)
-        self.mirrored = mirrored
-        self.body = torch.nn.Sequential(
-            torch.nn.Conv2d(3, 16, 3, 2, 1), torch.nn.ReLU(), torch.nn.Conv2d(16, 16, 3, 1, 1)
-        )
-        self.head = torch.nn.Linear(16, len(CLASSES))
-
-    def forward(self, codes: Any) -> Any:
-        views = [codes, codes.flip(2)] if self.mirrored == "stacked" else [codes]
-        seen = torch.cat(views) if len(views) > 1 else codes
-        x = seen.permute(0, 3, 1, 2).to(torch.float32) / 200.0
-        answers = [self.answers(x)]
-        if self.mirrored == "apart":
-            answers.append(self.answers(x.flip(3)))
-        return torch.cat(answers).reshape(len(answers) * len(views), -1, len(CLASSES)).mean(dim=0)
-
-    def answers(self, x: Any) -> Any:
-        seen = torch.relu(self.body((x - self.mean) / self.sd)).mean(dim=(2, 3))
-        return torch.softmax(8 * self.head(seen), dim=1)
-
-
-def crops(count: int, seed: int = 0) -> list[NDArray[np.uint8]]:
-    """Pictures with a dark spot whose size and colour vary, uint8 (1, 32, 32, 3)."""
-    rng = np.random.default_rng(seed)
-    out = []
-    for _ in range(count):
-        picture = np.full((SIDE, SIDE, 3), 200, np.uint8)
-        colour = tuple(int(v) for v in rng.integers(20, 190, 3))
-        centre = tuple(int(v) for v in rng.integers(10, 22, 2))
-        cv2.circle(picture, centre, int(rng.integers(3, 12)), colour, -1)
-        out.append(picture[None])
-    return out
-
-
-@cache
-def small_onnx() -> bytes:
-    """The small network in ONNX, traced once: tracing is what takes time."""
-    return export_fp32(SmallNet().eval(), crops(1)[0], multiple_of_px=None)
+from tests.support.small_export import (
+    CLASSES,
+    FAILS_IN_INT8,
+    SIDE,
+    SmallHeldOut,
+    SmallNet,
+    calibration_of,
+    crops,
+    options_of,
+    run_export,
+    small_onnx,
+    small_subject,
+    trained,
+)
 
 
 @pytest.fixture
@@ -153,64 +58,6 @@ def traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "edgehemo_export.quantisation.onnx_export.export_fp32", lambda *_, **__: model
     )
-
-
-class SmallHeldOut:
-    """Crops whose truth is what PyTorch says."""
-
-    def __init__(self, net: Any, files: Sequence[Path] = ()) -> None:
-        self.inputs = crops(60, seed=9)
-        self.files = files
-        with torch.inference_mode():
-            self._truth = [int(net(torch.from_numpy(c)).argmax()) for c in self.inputs]
-
-    def measure(self, runner: Runner) -> Figures:
-        said = [int(runner.run(codes).argmax()) for codes in self.inputs]
-        return {"accuracy": float(np.mean(np.array(said) == self._truth))}
-
-
-# The small network names few pictures: one of them is already a larger share than the table allows.
-ACCURACY = dataclasses.replace(TASK_GATES["nucleated"][0], limit=0.05)
-# No artefact gets better by a tenth.
-FAILS_IN_INT8 = dataclasses.replace(ACCURACY, limit=-0.1, precisions=("int8",))
-
-
-def small_subject(**changes: Any) -> ExportSubject:
-    net = SmallNet().eval()
-
-    def entry(artefacts: list[Artefact], sha256: str) -> ModelEntry:
-        spec = InputSpec(
-            height_px=SIDE, width_px=SIDE, um_per_px=0.25, code_of_transmittance_1=200.0
-        )
-        return ModelEntry(
-            name="small",
-            task="nucleated",
-            input=spec,
-            classes=list(CLASSES),
-            training_data=["none"],
-            checkpoint_sha256=sha256,
-            artefacts=artefacts,
-        )
-
-    subject = ExportSubject(
-        name="small",
-        task="nucleated",
-        net=net,
-        example=crops(1)[0],
-        free_size_multiple=None,
-        float_layers=("head",),
-        calibration=lambda _: calibration_of(crops(120, seed=5)),
-        held_out=lambda _: SmallHeldOut(net),
-        gates=(ACCURACY,),
-        entry=entry,
-    )
-    return dataclasses.replace(subject, **changes)
-
-
-def calibration_of(
-    tiles: Sequence[NDArray[np.uint8]], files: Sequence[Path] = ()
-) -> CalibrationSet:
-    return CalibrationSet(tuple(files), tuple(tile[0] for tile in tiles), "0" * 64, ())
 
 
 @pytest.fixture
@@ -240,335 +87,6 @@ def data(tmp_path: Path) -> Path:
     folder.mkdir()
     (folder / "list.txt").write_text("what is here does not matter")
     return folder
-
-
-def options_of(data: Path, **changes: Any) -> ExportOptions:
-    options = ExportOptions(
-        formats=chosen_formats(["onnx"]),
-        precisions=("int8",),
-        calibration=data,
-        evaluation=None,
-        name="small",
-    )
-    return dataclasses.replace(options, **changes)
-
-
-def run_export(checkpoint: Path, out: Path, options: ExportOptions) -> list[ExportRow]:
-    return export_bundle(
-        [trained(checkpoint)], out, options, signer=signer_for(None, out), say=lambda _: None
-    )
-
-
-def trained(path: Path) -> TrainedModel:
-    """A checkpoint as the command hands it to the exporter."""
-    checkpoint = load_checkpoint(path)
-    return TrainedModel(path, checkpoint, registry.subject_of(path, checkpoint))
-
-
-# The table of formats
-
-
-def test_the_table_knows_a_runtime_for_every_format() -> None:
-    assert [item.name for item in FORMATS] == list(RUNTIMES)
-    for item in FORMATS:
-        assert item.suffix.startswith(".") and item.runtime.distributions
-    assert [item.name for item in chosen_formats([])] == ["onnx", "openvino", "tflite"]
-
-
-def test_the_documentation_agrees_with_the_table() -> None:
-    page = (Path(__file__).parents[2] / "export" / "README.md").read_text()
-    for item in FORMATS:
-        facts = item.runtime
-        packages = ", ".join(name for name, _ in facts.distributions)
-        row = f"| {item.name} | {item.suffix} | {', '.join(item.precisions)} | {packages} | "
-        assert row + f"{', '.join(facts.boards)} |" in page
-
-
-def test_every_task_and_precision_has_its_gates_and_the_documentation_tells_them() -> None:
-    page = (Path(__file__).parents[2] / "export" / "README.md").read_text()
-    assert set(TASK_GATES) == set(get_args(ModelTask)) == set(registry.BY_TASK)
-    for gate in DIFFERENCES:
-        assert f"| every model | {', '.join(gate.precisions)} | {gate.says} |" in page
-    for task, gates in TASK_GATES.items():
-        assert {name for gate in gates for name in gate.precisions} == set(ALL_PRECISIONS)
-        for gate in gates:
-            assert f"| {task} | every | {gate.says} |" in page
-
-
-@pytest.mark.parametrize(
-    ("sense", "limit", "passing", "failing"),
-    [
-        ("fall", 0.1, (2.0, 0.95), (0.8, float("nan"))),
-        ("rise", 0.1, (0.0, 1.05), (1.2, float("nan"))),
-        ("move", 0.1, (0.95, 1.05), (0.8, 1.2, float("nan"))),
-        ("at least", 0.5, (0.5, 2.0), (0.4, float("nan"))),
-        ("at most", 0.5, (0.5, -2.0), (0.6, float("nan"))),
-    ],
-)
-def test_a_gate_holds_a_figure_against_pytorch_or_its_limit(
-    sense: Any, limit: float, passing: tuple[float, ...], failing: tuple[float, ...]
-) -> None:
-    gate = Gate("x", sense, limit, "{amount:g} against {limit:g}", "", ("int8",))
-    for value in passing:
-        assert problems([gate], {"x": 1.0}, {"x": value}, "int8") == []
-    for value in failing:
-        (said,) = problems([gate], {"x": 1.0}, {"x": value}, "int8")
-        assert said.startswith("int8: ") and said.endswith(f" against {limit:g}")
-        assert problems([gate], {"x": 1.0}, {"x": value}, "fp32") == []
-
-
-@pytest.mark.parametrize(
-    ("typed", "meant"), [("onx", "onnx"), ("openvno", "openvino"), ("tflight", "tflite")]
-)
-def test_a_mistyped_format_suggests_the_nearest(typed: str, meant: str) -> None:
-    with pytest.raises(UsageError, match=f"did you mean {meant}"):
-        chosen_formats([typed])
-
-
-def test_precisions_default_to_int8_and_come_largest_first() -> None:
-    assert set(PRECISIONS) == set(get_args(Precision)) == set(PRECISION_PREFERENCE)
-    assert chosen_precisions([]) == ("int8",)
-    assert chosen_precisions(["int8", "fp16", "fp32"]) == ("fp32", "fp16", "int8")
-    assert chosen_precisions(["fp16"]) == ("fp16",)
-    assert calibrated_among(ALL_PRECISIONS) == ("int8",)
-
-
-def test_what_is_not_supported_is_refused_before_torch_is_imported(tmp_path: Path) -> None:
-    code = (
-        "import sys\n"
-        "from edgehemo.cli import run\n"
-        "code = run(sys.argv[1:])\n"
-        "assert 'torch' not in sys.modules, 'torch was imported'\n"
-        "sys.exit(code)\n"
-    )
-    for arguments, said in (
-        (["--format", "tflit"], "did you mean tflite"),
-        (["--int8"], "--calibration"),
-    ):
-        command = [sys.executable, "-c", code, "export", "x.safetensors", *arguments]
-        done = subprocess.run(
-            [*command, "--out", str(tmp_path / "b")], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 2, done.stderr
-        assert said in done.stderr and "Traceback" not in done.stderr
-
-
-def test_a_format_whose_tools_are_missing_says_what_to_install(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=r"openvino needs .*nncf.*edgehemo\[host\]"):
-        formats.refuse_unsupported(chosen_formats(["openvino"]), ("int8",))
-
-
-# ONNX
-
-
-@pytest.mark.parametrize("mirrored", ["", "apart", "stacked"])
-def test_codes_reach_the_first_convolution_untouched(mirrored: str) -> None:
-    net = SmallNet(mirrored=mirrored).eval()
-    model = export_fp32(net, crops(1)[0], multiple_of_px=None) if mirrored else small_onnx()
-    several = np.concatenate(crops(7, seed=2))
-    assert largest_difference(net, model, [several]) < 1e-5
-    small = quantise_int8(model, crops(40, seed=1), keep_float=("head",))
-    assert largest_difference(net, small, [several]) < 0.05
-    kinds = [node.op_type for node in onnx.load_from_string(small).graph.node]
-    assert kinds.count("QLinearConv") == (4 if mirrored == "apart" else 2)
-    assert not {"Cast", "Sub", "QuantizeLinear"} & set(kinds)
-    assert "Transpose" in kinds and "Gemm" in kinds
-    whole = quantise_int8(model, crops(40, seed=1))
-    graph = onnx.load_from_string(whole).graph
-    signed = {item.name for item in graph.initializer if item.data_type == onnx.TensorProto.INT8}
-    read = [name for node in graph.node for name in node.input if name in signed]
-    assert read and len(read) == len(set(read))
-    assert largest_difference(net, whole, [several]) < 0.05
-
-
-def test_a_clipped_activation_is_part_of_its_convolution() -> None:
-    """ReLU6 is the quantised range itself: nothing is unpacked between two convolutions."""
-    net = SmallNet().eval()
-    net.body[1] = torch.nn.ReLU6()
-    model = export_fp32(net, crops(1)[0], multiple_of_px=None)
-    assert "Clip" in [node.op_type for node in onnx.load_from_string(model).graph.node]
-    small = quantise_int8(model, crops(40, seed=1), keep_float=("head",))
-    kinds = [node.op_type for node in onnx.load_from_string(small).graph.node]
-    assert kinds.count("QLinearConv") == 2 and not {"Clip", "QuantizeLinear"} & set(kinds)
-    assert largest_difference(net, small, [np.concatenate(crops(7, seed=2))]) < 0.05
-
-
-def test_a_shared_normalisation_folds_exactly() -> None:
-    """X = (code / 200 - 0.8) / 0.25 is 0.02 (code - 160), whose zero point pads as zero does."""
-    net = SmallNet().eval()
-    model = onnx.load_from_string(small_onnx())
-    (folded,) = fold_normalisation(model)
-    assert folded.zero_point == 160 and folded.scale == pytest.approx(0.02)
-    assert largest_difference(net, model.SerializeToString(), crops(5)) < 1e-5
-
-
-def test_a_normalisation_by_channel_folds_into_the_weights_away_from_the_border() -> None:
-    net = SmallNet((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)).eval()
-    model = onnx.load_from_string(export_fp32(net, crops(1)[0], multiple_of_px=None))
-    (folded,) = fold_normalisation(model)
-    assert folded.scale == pytest.approx(1 / 200 / 0.226, rel=0.01)
-    # Padding stands for the mean's code, which differs by channel: only the border feels it.
-    assert 0 < largest_difference(net, model.SerializeToString(), crops(5)) < 0.03
-
-
-def test_half_precision_halves_the_file_and_holds_its_gate() -> None:
-    net = SmallNet().eval()
-    model = small_onnx()
-    half = to_fp16(model)
-    weights = [t for t in onnx.load_from_string(half).graph.initializer if t.data_type == 10]
-    assert weights
-    assert 0 < largest_difference(net, half, crops(5)) < 1e-2
-
-
-@pytest.mark.parametrize("calibrator", ["percentile", "entropy"])
-def test_other_calibrators_answer_alike(calibrator: str) -> None:
-    net = SmallNet().eval()
-    model = small_onnx()
-    small = quantise_int8(model, crops(24, seed=1), calibrator=calibrator, keep_float=("head",))
-    assert largest_difference(net, small, crops(10)) < 0.2
-    with pytest.raises(UsageError, match="unknown calibrator"):
-        quantise_int8(model, crops(2), calibrator="magic")
-
-
-# All formats
-
-
-@pytest.mark.parametrize("name", [item.name for item in FORMATS])
-def test_each_format_answers_as_pytorch_does_in_a_process_of_its_own(
-    name: str, tmp_path: Path, traced_once: None
-) -> None:
-    for _, module in chosen_formats([name])[0].tools:
-        pytest.importorskip(module)
-    (item,) = chosen_formats([name])
-    net = SmallNet().eval()
-    writer = writer_for(item, Graph(net, crops(1)[0], None))
-    recipe = first_recipes(item.calibrators, ("head",))[0]
-    calibration = crops(30, seed=1)
-    several = np.concatenate(crops(5, seed=4))
-    with torch.inference_mode():
-        wanted = net(torch.from_numpy(several)).numpy()
-    limits = {"fp32": 1e-3, "fp16": 1e-2, "int8": 0.06}
-    made = {"fp32": writer.plain("fp32"), "fp16": writer.plain("fp16")}
-    made["int8"] = writer.int8(calibration, recipe)
-    for precision, files in made.items():
-        for suffix, content in files:
-            (tmp_path / f"{precision}{suffix}").write_bytes(content)
-        path = tmp_path / f"{precision}{files[0][0]}"
-        assert path.suffix == item.suffix
-        with WorkerRunner(path, item.name, threads=1) as runner:
-            got = runner.run(several)
-            assert runner.input_type == "uint8" and runner.output_shape[-1] == len(CLASSES)
-            assert runner.peak_memory_mb > 10 and runner.cold_start_s > 0
-        assert got.shape == wanted.shape and got.dtype == np.float32
-        assert np.abs(got - wanted).max() < limits[precision], precision
-
-
-@pytest.mark.parametrize("calibrator", ["mean_minmax", "quantile"])
-def test_other_calibrators_of_tflite_answer_alike(calibrator: str, tmp_path: Path) -> None:
-    pytest.importorskip("litert_torch")
-    (item,) = chosen_formats(["tflite"])
-    assert calibrator in (*item.calibrators, *item.spare_calibrators)
-    net = SmallNet().eval()
-    writer = writer_for(item, Graph(net, crops(1)[0], None))
-    calibration = crops(24, seed=1)
-    recipes = [Int8Recipe(name, ("head",)) for name in ("minmax", calibrator)]
-    (widest,), (other,) = (writer.int8(calibration, recipe) for recipe in recipes)
-    assert widest[1] != other[1]
-    path = tmp_path / "x.tflite"
-    path.write_bytes(other[1])
-    several = np.concatenate(crops(10))
-    with WorkerRunner(path, "tflite", threads=1) as runner, torch.inference_mode():
-        wanted = net(torch.from_numpy(several)).numpy()
-        assert np.abs(runner.run(several) - wanted).max() < 0.2
-
-
-def test_openvino_keeps_a_head_in_float_and_halves_the_weights_range() -> None:
-    """A Gemm becomes operators of other names; whole bytes saturate on x86 without VNNI."""
-    pytest.importorskip("nncf")
-    import openvino
-
-    (item,) = chosen_formats(["openvino"])
-    writer = writer_for(item, Graph(SmallNet().eval(), crops(1)[0], None))
-
-    def quantised_inputs_of(recipe: Int8Recipe) -> dict[str, list[int]]:
-        (_, xml), (_, weights) = writer.int8(crops(24, seed=1), recipe)
-        model = openvino.Core().read_model(xml, weights)
-        return {
-            kind: [
-                sum(
-                    source.get_node().get_type_name() == "FakeQuantize"
-                    for source in (value.get_source_output() for value in op.inputs())
-                )
-                for op in model.get_ordered_ops()
-                if op.get_type_name() == kind
-            ]
-            for kind in ("MatMul", "Convolution")
-        }
-
-    kept = quantised_inputs_of(Int8Recipe("minmax", ("head",)))
-    assert kept["MatMul"] == [0] and len(kept["Convolution"]) == 2
-    assert quantised_inputs_of(Int8Recipe("minmax", ()))["MatMul"] != [0]
-    (_, xml), (_, weights) = writer.int8(crops(24, seed=1), Int8Recipe("minmax", ("head",)))
-    stored = [
-        op.get_data()
-        for op in openvino.Core().read_model(xml, weights).get_ordered_ops()
-        if op.get_type_name() == "Constant" and op.get_element_type().get_type_name() == "i8"
-    ]
-    assert stored and all(np.abs(values.astype(int)).max() <= 64 for values in stored)
-
-
-@pytest.mark.parametrize("name", [item.name for item in FORMATS])
-def test_every_calibrator_of_the_table_is_known_to_its_writer(name: str) -> None:
-    (item,) = chosen_formats([name])
-    for _, module in item.tools:
-        pytest.importorskip(module)
-    wanted = {*item.calibrators, *item.spare_calibrators}
-    if name == "onnx":
-        from edgehemo_export.quantisation.onnx_export import CALIBRATORS
-
-        assert wanted <= set(CALIBRATORS)
-    elif name == "openvino":
-        from nncf.quantization.range_estimator import RangeEstimatorParametersSet
-
-        from edgehemo_export.quantisation.openvino_export import RANGE_ESTIMATORS
-
-        assert all(hasattr(RangeEstimatorParametersSet, RANGE_ESTIMATORS[c]) for c in wanted)
-    else:
-        from edgehemo_export.quantisation.tflite_export import REDUCTIONS
-
-        assert wanted <= set(REDUCTIONS)
-
-
-def test_a_worker_without_its_runtime_says_what_to_install(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "onnxruntime.py").write_text("raise ImportError('not here')")
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with pytest.raises(MissingDependencyError, match=r"edgehemo\[onnx\]"):
-        WorkerRunner(tmp_path / "x.onnx", "onnx", threads=1)
-
-
-def test_a_workers_memory_is_its_own(tmp_path: Path) -> None:
-    """Not that of the process that started it, which here holds PyTorch and more."""
-    held = np.ones(100_000_000, np.uint8)
-    path = tmp_path / "x.onnx"
-    path.write_bytes(small_onnx())
-    with WorkerRunner(path, "onnx", threads=1) as runner:
-        runner.run(crops(1)[0])
-        assert 20 < runner.peak_memory_mb < peak_memory_mb() - held.nbytes / 1e6
-
-
-def test_a_worker_says_why_it_cannot_open_a_file(tmp_path: Path) -> None:
-    path = tmp_path / "x.onnx"
-    path.write_bytes(b"no model")
-    with pytest.raises(BundleError, match=r"x\.onnx: ONNX Runtime refuses it"):
-        WorkerRunner(path, "onnx", threads=1)
-
-
-# The whole export
 
 
 @pytest.fixture(scope="module")
@@ -946,103 +464,6 @@ def test_int8_without_calibration_is_an_error(checkpoint: Path, tmp_path: Path) 
     assert isinstance(done.exception, UsageError) and "--calibration" in str(done.exception)
 
 
-# Parity
-
-
-def test_differences_are_relative_above_one_and_infinite_for_no_number() -> None:
-    wanted = [np.array([[0.5, 200.0]], np.float32)]
-    got = [np.array([[0.6, 202.0]], np.float32)]
-    figures = differences(wanted, got)
-    assert figures["largest_difference"] == pytest.approx(0.1)
-    assert figures["mean_difference"] == pytest.approx((0.1 + 0.01) / 2)
-    nothing = [np.array([[np.nan, 200.0]], np.float32)]
-    assert differences(wanted, nothing)["largest_difference"] == float("inf")
-    assert differences(wanted, [np.zeros((1, 3), np.float32)])["largest_difference"] == float("inf")
-
-
-def test_a_clipped_output_is_found_beyond_the_calibrated_range() -> None:
-    """Answers of 1 to 3 were calibrated; a graph that stops at 3.2 is clipped, one at 5.9 not."""
-    codes = crops(3)
-    reference = Reference(
-        spec=None,
-        inputs=tuple(codes),
-        answers=tuple(np.array([[v, 0.0]], np.float32) for v in (1.0, 2.0, 3.0)),
-        figures={},
-        beyond=tuple(codes[:1]),
-        beyond_answers=(np.array([[6.0, 9.0]], np.float32),),
-    )
-
-    def answering(value: float) -> Any:
-        return SimpleNamespace(
-            name="fake", version="0", run=lambda _: np.array([[value, 0.0]], np.float32)
-        )
-
-    (gate,) = (gate for gate in TASK_GATES["field_estimator"] if gate.figure == FOLLOWED)
-    share = followed_beyond(reference, answering(3.2), outputs=1)
-    problem = gate.problem({}, {FOLLOWED: share})
-    assert share == pytest.approx(0.2 / 3) and problem is not None and "clipped" in problem
-    assert followed_beyond(reference, answering(2.0), outputs=1) == 0.0
-    passing = followed_beyond(reference, answering(5.9), outputs=1)
-    assert gate.problem({}, {FOLLOWED: passing}) is None
-
-
-def test_a_head_quantised_on_too_narrow_a_range_is_clipped_and_one_in_float_is_not() -> None:
-    """The gate meets a real int8 graph: a regression on dark pictures, calibrated on pale ones."""
-    from edgehemo_export.nets.torch_runner import TorchRunner
-
-    class Regression(SmallNet):
-        def forward(self, codes: Any) -> Any:
-            x = 1.0 - codes.permute(0, 3, 1, 2).to(torch.float32) / 200.0
-            return 10 * self.head(torch.relu(self.body(x)).mean(dim=(2, 3)))
-
-    net = Regression().eval()
-    pale = [stained(codes, 0.3) for codes in crops(40, seed=1)]
-    dark = [stained(codes, 3.0) for codes in crops(6, seed=2)]
-    runner = TorchRunner(net)
-    reference = Reference(
-        None,
-        tuple(pale),
-        tuple(runner.run(codes) for codes in pale),
-        {},
-        tuple(dark),
-        tuple(runner.run(codes) for codes in dark),
-    )
-    model = export_fp32(net, pale[0], multiple_of_px=None)
-    import onnxruntime
-
-    def share(data: bytes) -> float:
-        session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
-        opened = SimpleNamespace(
-            name="x", version="0", run=lambda codes: session.run(None, {"codes": codes})[0]
-        )
-        return followed_beyond(reference, opened, outputs=3)
-
-    assert share(quantise_int8(model, pale)) < 0.5
-    assert share(model) > 0.99
-
-
-def test_a_fixed_size_is_covered_by_tiles_as_the_device_does() -> None:
-    spec = InputSpec(
-        height_px=192,
-        width_px=192,
-        multiple_of_px=16,
-        um_per_px=0.25,
-        code_of_transmittance_1=200.0,
-    )
-
-    def run(codes: NDArray[np.uint8]) -> NDArray[np.float32]:
-        assert codes.shape == (1, 192, 192, 3)
-        return codes[:, ::4, ::4, :1].astype(np.float32)
-
-    tiled = TiledRunner(SimpleNamespace(name="x", version="0", run=run), spec)
-    for height, width in ((160, 320), (64, 64), (400, 272)):
-        picture = np.random.default_rng(0).integers(0, 256, (1, height, width, 3)).astype(np.uint8)
-        assert np.array_equal(tiled.run(picture), picture[:, ::4, ::4, :1].astype(np.float32))
-
-
-# The graph against the manifest
-
-
 def test_a_graph_that_is_not_what_the_manifest_says_is_refused(
     exported: tuple[Path, list[ExportRow]],
 ) -> None:
@@ -1058,44 +479,3 @@ def test_a_graph_that_is_not_what_the_manifest_says_is_refused(
         check_graph(runner, entry.model_copy(update={"input": free}), artefact)
     with pytest.raises(BundleError, match="4 values in the last dimension"):
         check_graph(runner, entry.model_copy(update={"classes": [*CLASSES, "four"]}), artefact)
-
-
-# Calibration sets
-
-
-def test_a_manifest_lists_images(tmp_path: Path, write_image: Callable[..., Path]) -> None:
-    image = write_image(tmp_path / "pictures" / "a.png", crops(1)[0][0])
-    text = tmp_path / "list.txt"
-    text.write_text("# ours\npictures/a.png\n\n")
-    assert manifest_files(text) == [image]
-    table = tmp_path / "list.csv"
-    table.write_text("image,slide\npictures/a.png,1\n")
-    assert manifest_files(table) == [image]
-    table.write_text("picture\nx\n")
-    with pytest.raises(UsageError, match="no column `image`"):
-        manifest_files(table)
-    text.write_text("gone.png\n")
-    with pytest.raises(UsageError, match="does not exist"):
-        manifest_files(text)
-    text.write_text("\n")
-    with pytest.raises(UsageError, match="lists no image"):
-        manifest_files(text)
-    with pytest.raises(UsageError, match="takes a folder of images, a data root, or a manifest"):
-        read_calibration_set(tmp_path / "list.pdf")
-
-
-def test_black_pictures_calibrate_nothing(tmp_path: Path, write_image: Callable[..., Path]) -> None:
-    for number in range(30):
-        write_image(tmp_path / f"{number}.png", np.zeros((240, 320, 3), np.uint8))
-    with pytest.raises(UsageError, match="only 0 calibration samples"):
-        read_calibration_set(tmp_path)
-
-
-@pytest.mark.real
-def test_too_small_a_calibration_set_is_refused(data_root: Path, tmp_path: Path) -> None:
-    few = tmp_path / "few"
-    few.mkdir()
-    for path in sorted((data_root / "bccd" / "images").iterdir())[:5]:
-        (few / path.name).symlink_to(path)
-    with pytest.raises(UsageError, match="needs at least 100"):
-        read_calibration_set(few)

@@ -31,7 +31,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from edgehemo_export.quantisation.options import ExportOptions
     from edgehemo_export.quantisation.signing import signer_for
     from edgehemo_export.quantisation.subject import TrainedModel
-    from tests.export.test_export import small_subject
+    from tests.support.small_export import small_subject
 
     folder = tmp_path_factory.mktemp("arm64")
     checkpoint = folder / "small.safetensors"

@@ -24,7 +24,6 @@ import torch
 from numpy.typing import NDArray
 
 from edgehemo.errors import UsageError
-from edgehemo.inference.onnx import OnnxRunner
 from edgehemo_export.quantisation.onnx_folding import fold_normalisation, join_input
 
 if TYPE_CHECKING:
@@ -98,23 +97,6 @@ def export_fp32(
                 verbose=False,
             )
         return path.read_bytes()
-
-
-def largest_difference(
-    net: torch.nn.Module, model: bytes, inputs: Iterable[NDArray[np.uint8]]
-) -> float:
-    """Largest absolute difference over inputs between PyTorch and an ONNX model, run as a device
-    runs it.
-    """
-    worst = 0.0
-    with tempfile.TemporaryDirectory() as folder, torch.inference_mode():
-        path = Path(folder) / "model.onnx"
-        path.write_bytes(model)
-        runner = OnnxRunner(path, threads=1)
-        for codes in inputs:
-            wanted = net(torch.from_numpy(codes)).numpy()
-            worst = max(worst, float(np.abs(runner.run(codes) - wanted).max()))
-    return worst
 
 
 def to_fp16(model: bytes) -> bytes:
