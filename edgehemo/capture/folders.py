@@ -8,7 +8,7 @@ from pathlib import Path
 from edgehemo.capture.replay import is_video
 from edgehemo.capture.sources import camera_spec
 from edgehemo.errors import ImageError
-from edgehemo.images.reading import images_in
+from edgehemo.images.reading import images_in, is_folder
 
 
 def count_of(sources: Sequence[str]) -> int | None:
@@ -29,7 +29,7 @@ def folders_left_out(sources: Sequence[str]) -> list[str]:
     """One line for each given folder whose subfolders hold pictures that are not read."""
     lines = []
     for source in sources:
-        if camera_spec(source) is not None or not Path(source).is_dir():
+        if camera_spec(source) is not None or not is_folder(Path(source)):
             continue
         inner = subfolders_with_pictures(Path(source))
         if inner:
