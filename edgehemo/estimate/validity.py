@@ -32,12 +32,20 @@ class EnvelopeFeature:
     """One thing that a sample is compared by.
 
     label: what people call it. of: reads it, None where it was not measured. least_sd: the spread
-    between samples that is always allowed for, whatever a few alike samples say, in its unit.
+    between samples that is always allowed for, whatever a few alike samples say, in its unit; as a
+    share of the value where the feature spreads in ``ratio``, as sharpness does. low_only: more of
+    it is no fault, as of sharpness.
     """
 
     label: str
     of: Callable[[SampleIndices], float | None]
     least_sd: float
+    ratio: bool = False
+    low_only: bool = False
+
+    def holds(self, value: float, low: float, high: float) -> bool:
+        """Whether a sample's value lies within the range of the calibration's."""
+        return low <= value and (value <= high or self.low_only)
 
 
 def _median_of(name: str) -> Callable[[SampleIndices], float | None]:
@@ -66,7 +74,9 @@ ENVELOPE: Mapping[str, EnvelopeFeature] = MappingProxyType(
         "background_tint": EnvelopeFeature(
             "colour of the background", _median_of("background_tint"), 0.03
         ),
-        "sharpness": EnvelopeFeature("sharpness per um", _median_of("sharpness"), 0.2),
+        "sharpness": EnvelopeFeature(
+            "sharpness per um", _median_of("sharpness"), 0.1, ratio=True, low_only=True
+        ),
         "cell_cover": EnvelopeFeature("share covered by cells", lambda s: s.mean.cell_cover, 0.05),
     }
 )
@@ -149,7 +159,7 @@ def _unlike(sample: SampleIndices, analyser: AnalyserCalibration) -> NotGiven | 
         value = feature.of(sample) if feature is not None else None
         if feature is None or value is None:
             continue
-        if not item.low <= value <= item.high:
+        if not feature.holds(value, item.low, item.high):
             return not_given(
                 "SAMPLE_UNLIKE_CALIBRATION",
                 what=feature.label,

@@ -133,7 +133,7 @@ class MeasurandCalibration(Record, frozen=True, kw_only=True):
 class EnvelopeRange(Record, frozen=True, kw_only=True):
     """Between what one feature of a sample like the calibration's lies.
 
-    feature: of `edgehemo.estimate.validity.ENVELOPE`. low, high: the interval that holds 99.5 % of
+    feature: of `edgehemo.estimate.validity.ENVELOPE`. low, high: the interval that holds 99.7 % of
     such samples, from their mean, their spread and their number (Student's t).
     """
 

@@ -146,6 +146,9 @@ def test_a_sample_unlike_the_calibrations_gives_none(name: str, factor: float) -
         else replace(ALIKE, **{name: value})  # type: ignore[arg-type]
     )
     estimate = estimated(odd)
+    if name == "sharpness" and factor > 1:
+        assert code(estimate) == "", "sharper than the calibration's is no fault"
+        return
     assert code(estimate) == "SAMPLE_UNLIKE_CALIBRATION"
     assert ENVELOPE[name].label in estimate.reasons["hgb_g_per_l"]
     assert code(estimated(odd, ALIKE, ALIKE)) == "", "one odd field does not make the sample odd"
