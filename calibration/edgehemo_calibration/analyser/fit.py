@@ -45,6 +45,13 @@ OUTLIER_DEVIATIONS = 3.5
 # looked at its tube. Of fits without a fault (normal errors, 3,000 each) 1 % hold such a sample,
 # 0.4 % with 40; with few samples the scale of the errors itself is hardly known.
 SUSPECT_DEVIATIONS = {0: 8.0, 12: 6.0, 20: 5.0}
+# And never one that is off by less than this, however well the others lie on the line: three times
+# what an analyser itself may err by (RCPA: HGB 5 g/L, HCT and RBC the same share of 100 g/L).
+SUSPECT_LEAST: Mapping[Measurand, float] = {
+    "hgb_g_per_l": 15.0,
+    "hct_l_per_l": 0.045,
+    "rbc_1e12_per_l": 0.5,
+}
 
 Array = NDArray[np.float64]
 
@@ -404,7 +411,7 @@ def _fit_measurand(
         passing_bablok=passing_bablok(table.reference, estimates),
         candidates=candidates,
     )
-    outliers, suspects = _outliers(errors)
+    outliers, suspects = _outliers(errors, SUSPECT_LEAST[measurand])
     points = tuple(
         Point(
             sample=sample.name,
@@ -422,13 +429,17 @@ def _fit_measurand(
     return calibration, points
 
 
-def _outliers(errors: Array) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Which samples are far off, and which so far that something is wrong with them."""
+def _outliers(errors: Array, least: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which samples are far off, and which so far that something is wrong with them.
+
+    least: an error below this is never held against a sample, in the measurand's unit.
+    """
     deviations = np.abs(errors - np.median(errors)) / max(_robust_sd(errors), 1e-12)
     limit = next(
-        limit for least, limit in reversed(SUSPECT_DEVIATIONS.items()) if len(errors) >= least
+        limit for count, limit in reversed(SUSPECT_DEVIATIONS.items()) if len(errors) >= count
     )
-    return deviations > OUTLIER_DEVIATIONS, deviations > limit
+    suspects = (deviations > limit) & (np.abs(errors) >= least)
+    return deviations > OUTLIER_DEVIATIONS, suspects
 
 
 def _suspects(points: Sequence[Point]) -> list[str]:
