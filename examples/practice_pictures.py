@@ -127,13 +127,14 @@ def write_samples(folder: Path) -> None:
 
 
 def write_control_runs(folder: Path) -> None:
-    """Runs of the control slide, today's, and one under a worn lamp."""
-    with microscope(CONTROL_SEED, (CONTROL_RUNS + 2) * FIELDS_A_RUN) as camera:
+    """Runs of the control slide, today's, one under a worn lamp, and one with a new lamp."""
+    with microscope(CONTROL_SEED, (CONTROL_RUNS + 3) * FIELDS_A_RUN) as camera:
         for run in range(CONTROL_RUNS):
             fields_of(
                 camera, folder / "runs" / f"run_{run + 1:02d}", FIELDS_A_RUN, run * FIELDS_A_RUN
             )
         fields_of(camera, folder / "today", FIELDS_A_RUN, CONTROL_RUNS * FIELDS_A_RUN)
+        fields_of(camera, folder / "new_lamp", FIELDS_A_RUN, (CONTROL_RUNS + 2) * FIELDS_A_RUN)
         settings = camera.settings
         if settings.exposure_us is None or settings.blue_gain is None:
             raise RuntimeError("the simulated camera reports exposure and gains")
