@@ -21,16 +21,17 @@ PACKAGES = {
 FOLDERS = ("edgehemo", "export", "calibration", "firmware_config", "docs", "tests", "benchmarks",
            "examples")  # fmt: skip
 SOURCES = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
-# The made pages and model cards are held to their sources elsewhere.
+# The change log tells of what is gone, too.
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).glob("**/*.md"))]
+    {*ROOT.glob("*.md"), *(path for folder in FOLDERS for path in (ROOT / folder).glob("**/*.md"))}
+    - {ROOT / "CHANGELOG.md"}
 )
 # One name between backticks, a call's parentheses aside; code blocks have three of them.
 _NAMED = re.compile(r"(?<!`)`{1,2}([A-Za-z_]\w*(?:\.\w+)*)(?:\(\))?`{1,2}(?!`)")
 # Names of the project and no plain words: they have an underscore or a capital inside.
 _OURS = re.compile(r"\w_\w|[a-z][A-Z]")
-# A language, as translations are called.
-EXAMPLES = {"pt_BR"}
+# A language, as translations are called, and what Click asks a shell's set-up for.
+EXAMPLES = {"pt_BR", "fish_source", "zsh_source"}
 GROUPS = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["entry-points"])
 
 
