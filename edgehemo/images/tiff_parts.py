@@ -285,6 +285,9 @@ def _append_directory(
             kind, count, body = _TYPE_OF.get(tag, 7), len(value), value
         else:
             largest = max(value)
+            if min(value) < 0:
+                # None of the tags that are kept can be: a signed type stands where none may.
+                raise ImageError("is damaged; copy or take it again")
             kind, code = (_SHORT, "H") if largest < 65_536 else (_LONG, "I")
             if largest >= 1 << 32:
                 kind, code = _LONG8, "Q"

@@ -169,7 +169,8 @@ def test_the_commands_make_and_list_keys(tmp_path: Path) -> None:
 def test_without_the_variable_keys_lie_in_the_system_and_with_the_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.delenv("EDGEHEMO_KEYS")
+    for name in ("EDGEHEMO_KEYS", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
+        monkeypatch.delenv(name)
     system, own = key_folders()
     assert system == Path("/etc/edgehemo/keys") and own.name == "keys"
     assert os.path.commonpath([own, Path.home()]) == str(Path.home())

@@ -128,8 +128,8 @@ def training_reader(finder: Finder) -> FieldReader:
     return FieldReader(finder, measure=False, keep_refused=True)
 
 
-class NothingToCutError(EdgeHemoError):
-    """A picture no tile can be cut from."""
+class NothingToCutError(Exception):
+    """A picture no tile can be cut from: left out, and told to nobody."""
 
 
 def _read(image: FieldImage, finder: Finder) -> dict[str, NDArray[Any]]:
