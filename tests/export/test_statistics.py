@@ -59,9 +59,9 @@ def test_intervals_hold_the_share_and_mirror_it(trials: int, data: st.DataObject
 
 @pytest.mark.parametrize(("successes", "trials"), [(1, 0), (-1, 5), (6, 5)])
 def test_impossible_shares_are_refused(successes: int, trials: int) -> None:
-    with pytest.raises(ValueError, match="no share"):
+    with pytest.raises(ValueError, match="not a share"):
         wilson(successes, trials)
-    with pytest.raises(ValueError, match="no share"):
+    with pytest.raises(ValueError, match="not a share"):
         clopper_pearson(successes, trials)
 
 
