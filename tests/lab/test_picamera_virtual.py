@@ -50,7 +50,7 @@ PACKAGES = (
 )
 INSTALL = (
     "python3 -m venv --system-site-packages /opt/v && "
-    "/opt/v/bin/pip install --quiet picamera2 opencv-python-headless"
+    "/opt/v/bin/pip install --quiet picamera2 opencv-python-headless msgspec"
 )
 
 

@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(900)]
 
 PARTS = Path(__file__).with_name("parts")
 PACKAGE = Path(__file__).parents[2] / "edgehemo"
-WHEELS = ("numpy", "opencv-python-headless")
+WHEELS = ("numpy", "opencv-python-headless", "msgspec")
 GUEST_LIMIT_S = 240
 # JPEG at quality 90 with 4:2:0 chroma.
 COLOUR_TOLERANCE = 5.0
