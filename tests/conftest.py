@@ -38,7 +38,7 @@ def cases_root() -> Path:
     """Small inputs with the right answers (../shared/cases beside the project)."""
     root = REPOSITORY.parent / "shared" / "cases"
     if not root.is_dir():
-        pytest.skip(f"no inputs with right answers at {root}")
+        pytest.skip(f"no inputs with right answers at {root}; they lie beside the project")
     return root
 
 

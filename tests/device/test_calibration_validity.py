@@ -143,7 +143,7 @@ def test_a_sample_unlike_the_calibrations_gives_none(name: str, factor: float) -
     odd = (
         taken(**{name: value})
         if name in ("background_tint", "sharpness")
-        else replace(ALIKE, **{name: value})  # type: ignore[arg-type]
+        else replace(ALIKE, **{name: value})  # type: ignore[arg-type]  # one field of several types
     )
     estimate = estimated(odd)
     if name == "sharpness" and factor > 1:

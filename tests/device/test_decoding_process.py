@@ -149,7 +149,7 @@ def test_a_picture_that_breaks_the_decoder_is_one_line(
     real = subprocess.Popen
 
     def breaking(command: list[str], **options: object) -> object:
-        return real([sys.executable, "-c", kill], **options)  # type: ignore[call-overload]
+        return real([sys.executable, "-c", kill], **options)  # type: ignore[call-overload]  # as given
 
     process.close()
     monkeypatch.setattr("edgehemo.images.worker.subprocess.Popen", breaking)
