@@ -7,6 +7,8 @@ from there in strides, and the natural logarithm of width and height over a red 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +27,10 @@ MIN_SCORE = 0.05
 SAME_KIND_IOU = 0.55
 # A platelet on a red cell is both; a white and a red cell in one place are one.
 OTHER_KIND_IOU = 0.60
+# Pairs of boxes compared at once: bounds memory where a field shows far too many.
+PAIRS_AT_ONCE = 1_000_000
+# So few are compared at once, whatever their sizes: quicker than class by class.
+FEW_BOXES = 2_000
 
 
 def read_maps(maps: NDArray[np.float32], min_score: float = MIN_SCORE) -> NDArray[np.float32]:
@@ -69,31 +75,58 @@ def suppress(detections: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(detections) == 0:
         return detections
     rows = detections[np.argsort(-detections[:, 4], kind="stable")]
-    better, worse = _near_pairs(rows)
     x0, y0, x1, y1, _, kind = rows.T
     area = np.maximum(0, x1 - x0) * np.maximum(0, y1 - y0)
-    wide = np.minimum(x1[better], x1[worse]) - np.maximum(x0[better], x0[worse])
-    tall = np.minimum(y1[better], y1[worse]) - np.maximum(y0[better], y0[worse])
-    shared = np.maximum(0, wide) * np.maximum(0, tall)
-    overlap = shared / np.maximum(1e-6, area[better] + area[worse] - shared)
-    limit = np.where(kind[better] == kind[worse], SAME_KIND_IOU, OTHER_KIND_IOU)
+    found: list[NDArray[np.intp]] = []
+    for better, worse in _near_pairs(rows):
+        wide = np.minimum(x1[better], x1[worse]) - np.maximum(x0[better], x0[worse])
+        tall = np.minimum(y1[better], y1[worse]) - np.maximum(y0[better], y0[worse])
+        shared = np.maximum(0, wide) * np.maximum(0, tall)
+        overlap = shared / np.maximum(1e-6, area[better] + area[worse] - shared)
+        limit = np.where(kind[better] == kind[worse], SAME_KIND_IOU, OTHER_KIND_IOU)
+        same = overlap > limit
+        found.append(np.stack([worse[same], better[same]], axis=1))
     kept = [True] * len(rows)
-    # The pairs come by their worse box, best first: whether the better one stays is known by then.
-    for i in np.flatnonzero(overlap > limit).tolist():
-        if kept[better[i]]:
-            kept[worse[i]] = False
+    pairs = np.concatenate(found) if found else np.zeros((0, 2), np.intp)
+    # By their worse box, best first: whether the better one stays is known by then.
+    for worse_one, better_one in pairs[np.argsort(pairs[:, 0], kind="stable")].tolist():
+        if kept[better_one]:
+            kept[worse_one] = False
     return np.asarray(rows[kept], dtype=np.float32)
 
 
 def _near_pairs(
     rows: NDArray[np.float32],
-) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Pairs (smaller index, larger index) of boxes that may overlap by half, by the larger index.
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Pairs (smaller index, larger index) of boxes that may overlap by half, part by part.
 
-    Boxes that share half their union have centres less than half the larger side apart: they lie
-    in neighbouring places of a grid of that pitch.
+    Boxes that share more of their union than `SAME_KIND_IOU` have longer sides that differ by less
+    than that factor: they are of one class of size or of neighbouring ones. So a large box is not
+    compared with the many small ones that a wrongly read scale can show inside it.
     """
-    pitch = max(1.0, 0.5 * float((rows[:, 2:4] - rows[:, :2]).max()))
+    longest = np.maximum(1.0, (rows[:, 2:4] - rows[:, :2]).max(axis=1)).astype(np.float64)
+    if len(rows) <= FEW_BOXES:
+        yield from _pairs_in_grid(rows, 0.5 * float(longest.max()))
+        return
+    size = np.floor(np.log(longest) / -np.log(SAME_KIND_IOU)).astype(np.intp)
+    for own in sorted(set(size.tolist())):
+        chosen = np.flatnonzero((size == own) | (size == own + 1))
+        new = size[chosen] == own
+        for better, worse in _pairs_in_grid(rows[chosen], 0.5 * float(longest[chosen].max())):
+            # Two of the larger class meet in that class's own turn.
+            first = new[better] | new[worse]
+            yield chosen[better[first]], chosen[worse[first]]
+
+
+def _pairs_in_grid(
+    rows: NDArray[np.float32], pitch: float
+) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Pairs (smaller index, larger index) of boxes in neighbouring places of a grid, at most
+    about `PAIRS_AT_ONCE` at a time.
+
+    Boxes that share half their union have centres less than half the larger side apart, which is
+    the pitch.
+    """
     across, down = (
         np.floor((rows[:, side] + rows[:, side + 2]) / (2 * pitch)).astype(np.intp)
         for side in (0, 1)
@@ -104,12 +137,14 @@ def _near_pairs(
     ordered = place[order]
     # Three places side by side are one stretch of the ordered ones, in each of three rows.
     middle = place[None, :] + stride * np.array([[-1], [0], [1]])
-    first = np.searchsorted(ordered, middle - 1, side="left").ravel()
-    count = np.searchsorted(ordered, middle + 1, side="right").ravel() - first
-    owner = np.repeat(np.tile(np.arange(len(rows)), 3), count)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(count) - count, count)
-    other = order[np.repeat(first, count) + within]
-    ahead = other < owner
-    better, worse = other[ahead], owner[ahead]
-    by_worse = np.argsort(worse, kind="stable")
-    return better[by_worse], worse[by_worse]
+    first = np.searchsorted(ordered, middle - 1, side="left")
+    count = np.searchsorted(ordered, middle + 1, side="right") - first
+    part = np.cumsum(count.sum(axis=0)) // PAIRS_AT_ONCE
+    for number in range(int(part[-1]) + 1):
+        own = np.flatnonzero(part == number)
+        lengths = count[:, own].ravel()
+        owner = np.repeat(np.tile(own, 3), lengths)
+        within = np.arange(len(owner)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        other = order[np.repeat(first[:, own].ravel(), lengths) + within]
+        ahead = other < owner
+        yield other[ahead], owner[ahead]
