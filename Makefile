@@ -10,7 +10,8 @@ LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-device lint docs bench lab soak report-picture demo-profile schemas clean
+.PHONY: help demo test test-device lint docs bench lab soak report-picture demo-profile schemas \
+  lock newest audit sbom clean
 
 # What stands after `## ` on a target's line is what `make help` says of it.
 help: ## list the targets
@@ -76,6 +77,23 @@ schemas: $(FULL) ## make the JSON Schemas of all files and outputs from the reco
 	$(BIN)/python -m edgehemo_calibration.schemas
 	$(BIN)/python -m edgehemo_export.schemas
 
+# What ships to devices. UPGRADE=1 takes the newest that the bounds of pyproject.toml allow.
+lock: $(VENV)/.supply ## remake the lock of what ships to devices
+	$(BIN)/python -m edgehemo_firmware.dependencies.lock $(if $(UPGRADE),--upgrade)
+
+# Run it before a release and when a library moves: it says what is newer, and whether that works.
+newest: $(VENV)/.supply ## run a device's tests with the newest of everything, past the bounds
+	$(BIN)/python -m edgehemo_firmware.dependencies.newest build/newest
+
+# It asks OSV, else the package index; OSV_URL: a server of OSV's interface of one's own.
+audit: $(VENV)/.supply ## look for known weaknesses in what ships; fails where it cannot ask
+	$(BIN)/python -m edgehemo_firmware.dependencies.audit $(if $(OSV_URL),--osv-url $(OSV_URL))
+
+# TARGET: x86_64 or aarch64, and Python 3.11 to 3.13.
+TARGET ?= aarch64-3.13
+sbom: $(VENV)/.supply ## write the bill of materials of a device (CycloneDX) into build/
+	$(BIN)/python -m edgehemo_firmware.dependencies.sbom $(TARGET) --out build/edgehemo-$(TARGET).cdx.json
+
 clean: ## remove what was built and run; the environment stays
 	rm -rf build dist site runs edgehemo-demo .mypy_cache .ruff_cache .hypothesis .benchmarks
 	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
@@ -93,6 +111,10 @@ $(LIGHT): pyproject.toml | $(BIN)/python
 
 $(VENV)/.lint: $(FULL)
 	$(PIP) install --editable ".[lint]"
+	touch $@
+
+$(VENV)/.supply: $(LIGHT)
+	$(PIP) install --editable ".[supply]"
 	touch $@
 
 $(VENV)/.docs: $(LIGHT)
