@@ -174,7 +174,9 @@ def _noted(work: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(work)
     def noted(*arguments: Any, **options: Any) -> Any:
         from edgehemo.commands import logs
+        from edgehemo.memory import secure_products
 
+        secure_products()
         logs.begun(click.get_current_context().command_path)
         return work(*arguments, **options)
 
@@ -223,6 +225,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         last = error.lines[-1] if error.lines else _one_line(str(error))
         return _complain(last, error.exit_code)
     except ModuleNotFoundError as error:
+        if _ran_out(error):
+            return _no_memory()
         missing = (error.name or "").partition(".")[0]
         if not missing or missing.startswith("edgehemo"):
             return _crashed(error)
@@ -232,16 +236,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BAD_INPUT
     except OSError as error:
+        if _ran_out(error):
+            return _no_memory()
         where = f"{error.filename}: " if error.filename else ""
         return _complain(_one_line(f"{where}{error.strerror or error}"), EXIT_BAD_INPUT)
-    except MemoryError:
-        return _complain(
-            "there is not enough memory for this: close other programs, or give fewer or smaller "
-            "pictures",
-            EXIT_CRASHED,
-        )
     except Exception as error:
-        return _crashed(error)
+        return _no_memory() if _ran_out(error) else _crashed(error)
     return result if isinstance(result, int) else EXIT_DONE
 
 
@@ -267,6 +267,19 @@ def _crashed(error: BaseException) -> int:
         "gave you edgehemo; with -vv all of it is shown",
         EXIT_CRASHED,
     )
+
+
+def _ran_out(error: BaseException) -> bool:
+    from edgehemo.memory import ran_out
+
+    return ran_out(error)
+
+
+def _no_memory() -> int:
+    from edgehemo.memory import not_enough
+
+    error = not_enough()
+    return _complain(str(error), error.exit_code)
 
 
 def _one_line(message: str) -> str:

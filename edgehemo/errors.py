@@ -109,6 +109,12 @@ class MissingDependencyError(EdgeHemoError):
     code = "PART_NOT_INSTALLED"
 
 
+class NotEnoughMemoryError(EdgeHemoError):
+    """Memory ran out, in whichever library: see `edgehemo.memory`."""
+
+    code = "OUT_OF_MEMORY"
+
+
 class WithheldError(EdgeHemoError):
     """The work was done and its result withheld, or it failed its gate."""
 

@@ -22,6 +22,7 @@ from edgehemo.capture import FRAME_DEADLINE_S
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions, format_simulated
 from edgehemo.files.atomic import write_bytes_atomically, write_text_atomically
 from edgehemo.measurands import MEASURAND_FACTS
+from edgehemo.memory import not_enough
 
 if TYPE_CHECKING:
     from edgehemo.api import OnImage
@@ -98,7 +99,8 @@ def write_calibration_samples(folder: Path) -> Path:
 def _encoded(pixels: np.ndarray, extension: str, settings: list[int]) -> bytes:
     done, data = cv2.imencode(extension, np.ascontiguousarray(pixels[..., ::-1]), settings)
     if not done:
-        raise OSError(f"the picture could not be encoded as {extension}")
+        # Nothing else keeps a picture of ours from being coded.
+        raise not_enough()
     return data.tobytes()
 
 

@@ -170,6 +170,7 @@ ErrorCode = Literal[
     "CALIBRATION_REFUSED",
     "TABLE_REFUSED",
     "PART_NOT_INSTALLED",
+    "OUT_OF_MEMORY",
     "GATE_FAILED",
 ]
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgehemo.errors import BundleError
 from edgehemo.inference.content import Digests, content_of
 from edgehemo.inference.runtimes import RUNTIMES, load_runtime
+from edgehemo.memory import not_enough, ran_out
 
 CPU_INFO = Path("/proc/cpuinfo")
 _X86 = frozenset({"x86_64", "amd64", "i686"})
@@ -46,7 +47,8 @@ class OnnxRunner:
         if saturates_products():
             # Unsigned weights instead: three times slower where VNNI would do, and right here.
             options.add_session_config_entry("session.x64quantprecision", "1")
-        options.log_severity_level = 3
+        # What it would print comes as an exception as well.
+        options.log_severity_level = 4
         self.version: str = onnxruntime.__version__
         try:
             self._session = onnxruntime.InferenceSession(
@@ -57,6 +59,8 @@ class OnnxRunner:
         except BundleError:
             raise
         except Exception as error:  # onnxruntime raises its own unexported types
+            if ran_out(error):
+                raise not_enough() from error
             first = str(error).splitlines()[0]
             raise BundleError(
                 f"{path.name}: {RUNTIMES['onnx'].title} refuses it ({first})"

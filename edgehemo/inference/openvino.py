@@ -11,6 +11,7 @@ from edgehemo.errors import BundleError
 from edgehemo.files.folders import user_folder
 from edgehemo.inference.content import Digests, content_of
 from edgehemo.inference.runtimes import RUNTIMES, load_runtime
+from edgehemo.memory import not_enough, ran_out
 
 # Of the file beside a model that holds its weights.
 WEIGHTS_SUFFIX = ".bin"
@@ -46,6 +47,8 @@ class OpenVinoRunner:
         except BundleError:
             raise
         except Exception as error:  # openvino raises RuntimeError and its own types
+            if ran_out(error):
+                raise not_enough() from error
             lines = [line for line in str(error).splitlines() if line.strip()]
             reason = lines[-1].strip() if lines else "no reason"
             title = RUNTIMES["openvino"].title

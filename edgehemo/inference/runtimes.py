@@ -17,6 +17,7 @@ from types import MappingProxyType, ModuleType
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgehemo.errors import MissingDependencyError, UsageError
+from edgehemo.memory import not_enough, ran_out
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ArtefactFormat
@@ -133,13 +134,16 @@ def format_named(name: str) -> ArtefactFormat:
 def load_runtime(format: ArtefactFormat) -> LoadedRuntime:
     """The first distribution that is installed here and runs a format, imported.
 
-    Raises MissingDependencyError, which names what to install, where there is none.
+    Raises MissingDependencyError, which names what to install, where there is none, and
+    NotEnoughMemoryError where one does not fit.
     """
     facts = RUNTIMES[format]
     for distribution, module in facts.distributions:
         try:
             return LoadedRuntime(distribution, facts.imported(module))
-        except ImportError:
+        except ImportError as error:
+            if ran_out(error):
+                raise not_enough() from error
             continue
     raise MissingDependencyError(
         f'{facts.title} is not installed; pip install "{facts.requirement}"'

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from edgehemo.errors import BundleError
 from edgehemo.inference.content import Digests, content_of
 from edgehemo.inference.runtimes import load_runtime
+from edgehemo.memory import not_enough, ran_out
 
 
 class TfliteRunner:
@@ -28,6 +29,8 @@ class TfliteRunner:
         except BundleError:
             raise
         except Exception as error:  # the interpreter raises ValueError and RuntimeError
+            if ran_out(error):
+                raise not_enough() from error
             lines = str(error).splitlines() or [type(error).__name__]
             raise BundleError(f"{path.name}: {self.name} refuses it ({lines[0]})") from None
         taken = self._interpreter.get_input_details()[0]

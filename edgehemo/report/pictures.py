@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from edgehemo.cells.cell import Cell, CellKind
 from edgehemo.images.frame import Frame
+from edgehemo.memory import not_enough
 from edgehemo.screening.field import FieldReading
 
 # Colours that the colour-blind can tell apart and that stain does not have (Okabe and Ito 2008),
@@ -102,5 +103,6 @@ def _draw(picture: NDArray[np.uint8], cell: Cell, thickness: int) -> None:
 def _encoded(picture: NDArray[np.uint8], extension: str, settings: list[int]) -> bytes:
     done, data = cv2.imencode(extension, np.ascontiguousarray(picture[..., ::-1]), settings)
     if not done:
-        raise OSError(f"the picture could not be encoded as {extension}")
+        # Nothing else keeps a picture of ours from being coded.
+        raise not_enough()
     return data.tobytes()

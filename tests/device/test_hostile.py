@@ -129,7 +129,7 @@ def test_a_fault_of_the_program_is_one_line_and_its_own_exit_code(
         raise MemoryError
 
     monkeypatch.setattr("edgehemo.commands.common.read_each", hungry)
-    assert run(["quality", "x.png"]) == EXIT_CRASHED
+    assert run(["quality", "x.png"]) == EXIT_BAD_INPUT
     assert "not enough memory" in capsys.readouterr().err
 
 

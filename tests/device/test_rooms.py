@@ -17,7 +17,7 @@ HOST = ("edgehemo_export", "edgehemo_calibration", "edgehemo_firmware", "torch",
 # driver that photographs what `simulation` draws, so the drawing lies below the cameras.
 ROOMS = (
     # everybody's
-    "errors", "version", "measurands", "calling",
+    "errors", "version", "memory", "measurands", "calling",
     # ground
     "files", "statistics", "pages", "guidance", "anaemia", "images",
     # artefacts
