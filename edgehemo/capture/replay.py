@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import cv2
-import numpy as np
-
+from edgehemo.capture.footage import MAX_VIDEO_FRAMES, Video
 from edgehemo.capture.overlap import place_of, same_place
 from edgehemo.capture.protocol import FailedSource
+from edgehemo.capture.video_process import VideoProcess
 from edgehemo.errors import ImageError
-from edgehemo.images.decoder_messages import decoder_messages
 from edgehemo.images.frame import Frame
 from edgehemo.images.kinds import picture_format, video_kind
 from edgehemo.images.reading import (
-    MAX_PIXELS,
     head_of,
     images_in,
     is_folder,
@@ -37,13 +34,9 @@ VIDEO_SUFFIXES = _MOTION_JPEG_SUFFIXES | {
 }  # fmt: skip
 # A frame is looked at this often; an operator rests longer than this on a field.
 VIDEO_STEP_S = 0.5
-# Taken for the frame rate where the file does not tell a believable one.
-ASSUMED_FPS = 25.0
 # Fields of one video, unless the caller says otherwise: beyond 2,400 counted cells more fields
 # hardly narrow the interval, and a field has 50 of them and more.
 VIDEO_FIELDS = 60
-# An hour at 30 frames a second; what follows is not read.
-MAX_VIDEO_FRAMES = 108_000
 # A file that yields less than this share of the time and of the frames it promises was cut short.
 _WHOLE_SHARE = 0.9
 
@@ -117,109 +110,46 @@ def video_frames(path: Path, *, limit: int = VIDEO_FIELDS) -> Iterator[Frame | F
         # FFmpeg is asked about videos alone: of other files it reads lists of addresses as well.
         yield FailedSource(str(path), f"{path}: is not a video; copy or record it again")
         return
-    capture = _opened(path)
     try:
-        if not capture.isOpened():
-            yield FailedSource(
-                str(path),
-                f"{path}: is a video ({kind}) that cannot be read here: it is damaged, or of a "
-                "kind that is not known; copy it again or record it as MP4 with H.264",
-            )
-            return
-        width = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH))
-        height = int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
-        if width * height > MAX_PIXELS:
-            yield FailedSource(
-                str(path),
-                f"{path}: has {width}x{height} px, more than the {MAX_PIXELS / 1e6:g} million "
-                "read here; record it smaller",
-            )
-            return
-        yield from _fields_of(capture, path, limit)
-    finally:
-        capture.release()
+        with _opened(path) as video:
+            yield from _fields_of(video, path, limit)
+    except ImageError as error:
+        # What was read before stands.
+        yield FailedSource(str(path), f"{path}: is a video ({kind}) that {error}")
 
 
-def _opened(path: Path) -> cv2.VideoCapture:
-    """The video of a file, opened by what is in it.
-
-    FFmpeg reads a meaning into names: what stands before a colon is a protocol, ``%d`` a series of
-    pictures, ``.jpg`` no video. The system's name for an open file has none.
-    """
-    named = Path("/proc/self/fd")
-    with decoder_messages():
-        if not named.is_dir():
-            return cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
-        with path.open("rb") as file:
-            # FFmpeg opens the file anew, and keeps it when this one is closed.
-            return cv2.VideoCapture(str(named / str(file.fileno())), cv2.CAP_FFMPEG)
+def _opened(path: Path) -> Video:
+    """The video of a file, in a process of its own."""
+    return VideoProcess(path)
 
 
-@dataclass
-class _VideoClock:
-    """The time of each frame, s: by its time stamp, by the frame rate where there are none.
-
-    Browsers call every video one of 1000 frames a second, and phones write frames when they have
-    them; raw streams have no time stamps at all.
-    """
-
-    fps: float
-    index: int = -1
-    time_s: float = 0.0
-    stamped: bool = False
-
-    def frame(self, stamp_ms: float) -> float:
-        """The time of the next frame, which never runs back."""
-        self.index += 1
-        stamp_s = stamp_ms / 1000.0
-        if np.isfinite(stamp_s) and stamp_s > self.time_s:
-            self.stamped = True
-            self.time_s = stamp_s
-        elif not self.stamped:
-            self.time_s = self.index / self.fps
-        return self.time_s
-
-
-def _fields_of(capture: cv2.VideoCapture, path: Path, limit: int) -> Iterator[Frame | FailedSource]:
-    told = capture.get(cv2.CAP_PROP_FPS)
-    clock = _VideoClock(told if 0.1 <= told < 1000 else ASSUMED_FPS)
+def _fields_of(video: Video, path: Path, limit: int) -> Iterator[Frame | FailedSource]:
     places: list[Place] = []
     due_s = 0.0
-    while len(places) < limit and clock.index + 1 < MAX_VIDEO_FRAMES:
-        with decoder_messages():
-            if not capture.grab():
-                break
-            time_s = clock.frame(capture.get(cv2.CAP_PROP_POS_MSEC))
-            if time_s < due_s:
-                continue
-            bgr = capture.retrieve()[1]
-        due_s = VIDEO_STEP_S * (time_s // VIDEO_STEP_S + 1)
-        if bgr is None:
-            break
-        pixels = np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), dtype=np.uint8)
+    while len(places) < limit and (pixels := video.look(due_s)) is not None:
+        due_s = VIDEO_STEP_S * (video.time_s // VIDEO_STEP_S + 1)
         place = place_of(pixels)
         if not any(same_place(place, known) for known in places):
             places.append(place)
-            time_s = round(time_s, 3)
+            time_s = round(video.time_s, 3)
             yield Frame(pixels, f"{path}#t={time_s:g}", metadata={"time_s": time_s})
     if not places and limit > 0:
         yield FailedSource(
             str(path), f"{path}: holds no frame that can be read; copy or record it again"
         )
-    elif len(places) < limit and (promised_s := _promised_s(capture, told)) is not None:
-        count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-        least = _WHOLE_SHARE * min(1.0, MAX_VIDEO_FRAMES / count)
-        if clock.time_s < least * promised_s and clock.index + 1 < least * count:
+    elif len(places) < limit and (promised_s := _promised_s(video)) is not None:
+        least = _WHOLE_SHARE * min(1.0, MAX_VIDEO_FRAMES / video.frame_count)
+        if video.time_s < least * promised_s and video.frames < least * video.frame_count:
             yield FailedSource(
                 str(path),
-                f"{path}: ends after {clock.time_s:.1f} of {promised_s:.1f} s; copy it again to "
+                f"{path}: ends after {video.time_s:.1f} of {promised_s:.1f} s; copy it again to "
                 "use the rest",
             )
 
 
-def _promised_s(capture: cv2.VideoCapture, fps: float) -> float | None:
+def _promised_s(video: Video) -> float | None:
     """The length a video claims, s; None where it claims none that can be believed."""
-    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    if not (np.isfinite(count) and np.isfinite(fps) and count > 0 and fps > 0):
+    count, fps = video.frame_count, video.fps
+    if not (isfinite(count) and isfinite(fps) and count > 0 and fps > 0):
         return None
-    return float(count / fps)
+    return count / fps

@@ -41,8 +41,8 @@ def process() -> Iterator[DecodingProcess]:
 
 
 def pid_of(process: DecodingProcess) -> int:
-    assert process._process is not None
-    return process._process.pid
+    assert process._child is not None
+    return process._child.pid
 
 
 def refusal(data: bytes) -> str:
@@ -152,7 +152,7 @@ def test_a_picture_that_breaks_the_decoder_is_one_line(
         return real([sys.executable, "-c", kill], **options)  # type: ignore[call-overload]  # as given
 
     process.close()
-    monkeypatch.setattr("edgehemo.images.worker.subprocess.Popen", breaking)
+    monkeypatch.setattr("edgehemo.images.child.subprocess.Popen", breaking)
     with pytest.raises(ImageError, match="makes the decoder break down"):
         process.decode(data, 0)
 
@@ -187,7 +187,7 @@ def test_a_fault_of_ours_is_not_called_damage(
 
 
 def test_no_process_is_one_line(process: DecodingProcess, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("edgehemo.images.worker.sys.executable", "/nowhere/python")
+    monkeypatch.setattr("edgehemo.images.child.sys.executable", "/nowhere/python")
     with pytest.raises(ImageError, match="no process can be started"):
         process.decode(tiff([page_of(picture())]), 0)
 

@@ -11,6 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from edgehemo.capture import FailedSource, frames, replay
+from edgehemo.capture.footage import Footage
 from edgehemo.capture.overlap import place_of, same_place
 from edgehemo.capture.replay import is_video, path_frames, video_frames
 from edgehemo.errors import ImageError
@@ -107,7 +108,8 @@ def test_a_header_that_tells_another_rate_loses_no_field(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fps: float, count: float
 ) -> None:
     path = write_video(tmp_path / "smear.avi", "MJPG")
-    monkeypatch.setattr(replay, "_opened", lambda path: _Told(str(path), fps, count))
+    told = Footage(_Told(str(path), fps, count))  # type: ignore[arg-type]  # stands in
+    monkeypatch.setattr(replay, "_opened", lambda _: told)
     items = list(video_frames(path))
     assert len([item for item in items if isinstance(item, Frame)]) == 3
     assert not [item.error for item in items if isinstance(item, FailedSource)]
