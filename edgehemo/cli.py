@@ -11,6 +11,7 @@ import functools
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -22,6 +23,7 @@ from edgehemo.errors import (
     EXIT_CRASHED,
     EXIT_DONE,
     EdgeHemoError,
+    EdgeHemoWarning,
     MissingDependencyError,
 )
 from edgehemo.version import __version__
@@ -208,6 +210,12 @@ def run(arguments: Sequence[str] | None = None) -> int:
     fault of the program itself, 130 interrupted.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    with warnings.catch_warnings():
+        _say_our_warnings()
+        return _run(given)
+
+
+def _run(given: list[str]) -> int:
     try:
         result = edgehemo.main(given, prog_name="edgehemo", standalone_mode=False)
     except click.exceptions.Exit as ending:
@@ -243,6 +251,22 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except Exception as error:
         return _no_memory() if _ran_out(error) else _crashed(error)
     return result if isinstance(result, int) else EXIT_DONE
+
+
+def _say_our_warnings() -> None:
+    """Let the project's own warnings be one line each, as every complaint; others stay Python's."""
+    others = warnings.showwarning
+    said: set[str] = set()
+
+    def show(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+        line = _one_line(str(message))
+        if not issubclass(category, EdgeHemoWarning):
+            others(message, category, *where, **more)
+        elif line not in said:
+            said.add(line)
+            _complain(line, EXIT_DONE)
+
+    warnings.showwarning = show
 
 
 def main() -> NoReturn:

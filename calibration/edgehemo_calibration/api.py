@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
-from edgehemo.images.reading import read_frame
+from edgehemo.images.frame import Frame
+from edgehemo.images.reading import read_fields
 from edgehemo.profile.parts import (
     FocusReference,
     IlluminationCalibration,
@@ -36,7 +37,7 @@ def calibrate_scale(pictures: Sequence[Named], pitch_um: float) -> ScaleCalibrat
     pitch_um: from one line to the next. Raises ImageError for what cannot be read,
     CalibrationError where no ruling is found or the pictures do not agree.
     """
-    frames = [read_frame(Path(picture)) for picture in pictures]
+    frames = _fields_of(pictures)
     readings = [read_micrometer(frame, pitch_um) for frame in frames]
     reading = combined(readings, [frame.source for frame in frames])
     return reading.calibration(_now())
@@ -49,10 +50,12 @@ def calibrate_illumination(
 
     Raises ImageError for what cannot be read, CalibrationError naming all that is wrong.
     """
-    return measure_flat_field(
-        [read_frame(Path(picture)) for picture in pictures],
-        [read_frame(Path(picture)) for picture in dark],
-    )
+    return measure_flat_field(_fields_of(pictures), _fields_of(dark))
+
+
+def _fields_of(pictures: Sequence[Named]) -> list[Frame]:
+    """Every field of the files; a TIFF may hold several."""
+    return [frame for picture in pictures for frame in read_fields(Path(picture))]
 
 
 def calibrate_stain(

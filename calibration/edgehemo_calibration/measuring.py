@@ -13,7 +13,7 @@ from edgehemo.errors import CalibrationError, FieldError, ImageError
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.values import FieldIndices
 from edgehemo.field.canonical import canonical_field
-from edgehemo.images.reading import read_frame
+from edgehemo.images.reading import read_fields, read_frame
 from edgehemo.profile.parts import StainReference
 from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.quality.regions import field_regions
@@ -72,36 +72,39 @@ def measure_stain(
 ) -> StainReference:
     """Background colour and red-cell densities of reference fields, as quality measures them.
 
-    Raises CalibrationError, all problems in one line, and with fewer than three fields.
+    Every field of a file counts. Raises CalibrationError, all problems in one line, and with fewer
+    than three fields.
     """
-    if len(images) < MIN_STAIN_FIELDS:
-        raise CalibrationError(
-            f"{len(images)} reference fields are too few: take at least {MIN_STAIN_FIELDS}, "
-            "better ten, of several good smears"
-        )
     backgrounds, densities, problems = [], [], []
     for image in images:
         try:
-            field = canonical_field(read_frame(image), um_per_px=um_per_px, profile=profile)
+            for frame in read_fields(image):
+                field = canonical_field(frame, um_per_px=um_per_px, profile=profile)
+                density = field_regions(field).body_density()
+                if density is None:
+                    problems.append(
+                        f"{frame.source}: no red cells to measure; choose another field"
+                    )
+                else:
+                    backgrounds.append(field.illumination.background_rgb)
+                    densities.append(density)
         except (ImageError, FieldError) as error:
             problems.append(str(error))
-        else:
-            density = field_regions(field).body_density()
-            if density is None:
-                problems.append(f"{image}: no red cells to measure; choose another field")
-            else:
-                backgrounds.append(field.illumination.background_rgb)
-                densities.append(density)
         on_image()
     if problems:
         raise CalibrationError("; ".join(problems))
+    if len(densities) < MIN_STAIN_FIELDS:
+        raise CalibrationError(
+            f"{len(densities)} reference fields are too few: take at least {MIN_STAIN_FIELDS}, "
+            "better ten, of several good smears"
+        )
     colour, depth = np.array(backgrounds), np.array(densities)
     return StainReference(
         background_rgb=_triple(colour.mean(axis=0)),
         background_rgb_sd=_triple(colour.std(axis=0, ddof=1)),
         cell_od=_triple(depth.mean(axis=0)),
         cell_od_sd=_triple(depth.std(axis=0, ddof=1)),
-        fields=len(images),
+        fields=len(densities),
     )
 
 

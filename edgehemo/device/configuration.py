@@ -13,7 +13,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypedDict
 
 import msgspec
 from msgspec import Meta, field
@@ -24,6 +24,7 @@ from edgehemo.bundle.manifest import (
     ArtefactFormat,
     Precision,
 )
+from edgehemo.capture import LIVE_FIELDS
 from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
 from edgehemo.capture.sources import CAMERA_SCHEMES, camera_spec
 from edgehemo.device.named_profiles import FALLBACK_PROFILE, profile_names, profile_text
@@ -58,6 +59,14 @@ def _setting(name: str) -> Meta:
     return Meta(ge=low, le=high)
 
 
+class ModelOpening(TypedDict):
+    """How a model is opened: the keywords of everything that opens one."""
+
+    threads: int
+    runtime: ArtefactFormat
+    precision: Precision
+
+
 class InferenceSection(Record, frozen=True, kw_only=True):
     """runtime and precision: which artefact of the bundle runs. threads: CPU threads of the
     runtime. memory_limit_mb: what edgehemo may take of this board's memory, in MB.
@@ -69,6 +78,10 @@ class InferenceSection(Record, frozen=True, kw_only=True):
     precision: Precision = DEFAULT_PRECISION
     threads: Annotated[int, Meta(ge=1, le=64)] = 2
     memory_limit_mb: Annotated[int, Meta(ge=256, le=262_144)] = 1024
+
+    def opening(self) -> ModelOpening:
+        """What every model is opened with."""
+        return {"threads": self.threads, "runtime": self.runtime, "precision": self.precision}
 
 
 class PathsSection(Record, frozen=True, kw_only=True):
@@ -117,7 +130,7 @@ class ScreeningSection(Record, frozen=True, kw_only=True):
     day and the morning after.
     """
 
-    fields_wanted: Annotated[int, Meta(ge=1, le=200)] = 12
+    fields_wanted: Annotated[int, Meta(ge=1, le=200)] = LIVE_FIELDS
     counting_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
     calibration_expires_days: Annotated[int, Meta(ge=1, le=3650)] = 90
     control_expires_hours: Annotated[int, Meta(ge=1, le=24 * 366)] = 30

@@ -131,13 +131,7 @@ class Equipment:
     def open_typer(self) -> CellTyper:
         """The bundle's cell classifiers, opened; it may hold none. Raises BundleError."""
         secure(_TYPER_BYTES)
-        inference = self.device.inference
-        return open_cell_typer(
-            self.bundle,
-            threads=inference.threads,
-            runtime=inference.runtime,
-            precision=inference.precision,
-        )
+        return open_cell_typer(self.bundle, **self.device.inference.opening())
 
     def open_networks(self) -> FieldNetworks | None:
         """The networks that read whole fields, opened; None where the bundle holds none.
@@ -145,13 +139,7 @@ class Equipment:
         Raises BundleError.
         """
         secure(_NETWORKS_BYTES)
-        inference = self.device.inference
-        return open_field_networks(
-            self.bundle,
-            threads=inference.threads,
-            runtime=inference.runtime,
-            precision=inference.precision,
-        )
+        return open_field_networks(self.bundle, **self.device.inference.opening())
 
 
 def open_bundle(named: str | Path | None, device: DeviceConfiguration) -> Bundle:
@@ -181,12 +169,7 @@ def open_finder(bundle: str | Path | None) -> tuple[DeviceConfiguration, Bundle,
     device = load_device(None)
     loaded = open_bundle(bundle, device)
     secure(_FINDER_BYTES)
-    finder = open_cell_finder(
-        loaded,
-        threads=device.inference.threads,
-        runtime=device.inference.runtime,
-        precision=device.inference.precision,
-    )
+    finder = open_cell_finder(loaded, **device.inference.opening())
     return device, loaded, finder
 
 
@@ -197,13 +180,7 @@ def open_one_classifier(bundle: str | Path | None, task: ModelTask) -> CellClass
     """
     device = load_device(None)
     secure(_TYPER_BYTES)
-    return open_classifier(
-        open_bundle(bundle, device),
-        task,
-        threads=device.inference.threads,
-        runtime=device.inference.runtime,
-        precision=device.inference.precision,
-    )
+    return open_classifier(open_bundle(bundle, device), task, **device.inference.opening())
 
 
 def open_equipment(bundle: str | Path | None, profile: str | Path | None) -> Equipment:

@@ -131,7 +131,7 @@ def read_frame(path: Path) -> Frame:
 
     Grey becomes RGB with three equal channels; alpha is dropped; samples of 9 to 16 bits are scaled
     to 8 by what the file says of them, else by what its brightest sample needs. Of a TIFF with
-    several fields the first is read, with an EdgeHemoWarning; `open_picture` has all.
+    several fields the first is read, with an EdgeHemoWarning; `read_fields` reads all.
     ``metadata`` tells ``file_format`` and ``bits_per_sample``, and of such a TIFF
     ``fields_in_file`` and ``page``; ``colour_planes`` where pages are the planes of one field.
 
@@ -148,6 +148,12 @@ def read_frame(path: Path) -> Frame:
             stacklevel=2,
         )
     return picture.frame(0)
+
+
+def read_fields(path: Path) -> list[Frame]:
+    """Every field of one picture file, read as `read_frame` reads the first; raises as it does."""
+    picture = open_picture(Path(path))
+    return [picture.frame(field) for field in range(len(picture))]
 
 
 def decode_frame(data: bytes, source: str) -> Frame:

@@ -20,19 +20,12 @@ from edgehemo.cells.cell import Cell
 from edgehemo.cells.output import KindCounts, KindIntervals
 from edgehemo.estimate.output import (
     AnaemiaScreenEntry,
-    Hct,
-    Hgb,
+    Concentrations,
     IndicesEntry,
-    Mch,
-    Mchc,
-    Mcv,
-    Rbc,
     SampleIndicesEntry,
 )
-from edgehemo.estimate.values import CalibrationGrade
 from edgehemo.field.scale import ScaleSource
 from edgehemo.files.strict import Count, NonNegative, Positive, Record, Sha256
-from edgehemo.guidance.codes import ValueCode, WithheldCode
 from edgehemo.guidance.withheld import Doubt, Withheld
 from edgehemo.quality.check import Check
 from edgehemo.screening.cell_types import SampleTypes
@@ -118,14 +111,13 @@ class FieldEntry(Record, frozen=True, kw_only=True):
     cells: tuple[Cell, ...] | None
 
 
-class SampleEntry(Record, frozen=True, kw_only=True):
+class SampleEntry(Concentrations, frozen=True, kw_only=True):
     """How much of the sample was read, and what it says together.
 
     doubts: why the images may not be of one sample, empty for most. counts: interior counts over
-    the accepted fields. counting_error: relative half width of the
-    red count's 95 % Poisson interval. types: of the cells of accepted fields that the border does
-    not cut; null where withheld or where the bundle names no cells. reasons: name -> why a
-    concentration is null; reason_codes: the same as stable identifiers.
+    the accepted fields. counting_error: relative half width of the red count's 95 % Poisson
+    interval. types: of the cells of accepted fields that the border does not cut; null where
+    withheld or where the bundle names no cells. The others are those of `Concentrations`.
     """
 
     images: Count
@@ -138,17 +130,6 @@ class SampleEntry(Record, frozen=True, kw_only=True):
     counting_error: NonNegative | None
     indices: SampleIndicesEntry | None
     types: SampleTypes | None
-    hgb_g_per_l: Hgb
-    hct_l_per_l: Hct
-    rbc_1e12_per_l: Rbc
-    mcv_fl: Mcv
-    mch_pg: Mch
-    mchc_g_per_l: Mchc
-    reasons: Mapping[str, str]
-    reason_codes: Mapping[str, ValueCode | WithheldCode]
-    estimators: Mapping[str, str]
-    calibration: CalibrationGrade
-    notes: tuple[str, ...]
 
     @classmethod
     def of(cls, reading: SampleReading) -> SampleEntry:

@@ -61,10 +61,4 @@ def field_networks(opened: Bundle | None) -> FieldNetworks | None:
 
     if opened is None:
         return None
-    inference = load_device(None).inference
-    return open_field_networks(
-        opened,
-        threads=inference.threads,
-        runtime=inference.runtime,
-        precision=inference.precision,
-    )
+    return open_field_networks(opened, **load_device(None).inference.opening())

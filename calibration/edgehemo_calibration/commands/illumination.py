@@ -56,7 +56,7 @@ def illumination(
     exposure and colour gains are first set to the target level; the profile keeps them and every
     screening sets them again.
     """
-    from edgehemo.images.reading import read_frame
+    from edgehemo.images.reading import read_fields
     from edgehemo_calibration.flat_field import measure_flat_field
     from edgehemo_calibration.output import (
         FlatFieldSummary,
@@ -74,9 +74,9 @@ def illumination(
         raise UsageError("--target-level needs a camera whose exposure can be set")
     else:
         frames = read_frames(images)
-    part = measure_flat_field(frames, [read_frame(path) for path in dark]).model_copy(
-        update={"measured_at": now(), "settings": settings}
-    )
+    part = measure_flat_field(
+        frames, [frame for path in dark for frame in read_fields(path)]
+    ).model_copy(update={"measured_at": now(), "settings": settings})
     profile = start(base, out, names).model_copy(update={"illumination": part})
     grid = part.array()
     green = grid[..., 1]

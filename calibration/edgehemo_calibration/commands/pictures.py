@@ -27,14 +27,14 @@ def only_camera(sources: tuple[str, ...]) -> str | None:
 
 
 def read_frames(sources: tuple[str, ...]) -> list[Frame]:
-    """The pictures of files and folders, with a progress bar."""
-    from edgehemo.images.reading import images_in, read_frame
+    """Every field of the files and folders, with a progress bar."""
+    from edgehemo.images.reading import images_in, read_fields
 
     paths = images_in(sources)
     frames = []
     with common.Progress("reading", total=len(paths)) as progress:
         for path in paths:
-            frames.append(read_frame(path))
+            frames += read_fields(path)
             progress.advance()
     return frames
 
