@@ -12,8 +12,8 @@ share of fields whose value falls at every step to 2 um; ``noisy`` share refused
 of 4 instead of 1.5 counts; ``spread`` relative interquartile range over sharp fields (what stain
 and light do to the measure); ``ms`` CPU time a field of 640x480 canonical px on one core.
 
-Two more tables: whether the kept measure falls steadily on every set there is, and what the two
-checks as shipped (outlines' sharpness and fine detail, both must pass) say of the judged part.
+Two more tables: whether the kept measure falls steadily on every set there is, and what the
+three checks as shipped (outlines' sharpness, fine and finest detail, all must pass) say of the judged part.
 
 The classical measures are on the canonical green channel (background 1) and divided by the squared
 mean or the mean, as Yazdanfar and others normalise them for light.
@@ -37,7 +37,7 @@ import real_fields
 
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField, canonical_field
 from edgehemo.images.frame import Frame
-from edgehemo.quality.fine_detail import fine_detail
+from edgehemo.quality.fine_detail import detail_of
 from edgehemo.quality.focus import edge_sharpness, lowest_sharpness
 from edgehemo.quality.limits import limit as limit_of
 from edgehemo.quality.regions import FieldRegions, field_regions
@@ -66,6 +66,7 @@ EVERY_SET = {
 }
 KEPT = "edge sharpness (kept)"
 DETAIL = "fine detail (kept beside it)"
+FINEST = "finest detail (kept too)"
 
 
 def _green(field: CanonicalField) -> Picture:
@@ -148,8 +149,13 @@ def kept_measure(field: CanonicalField, regions: FieldRegions) -> float:
 
 
 def detail_measure(field: CanonicalField, regions: FieldRegions) -> float:
-    value = fine_detail(field, regions)
-    return 0.0 if value is None else float(np.exp(value))
+    found = detail_of(field, regions)
+    return 0.0 if found is None else float(np.exp(found.fine))
+
+
+def finest_measure(field: CanonicalField, regions: FieldRegions) -> float:
+    found = detail_of(field, regions)
+    return 0.0 if found is None else float(np.exp(found.finest))
 
 
 MEASURES: dict[str, Measure] = {
@@ -162,6 +168,7 @@ MEASURES: dict[str, Measure] = {
     "gradient / contrast": contrast_normalised_gradient,
     "spectral share": spectral_share,
     DETAIL: detail_measure,
+    FINEST: finest_measure,
     KEPT: kept_measure,
 }
 
@@ -307,7 +314,10 @@ def print_verdicts(setting: list[Measured], judged: list[Measured]) -> None:
     print("reference is the median of the set's other part")
     conditions = ["as it is", *(f"{radius:g} um" for radius in RADII_UM)]
     print(f"  {'':28}" + "".join(f"{name:>22}" for name in conditions))
-    least_detail = float(np.exp(limit_of("fine_detail.fail_below")))
+    least = {
+        DETAIL: float(np.exp(limit_of("fine_detail.fail_below"))),
+        FINEST: float(np.exp(limit_of("finest_detail.fail_below"))),
+    }
     names = [*dict.fromkeys(item.name for item in judged), "all"]
     for name in names:
         for kind in ("own limit", "profile"):
@@ -316,7 +326,7 @@ def print_verdicts(setting: list[Measured], judged: list[Measured]) -> None:
             for index in range(1 + len(RADII_UM)):
                 accepted = sum(
                     item.values[KEPT][index] >= lowest(item, kind, setting)
-                    and item.values[DETAIL][index] >= least_detail
+                    and all(item.values[name][index] >= low for name, low in least.items())
                     for item in chosen
                 )
                 low, high = real_fields.wilson(accepted, len(chosen))

@@ -67,7 +67,7 @@ def defocused(
     if radius_um > 0:
         light = (encoded / 255.0) ** _GAMMA
         light = np.asarray(
-            cv2.filter2D(light, -1, _disc(radius_um / um_per_px), borderType=cv2.BORDER_REFLECT)
+            cv2.filter2D(light, -1, disc(radius_um / um_per_px), borderType=cv2.BORDER_REFLECT)
         )
         encoded = (255.0 * np.maximum(light, 0.0) ** (1 / _GAMMA)).astype(np.float32)
     return _with_noise(encoded, rng, noise)
@@ -182,7 +182,7 @@ def _with_noise(picture: NDArray[np.float32], rng: np.random.Generator, noise: f
     return np.clip(np.round(noisy), 0, 255).astype(np.uint8)
 
 
-def _disc(radius_px: float) -> NDArray[np.float32]:
+def disc(radius_px: float) -> NDArray[np.float32]:
     """A disc with an anti-aliased edge (8 x 8 samples a pixel), sum 1."""
     half, samples = int(np.ceil(radius_px)) + 1, 8
     grid = (np.arange((2 * half + 1) * samples) + 0.5) / samples - (2 * half + 1) / 2

@@ -13,7 +13,7 @@ from edgehemo.quality.check import Check, QualityReport
 from edgehemo.quality.colour import colour_check
 from edgehemo.quality.density import density_checks
 from edgehemo.quality.envelope import envelope_check, envelope_features
-from edgehemo.quality.fine_detail import fine_detail_check
+from edgehemo.quality.fine_detail import detail_checks
 from edgehemo.quality.focus import focus_check
 from edgehemo.quality.illumination import illumination_checks
 from edgehemo.quality.nuclei import nuclei_checks
@@ -57,7 +57,7 @@ def check_field(
         *illumination_checks(frame, field.illumination),
         *scale_checks(field, regions, cells, scale.frame_px if scale is not None else None),
         focus_check(field, regions, focus_reference, sharpest),
-        fine_detail_check(field, regions),
+        *detail_checks(field, regions),
         *density_checks(regions, cells),
         *stain_checks(regions, field.illumination, stain_reference),
         *nuclei_checks(field, regions, cells),

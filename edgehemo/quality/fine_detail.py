@@ -1,16 +1,19 @@
-"""Is the fine detail there? What the light still carries of structures 1.2 to 1.8 um wide.
+"""Is the fine detail there? What the light still carries of structures 1.0 to 1.8 um wide.
 
 The sharpness of outlines (`edgehemo.quality.focus`) falls steadily with blur, but what a weak
 objective leaves of a sharp field, defocus can leave of a strong one's: by outlines alone the two
 cannot be told apart. A circle of confusion of radius R has its first dark ring, in frequency, at
 0.61 / R (the zero of 2 J1(x) / x at x = 2 pi R f = 3.83; Goodman, Introduction to Fourier Optics):
 at 1 um just the band measured here, which every objective that sees red cells resolves. So its
-power, over that of the cells' own size, tells focus at 1 um on any microscope. It does not fall
-steadily beyond (rings follow), so it stands beside the outlines' sharpness and not in its place.
+power, over that of the cells' own size, tells focus at 1 um on any microscope. The band above it,
+of structures 1.0 to 1.2 um wide, loses its power at 0.7 um already. Neither falls steadily beyond
+(rings follow), so they stand beside the outlines' sharpness and not in its place.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -24,9 +27,10 @@ from edgehemo.quality.regions import FieldRegions
 from edgehemo.quality.verdicts import flagged
 from edgehemo.statistics.medians import quantiles_of
 
-# Bands, cycles per um: what a blur of 1 um takes away; the cells' own size; and what is noise
-# alone, for no structure of a cell is half a micrometre wide and dark.
+# Bands, cycles per um: what a blur of 1 um takes away; what one of 0.7 um does; the cells' own
+# size; and what is noise alone, for no structure of a cell is half a micrometre wide and dark.
 _FINE = (0.56, 0.80)
+_FINEST = (0.80, 1.05)
 _COARSE = (0.08, 0.32)
 _NOISE = (1.70, 2.00)
 _TILE_PX = 64
@@ -34,22 +38,37 @@ _TILE_PX = 64
 _MAX_TILES = 10
 
 
-def fine_detail_check(field: CanonicalField, regions: FieldRegions) -> Check:
-    """Verdict on fine detail; a field without tiles of cells to judge is left to the focus check.
-
-    Value: natural logarithm of the share, see `fine_detail`.
+@dataclass(frozen=True, slots=True)
+class Detail:
+    """Ln of green's mean power in the fine and in the finest band over the coarse one, noise taken
+    off. Light, stain and contrast cancel.
     """
-    value = fine_detail(field, regions)
-    lowest = limit("fine_detail.fail_below")
+
+    fine: float
+    finest: float
+
+
+def detail_checks(field: CanonicalField, regions: FieldRegions) -> Sequence[Check]:
+    """Verdicts on fine detail; a field without tiles of cells to judge is left to the focus check.
+
+    Values: natural logarithms of the shares, see `Detail`.
+    """
+    found = detail_of(field, regions)
+    return (
+        _judged("fine_detail", None if found is None else found.fine),
+        _judged("finest_detail", None if found is None else found.finest),
+    )
+
+
+def _judged(name: str, value: float | None) -> Check:
+    lowest = limit(f"{name}.fail_below")
     if value is not None and value < lowest:
-        return flagged("fine_detail", value, lowest, "OUT_OF_FOCUS", "fail")
-    return Check("fine_detail", value, lowest, "pass")
+        return flagged(name, value, lowest, "OUT_OF_FOCUS", "fail")
+    return Check(name, value, lowest, "pass")
 
 
-def fine_detail(field: CanonicalField, regions: FieldRegions) -> float | None:
-    """Ln of green's mean power in the fine band over the coarse one, noise taken off; None where
-    no tile of 16 um holds cells. Light, stain and contrast cancel.
-    """
+def detail_of(field: CanonicalField, regions: FieldRegions) -> Detail | None:
+    """The detail of a field; None where no tile of 16 um holds cells."""
     corners = _tiles(field, regions)
     if not corners:
         return None
@@ -63,10 +82,15 @@ def fine_detail(field: CanonicalField, regions: FieldRegions) -> float | None:
     tiles *= _hann()
     spectra = np.fft.rfft2(tiles)
     power = np.mean(spectra.real**2 + spectra.imag**2, axis=0)
-    fine, coarse, noise = (float(power[_band(*band)].mean()) for band in (_FINE, _COARSE, _NOISE))
+    coarse, noise = (float(power[_band(*band)].mean()) for band in (_COARSE, _NOISE))
     if coarse <= noise:
         return None
-    return float(np.log(max(fine - noise, 1e-3 * fine) / (coarse - noise)))
+
+    def share(band: tuple[float, float]) -> float:
+        found = float(power[_band(*band)].mean())
+        return float(np.log(max(found - noise, 1e-3 * found) / (coarse - noise)))
+
+    return Detail(share(_FINE), share(_FINEST))
 
 
 def _tiles(field: CanonicalField, regions: FieldRegions) -> list[tuple[int, int]]:

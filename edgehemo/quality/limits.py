@@ -90,6 +90,12 @@ LIMITS: dict[str, Limit] = {
         "ln share of power",
         "measured: midway between sharp real fields (over -6.42) and a 1 um blur (under -7.3)",
     ),
+    "finest_detail.fail_below": Limit(
+        -9.25,
+        "ln share of power",
+        "measured: between sharp real fields (over -8.98) and a 0.7 um blur (under -9.5; in crops "
+        "of strong noise under -8.2)",
+    ),
     "cell_count.fail_below": Limit(5.0, "cells", "a counting error of 45 % or more (Poisson)"),
     "cell_count.warn_below": Limit(15.0, "cells", "a counting error of 26 % or more (Poisson)"),
     "crowding.fail_above": Limit(

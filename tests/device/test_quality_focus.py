@@ -13,7 +13,7 @@ from edgehemo.field.canonical import canonical_field
 from edgehemo.images.frame import Frame
 from edgehemo.profile.parts import FocusReference
 from edgehemo.quality import check_field
-from edgehemo.quality.fine_detail import fine_detail, fine_detail_check
+from edgehemo.quality.fine_detail import detail_checks, detail_of
 from edgehemo.quality.focus import FOCUS_MEASURE, blur_um, edge_sharpness
 from edgehemo.quality.regions import field_regions
 from edgehemo.simulation.parameters import OpticsParameters, SensorParameters
@@ -68,12 +68,31 @@ def test_fine_detail_is_lost_at_a_blur_of_one_um_whatever_the_objective(
         field = canonical_field(
             frame_of(5, um_per_px=um_per_px, optics=optics), um_per_px=um_per_px
         )
-        check = fine_detail_check(field, field_regions(field))
+        check, _ = detail_checks(field, field_regions(field))
+        assert check.name == "fine_detail"
         values.append(check.value)
         assert check.verdict == ("pass" if radius_um == 0.0 else "fail"), check
     assert values[0] is not None
     assert values[1] is not None
     assert values[0] > values[1] + 1.5
+
+
+@pytest.mark.parametrize("um_per_px", [0.1, 0.2])
+@pytest.mark.parametrize("numerical_aperture", [0.65, 1.25])
+def test_the_finest_detail_is_lost_at_a_smaller_blur(
+    um_per_px: float, numerical_aperture: float
+) -> None:
+    """A disc of 14 px across on a field of 0.1 um/px passed by outlines and fine detail alone."""
+    plain = OpticsParameters(numerical_aperture=numerical_aperture)
+    verdicts = []
+    for radius_um in (0.0, 0.7):
+        away_um = radius_um / replace(plain, defocus_um=1.0).defocus_radius_um
+        frame = frame_of(6, um_per_px=um_per_px, optics=replace(plain, defocus_um=away_um))
+        field = canonical_field(frame, um_per_px=um_per_px)
+        _, check = detail_checks(field, field_regions(field))
+        assert check.name == "finest_detail"
+        verdicts.append(check.verdict)
+    assert verdicts == ["pass", "fail"]
 
 
 def test_a_blurred_field_fails_two_checks_by_one_fault() -> None:
@@ -86,7 +105,8 @@ def test_a_field_without_cells_has_no_fine_detail_to_judge() -> None:
     clear = Frame(np.full((240, 320, 3), 220, np.uint8), "clear")
     field = canonical_field(clear, um_per_px=0.25)
     regions = field_regions(field)
-    assert fine_detail(field, regions) is None
+    assert detail_of(field, regions) is None
+    assert {check.verdict for check in detail_checks(field, regions)} == {"pass"}
     # Too few cells to judge focus by: the focus check refuses it.
     assert not check_field(field, clear).accepted
 
