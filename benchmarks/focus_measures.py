@@ -13,7 +13,7 @@ of 4 instead of 1.5 counts; ``spread`` relative interquartile range over sharp f
 and light do to the measure); ``ms`` CPU time a field of 640x480 canonical px on one core.
 
 Two more tables: whether the kept measure falls steadily on every set there is, and what the
-three checks as shipped (outlines' sharpness, fine and finest detail, all must pass) say of the judged part.
+three checks as shipped (outlines' sharpness, fine and finest detail, all must pass) say of it.
 
 The classical measures are on the canonical green channel (background 1) and divided by the squared
 mean or the mean, as Yazdanfar and others normalise them for light.

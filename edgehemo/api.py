@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -130,7 +131,9 @@ def screen_sources(
     )
     folder = None if out is None else output_folder(Path(out))
     live = live or LiveCapture()
-    live = replace(live, judge=live.judge or equipment.judge(um_per_px))
+    # Already one accepted field, on whose scale its cells agree, knows more than a live frame.
+    known = partial(screening.scale_of, min_fields=1)
+    live = replace(live, judge=live.judge or equipment.judge(um_per_px, known))
     settings = equipment.camera_settings()
     items = _frames_of(named, limit=rule.examined_fields, settings=settings, live=live)
     try:

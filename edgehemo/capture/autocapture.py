@@ -48,7 +48,7 @@ class View:
 
 class Sharpness(Protocol):
     """How sharp a frame is. value: per um, None where there is nothing to judge it by. lowest: the
-    least that is accepted.
+    least that is accepted. um_per_px: the scale that both were measured at.
     """
 
     @property
@@ -57,8 +57,12 @@ class Sharpness(Protocol):
     @property
     def lowest(self) -> float: ...
 
+    @property
+    def um_per_px(self) -> float: ...
 
-# Judges a frame, uint8 RGB, beside the best value seen on this slide, None before any.
+
+# Judges a frame, uint8 RGB, beside the best value seen on this slide, per pixel of the frame; None
+# before any.
 Judge = Callable[[NDArray[np.uint8], float | None], Sharpness]
 
 
@@ -68,6 +72,7 @@ class BarSharpness:
 
     value: float | None
     lowest: float
+    um_per_px: float = 1.0
 
 
 # A bar below this share of the slide's best is out of focus.
@@ -134,8 +139,9 @@ class AutoCapture:
     """Decides frame by frame; `consider` is called with each.
 
     judge: a frame's focus as quality measures it; asked only of frames that are still and new.
-    focus_pass: first ask for a pass through focus. sharpest: per um, the best seen on this slide,
-    which the judge is told: a frame clearly below it is not taken.
+    focus_pass: first ask for a pass through focus. sharpest: per pixel of the frame, the best seen
+    on this slide, which the judge is told: a frame clearly below it is not taken. In pixels it
+    stays what it is when the slide's scale becomes better known.
     """
 
     judge: Judge
@@ -170,7 +176,7 @@ class AutoCapture:
             self._pass.follow(measured, pixels)
         self._best_bar = max(self._best_bar, self._pass.best)
         if self._pass.done and self._pass.sharpest is not None:
-            self._remember(self.judge(self._pass.sharpest, None).value)
+            self._remember(self.judge(self._pass.sharpest, None))
             self._pass.sharpest = None
             return self._view(measured, "REFOCUS")
         return self._view(measured, "TURN_FOCUS")
@@ -185,7 +191,7 @@ class AutoCapture:
             return "FIND_CELLS"
         if sharpness.value < sharpness.lowest:
             return "REFOCUS"
-        self._remember(sharpness.value)
+        self._remember(sharpness)
         self._places.append(place)
         return "FIELD_TAKEN"
 
@@ -200,6 +206,6 @@ class AutoCapture:
         self._still = self._still + 1 if moved is not None and moved <= STILL_PX else 0
         return self._still
 
-    def _remember(self, value: float | None) -> None:
-        if value is not None:
-            self.sharpest = max(value, self.sharpest or 0.0)
+    def _remember(self, found: Sharpness) -> None:
+        if found.value is not None:
+            self.sharpest = max(found.value * found.um_per_px, self.sharpest or 0.0)

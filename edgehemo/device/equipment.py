@@ -18,7 +18,7 @@ from edgehemo.cells.typing import open_cell_typer, open_classifier
 from edgehemo.device.configuration import DeviceConfiguration, load_device
 from edgehemo.estimate.network import open_field_networks
 from edgehemo.memory import secure
-from edgehemo.quality.focus import frame_sharpness
+from edgehemo.quality.focus import SlideScale, frame_sharpness
 from edgehemo.screening.field import FieldReader
 
 if TYPE_CHECKING:
@@ -86,9 +86,12 @@ class Equipment:
             return own
         return CameraSettings(**profile.illumination.settings.model_dump()).overlaid(own)
 
-    def judge(self, um_per_px: float | None = None) -> Judge:
-        """What tells the focus of a live frame as quality will judge it."""
-        return partial(frame_sharpness, profile=self.profile, um_per_px=um_per_px)
+    def judge(self, um_per_px: float | None = None, slide: SlideScale | None = None) -> Judge:
+        """What tells the focus of a live frame as quality will judge it.
+
+        slide: says the scale of the fields taken so far, see `frame_sharpness`.
+        """
+        return partial(frame_sharpness, profile=self.profile, um_per_px=um_per_px, slide=slide)
 
     def reader(self, um_per_px: float | None = None) -> FieldReader:
         """Reads fields as a screening does. Raises BundleError."""

@@ -18,6 +18,7 @@ C^2 / (2 sqrt(pi) w).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -35,9 +36,12 @@ from edgehemo.quality.verdicts import flagged
 from edgehemo.statistics.medians import median_of, quantiles_of
 
 if TYPE_CHECKING:
+    from edgehemo.field.scale import ScaleEstimate
     from edgehemo.profile.parts import FocusReference
     from edgehemo.profile.profile import CalibrationProfile
 
+# Says the scale of the slide's fields of a width and height, px; None while it is not known.
+SlideScale = Callable[[int, int], "ScaleEstimate | None"]
 # What a profile names the measure by; a reference in another measure is not used.
 FOCUS_MEASURE = "edge_sharpness_per_um"
 # The two smoothings, canonical px (0.25 and 0.375 um): the pair that told sharp fields best from
@@ -77,11 +81,12 @@ _MEDIAN_OF_UNIT_EXPONENTIAL = float(np.log(2.0))
 @dataclass(frozen=True, slots=True)
 class Sharpness:
     """How sharp a frame is. value: per um, None where there is nothing to judge it by. lowest: the
-    least that is accepted.
+    least that is accepted, per um. um_per_px: the scale they were measured at.
     """
 
     value: float | None
     lowest: float
+    um_per_px: float
 
 
 def frame_sharpness(
@@ -90,18 +95,26 @@ def frame_sharpness(
     *,
     profile: CalibrationProfile | None = None,
     um_per_px: float | None = None,
+    slide: SlideScale | None = None,
 ) -> Sharpness:
     """What `focus_check` would measure and ask of a frame, uint8 RGB, before it is captured.
 
-    sharpest: as there.
+    sharpest: as there. slide: asked with every frame's width and height for the scale of the fields
+    taken so far, on which they and their cells agree; where there is none, and none was measured
+    or given, this frame's own first reading must do.
     """
     reference = profile.focus if profile is not None else None
+    height, width = pixels.shape[:2]
+    known = None if slide is None else slide(width, height)
     try:
-        field = canonical_field(Frame(pixels, "live"), um_per_px=um_per_px, profile=profile)
+        field = canonical_field(
+            Frame(pixels, "live"), um_per_px=um_per_px, profile=profile, from_cells=known
+        )
     except FieldError:
-        return Sharpness(None, limit("focus.fail_below"))
+        return Sharpness(None, limit("focus.fail_below"), um_per_px or CANONICAL_UM_PER_PX)
     value = edge_sharpness(field, field_regions(field))
-    return Sharpness(value, lowest_accepted(field.frame_um_per_px, reference, sharpest))
+    scale = field.frame_um_per_px
+    return Sharpness(value, lowest_accepted(scale, reference, sharpest), scale)
 
 
 def focus_check(
@@ -112,8 +125,8 @@ def focus_check(
 ) -> Check:
     """Verdict on sharpness, against the profile's sharp reference where there is one.
 
-    sharpest: the best value (per um) among the slide's fields so far; a field clearly below it was
-    taken out of focus, whatever its microscope could do at best.
+    sharpest: the best value among the slide's fields so far, per pixel of the frame; a field
+    clearly below it was taken out of focus, whatever its microscope could do at best.
     """
     value = edge_sharpness(field, regions)
     if value is None:
@@ -134,7 +147,8 @@ def lowest_accepted(
 ) -> float:
     """The least sharpness (per um) that is accepted: the profile's where it has one.
 
-    sharpest: the best value so far on this slide; what is clearly below it is not accepted.
+    sharpest: the best value so far on this slide, per pixel of the frame; what is clearly below it
+    is not accepted. Per pixel it hangs on no scale, so none can be misread.
     """
     if reference is None or reference.measure != FOCUS_MEASURE:
         lowest = lowest_sharpness(frame_um_per_px)
@@ -142,7 +156,7 @@ def lowest_accepted(
         lowest = limit("focus.fail_below_share_of_reference") * reference.sharp_reference
     if sharpest is None:
         return lowest
-    return max(lowest, limit("focus.fail_below_share_of_best") * sharpest)
+    return max(lowest, limit("focus.fail_below_share_of_best") * sharpest / frame_um_per_px)
 
 
 def lowest_sharpness(frame_um_per_px: float) -> float:

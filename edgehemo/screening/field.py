@@ -22,7 +22,7 @@ from edgehemo.images.frame import Frame
 from edgehemo.quality import check_field
 from edgehemo.quality.check import QualityReport
 from edgehemo.quality.stain import background_tint
-from edgehemo.screening.scale_check import settled
+from edgehemo.screening.scale_check import as_its_slide, settled
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
@@ -128,19 +128,22 @@ class FieldReader:
     on_stage: StageHook = _unwatched
     check: FieldCheck = check_field
 
-    def read(self, frame: Frame, *, sharpest: float | None = None) -> FieldReading:
+    def read(
+        self, frame: Frame, *, sharpest: float | None = None, slide: ScaleEstimate | None = None
+    ) -> FieldReading:
         """Make a frame canonical, find its cells, judge it, and measure it where it was accepted.
 
-        sharpest: the slide's best focus value so far, per um. Raises FieldError when no canonical
-        field can be made of the frame.
+        sharpest: the slide's best focus value so far, per pixel of the frame. slide: the scale of
+        the slide's other fields, where it is known. Raises FieldError when no canonical field can
+        be made of the frame.
         """
-        return self.read_canonical(frame, sharpest=sharpest)[0]
+        return self.read_canonical(frame, sharpest=sharpest, slide=slide)[0]
 
     def read_canonical(
-        self, frame: Frame, *, sharpest: float | None = None
+        self, frame: Frame, *, sharpest: float | None = None, slide: ScaleEstimate | None = None
     ) -> tuple[FieldReading, CanonicalField]:
         """The same, with the canonical field it was read from, for who measures more of it."""
-        canonical, cells = self._found(frame)
+        canonical, cells = self._found(frame, slide)
         with self.on_stage("quality"):
             quality = self.check(
                 canonical,
@@ -175,7 +178,9 @@ class FieldReader:
         )
         return reading, canonical
 
-    def _found(self, frame: Frame) -> tuple[CanonicalField, FieldCells | None]:
+    def _found(
+        self, frame: Frame, slide: ScaleEstimate | None
+    ) -> tuple[CanonicalField, FieldCells | None]:
         """The canonical field and its cells, at a scale on which both agree where they can."""
         finder = self.finder
         if finder is None:
@@ -186,7 +191,10 @@ class FieldReader:
             with self.on_stage("cells"):
                 return canonical, finder.find(canonical)
 
-        return settled(*look(None), look)
+        canonical, cells = settled(*look(None), look, lambda at: self._canonical(frame, at))
+        if slide is None:
+            return canonical, cells
+        return as_its_slide(canonical, cells, slide, look)
 
     def _canonical(self, frame: Frame, at: ScaleEstimate | None = None) -> CanonicalField:
         with self.on_stage("canonical field"):

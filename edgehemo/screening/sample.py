@@ -29,6 +29,7 @@ from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.doubts import doubts_of
 from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo.screening.repeats import SeenPlace, repeat_check, seen_place, sketch_of
+from edgehemo.screening.slide_scale import MIN_FIELDS, slide_scale
 from edgehemo.screening.stopping import StopReason, StopRule
 from edgehemo.statistics.interval import Interval
 from edgehemo.statistics.normal import Z_95
@@ -36,6 +37,7 @@ from edgehemo.statistics.poisson import poisson_interval
 
 if TYPE_CHECKING:
     from edgehemo.anaemia.who_grade import AnaemiaGrade
+    from edgehemo.field.scale import ScaleEstimate
     from edgehemo.screening.cell_types import SampleTypes
 
 
@@ -137,7 +139,12 @@ class Screening:
         result: FieldReading | UnreadableImage
         if isinstance(item, Frame):
             try:
-                result = self._new(self.reader.read(item, sharpest=self.sharpest), item)
+                reading = self.reader.read(
+                    item,
+                    sharpest=self.sharpest_of(item.width, item.height),
+                    slide=self.scale_of(item.width, item.height),
+                )
+                result = self._new(reading, item)
             except FieldError as error:
                 result = UnreadableImage(item.source, str(error))
         else:
@@ -159,20 +166,27 @@ class Screening:
                 reading = replace(reading, quality=quality, cells=None, indices=None)
         return reading if self.blocked is None else replace(reading, cells=None, indices=None)
 
-    @property
-    def sharpest(self) -> float | None:
-        """The best focus value of the fields accepted so far: what later ones are held against.
+    def sharpest_of(self, width: int, height: int) -> float | None:
+        """The best focus value of the fields of one picture size accepted so far, per pixel: what
+        later ones are held against. None before any.
 
-        None before any.
+        Fields of one camera are compared in its own pixels: a field whose scale was misread, of
+        the very blur perhaps, is so held against the same.
         """
         values = [
-            check.value
-            for reading in self.images
-            if isinstance(reading, FieldReading) and reading.accepted
+            check.value * reading.um_per_px
+            for reading in self._accepted()
+            if (reading.width, reading.height) == (width, height)
             for check in reading.quality.checks
             if check.name == "focus" and check.value is not None
         ]
         return max(values, default=None)
+
+    def scale_of(
+        self, width: int, height: int, *, min_fields: int = MIN_FIELDS
+    ) -> ScaleEstimate | None:
+        """The slide's scale, as its accepted fields of one picture size say it (`slide_scale`)."""
+        return slide_scale(self._accepted(), width, height, min_fields=min_fields)
 
     @property
     def counting_error(self) -> float | None:

@@ -25,6 +25,7 @@ from edgehemo.capture.guard import GuardedCamera
 from edgehemo.capture.overlap import displacement, place_of
 from edgehemo.capture.protocol import CameraSettings, OpenedByContext
 from edgehemo.errors import CaptureError
+from edgehemo.field.scale import ScaleEstimate
 from edgehemo.guidance.catalogue import guidance
 from edgehemo.guidance.codes import Advice
 from edgehemo.images.frame import Frame
@@ -146,9 +147,34 @@ def test_a_field_clearly_below_the_best_seen_is_refused() -> None:
     # Accepted by its own limit where nothing better is known, not where the best is.
     nearly = 0.8
     own = frame_sharpness(seen_at(THERE, nearly, np.random.default_rng(2)), um_per_px=UM_PER_PX)
-    assert own.value is not None and own.value < 0.6 * state.sharpest
+    assert own.value is not None and own.value * UM_PER_PX < 0.6 * state.sharpest
     assert advices(state, resting(THERE, nearly))[-1] == "REFOCUS"
     assert "FIELD_TAKEN" in advices(state, resting(THERE, 0.0))
+
+
+def test_the_live_judge_goes_by_the_scale_of_the_slide_and_by_pixels() -> None:
+    """Whatever scale a frame is judged at, it is held against the best in the frame's pixels."""
+    sharp = seen_at(HERE, 0.0, np.random.default_rng(3))
+    nearly = seen_at(THERE, 0.8, np.random.default_rng(4))
+    asked: list[tuple[int, int]] = []
+    scales = {"slide": UM_PER_PX}
+
+    def slide(width: int, height: int) -> ScaleEstimate:
+        asked.append((width, height))
+        return ScaleEstimate(scales["slide"], 200, 0.1)
+
+    best = frame_sharpness(sharp, slide=slide)
+    assert asked == [(sharp.shape[1], sharp.shape[0])]
+    assert best.um_per_px == UM_PER_PX
+    own = frame_sharpness(sharp, um_per_px=UM_PER_PX)
+    assert best.value == pytest.approx(own.value)
+    assert best.value is not None
+    # The slide's scale became known better: the frame is still below the best of the slide.
+    for scale in (UM_PER_PX, UM_PER_PX / 1.3):
+        scales["slide"] = scale
+        judged = frame_sharpness(nearly, best.value * best.um_per_px, slide=slide)
+        assert judged.value is not None and judged.um_per_px == scale
+        assert judged.value < judged.lowest
 
 
 def test_nothing_is_taken_before_the_pass_through_focus() -> None:
@@ -164,7 +190,7 @@ def test_the_pass_may_start_anywhere(start: int) -> None:
     views(state, [(HERE, z) for z in order for _ in range(2)])
     assert not state.focusing
     best = frame_sharpness(seen_at(HERE, 0.0, np.random.default_rng(6)), um_per_px=UM_PER_PX).value
-    assert best is not None and state.sharpest == pytest.approx(best, rel=0.1)
+    assert best is not None and state.sharpest == pytest.approx(best * UM_PER_PX, rel=0.1)
 
 
 def test_half_a_pass_is_not_enough() -> None:

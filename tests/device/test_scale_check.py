@@ -18,11 +18,13 @@ from edgehemo.field.canonical import CanonicalField, canonical_field
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM, ScaleEstimate
 from edgehemo.images.frame import Frame
 from edgehemo.images.reading import read_frame
+from edgehemo.quality.check import Check, QualityReport
 from edgehemo.quality.focus import focus_check
 from edgehemo.quality.regions import field_regions
 from edgehemo.quality.scale import cell_widths_check, scale_agreement_check
-from edgehemo.screening.field import FieldReader
-from edgehemo.screening.scale_check import MAX_ROUNDS, settled
+from edgehemo.screening.field import FieldReader, FieldReading
+from edgehemo.screening.scale_check import MAX_ROUNDS, as_its_slide, settled
+from edgehemo.screening.slide_scale import slide_scale
 
 TRUE_UM_PER_PX = 0.170
 
@@ -116,12 +118,76 @@ def looker(true_um_per_px: float, least_um: float = 0.0) -> tuple[Callable[..., 
 
 
 def test_nothing_is_looked_at_again_where_the_measures_agree() -> None:
-    for scale in (0.16, 0.20, 0.25):
+    for scale in (0.185, 0.20, 0.22):
         look, asked = looker(0.20)
         field, cells = look(ScaleEstimate(scale, 40, 0.1))
         asked.clear()
-        assert settled(field, cells, look) == (field, cells)
+        assert settled(field, cells, look, not_made_again) == (field, cells)
         assert asked == []
+
+
+@pytest.mark.parametrize("scale", [0.16, 0.17, 0.23, 0.25])
+def test_where_the_same_cells_would_be_found_again_the_boxes_are_believed(scale: float) -> None:
+    look, asked = looker(0.20)
+    field, cells = look(ScaleEstimate(scale, 40, 0.1))
+    asked.clear()
+    again, same = settled(field, cells, look, lambda at: look(at)[0])
+    assert again.frame_um_per_px == pytest.approx(0.20)
+    assert same.cells == cells.cells, "boxes are the frame's"
+    # As many pixels of the frame, of another size on the slide.
+    assert same.interior_area_mm2 == pytest.approx((0.20 / scale) ** 2)
+    assert again.scale_estimate is not None
+    assert again.scale_estimate.coarsest_um_per_px == pytest.approx(max(scale, 0.20))
+
+
+def not_made_again(_: ScaleEstimate) -> Any:
+    raise AssertionError("made again")
+
+
+def test_a_field_misread_alone_is_read_at_its_slides_scale() -> None:
+    """Its own two measures agree with one another, and not with the slide."""
+    look, asked = looker(0.20)
+    slide = ScaleEstimate(0.20, 300, 0.05)
+    misread, cells = field_at(0.08), cells_of(RED_CELL_DIAMETER_UM * BOX_OVER_CELL / 0.08)
+    assert settled(misread, cells, look, not_made_again) == (misread, cells)
+    field, found = as_its_slide(misread, cells, slide, look)
+    assert asked == [0.20]
+    assert field.frame_um_per_px == pytest.approx(0.20)
+    assert found.cells != cells.cells
+    # One that could not be read at all has what its slide has.
+    unread = replace(field_at(0.1, "assumed"), scale_estimate=None)
+    assert as_its_slide(unread, cells, slide, look)[0].frame_um_per_px == pytest.approx(0.20)
+
+
+def test_another_magnification_and_a_known_scale_are_left_as_they_are() -> None:
+    slide = ScaleEstimate(0.20, 300, 0.05)
+    look, _ = looker(0.50)  # whose cells are not found at 0.20 as wide as they should be
+    for source in ("red_cells", "given", "profile"):
+        field, cells = field_at(0.50, source), cells_of(16.0)
+        assert as_its_slide(field, cells, slide, look) == (field, cells)
+    near = field_at(0.23)
+    cells = cells_of(34.0)
+    assert as_its_slide(near, cells, slide, not_made_again) == (near, cells)
+
+
+def test_a_slides_scale_is_the_median_of_its_accepted_fields_of_one_size() -> None:
+    scales = (0.19, 0.20, 0.21)
+    fields = [reading_of(scale) for scale in scales]
+    pooled = slide_scale(fields, 640, 480)
+    assert pooled is not None
+    assert (pooled.um_per_px, pooled.cells) == (pytest.approx(0.20), 120)
+    assert slide_scale(fields[:2], 640, 480) is None
+    assert slide_scale(fields[:1], 640, 480, min_fields=1) is not None
+    assert slide_scale(fields, 1280, 960) is None
+    given = [replace(field, scale_source="given") for field in fields]
+    assert slide_scale(given, 640, 480) is None
+    refused = replace(fields[0], quality=QualityReport((Check("focus", 1.0, 2.4, "fail"),)))
+    assert slide_scale([*fields[:2], refused], 640, 480) is None
+
+
+def reading_of(um_per_px: float) -> FieldReading:
+    quality = QualityReport((Check("scale_cells", 40.0, 4.0, "pass"),))
+    return FieldReading("a.png", 640, 480, um_per_px, "red_cells", quality, None, None)
 
 
 @pytest.mark.parametrize("factor", [0.25, 0.4, 0.6, 1.6, 2.5])
@@ -129,7 +195,7 @@ def test_a_wrong_scale_is_begun_again_until_it_agrees(factor: float) -> None:
     look, asked = looker(0.20, least_um=3.8)
     field, cells = look(ScaleEstimate(0.20 * factor, 12, 0.2))
     asked.clear()
-    settled_field, _ = settled(field, cells, look)
+    settled_field, _ = settled(field, cells, look, not_made_again)
     assert 1 <= len(asked) <= MAX_ROUNDS
     assert settled_field.frame_um_per_px == pytest.approx(0.20, rel=0.06)
     assert settled_field.scale_source == "red_cells"
@@ -144,7 +210,7 @@ def test_where_they_never_agree_the_first_stands_and_is_refused() -> None:
 
     field, cells = look(ScaleEstimate(0.2, 12, 0.2))
     asked.clear()
-    assert settled(field, cells, look)[0] is field
+    assert settled(field, cells, look, not_made_again)[0] is field
     assert len(asked) == MAX_ROUNDS
     # Boxes of 4.5 um at every scale.
     check = cell_widths_check(cell_widths(cells, field))
@@ -160,7 +226,7 @@ def test_a_known_scale_is_judged_and_never_changed(source: str) -> None:
     def look(_: ScaleEstimate) -> Any:
         raise AssertionError("looked again")
 
-    assert settled(field, cells, look) == (field, cells)
+    assert settled(field, cells, look, look) == (field, cells)
     check = scale_agreement_check(field_regions(field), cell_widths(cells, field))
     assert (check.verdict, check.code) == ("fail", "SCALE_MISMATCH")
 
