@@ -22,7 +22,8 @@ class Cell:
     clipped to the image), the finder's calibrated score (0-1), and the classifier's type.
 
     ``type`` is a class of the contract or ``uncertain``; ``type_score`` its probability, None
-    where no classifier looked.
+    where no classifier looked. ``inclusion``: a red cell that holds something small and dark, see
+    `edgehemo.cells.inclusions`.
     """
 
     kind: CellKind
@@ -33,6 +34,7 @@ class Cell:
     score: Share
     type: str = UNCERTAIN
     type_score: Share | None = None
+    inclusion: bool = False
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -54,7 +56,19 @@ class Cell:
             round(self.score, 4),
             self.type,
             None if self.type_score is None else round(self.type_score, 4),
+            self.inclusion,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class DoubtfulCell:
+    """A cell whose kind is in doubt. cell: of the likelier kind, its score that of being a cell of
+    either. counted: what of it the interior's expected count of that kind holds, None where its
+    centre is not in the interior.
+    """
+
+    cell: Cell
+    counted: float | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,13 +83,16 @@ class FieldCells:
     cells: every cell at or above its kind's threshold. counts: how many of each kind.
     interior_counts: those whose centre lies at least 0.6 of a normal red cell's diameter from the
     border and the field stop; interior_area_mm2: the area they were counted on. Densities use
-    these two, so that a cell cut by the border neither counts fully nor is lost.
+    these two, so that a cell cut by the border neither counts fully nor is lost. doubtful: where a
+    cell surely lies, by the scores of all kinds together, and no kind reaches its threshold; not
+    among ``cells``, and settled by `edgehemo.cells.inclusions.with_inclusions`.
     """
 
     cells: tuple[Cell, ...]
     counts: dict[CellKind, int]
     interior_counts: dict[CellKind, CountInterval]
     interior_area_mm2: float
+    doubtful: tuple[DoubtfulCell, ...] = ()
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.counts.get(kind, 0)} {kind}" for kind in CELL_KINDS)

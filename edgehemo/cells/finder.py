@@ -17,9 +17,23 @@ from edgehemo.bundle.manifest import (
     KindOperatingPoint,
     Precision,
 )
-from edgehemo.cells.cell import CELL_KINDS, Cell, CellKind, CountInterval, FieldCells
+from edgehemo.cells.cell import (
+    CELL_KINDS,
+    Cell,
+    CellKind,
+    CountInterval,
+    DoubtfulCell,
+    FieldCells,
+)
 from edgehemo.cells.counting import expected_count
-from edgehemo.cells.maps import KINDS_IN_MAPS, MIN_SCORE, STRIDE, read_maps, suppress
+from edgehemo.cells.maps import (
+    KINDS_IN_MAPS,
+    MIN_SCORE,
+    STRIDE,
+    read_maps,
+    rival_scores,
+    suppress,
+)
 from edgehemo.errors import BundleError
 from edgehemo.field.canonical import (
     CANONICAL_UM_PER_PX,
@@ -35,6 +49,8 @@ INTERIOR_DIAMETERS = 0.6
 # Longest side of a tile where the model takes any size, give or take a step of its grid: bounds
 # memory to some 60 MB.
 MAX_TILE_PX = 768
+# Places of the kinds that one cell may be divided between.
+_RED, _WHITE = CELL_KINDS.index("rbc"), CELL_KINDS.index("wbc")
 # Context around a tile's own part; a peak belongs to the tile whose own part holds it.
 TILE_MARGIN_PX = 64
 
@@ -120,10 +136,14 @@ class CellFinder:
 
     def find(self, field: CanonicalField) -> FieldCells:
         """All cells of a field, with boxes in the frame's pixels, and the counts."""
-        return self.cells_from(self.candidates(field.to_uint8()), field)
+        return self.cells_from(self._seen(field.to_uint8()), field)
 
     def candidates(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Run the network over the tiles; rows as `read_maps` gives them, suppressed."""
+        return self._seen(codes)[:, :6]
+
+    def _seen(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """The candidates, in a seventh column their `rival_scores` of red and white."""
         height, width = codes.shape[:2]
         pad = (CLEAR_FIELD_CODE,) * 3
         found = []
@@ -147,10 +167,16 @@ class CellFinder:
                 & ((centre_y < tile.own_y1) | (tile.own_y1 == height))
             )
             found.append(rows[own])
-        return suppress(np.concatenate(found))
+        peaks = np.concatenate(found)
+        rivals = rival_scores(peaks, (_RED, _WHITE))
+        return suppress(np.concatenate([peaks, rivals[:, None]], axis=1))
 
     def cells_from(self, candidates: NDArray[np.float32], field: CanonicalField) -> FieldCells:
-        """Calibrate, count and report candidates (canonical px) of a field."""
+        """Calibrate, count and report candidates (canonical px) of a field.
+
+        candidates: as `read_maps` gives them; where a seventh column holds their `rival_scores`,
+        cells whose kind alone is in doubt are told.
+        """
         width, height = field.width, field.height
         rows = candidates.copy()
         rows[:, [0, 2]] = np.clip(rows[:, [0, 2]], 0, width)
@@ -191,13 +217,39 @@ class CellFinder:
                 strict=True,
             )
         )
+        doubtful = self._doubtful(rows, probability, reported, in_interior, boxes)
         pixel_mm2 = (CANONICAL_UM_PER_PX / 1000.0) ** 2
         return FieldCells(
             cells=cells,
             counts=counts,
             interior_counts=interior_counts,
             interior_area_mm2=float(np.count_nonzero(interior)) * pixel_mm2,
+            doubtful=doubtful,
         )
+
+    def _doubtful(
+        self,
+        rows: NDArray[np.float32],
+        probability: NDArray[np.float32],
+        reported: NDArray[np.bool_],
+        in_interior: NDArray[np.bool_],
+        boxes: NDArray[np.float64],
+    ) -> tuple[DoubtfulCell, ...]:
+        """The places that red and white together make sure of, and neither alone."""
+        if rows.shape[1] < 7:
+            return ()
+        found = []
+        for own, other in ((_RED, _WHITE), (_WHITE, _RED)):
+            which = np.flatnonzero((rows[:, 5] == own) & ~reported & (rows[:, 6] > 0))
+            rivals = calibrate(rows[which, 6], self._points[CELL_KINDS[other]])
+            both = np.minimum(1.0, probability[which] + rivals)
+            sure = both >= self._points[CELL_KINDS[_RED]].threshold
+            for index, score in zip(which[sure].tolist(), both[sure].tolist(), strict=True):
+                x0, y0, x1, y1 = boxes[index].tolist()
+                cell = Cell(CELL_KINDS[own], x0, y0, x1, y1, score)
+                counted = float(probability[index]) if in_interior[index] else None
+                found.append(DoubtfulCell(cell, counted))
+        return tuple(found)
 
 
 def calibrate(scores: NDArray[np.float32], point: KindOperatingPoint) -> NDArray[np.float32]:

@@ -67,7 +67,8 @@ def read_maps(maps: NDArray[np.float32], min_score: float = MIN_SCORE) -> NDArra
 
 
 def suppress(detections: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Greedy non-maximum suppression over rows as `read_maps` gives them, best score first.
+    """Greedy non-maximum suppression over rows as `read_maps` gives them, best score first; what
+    stands in further columns stays with its row.
 
     Boxes are compared only with those near enough to overlap that much, so the work grows with
     the number of cells, not with its square.
@@ -75,9 +76,40 @@ def suppress(detections: NDArray[np.float32]) -> NDArray[np.float32]:
     if len(detections) == 0:
         return detections
     rows = detections[np.argsort(-detections[:, 4], kind="stable")]
-    x0, y0, x1, y1, _, kind = rows.T
+    kept = [True] * len(rows)
+    pairs = _one_cell(rows)
+    # By their worse box, best first: whether the better one stays is known by then.
+    for worse_one, better_one in pairs[np.argsort(pairs[:, 0], kind="stable")].tolist():
+        if kept[better_one]:
+            kept[worse_one] = False
+    return np.asarray(rows[kept], dtype=np.float32)
+
+
+def rival_scores(detections: NDArray[np.float32], kinds: tuple[int, int]) -> NDArray[np.float32]:
+    """Of each row of the two kinds the best score of the other one in its place, else 0; of all
+    others 0. Float32 (n,).
+
+    What is red and white to the finder by halves is surely a cell: by either score alone it is not.
+    """
+    scores = np.zeros(len(detections), np.float32)
+    which = np.flatnonzero(np.isin(detections[:, 5], kinds))
+    which = which[np.argsort(-detections[which, 4], kind="stable")]
+    rows = detections[which]
+    if len(rows) == 0:
+        return scores
+    pairs = _one_cell(rows)
+    one, other = pairs[rows[pairs[:, 0], 5] != rows[pairs[:, 1], 5]].T
+    np.maximum.at(scores, which[one], rows[other, 4])
+    np.maximum.at(scores, which[other], rows[one, 4])
+    return scores
+
+
+def _one_cell(rows: NDArray[np.float32]) -> NDArray[np.intp]:
+    """Pairs (larger index, smaller index) of the boxes that are one cell, intp (n, 2)."""
+    x0, y0, x1, y1 = rows[:, :4].T
+    kind = rows[:, 5]
     area = np.maximum(0, x1 - x0) * np.maximum(0, y1 - y0)
-    found: list[NDArray[np.intp]] = []
+    found: list[NDArray[np.intp]] = [np.zeros((0, 2), np.intp)]
     for better, worse in _near_pairs(rows):
         wide = np.minimum(x1[better], x1[worse]) - np.maximum(x0[better], x0[worse])
         tall = np.minimum(y1[better], y1[worse]) - np.maximum(y0[better], y0[worse])
@@ -86,13 +118,7 @@ def suppress(detections: NDArray[np.float32]) -> NDArray[np.float32]:
         limit = np.where(kind[better] == kind[worse], SAME_KIND_IOU, OTHER_KIND_IOU)
         same = overlap > limit
         found.append(np.stack([worse[same], better[same]], axis=1))
-    kept = [True] * len(rows)
-    pairs = np.concatenate(found) if found else np.zeros((0, 2), np.intp)
-    # By their worse box, best first: whether the better one stays is known by then.
-    for worse_one, better_one in pairs[np.argsort(pairs[:, 0], kind="stable")].tolist():
-        if kept[better_one]:
-            kept[worse_one] = False
-    return np.asarray(rows[kept], dtype=np.float32)
+    return np.concatenate(found)
 
 
 def _near_pairs(

@@ -8,10 +8,17 @@ counts.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, CountInterval, FieldCells
+from edgehemo.cells.cell import (
+    UNCERTAIN,
+    Cell,
+    CellKind,
+    CountInterval,
+    DoubtfulCell,
+    FieldCells,
+)
 from edgehemo.cells.counting import recounted
 from edgehemo.cells.finder import interior_mask
 from edgehemo.field.canonical import CanonicalField
@@ -43,6 +50,24 @@ def as_red_cells(found: FieldCells, which: Collection[int], field: CanonicalFiel
         counts=counts,
         interior_counts=_moved(found.interior_counts, moved),
     )
+
+
+def with_red_cells(found: FieldCells, extra: Sequence[DoubtfulCell]) -> FieldCells:
+    """The cells and these doubtful ones as red ones, and the counts by it: the interior's expected
+    ones give up what they held of each and get all of it as red.
+    """
+    if not extra:
+        return found
+    cells = [replace(each.cell, kind="rbc", type=UNCERTAIN, type_score=None) for each in extra]
+    counts = found.counts | {"rbc": found.counts["rbc"] + len(cells)}
+    interior = dict(found.interior_counts)
+    for each in extra:
+        if each.counted is None or not {"rbc", "wbc"} <= set(interior):
+            continue
+        own = interior[each.cell.kind]
+        interior[each.cell.kind] = recounted(own, max(0.0, own.value - each.counted))
+        interior["rbc"] = recounted(interior["rbc"], interior["rbc"].value + each.cell.score)
+    return replace(found, cells=(*found.cells, *cells), counts=counts, interior_counts=interior)
 
 
 def _moved(counts: dict[CellKind, CountInterval], expected: float) -> dict[CellKind, CountInterval]:

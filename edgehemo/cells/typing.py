@@ -244,7 +244,9 @@ def _with_types(found: FieldCells, which: Sequence[int], naming: Naming) -> Fiel
     cells = list(found.cells)
     for index, name, score in zip(which, naming.names, naming.scores.tolist(), strict=True):
         cell = cells[index]
-        cells[index] = Cell(cell.kind, cell.x0, cell.y0, cell.x1, cell.y1, cell.score, name, score)
+        # What lies in a cell is not its shape: its type is a person's to say.
+        named = UNCERTAIN if cell.inclusion else name
+        cells[index] = replace(cell, type=named, type_score=score)
     return replace(found, cells=tuple(cells))
 
 

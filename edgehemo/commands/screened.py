@@ -25,6 +25,9 @@ def lines_of(record: Mapping[str, Any]) -> Iterator[str]:
         if "error" not in entry and not entry["accepted"]:
             yield f"refused {entry['image']}: {_faults(entry['checks'])}"
     yield _counted(sample)
+    for finding in sample["findings"]:
+        yield f"have a person look: {finding['reason']}"
+        yield f"  {finding['action']}"
     for doubt in sample["doubts"]:
         yield f"look at this: {doubt['reason']}"
         yield f"  {doubt['action']}"

@@ -90,6 +90,9 @@ DoubtCode = Literal[
     "SEVERAL_SAMPLES",
 ]
 
+# What of a sample a person must look at.
+FindingCode = Literal["RED_CELLS_WITH_INCLUSIONS"]
+
 # Why one value of a sample is not given.
 ValueCode = Literal[
     "NOT_CALIBRATED",
@@ -180,8 +183,11 @@ Code = (
     | Advice
     | WithheldCode
     | DoubtCode
+    | FindingCode
     | ValueCode
     | DeviceCode
     | ErrorCode
 )
-Kind = Literal["quality", "camera", "capture", "withheld", "doubt", "value", "device", "error"]
+Kind = Literal[
+    "quality", "camera", "capture", "withheld", "doubt", "finding", "value", "device", "error"
+]

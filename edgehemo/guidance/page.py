@@ -16,6 +16,7 @@ HEADINGS: dict[Kind, str] = {
     "capture": "While fields are taken",
     "withheld": "Why a sample has no result",
     "doubt": "What looks wrong in a sample that has a result",
+    "finding": "What a person must look at",
     "value": "Why a value is not given",
     "device": "What the doctor finds",
     "error": "Errors",

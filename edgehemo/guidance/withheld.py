@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from edgehemo.files.strict import Text
 from edgehemo.guidance.catalogue import guidance_with
-from edgehemo.guidance.codes import DoubtCode, ValueCode, WithheldCode
+from edgehemo.guidance.codes import DoubtCode, FindingCode, ValueCode, WithheldCode
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +40,21 @@ def doubt(code: DoubtCode, **values: object) -> Doubt:
     """A doubt about a sample; values: what goes into the places of its reason and action."""
     told = guidance_with(code, values)
     return Doubt(code, told.reason, told.action)
+
+
+@dataclass(frozen=True, slots=True)
+class SampleFinding:
+    """What of a sample a person must look at, and what to do about it."""
+
+    code: FindingCode
+    reason: Text
+    action: Text
+
+
+def sample_finding(code: FindingCode, **values: object) -> SampleFinding:
+    """A finding in a sample; values: what goes into the places of its reason and action."""
+    told = guidance_with(code, values)
+    return SampleFinding(code, told.reason, told.action)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from edgehemo.estimate.output import (
 )
 from edgehemo.field.scale import ScaleSource
 from edgehemo.files.strict import Count, NonNegative, Positive, Record, Sha256
-from edgehemo.guidance.withheld import Doubt, Withheld
+from edgehemo.guidance.withheld import Doubt, SampleFinding, Withheld
 from edgehemo.quality.check import Check
 from edgehemo.screening.cell_types import SampleTypes
 from edgehemo.screening.field import FieldReading
@@ -114,10 +114,11 @@ class FieldEntry(Record, frozen=True, kw_only=True):
 class SampleEntry(Concentrations, frozen=True, kw_only=True):
     """How much of the sample was read, and what it says together.
 
-    doubts: why the images may not be of one sample, empty for most. counts: interior counts over
-    the accepted fields. counting_error: relative half width of the red count's 95 % Poisson
-    interval. types: of the cells of accepted fields that the border does not cut; null where
-    withheld or where the bundle names no cells. The others are those of `Concentrations`.
+    doubts: why the images may not be of one sample, empty for most. findings: what a person must
+    look at, empty for most. counts: interior counts over the accepted fields. counting_error:
+    relative half width of the red count's 95 % Poisson interval. types: of the cells of accepted
+    fields that the border does not cut; null where withheld or where the bundle names no cells.
+    The others are those of `Concentrations`.
     """
 
     images: Count
@@ -126,6 +127,7 @@ class SampleEntry(Concentrations, frozen=True, kw_only=True):
     unreadable: Count
     stopped_by: StopReason
     doubts: tuple[Doubt, ...]
+    findings: tuple[SampleFinding, ...]
     counts: KindIntervals
     counting_error: NonNegative | None
     indices: SampleIndicesEntry | None
@@ -140,6 +142,7 @@ class SampleEntry(Concentrations, frozen=True, kw_only=True):
             unreadable=len(reading.unreadable),
             stopped_by=reading.stopped_by,
             doubts=reading.doubts,
+            findings=reading.findings,
             counts=KindIntervals.of(reading.counts),
             counting_error=reading.counting_error,
             indices=sample_indices(reading),

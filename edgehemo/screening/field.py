@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgehemo.cells.cell import FieldCells
+from edgehemo.cells.inclusions import with_inclusions
 from edgehemo.estimate.indices import field_indices
 from edgehemo.estimate.values import Circumstances, FieldIndices
 from edgehemo.field.canonical import CanonicalField, canonical_field
@@ -192,9 +193,10 @@ class FieldReader:
                 return canonical, finder.find(canonical)
 
         canonical, cells = settled(*look(None), look, lambda at: self._canonical(frame, at))
-        if slide is None:
-            return canonical, cells
-        return as_its_slide(canonical, cells, slide, look)
+        if slide is not None:
+            canonical, cells = as_its_slide(canonical, cells, slide, look)
+        with self.on_stage("cells"):
+            return canonical, with_inclusions(cells, canonical)
 
     def _canonical(self, frame: Frame, at: ScaleEstimate | None = None) -> CanonicalField:
         with self.on_stage("canonical field"):

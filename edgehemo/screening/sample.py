@@ -21,13 +21,14 @@ from edgehemo.estimate.anaemia_screen import AnaemiaScreenResult, screen_sample
 from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleEstimate, SampleIndices
-from edgehemo.guidance.withheld import Doubt, NotGiven, Withheld, not_given, withheld
+from edgehemo.guidance.withheld import Doubt, NotGiven, SampleFinding, Withheld, not_given, withheld
 from edgehemo.images.frame import Frame
 from edgehemo.measurands import MEASURANDS
 from edgehemo.quality.check import QualityReport
 from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.doubts import doubts_of
 from edgehemo.screening.field import FieldReader, FieldReading
+from edgehemo.screening.findings import findings_of
 from edgehemo.screening.repeats import SeenPlace, repeat_check, seen_place, sketch_of
 from edgehemo.screening.slide_scale import MIN_FIELDS, slide_scale
 from edgehemo.screening.stopping import StopReason, StopRule
@@ -58,8 +59,8 @@ class SampleReading:
     read. indices, estimate: None where withheld. anaemia: None with its reason. types: None where
     withheld or where the bundle names no cells. anaemia_screen: None where withheld, where the
     bundle holds no such model or where the fields are unlike those it was trained on. doubts: what
-    looks as if the fields were not of one sample. Of the person nothing is kept but what the grade
-    says.
+    looks as if the fields were not of one sample. findings: what in the cells a person must look
+    at. Of the person nothing is kept but what the grade says.
     """
 
     images: tuple[FieldReading | UnreadableImage, ...]
@@ -74,6 +75,7 @@ class SampleReading:
     types: SampleTypes | None = None
     anaemia_screen: AnaemiaScreenResult | None = None
     doubts: tuple[Doubt, ...] = ()
+    findings: tuple[SampleFinding, ...] = ()
 
     def __repr__(self) -> str:
         said = f"withheld: {self.withheld.reason}" if self.withheld is not None else ""
@@ -241,6 +243,7 @@ class Screening:
             anaemia_reason=reason,
             withheld=None if measured else self.blocked or why_withheld(self.images),
             doubts=doubts_of([item for item in self.images if isinstance(item, FieldReading)]),
+            findings=findings_of(accepted),
             types=self._types() if measured else None,
             anaemia_screen=self._anaemia_screen(measured),
         )

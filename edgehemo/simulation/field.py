@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from edgehemo.errors import UsageError
 from edgehemo.images.frame import Frame
 from edgehemo.simulation import cells as shapes
+from edgehemo.simulation.inclusions import inclusion_density
 from edgehemo.simulation.optics import blur_margin_px, illumination_surface, image_formed, sensed
 from edgehemo.simulation.panels import CBCPanel
 from edgehemo.simulation.parameters import (
@@ -55,7 +56,8 @@ class TrueCell:
 
     x_px, y_px: centre. x0, y0, x1, y1: full box, beyond the image where the cell is cut.
     area_um2, volume_fl, haemoglobin_pg: its own, whole. overlapped: another cell lies on a part
-    of it. shape: morphology of a red cell, type of a white one.
+    of it. shape: morphology of a red cell, type of a white one. inclusion: a red cell that holds
+    parasites or the like.
     """
 
     kind: CellKind
@@ -70,6 +72,7 @@ class TrueCell:
     haemoglobin_pg: float
     overlapped: bool
     shape: str = "normal"
+    inclusion: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,7 @@ def draw_specimen(
     density += np.asarray(stain.film_od_rgb, np.float32)
     coverage = np.zeros((canvas_height, canvas_width), np.uint8)
     patches: list[tuple[shapes.CellShape, float, float, shapes.Patch]] = []
+    infected: set[int] = set()
     platelet_hue = np.asarray(stain.platelet_hue, np.float32)
     for cell, (x, y) in zip(drawn_cells, positions, strict=True):
         if cell.kind == "wbc":
@@ -218,6 +222,10 @@ def draw_specimen(
                     factor = lognormal_with_mean_one(rng, stain.cell_stain_sd)
                 _add(haemoglobin, patch, patch.mass)
                 _add(stained, patch, patch.mass * np.float32(factor))
+                if smear.inclusion_fraction > 0 and rng.random() < smear.inclusion_fraction:
+                    infected.add(len(patches))
+                    inside = inclusion_density(rng, cell, patch, x, y, um_per_px, stain)
+                    _add(density, patch, inside)
             else:
                 strength = stain.platelet_od * lognormal_with_mean_one(rng, 0.3)
                 _add(density, patch, patch.mass[..., None] * platelet_hue * np.float32(strength))
@@ -233,7 +241,7 @@ def draw_specimen(
     thickness_um = haemoglobin * np.float32(1000.0 / panel.mchc_g_per_l)
     return Specimen(
         panel=panel,
-        cells=_true_cells(patches, coverage, um_per_px, pad, width_px, height_px),
+        cells=_true_cells(patches, infected, coverage, um_per_px, pad, width_px, height_px),
         width_px=width_px,
         height_px=height_px,
         um_per_px=um_per_px,
@@ -360,6 +368,7 @@ def _meeting(
 
 def _true_cells(
     patches: list[tuple[shapes.CellShape, float, float, shapes.Patch]],
+    infected: set[int],
     coverage: NDArray[np.uint8],
     um_per_px: float,
     pad: int,
@@ -367,7 +376,7 @@ def _true_cells(
     height_px: int,
 ) -> tuple[TrueCell, ...]:
     cells = []
-    for cell, x, y, patch in patches:
+    for index, (cell, x, y, patch) in enumerate(patches):
         box = cell.box_um
         x0, y0 = x + box[0] / um_per_px - pad, y + box[1] / um_per_px - pad
         x1, y1 = x + box[2] / um_per_px - pad, y + box[3] / um_per_px - pad
@@ -389,6 +398,7 @@ def _true_cells(
                 haemoglobin_pg=cell.haemoglobin_pg,
                 overlapped=overlapped,
                 shape=cell.shape,
+                inclusion=index in infected,
             )
         )
     return tuple(cells)

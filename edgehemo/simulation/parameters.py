@@ -83,7 +83,8 @@ class SmearParameters(_Checked):
         ratio. outline_roughness: relative. poikilocyte_fraction: cells of another shape.
     pallor_depth: how much thinner the middle of a normal cell is than its rim (0-1).
     white_cell_factor, platelet_factor: oversampling; 1 is what the panel gives.
-    debris_per_mm2: stain deposits and dust.
+    debris_per_mm2: stain deposits and dust. inclusion_fraction: red cells that hold parasites or
+        nuclear remnants.
     """
 
     film_thickness_um: float = field(default=1.8, metadata=_range(0.05, 10.0))
@@ -100,6 +101,7 @@ class SmearParameters(_Checked):
     white_cell_factor: float = field(default=1.0, metadata=_range(0.0, 1000.0))
     platelet_factor: float = field(default=1.0, metadata=_range(0.0, 100.0))
     debris_per_mm2: float = field(default=0.0, metadata=_range(0.0, 20000.0))
+    inclusion_fraction: float = field(default=0.0, metadata=_range(0.0, 1.0))
 
 
 @dataclass(frozen=True)

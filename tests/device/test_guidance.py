@@ -25,6 +25,7 @@ from edgehemo.guidance.codes import (
     DeviceCode,
     DoubtCode,
     ErrorCode,
+    FindingCode,
     Kind,
     QualityCode,
     ValueCode,
@@ -44,6 +45,7 @@ TYPES: dict[Kind, object] = {
     "capture": Advice,
     "withheld": WithheldCode,
     "doubt": DoubtCode,
+    "finding": FindingCode,
     "value": ValueCode,
     "device": DeviceCode,
     "error": ErrorCode,
@@ -58,6 +60,8 @@ EMITTERS: dict[str, tuple[int, ...]] = {
     "Withheld": (0,),
     "doubt": (0,),
     "Doubt": (0,),
+    "sample_finding": (0,),
+    "SampleFinding": (0,),
     "not_given": (0,),
     "NotGiven": (0,),
     "trouble": (2,),
@@ -72,6 +76,7 @@ FILLING = {
     "guidance": {"language"},
     "withheld": {"action"},
     "doubt": set[str](),
+    "sample_finding": set[str](),
     "not_given": set[str](),
     "trouble": set[str](),
 }
@@ -189,7 +194,7 @@ def test_every_text_is_short_plain_sentences() -> None:
         for text in (entry.meaning, entry.action):
             for sentence in re.split(r"(?<=[.!?]) ", text):
                 assert len(sentence.split()) <= 30, (code, sentence)
-        if entry.kind in ("withheld", "doubt", "value"):
+        if entry.kind in ("withheld", "doubt", "finding", "value"):
             assert entry.reason and not entry.reason.endswith("."), code
         else:
             assert not entry.reason, code
