@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from edgehemo.cells.cell import Cell, FieldCells
 from edgehemo.cells.second_look import as_red_cells, with_red_cells
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField
-from edgehemo.statistics.medians import column_medians
+from edgehemo.statistics.medians import column_medians, median_of, quantiles_of
 
 # A box's inscribed ellipse, by its sides: its body, and where no rim or neighbour reaches.
 _BODY_SHARE = 0.94
@@ -35,7 +35,8 @@ _FLOOR = 0.02
 # Fewer red cells than this say nothing of how red cells look in a field.
 _MIN_RED_CELLS = 8
 # The red cells' bodies are sampled at every so many pixels.
-_SAMPLE_STEP = 3
+_SAMPLE_STEP = 2
+_MOST_SAMPLED = 60
 # Dark: above the red cells' bodies by this in the optical density of red light (which azure absorbs
 # and eosin and haemoglobin do not: as in `quality.nuclei`), and bluer than they by this factor, so
 # that two red cells one on the other are none.
@@ -108,16 +109,21 @@ def with_inclusions(found: FieldCells, field: CanonicalField) -> FieldCells:
     red = [cell for cell in found.cells if cell.kind == "rbc"]
     if len(red) < _MIN_RED_CELLS:
         return plain
-    density = _densities(field)
-    body = _red_body(density, [_box(cell, field) for cell in red])
+    body = _red_body(field, [_box(cell, field) for cell in red])
     if body is None:
         return plain
+    dark_px = _dark_sums(field, body)
     platelets = [_box(cell, field) for cell in found.cells if cell.kind == "platelet"]
 
     def holds(cell: Cell) -> bool:
         if cell.kind == "platelet":
             return False
-        look = _look(density, field.valid, body, _box(cell, field), platelets)
+        box = _box(cell, field)
+        x0, y0, x1, y1 = box
+        within = dark_px[y1, x1] - dark_px[y0, x1] - dark_px[y1, x0] + dark_px[y0, x0]
+        if within * CANONICAL_UM_PER_PX**2 < _MIN_DARK_UM2:
+            return False
+        look = _look(field, body, box, platelets)
         return look is not None and look.holds_inclusions
 
     marked = [index for index, cell in enumerate(found.cells) if holds(cell)]
@@ -135,10 +141,19 @@ def with_inclusions(found: FieldCells, field: CanonicalField) -> FieldCells:
     return with_red_cells(out, extra)
 
 
-def _densities(field: CanonicalField) -> NDArray[np.float32]:
-    """Optical density (log10), float32 (height, width, 2): red and green."""
-    two = np.ascontiguousarray(field.transmittance[..., :2])
-    return np.asarray(-np.log10(np.maximum(two, _FLOOR)), dtype=np.float32)
+def _densities(transmittance: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Optical density (log10) of red and green, float32 (height, width, 2), of RGB."""
+    return np.asarray(-np.log10(np.maximum(transmittance[..., :2], _FLOOR)), dtype=np.float32)
+
+
+def _dark_sums(field: CanonicalField, body: NDArray[np.float64]) -> NDArray[np.int32]:
+    """How many pixels above and left of each corner let through so little red light as what is
+    dark does: nearly all cells have none, and need no closer look. Int32 (height + 1, width + 1).
+    """
+    red = cv2.extractChannel(field.transmittance, 0)
+    darkest = float(10.0 ** -(body[0] + _DARK_EXCESS_OD))
+    dark = cv2.threshold(red, darkest, 1.0, cv2.THRESH_BINARY_INV)[1].astype(np.uint8)
+    return np.asarray(cv2.integral(dark), dtype=np.int32)
 
 
 def _box(cell: Cell, field: CanonicalField) -> tuple[int, int, int, int]:
@@ -153,24 +168,28 @@ def _box(cell: Cell, field: CanonicalField) -> tuple[int, int, int, int]:
 
 
 def _red_body(
-    density: NDArray[np.float32], boxes: Sequence[tuple[int, int, int, int]]
+    field: CanonicalField, boxes: Sequence[tuple[int, int, int, int]]
 ) -> NDArray[np.float64] | None:
     """How red cells look in a field: median density of their bodies, red and green.
 
     None where they have no colour of their own, or one too uneven to be told from.
     """
+    # Every so many of the cells, and pixels of them: medians need no more.
+    chosen = boxes[:: len(boxes) // _MOST_SAMPLED + 1]
     samples, middles = [], []
-    for x0, y0, x1, y1 in boxes:
-        part = density[y0:y1, x0:x1]
+    for x0, y0, x1, y1 in chosen:
+        part = field.transmittance[y0:y1:_SAMPLE_STEP, x0:x1:_SAMPLE_STEP]
         inside = part[_ellipse(part, _INNER_SHARE)]
         if not len(inside):
             continue
-        samples.append(inside[::_SAMPLE_STEP])
-        middles.append(np.median(inside[:, 1]))
+        samples.append(inside[:, :2])
+        middles.append(median_of(inside[:, 1]))
     if len(samples) < _MIN_RED_CELLS:
         return None
-    body = column_medians(np.concatenate(samples).astype(np.float64))
-    low, high = np.quantile(middles, (0.25, 0.75))
+    # The logarithm of a median is the logarithms'.
+    through = column_medians(np.concatenate(samples).astype(np.float64))
+    body = -np.log10(np.maximum(through, _FLOOR))
+    high, low = quantiles_of(-np.log10(np.maximum(middles, _FLOOR)), (0.75, 0.25))
     uneven = (high - low) > _MAX_BODY_SPREAD * body[1]
     if body[1] < 1e-3 or uneven or body[0] > 0.95 * body[1]:
         return None
@@ -178,8 +197,7 @@ def _red_body(
 
 
 def _look(
-    density: NDArray[np.float32],
-    valid: NDArray[np.bool_],
+    field: CanonicalField,
     body: NDArray[np.float64],
     box: tuple[int, int, int, int],
     platelets: Sequence[tuple[int, int, int, int]],
@@ -190,17 +208,17 @@ def _look(
     What a platelet's box covers is the platelet's, which lies on the cell.
     """
     x0, y0, x1, y1 = box
-    part = density[y0:y1, x0:x1]
+    left, top = max(0, x0 - _MARGIN_PX), max(0, y0 - _MARGIN_PX)
+    about = _densities(field.transmittance[top : y1 + _MARGIN_PX, left : x1 + _MARGIN_PX])
+    own = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
+    part = about[own]
     whole = _ellipse(part, _BODY_SHARE)
     area = int(np.count_nonzero(whole))
-    if area == 0 or not valid[y0:y1, x0:x1].all():
+    if area == 0 or not field.valid[y0:y1, x0:x1].all():
         return None
     hue = float(body[0] / max(float(body[1]), _FLOOR))
-    left, top = max(0, x0 - _MARGIN_PX), max(0, y0 - _MARGIN_PX)
-    about = density[top : y1 + _MARGIN_PX, left : x1 + _MARGIN_PX]
     bluer = about[..., 0] > _BLUER * hue * np.maximum(about[..., 1], _FLOOR)
     dark_about = (about[..., 0] > body[0] + _DARK_EXCESS_OD) & bluer
-    own = (slice(y0 - top, y1 - top), slice(x0 - left, x1 - left))
     rest = whole & ~dark_about[own]
     if np.count_nonzero(rest) < 0.2 * area:
         return None

@@ -190,13 +190,12 @@ class FieldReader:
         def look(at: ScaleEstimate | None) -> tuple[CanonicalField, FieldCells]:
             canonical = self._canonical(frame, at)
             with self.on_stage("cells"):
-                return canonical, finder.find(canonical)
+                return canonical, with_inclusions(finder.find(canonical), canonical)
 
         canonical, cells = settled(*look(None), look, lambda at: self._canonical(frame, at))
         if slide is not None:
             canonical, cells = as_its_slide(canonical, cells, slide, look)
-        with self.on_stage("cells"):
-            return canonical, with_inclusions(cells, canonical)
+        return canonical, cells
 
     def _canonical(self, frame: Frame, at: ScaleEstimate | None = None) -> CanonicalField:
         with self.on_stage("canonical field"):
