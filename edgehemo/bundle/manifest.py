@@ -74,6 +74,22 @@ class ConformalRule(Record, frozen=True, kw_only=True):
     cells: Annotated[int, Meta(gt=0)]
 
 
+class FamiliarityRule(Record, frozen=True, kw_only=True):
+    """When a cell, and a sample, is like those a classifier learnt from; else nothing is named.
+
+    The graph answers a familiarity (0 to 1) in a column behind the classes: 1 for a cell like the
+    middle of a class of a known source, less the farther off its features lie. cell_from: the least
+    of a cell that may be named. sample_from: the least median over a sample's cells of that kind,
+    asked of ``sample_cells`` cells or more: below it the microscope or stain is another one.
+    cells: how many kept-out cells of known sources both stand on.
+    """
+
+    cell_from: Annotated[float, Meta(ge=0, le=1)]
+    sample_from: Annotated[float, Meta(ge=0, le=1)]
+    sample_cells: Annotated[int, Meta(ge=1)]
+    cells: Annotated[int, Meta(gt=0)]
+
+
 class Confusion(Record, frozen=True, kw_only=True):
     """How kept-out cells were named: counts[true][named], true in the order of the model's
     classes, named in the same order with `uncertain` after them.
@@ -183,10 +199,10 @@ class Artefact(Record, frozen=True, kw_only=True):
 class ModelEntry(Record, frozen=True, kw_only=True):
     """One model: what it takes, what it answers, how good it is, and its artefacts.
 
-    classes: the graph's outputs, in order. samples: an NPZ file of inputs that may be published
-    and PyTorch's answers to them, from which `edgehemo verify` tells whether the artefacts answer
-    here as they did where they were made. rejects: those among them that mean "not what this
-    model names" and are no type of a cell.
+    classes: the graph's outputs, in order; with ``familiarity`` one more. samples: an NPZ file of
+    inputs that may be published and PyTorch's answers to them, from which `edgehemo verify` tells
+    whether the artefacts answer here as they did where they were made. rejects: those classes that
+    mean "not what this model names" and are no type of a cell.
     """
 
     name: str
@@ -195,6 +211,7 @@ class ModelEntry(Record, frozen=True, kw_only=True):
     classes: list[str]
     rejects: list[str] = field(default_factory=list)
     conformal: ConformalRule | None = None
+    familiarity: FamiliarityRule | None = None
     confusion: Confusion | None = None
     operating_points: dict[str, KindOperatingPoint] = field(default_factory=dict)
     training_envelope: TrainingEnvelope | None = None
@@ -218,8 +235,11 @@ class ModelEntry(Record, frozen=True, kw_only=True):
 
     @property
     def output_values(self) -> int:
-        """Values in the last dimension of its answer: one a class, and a finder's box."""
-        return len(self.classes) + (BOX_VALUES if self.task == "cell_finder" else 0)
+        """Values in the last dimension of its answer: one a class, a finder's box, and where it
+        tells one the familiarity.
+        """
+        boxes = BOX_VALUES if self.task == "cell_finder" else 0
+        return len(self.classes) + boxes + (self.familiarity is not None)
 
 
 # A serial far off would lock out all that come after it.

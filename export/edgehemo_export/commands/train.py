@@ -58,6 +58,12 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
     "drawn and varied take the configured teacher_share of every target.",
 )
 @click.option(
+    "--measured",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="Classifiers whose train_parts are all: evaluated checkpoint of the same configuration on "
+    "the training part alone, whose thresholds and figures the new one bears.",
+)
+@click.option(
     "--leave-out",
     metavar="SOURCE",
     help="Keep this source out whole; `edgehemo evaluate` then measures on it alone.",
@@ -74,6 +80,7 @@ def train(
     work: Path | None,
     initial: str | None,
     teacher: Path | None,
+    measured: Path | None,
     leave_out: str | None,
     steps: int | None,
     threads: int | None,
@@ -112,6 +119,8 @@ def train(
     check_initial(settings, begun=initial is not None)
     if teacher is not None and "teacher_share" not in type(settings).model_fields:
         raise UsageError(f"--teacher: {task} is not learned from a teacher, the classifiers are")
+    if measured is not None and "train_parts" not in type(settings).model_fields:
+        raise UsageError(f"--measured: {task} is not trained on all parts, the classifiers are")
     with _steps_bar(settings.loop.steps) as progress:
         checkpoint = module.run_training(
             data,
@@ -121,6 +130,7 @@ def train(
                 resume=resume,
                 initial=start,
                 teacher=None if teacher is None else load_checkpoint(teacher),
+                measured=None if measured is None else load_checkpoint(measured),
                 leave_out=leave_out,
                 progress=progress,
                 show_progress=os.environ.get("RANK", "0") == "0",

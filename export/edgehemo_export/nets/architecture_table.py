@@ -68,8 +68,13 @@ class CompactNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(width, classes)
 
+    def embed(self, x: Tensor) -> Tensor:
+        """What the last layer sees, float (n, d)."""
+        out: Tensor = self.pool(self.features(x)).flatten(1)
+        return out
+
     def forward(self, x: Tensor) -> Tensor:
-        out: Tensor = self.head(self.dropout(self.pool(self.features(x)).flatten(1)))
+        out: Tensor = self.head(self.dropout(self.embed(x)))
         return out
 
 
@@ -131,9 +136,13 @@ class EfficientNetLite0(nn.Module):
         """The stem and the blocks, in order: what `frozen_stages` counts."""
         return [self.stem, *self.blocks]
 
+    def embed(self, x: Tensor) -> Tensor:
+        """What the last layer sees, float (n, 1280)."""
+        out: Tensor = self.pool(self.top(self.blocks(self.stem(x)))).flatten(1)
+        return out
+
     def forward(self, x: Tensor) -> Tensor:
-        features = self.pool(self.top(self.blocks(self.stem(x)))).flatten(1)
-        out: Tensor = self.head(self.dropout(features))
+        out: Tensor = self.head(self.dropout(self.embed(x)))
         return out
 
 

@@ -10,6 +10,7 @@ from edgehemo.errors import UsageError
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.configuration import Configuration
 from edgehemo_export.nets.architecture_table import ARCHITECTURES, BY_NAME
+from edgehemo_export.nets.familiarity import Familiarity
 from edgehemo_export.nets.logit_net import LogitNet
 
 # Canonical transmittance of stained crops to about zero mean and unit spread: (x - mean) / sd.
@@ -49,17 +50,20 @@ class ClassifierNet(LogitNet):
 
     Input: uint8 (n, side, side, 3), canonical codes RGB (`edgehemo.cells.crops`). Output: float32
     (n, classes), probabilities, softmax(logits / temperature); the temperature is a buffer, 1
-    until training fits it on the tune part. `logits` takes float (n, 3, side, side) transmittance:
-    what trains.
+    until training fits it on the tune part. With a `familiarity`, which is fitted after training,
+    it stands in a column of its own behind the classes. `logits` takes float (n, 3, side, side)
+    transmittance: what trains.
     """
 
     temperature: Tensor
+    familiarity: Familiarity | None
 
     def __init__(self, config: ClassifierNetConfig, classes: int) -> None:
         super().__init__()
         self.config = config
         self.net = BY_NAME[config.architecture].builder(classes)
         self.register_buffer("temperature", torch.ones(()))
+        self.familiarity = None
         self._frozen: list[nn.Module] = []
         if config.frozen_stages:
             stages = getattr(self.net, "stages", None)
@@ -81,6 +85,17 @@ class ClassifierNet(LogitNet):
         out: Tensor = self.net((x - INPUT_MEAN) / INPUT_SD)
         return out
 
+    def features(self, x: Tensor) -> Tensor:
+        """Float (n, 3, side, side), transmittance, to what the last layer sees, float (n, d).
+
+        Raises UsageError for an architecture that does not show it.
+        """
+        embed = getattr(self.net, "embed", None)
+        if embed is None:
+            raise UsageError(f"{self.config.architecture} does not show its features")
+        out: Tensor = embed((x - INPUT_MEAN) / INPUT_SD)
+        return out
+
     def forward(self, codes: Tensor) -> Tensor:
         # The views are stacked as samples: run one after the other they would share the weights,
         # of which int8 graphs then hold a copy each.
@@ -91,7 +106,12 @@ class ClassifierNet(LogitNet):
             views += [codes.flip(1), codes.flip((1, 2))]
         seen = torch.cat(views) if len(views) > 1 else codes
         x = seen.permute(0, 3, 1, 2).to(torch.float32) / UINT8_PER_TRANSMITTANCE
-        answers = torch.softmax(self.logits(x) / self.temperature, dim=1)
+        if self.familiarity is None:
+            answers = torch.softmax(self.logits(x) / self.temperature, dim=1)
+        else:
+            features = self.features(x)
+            answers = torch.softmax(self.net.head(features) / self.temperature, dim=1)
+            answers = torch.cat([answers, self.familiarity(features)], dim=1)
         if len(views) == 1:
             return answers
         return answers.reshape(len(views), -1, answers.shape[1]).mean(dim=0)

@@ -41,9 +41,13 @@ class RedCellNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(widths[-1], classes)
 
+    def embed(self, x: Tensor) -> Tensor:
+        """What the last layer sees, float (n, d)."""
+        out: Tensor = self.pool(self.stages(self.stem(x) + self.place)).flatten(1)
+        return out
+
     def forward(self, x: Tensor) -> Tensor:
-        features = self.stages(self.stem(x) + self.place)
-        out: Tensor = self.head(self.dropout(self.pool(features).flatten(1)))
+        out: Tensor = self.head(self.dropout(self.embed(x)))
         return out
 
 

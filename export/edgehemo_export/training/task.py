@@ -90,7 +90,8 @@ class Run:
     """How a run goes; what is learned is the configuration's business.
 
     resume: from the state in the work folder. initial: a checkpoint to start from. teacher: one
-    whose answers are learned from, where the task can. leave_out: a
+    whose answers are learned from, where the task can. measured: one of the same configuration on
+    the training part alone, whose thresholds and figures a run on all parts bears. leave_out: a
     source kept out whole, of training and tuning. progress: called with step and figures.
     stop_after: ends at that step, its state stored, so that a long run can be spread over several.
     device: a name of PyTorch's; the GPU where there is one, else the CPU.
@@ -99,6 +100,7 @@ class Run:
     resume: bool = True
     initial: Checkpoint | None = None
     teacher: Checkpoint | None = None
+    measured: Checkpoint | None = None
     leave_out: str | None = None
     progress: Progress | None = None
     show_progress: bool = False

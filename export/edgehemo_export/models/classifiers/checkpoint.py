@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgehemo.bundle.manifest import ConformalRule
+from edgehemo.bundle.manifest import ConformalRule, FamiliarityRule
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
@@ -10,6 +10,7 @@ from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig
 from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
+from edgehemo_export.nets.familiarity import Familiarity
 
 
 def classifier_net(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierNet:
@@ -20,6 +21,11 @@ def classifier_net(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierNe
         raise UsageError("a checkpoint of other classes than this version's; train it again")
     model = ClassifierNetConfig(**checkpoint.record["configuration"]["model"])
     net = ClassifierNet(model, len(spec.classes))
+    if "familiarity.centres" in checkpoint.weights:
+        centres, basis = (
+            checkpoint.weights[f"familiarity.{name}"] for name in ("centres", "basis")
+        )
+        net.familiarity = Familiarity(len(centres), len(basis), centres.shape[1])
     net.load_state_dict(checkpoint.weights)
     return net.eval()
 
@@ -32,6 +38,12 @@ def stored_config(checkpoint: Checkpoint) -> ClassifierConfig:
 def stored_rule(checkpoint: Checkpoint) -> ConformalRule:
     """The conformal rule that training fitted on the tune part."""
     return ConformalRule.model_validate(checkpoint.record["conformal"])
+
+
+def stored_familiarity(checkpoint: Checkpoint) -> FamiliarityRule | None:
+    """From which familiarity a cell and a sample are known; None where the network tells none."""
+    found = checkpoint.record.get("familiarity")
+    return None if found is None else FamiliarityRule.model_validate(found)
 
 
 def kept_out(checkpoint: Checkpoint, crops: CellCrops, part: Part) -> CellCrops:

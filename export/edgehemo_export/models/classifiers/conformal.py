@@ -65,9 +65,17 @@ def prediction_sets(
 
 
 def named(
-    probabilities: NDArray[np.float32], classes: Sequence[str], rule: ConformalRule
+    probabilities: NDArray[np.float32],
+    classes: Sequence[str],
+    rule: ConformalRule,
+    known: NDArray[np.bool_] | None = None,
 ) -> NDArray[np.intp]:
-    """The class each cell is named, intp (n,); ``len(classes)`` for `uncertain`."""
+    """The class each cell is named, intp (n,); ``len(classes)`` for `uncertain`.
+
+    known: bool (n,), False for cells unlike all that was learnt from, which are not named.
+    """
     inside = prediction_sets(probabilities, classes, rule)
     one = inside.sum(axis=1) == 1
+    if known is not None:
+        one &= known
     return np.where(one, inside.argmax(axis=1), len(classes)).astype(np.intp)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle.manifest import ConformalRule, Confusion, Metric
+from edgehemo.bundle.manifest import ConformalRule, Confusion, FamiliarityRule, Metric
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import Part
@@ -22,6 +22,7 @@ from edgehemo_export.evaluation.statistics import (
 from edgehemo_export.models.classifiers.checkpoint import (
     kept_out,
     stored_config,
+    stored_familiarity,
     stored_rule,
 )
 from edgehemo_export.models.classifiers.conformal import named, prediction_sets
@@ -30,8 +31,8 @@ from edgehemo_export.models.classifiers.pictures import (
     predictions_picture,
     reliability_picture,
 )
-from edgehemo_export.models.classifiers.predictions import Predicted, predict_net
-from edgehemo_export.models.classifiers.specification import ClassifierSpec
+from edgehemo_export.models.classifiers.predictions import Predicted, predicted_by
+from edgehemo_export.models.classifiers.specification import ClassifierSpec, FalseAlarms
 from edgehemo_export.nets.classifier_nets import ClassifierNet
 
 BOOTSTRAP_ROUNDS = 500
@@ -60,10 +61,14 @@ def measure(
     rule: ConformalRule | None,
     source: str,
     *,
+    familiarity: FamiliarityRule | None = None,
+    alarms: FalseAlarms | None = None,
     rounds: int = BOOTSTRAP_ROUNDS,
     seed: int = 0,
 ) -> list[Metric]:
     """Every figure of one source's cells, with 95 % intervals.
+
+    familiarity: what it does not know is not named. alarms: what a healthy cell must not be named.
 
     Shares (accuracy, coverage, ...) with Wilson's interval; macro F1 and the classes' F1 with a
     bootstrap over groups (slides or blocks), so that cells of one smear count as one draw.
@@ -103,12 +108,20 @@ def measure(
     if rule is not None:
         inside = prediction_sets(p, classes, rule)
         out.append(share_metric("true class in the set", source, inside[np.arange(n), labels]))
-        names = named(p, classes, rule)
+        known = predicted.known(familiarity)
+        if known is not None:
+            out.append(share_metric("like what was learnt from", source, known))
+        names = named(p, classes, rule, known)
         certain = names < len(classes)
         out.append(share_metric("named (not uncertain)", source, certain))
         if certain.any():
             right = names[certain] == labels[certain]
             out.append(share_metric("accuracy of the named", source, right))
+        if alarms is not None:
+            healthy = np.isin(labels, [classes.index(name) for name in alarms.healthy])
+            alarming = np.isin(names[healthy], [classes.index(name) for name in alarms.named])
+            if healthy.any():
+                out.append(share_metric(alarms.says, source, alarming))
     return out
 
 
@@ -135,10 +148,12 @@ def _f1_scores(
     return out
 
 
-def stored_confusion(predicted: Predicted, rule: ConformalRule) -> Confusion:
+def stored_confusion(
+    predicted: Predicted, rule: ConformalRule, familiarity: FamiliarityRule | None = None
+) -> Confusion:
     """The confusion of named cells as the bundle holds it: true classes, named or `uncertain`."""
     classes = predicted.crops.classes
-    names = named(predicted.probabilities, classes, rule)
+    names = named(predicted.probabilities, classes, rule, predicted.known(familiarity))
     return Confusion(counts=confusion(predicted.labels, names, len(classes)))
 
 
@@ -168,18 +183,18 @@ def evaluated(
 
     crops: of every part. Of a run that left a source out, that source alone is measured.
     """
-    rule = stored_rule(checkpoint)
+    rule, familiarity = stored_rule(checkpoint), stored_familiarity(checkpoint)
     side = stored_config(checkpoint).crop.side_px
     chosen = kept_out(checkpoint, crops, part)
-    predicted = Predicted(chosen, predict_net(net, chosen.middle(side)))
+    predicted = predicted_by(net, chosen, side)
     metrics: list[Metric] = []
     tables: dict[str, Any] = {"classes": list(spec.classes), "confusion": {}, "reliability": {}}
     reliability: dict[str, list[dict[str, float]]] = {}
     sources = sorted(set(predicted.crops.sources.tolist()))
     for source in [*sources, *(["all"] if len(sources) > 1 else [])]:
         here = predicted if source == "all" else predicted.where(predicted.crops.sources == source)
-        metrics += measure(here, rule, source)
-        tables["confusion"][source] = stored_confusion(here, rule).counts
+        metrics += measure(here, rule, source, familiarity=familiarity, alarms=spec.false_alarms)
+        tables["confusion"][source] = stored_confusion(here, rule, familiarity).counts
         reliability[source] = reliability_table(here.probabilities, here.labels)
     tables["reliability"] = reliability
     whole = "all" if len(sources) > 1 else sources[0]

@@ -18,7 +18,12 @@ from edgehemo.inference import Runner
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import CURRENT, ModelSplit, model_split
-from edgehemo_export.models.classifiers.checkpoint import classifier_net, stored_config, stored_rule
+from edgehemo_export.models.classifiers.checkpoint import (
+    classifier_net,
+    stored_config,
+    stored_familiarity,
+    stored_rule,
+)
 from edgehemo_export.models.classifiers.predictions import predict, predict_net
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig, macro_f1
@@ -58,7 +63,8 @@ class ClassifierHeldOut:
 
     def measure(self, runner: Runner) -> Figures:
         """Accuracy, macro F1, and how many crops are named as PyTorch names them."""
-        names = predict(runner, self.crops.middle(self.side_px)).argmax(axis=1)
+        answers = predict(runner, self.crops.middle(self.side_px))
+        names = answers[:, : len(self.crops.classes)].argmax(axis=1)
         labels = self.crops.labels
         return {
             "accuracy": float((names == labels).mean()),
@@ -98,6 +104,7 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
             classes=list(spec.classes),
             rejects=list(spec.rejects),
             conformal=stored_rule(checkpoint),
+            familiarity=stored_familiarity(checkpoint),
             confusion=Confusion(counts=counts),
             metrics=[Metric.model_validate(m) for m in record.get("metrics", [])],
             training_data=record["training_data"],

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
+from edgehemo.bundle.manifest import FamiliarityRule
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo.inference import Runner
 from edgehemo_export.data.cell_crops import CellCrops
@@ -18,7 +19,9 @@ PREDICTION_BATCH = 64
 
 
 def predict(runner: Runner, codes: NDArray[np.uint8], *, batch: int = 1) -> NDArray[np.float32]:
-    """Probabilities of crops uint8 (n, s, s, 3) through any runner, float32 (n, classes)."""
+    """Answers to crops uint8 (n, s, s, 3) through any runner, float32 (n, classes), and the
+    familiarity behind them where the graph tells it.
+    """
     parts = [
         runner.run(np.ascontiguousarray(codes[i : i + batch])) for i in range(0, len(codes), batch)
     ]
@@ -27,6 +30,14 @@ def predict(runner: Runner, codes: NDArray[np.uint8], *, batch: int = 1) -> NDAr
 
 def predict_net(net: ClassifierNet, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Probabilities in fp32 by PyTorch, as the graph gives them, float32 (n, classes)."""
+    answers = answers_of_net(net, codes)
+    return answers if net.familiarity is None else np.ascontiguousarray(answers[:, :-1])
+
+
+def answers_of_net(net: ClassifierNet, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """The graph's whole answer in fp32 by PyTorch, float32 (n, classes), and the familiarity behind
+    them where the net tells it.
+    """
     net.eval()
     out: list[NDArray[np.float32]] = []
     with torch.inference_mode():
@@ -34,6 +45,26 @@ def predict_net(net: ClassifierNet, codes: NDArray[np.uint8]) -> NDArray[np.floa
             answer = net(torch.from_numpy(codes[i : i + PREDICTION_BATCH]))
             out.append(np.asarray(answer.numpy(), np.float32))
     return np.concatenate(out)
+
+
+def features_of_net(net: ClassifierNet, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """What the last layer sees of crops uint8 (n, s, s, 3), float32 (n, d)."""
+    net.eval()
+    out: list[NDArray[np.float32]] = []
+    with torch.inference_mode():
+        for i in range(0, len(codes), PREDICTION_BATCH):
+            part = torch.from_numpy(codes[i : i + PREDICTION_BATCH]).permute(0, 3, 1, 2)
+            features = net.features(part.to(torch.float32) / UINT8_PER_TRANSMITTANCE)
+            out.append(np.asarray(features.numpy(), np.float32))
+    return np.concatenate(out)
+
+
+def predicted_by(net: ClassifierNet, crops: CellCrops, side_px: int) -> Predicted:
+    """Crops with a net's answers, and the familiarity where it tells it."""
+    answers = answers_of_net(net, crops.middle(side_px))
+    if net.familiarity is None:
+        return Predicted(crops, answers)
+    return Predicted(crops, np.ascontiguousarray(answers[:, :-1]), answers[:, -1])
 
 
 def fit_temperature(
@@ -77,14 +108,26 @@ def _view_logits(net: ClassifierNet, codes: NDArray[np.uint8]) -> NDArray[np.flo
 
 @dataclass(frozen=True)
 class Predicted:
-    """Crops with a classifier's answers: probabilities float32 (n, classes)."""
+    """Crops with a classifier's answers: probabilities float32 (n, classes), familiarity float32
+    (n,) where it tells one.
+    """
 
     crops: CellCrops
     probabilities: NDArray[np.float32]
+    familiarity: NDArray[np.float32] | None = None
 
     @property
     def labels(self) -> NDArray[np.intp]:
         return self.crops.labels
 
+    def known(self, rule: FamiliarityRule | None) -> NDArray[np.bool_] | None:
+        """Which cells are like those that were learnt from, bool (n,); None where none can tell."""
+        if rule is None or self.familiarity is None:
+            return None
+        return np.asarray(self.familiarity >= rule.cell_from, np.bool_)
+
     def where(self, mask: NDArray[np.bool_]) -> Predicted:
-        return Predicted(self.crops.where(mask), self.probabilities[mask])
+        known = self.familiarity
+        return Predicted(
+            self.crops.where(mask), self.probabilities[mask], None if known is None else known[mask]
+        )

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from edgehemo.bundle.manifest import FamiliarityRule
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
@@ -23,7 +24,12 @@ from edgehemo_export.models.classifiers.checkpoint import (
 )
 from edgehemo_export.models.classifiers.evaluation import measure, stored_confusion
 from edgehemo_export.models.classifiers.out_of_fold import second_opinions
-from edgehemo_export.models.classifiers.predictions import Predicted, fit_temperature, predict_net
+from edgehemo_export.models.classifiers.predictions import (
+    Predicted,
+    features_of_net,
+    fit_temperature,
+    predicted_by,
+)
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import (
     ClassifierConfig,
@@ -32,12 +38,25 @@ from edgehemo_export.models.classifiers.training import (
 )
 from edgehemo_export.nets.architecture_table import BY_NAME
 from edgehemo_export.nets.classifier_nets import INPUT_MEAN, INPUT_SD, ClassifierNet
+from edgehemo_export.nets.familiarity import (
+    HALF,
+    Familiarity,
+    distance_of_share,
+    fitted,
+)
 from edgehemo_export.nets.imagenet_weights import imagenet_weights
 from edgehemo_export.nets.scattering_svm import ScatteringSvm, features_of
 from edgehemo_export.nets.stored_weights import half_precision
 from edgehemo_export.training.loop import train
-from edgehemo_export.training.record import run_record
+from edgehemo_export.training.record import origin, run_record
 from edgehemo_export.training.task import Run, TrainingState
+
+# Training cells that a familiarity is fitted on.
+FAMILIARITY_CELLS = 6000
+# A sample's familiarity is the median of so many cells or more, and so many of known groups have
+# at least that asked of it.
+SAMPLE_CELLS = 5
+KNOWN_SAMPLES = 0.98
 
 
 def train_classifier(
@@ -47,10 +66,12 @@ def train_classifier(
     work: Path,
     run: Run,
 ) -> Checkpoint:
-    """Train on the training part; temperature and conformal rule on the tune part.
+    """Train on the training part; temperature, conformal rule and familiarity on the tune part.
 
-    The test part is not looked at.
+    The test part is not looked at. A run on all parts (`ClassifierConfig.train_parts`) takes these
+    and the figures from ``run.measured``.
     """
+    everything = _bears_figures_of(config, run)
     architecture = BY_NAME[config.model.architecture]
     if architecture.side_px is not None and architecture.side_px != config.crop.side_px:
         raise UsageError(
@@ -63,8 +84,10 @@ def train_classifier(
         have = ", ".join(sorted(set(crops.sources.tolist())))
         raise UsageError(f"--leave-out {run.leave_out}: the data root holds {have}")
     crops = crops.without(run.leave_out)
-    training, tune = crops.part("train"), crops.part("tune", run.split)
-    if not len(training) or not len(tune):
+    parts = crops.parts()
+    training = crops.where(np.isin(parts, config.train_parts))
+    tune = _none_of(crops) if everything is not None else crops.part("tune", run.split)
+    if not len(training) or (everything is None and not len(tune)):
         raise UsageError("the split leaves no crop to train on or to tune with")
     opinion_record: dict[str, Any] = {}
     unnamed = unnamed_crops(spec, data, config, cache, run.leave_out)
@@ -94,28 +117,126 @@ def train_classifier(
             weights=_weights_to_start_from(config, run.initial),
         )
     side = config.crop.side_px
-    fit_temperature(net, tune.middle(side), tune.labels)
+    if everything is not None:
+        net.temperature.fill_(everything.record["temperature"])
+    else:
+        fit_temperature(net, tune.middle(side), tune.labels)
+    farther = None
+    if config.familiarity:
+        learnt = None if everything is None else everything.record["familiarity_farther"]
+        net.familiarity, farther = fitted_familiarity(net, training, tune, side, learnt)
     if architecture.sgd:
         # What is kept is what is measured: the weights, and the temperature, as they are stored.
         net.load_state_dict(half_precision(net.state_dict()))
-    probabilities = predict_net(net, tune.middle(side))
-    rule = spec.rule(probabilities, tune.labels, spec.classes, config.coverage)
-    tuned = Predicted(tune, probabilities)
     record: dict[str, Any] = {
         **run_record(config, state, run),
         **opinion_record,
         "classes": list(spec.classes),
         "images": _totals(training) | _totals_unnamed(unnamed),
-        "crops": {"train": training.counts(), "tune": tune.counts()},
         "training_data": [spec.licences.get(name, name) for name in _sources(training, unnamed)],
         "temperature": float(net.temperature),
-        "conformal": rule.model_dump(),
-        "tune_confusion": stored_confusion(tuned, rule).model_dump(),
-        "tune": [m.model_dump() for m in measure(tuned, rule, "tune", rounds=0)],
+        "familiarity_farther": farther,
         "best": {"step": state.best_step, "score": state.best_score},
     }
+    if everything is not None:
+        record |= {key: everything.record[key] for key in BORNE if key in everything.record}
+        record |= {"crops": {"train": training.counts()}, "measured_by": origin(everything)}
+    else:
+        predicted = predicted_by(net, tune, side)
+        rule = spec.rule(predicted.probabilities, tune.labels, spec.classes, config.coverage)
+        familiarity = familiarity_rule(predicted)
+        record |= {
+            "crops": {"train": training.counts(), "tune": tune.counts()},
+            "conformal": rule.model_dump(),
+            "familiarity": None if familiarity is None else familiarity.model_dump(),
+            "tune_confusion": stored_confusion(predicted, rule, familiarity).model_dump(),
+            "tune": [
+                m.model_dump()
+                for m in measure(predicted, rule, "tune", familiarity=familiarity, rounds=0)
+            ],
+        }
     weights = net.state_dict()
     return Checkpoint(spec.task, half_precision(weights) if architecture.sgd else weights, record)
+
+
+# What a run on all parts bears of the run it was measured by.
+BORNE = ("conformal", "familiarity", "tune_confusion", "tune", "metrics", "tables", "measured")
+
+
+def _bears_figures_of(config: ClassifierConfig, run: Run) -> Checkpoint | None:
+    """The run that a run on all parts is measured by, None for one that keeps parts out.
+
+    Raises UsageError where one is missing, not wanted, or was made otherwise.
+    """
+    whole = {"tune", "test"} & set(config.train_parts)
+    if not whole:
+        if run.measured is not None:
+            raise UsageError("--measured is for runs on all parts: train_parts holds `train` alone")
+        return None
+    if run.measured is None:
+        raise UsageError(
+            "train_parts: with the kept-out parts in training nothing is left to measure on; train "
+            "and evaluate one on the training part first, and give it with --measured"
+        )
+    own = config.model_dump(exclude={"train_parts"})
+    theirs = stored_config(run.measured).model_dump(exclude={"train_parts"})
+    if own != theirs:
+        differ = ", ".join(sorted(key for key in own if own[key] != theirs.get(key)))
+        raise UsageError(f"--measured was trained with another configuration ({differ})")
+    if "metrics" not in run.measured.record:
+        raise UsageError("--measured has no figures yet: `edgehemo evaluate CKPT --save` first")
+    return run.measured
+
+
+def fitted_familiarity(
+    net: ClassifierNet, training: CellCrops, kept: CellCrops, side_px: int, farther: float | None
+) -> tuple[Familiarity, float]:
+    """What tells the net's known cells from others, and how many times farther kept-out cells lie
+    than trained ones: ``farther`` where it was measured before and nothing is kept out now.
+
+    Centres come from at most `FAMILIARITY_CELLS` training cells, the limit from kept-out ones.
+    """
+    rng = np.random.default_rng(0)
+    chosen = np.zeros(len(training), np.bool_)
+    chosen[rng.permutation(len(training))[:FAMILIARITY_CELLS]] = True
+    known = training.where(chosen)
+    kinds = np.array(
+        [
+            f"{known.classes[label]} {source}"
+            for label, source in zip(known.labels.tolist(), known.sources.tolist(), strict=True)
+        ]
+    )
+    features = features_of_net(net, known.middle(side_px))
+    found = fitted(features, kinds)
+    within = distance_of_share(found, features)
+    if farther is None:
+        reach = distance_of_share(found, features_of_net(net, kept.middle(side_px)))
+        farther = reach / within
+    found.limit.fill_(within * farther)
+    return found, farther
+
+
+def familiarity_rule(predicted: Predicted) -> FamiliarityRule | None:
+    """From which familiarity a cell is named and a sample is known, from kept-out cells of known
+    sources; None where the net tells none.
+
+    A sample's median is held against the medians of the kept-out groups (slides or blocks).
+    """
+    if predicted.familiarity is None:
+        return None
+    groups = predicted.crops.groups
+    medians = [
+        float(np.median(predicted.familiarity[groups == group]))
+        for group in sorted(set(groups.tolist()))
+        if (groups == group).sum() >= SAMPLE_CELLS
+    ]
+    least = float(np.quantile(medians, 1 - KNOWN_SAMPLES)) if medians else HALF
+    return FamiliarityRule(
+        cell_from=HALF,
+        sample_from=max(HALF, least),
+        sample_cells=SAMPLE_CELLS,
+        cells=len(predicted.labels),
+    )
 
 
 def _learning_task(

@@ -23,6 +23,18 @@ FitRule = Callable[[NDArray[np.float32], NDArray[np.intp], Sequence[str], float]
 
 
 @dataclass(frozen=True)
+class FalseAlarms:
+    """What harms most: cells of healthy blood named for what no healthy blood holds.
+
+    healthy, named: classes. says: what the figure is called.
+    """
+
+    healthy: tuple[str, ...]
+    named: tuple[str, ...]
+    says: str
+
+
+@dataclass(frozen=True)
 class ClassifierSpec:
     """What tells one classifier from another.
 
@@ -34,7 +46,8 @@ class ClassifierSpec:
     rule, in words ``rule_says``. refinement: the shipped configuration of a second run that starts
     from a first one's checkpoint. pupil: that of a smaller network which learns what one trained by
     the default configuration answers. unnamed: crops of every part, read like those of build, of
-    which is only known that their class is one of ``unnamed_classes``.
+    which is only known that their class is one of ``unnamed_classes``. false_alarms: the harm that
+    is measured.
     """
 
     task: ModelTask
@@ -53,6 +66,7 @@ class ClassifierSpec:
     pupil: str | None = None
     unnamed: Callable[[Path, ClassifierConfig, Path | None], CellCrops] | None = None
     unnamed_classes: tuple[str, ...] = ()
+    false_alarms: FalseAlarms | None = None
 
     @property
     def command(self) -> str:

@@ -17,9 +17,11 @@ from edgehemo.errors import UsageError
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.configuration import Configuration
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions
+from edgehemo_export.data.splits import Part
 from edgehemo_export.models.classifiers.variation import (
     AugmentOptions,
     exchange_surroundings,
+    vary_camera,
     vary_geometry,
     vary_stain,
     with_stain,
@@ -60,10 +62,15 @@ class ClassifierConfig(TaskConfiguration):
     unnamed_share: of a batch, crops of which only some classes are known to be possible; among
     those a teacher's answer is their target, or the network's own where it has none.
     coverage: of the conformal rule.
+    train_parts: of the split that are learned from. With all of them nothing is left to be measured
+    on: such a run needs one of the same configuration, on the training part alone, whose
+    thresholds and figures it bears (`Run.measured`).
+    familiarity: whether the net tells how like the cells it learnt from a cell looks.
     init: where a fresh run's weights come from, unless a checkpoint is given.
     """
 
     sets: tuple[str, ...] = ()
+    train_parts: tuple[Part, ...] = ("train",)
     crop: CropOptions = CropOptions()
     model: ClassifierNetConfig = ClassifierNetConfig()
     augment: AugmentOptions = AugmentOptions()
@@ -77,6 +84,7 @@ class ClassifierConfig(TaskConfiguration):
     unnamed_share: float = Field(default=0.0, ge=0, lt=1)
     coverage: float = Field(default=0.98, gt=0, lt=1)
     out_of_fold: OutOfFoldOptions = OutOfFoldOptions()
+    familiarity: bool = False
     init: Literal["scratch", "imagenet"] = "scratch"
 
 
@@ -185,7 +193,7 @@ class ClassifierTask:
         light = vary_geometry(
             torch.from_numpy(codes), config.crop.side_px, config.augment, generator
         )
-        light = vary_stain(light, config.augment, generator)
+        light = vary_camera(vary_stain(light, config.augment, generator), config.augment, generator)
         classes = len(crops.classes)
         target = nn.functional.one_hot(torch.from_numpy(crops.labels[chosen]), classes).float()
         target = target * (1 - config.label_smoothing) + config.label_smoothing / classes

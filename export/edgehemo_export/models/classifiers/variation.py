@@ -16,6 +16,9 @@ from edgehemo_export.configuration import Configuration
 
 # Of a crop cut by a picture's border at most this share is missing: the cell's middle never is.
 MAX_CUT_SHARE = 0.36
+# How much of a crop's pixels along a side is left at least where it had fewer, and how far a camera
+# sharpens: the weight of what a mean over three pixels takes away.
+LEAST_COARSE, MOST_SHARPENED = 0.35, 2.0
 _LN10 = math.log(10.0)
 
 
@@ -31,7 +34,9 @@ class AugmentOptions(Configuration):
     blur_share, blur_px: crops that are blurred, by at most this sigma. noise: largest sd of sensor
     noise, transmittance. exchange_share: crops whose cell is pasted on another crop's surroundings
     (needs masks). stain_share: crops that take
-    another source's stain, wholly or in part (needs stain gains).
+    another source's stain, wholly or in part (needs stain gains). tone: of the camera's tone curve,
+    the exponent of transmittance. grey_share: crops that lose colour, by any share of it.
+    sharpen_share: crops sharpened as cameras do. coarse_share: crops that had fewer pixels.
     """
 
     zoom: float = 1.2
@@ -49,6 +54,10 @@ class AugmentOptions(Configuration):
     exchange_share: float = 0.0
     stain_share: float = 0.0
     border_share: float = 0.08
+    tone: float = 0.0
+    grey_share: float = 0.0
+    sharpen_share: float = 0.0
+    coarse_share: float = 0.0
 
 
 def vary_geometry(
@@ -140,6 +149,46 @@ def vary_stain(light: Tensor, options: AugmentOptions, generator: torch.Generato
     varied = varied + level * torch.randn(varied.shape, generator=generator)
     # Codes end at 255: so do the device's.
     return varied.clamp(0.0, 255.0 / UINT8_PER_TRANSMITTANCE)
+
+
+def vary_camera(light: Tensor, options: AugmentOptions, generator: torch.Generator) -> Tensor:
+    """Transmittance (n, 3, s, s) float32 as other cameras would give it: their tone curve, less or
+    no colour, sharpened, of fewer pixels. What an option leaves at 0 draws nothing.
+    """
+    n, side = light.shape[0], light.shape[-1]
+    top = 255.0 / UINT8_PER_TRANSMITTANCE
+
+    def some(share: float) -> Tensor:
+        drawn = torch.rand(n, generator=generator) if share > 0 else torch.ones(n)
+        return torch.nonzero(drawn < share).flatten()
+
+    if options.tone > 0:
+        exponent = torch.empty(n, 1, 1, 1).uniform_(
+            -options.tone, options.tone, generator=generator
+        )
+        light = light.clamp(0.0, top) ** torch.exp(exponent)
+    chosen = some(options.grey_share)
+    if len(chosen):
+        share = torch.rand(len(chosen), 1, 1, 1, generator=generator)
+        grey = light[chosen].mean(dim=1, keepdim=True)
+        light[chosen] = share * light[chosen] + (1 - share) * grey
+    chosen = some(options.sharpen_share)
+    if len(chosen):
+        part = light[chosen]
+        mean = nn.functional.avg_pool2d(nn.functional.pad(part, (1, 1, 1, 1), "replicate"), 3, 1)
+        weight = MOST_SHARPENED * torch.rand(len(chosen), 1, 1, 1, generator=generator)
+        light[chosen] = (part + weight * (part - mean)).clamp(0.0, top)
+    chosen = some(options.coarse_share)
+    if len(chosen):
+        # Two sizes a batch: as varied as one each, and far cheaper.
+        for part_of in torch.tensor_split(chosen, min(2, len(chosen))):
+            kept = float(torch.empty(1).uniform_(LEAST_COARSE, 0.95, generator=generator))
+            few = max(2, round(side * kept))
+            coarse = nn.functional.interpolate(light[part_of], size=(few, few), mode="area")
+            light[part_of] = nn.functional.interpolate(
+                coarse, size=(side, side), mode="bilinear", align_corners=False
+            )
+    return light
 
 
 def exchange_surroundings(

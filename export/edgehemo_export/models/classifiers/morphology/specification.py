@@ -15,7 +15,7 @@ from edgehemo_export.models.classifiers.morphology.data import (
     morphology_crops,
     unnamed_red_cells,
 )
-from edgehemo_export.models.classifiers.specification import ClassifierSpec
+from edgehemo_export.models.classifiers.specification import ClassifierSpec, FalseAlarms
 from edgehemo_export.models.classifiers.training import ClassifierConfig
 
 
@@ -48,6 +48,9 @@ SPEC = ClassifierSpec(
     pupil=f"{CONFIGS.name}/morphology_pupil.toml",
     unnamed=lambda data, config, cache: unnamed_red_cells(data, config.crop, cache),
     unnamed_classes=MORPHOLOGY_CLASSES,
+    false_alarms=FalseAlarms(
+        healthy=("normal",), named=("schistocyte",), says="normal cells named schistocyte"
+    ),
     never_tested=(
         "any microscope, camera or laboratory but the one of Chula RBC-12: there is one labelled "
         "source, so leaving a source out is not possible; what is kept out are whole blocks of "

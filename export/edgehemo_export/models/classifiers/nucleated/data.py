@@ -1,13 +1,15 @@
 """Nucleated cells and platelets from the public sets, and what is neither, as crops.
 
 PBC Barcelona and the LMU set hold one cell a picture; red cells and empty places are cut from the
-sets of fields. What shows a kept-out picture again is not trained on.
+sets of fields, and of BCCD's, whose white cells have published types, these and the platelets too.
+What shows a kept-out picture again is not trained on.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +65,14 @@ WHITE_CELL_TYPES: tuple[str, ...] = (
     "myeloblast",
     "neutrophil",
 )
+# What healthy blood holds of them.
+HEALTHY_WHITE_CELLS: tuple[str, ...] = (
+    "basophil",
+    "eosinophil",
+    "lymphocyte",
+    "monocyte",
+    "neutrophil",
+)
 NUCLEATED_CLASSES: tuple[str, ...] = (*NUCLEATED_TYPES, OTHER)
 
 # Red cells and empty places taken of each field.
@@ -90,7 +100,7 @@ def nucleated_crops(
 ) -> CellCrops:
     """Every crop of the named sets that a data root holds; UsageError where it holds none.
 
-    A set of fields gives `other` only.
+    A set of fields gives `other`; BCCD its white cells and platelets as well.
     """
     unknown = [name for name in sets if name not in (*PICTURE_SETS, *FIELD_SETS)]
     if unknown:
@@ -107,6 +117,11 @@ def nucleated_crops(
         else:
             images = [i for p in read_set(root, name) if (i := _field_of_others(p)) is not None]
             found.append(_cells_in_fields(name, images, _red_and_empty_centres, options, cache))
+            if name == bccd.SOURCE:
+                found += [
+                    typed_white_cells(root, options, cache),
+                    platelets_of_fields(root, options, cache),
+                ]
     if not found:
         raise UsageError(
             f"{root} holds none of the sets of nucleated cells ({', '.join(sets)}), "
@@ -129,20 +144,58 @@ def unseen_white_cells(root: Path, options: CropOptions, cache: Path | None) -> 
     return _cells_in_fields("raabin", images, centres_of("wbc"), options, cache)
 
 
-def unnamed_white_cells(root: Path, options: CropOptions, cache: Path | None) -> CellCrops:
-    """White cells of BCCD, whose types are not trained on, at the scale the device would estimate.
+def typed_white_cells(root: Path, options: CropOptions, cache: Path | None) -> CellCrops:
+    """BCCD's white cells with their published types, at the scale the device would estimate.
 
-    All bear the label of `other`, which none of them is. With BCCD's red cells alone in training
-    its stain itself would mean `other`. No crops where the root lacks the set.
+    The types are named by picture, not by place: only pictures whose white cells all bear one type
+    give any. No crops where the root lacks the set or its types.
     """
-    images = [
+    named = {key: types.pop() for key, types in _white_cell_types(root).items() if len(types) == 1}
+    images = [image for image in _bccd_fields(root) if image.key in named]
+    crops = _cells_in_fields(
+        "bccd-typed", images, centres_of("wbc"), options, cache, estimated_scale=True
+    )
+    labels = [NUCLEATED_CLASSES.index(named[key]) for key in crops.keys]
+    return replace(crops, labels=np.array(labels, np.intp))
+
+
+def platelets_of_fields(root: Path, options: CropOptions, cache: Path | None) -> CellCrops:
+    """BCCD's platelets, at the scale the device would estimate: a second stain of that class."""
+    images = _bccd_fields(root)
+    crops = _cells_in_fields(
+        "bccd-platelets", images, centres_of("platelet"), options, cache, estimated_scale=True
+    )
+    label = NUCLEATED_CLASSES.index("platelet")
+    return replace(crops, labels=np.full(len(crops), label, np.intp))
+
+
+def unnamed_white_cells(root: Path, options: CropOptions, cache: Path | None) -> CellCrops:
+    """White cells of BCCD without a known type, at the scale the device would estimate.
+
+    All bear the label of `other`, which none of them is. No crops where the root lacks the set.
+    """
+    types = _white_cell_types(root)
+    images = [image for image in _bccd_fields(root) if len(types.get(image.key, ())) != 1]
+    return _cells_in_fields(
+        "bccd-white", images, centres_of("wbc"), options, cache, estimated_scale=True
+    )
+
+
+def _bccd_fields(root: Path) -> list[LabelledImage]:
+    return [
         with_right_kinds(image)
         for picture in read_set(root, bccd.SOURCE)
         if (image := labelled(picture)) is not None
     ]
-    return _cells_in_fields(
-        "bccd-white", images, centres_of("wbc"), options, cache, estimated_scale=True
-    )
+
+
+def _white_cell_types(root: Path) -> dict[str, set[str]]:
+    """By picture (`SetPicture.key`) the types its white cells were given, none left out."""
+    return {
+        picture.key: set(picture.labels.cell_types)
+        for picture in read_set(root, bccd.SOURCE)
+        if picture.labels.cell_types
+    }
 
 
 def _cells_in_fields(

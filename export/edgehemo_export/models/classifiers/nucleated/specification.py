@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from edgehemo_export.configuration import CONFIGS
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.models.classifiers.nucleated.data import (
     DEFAULT_SETS,
+    HEALTHY_WHITE_CELLS,
     NUCLEATED_CLASSES,
     OTHER,
     WHITE_CELL_TYPES,
@@ -18,7 +18,7 @@ from edgehemo_export.models.classifiers.nucleated.exchanged_backgrounds import (
     gains_between_scanners,
     masks_of,
 )
-from edgehemo_export.models.classifiers.specification import ClassifierSpec
+from edgehemo_export.models.classifiers.specification import ClassifierSpec, FalseAlarms
 from edgehemo_export.models.classifiers.training import ClassifierConfig
 
 
@@ -39,15 +39,20 @@ SPEC = ClassifierSpec(
     build=build,
     masks=masks_of,
     stain_gains=gains_between_scanners,
-    refinement=f"{CONFIGS.name}/nucleated_refine.toml",
     unnamed=lambda data, config, cache: unnamed_white_cells(data, config.crop, cache),
     unnamed_classes=WHITE_CELL_TYPES,
+    false_alarms=FalseAlarms(
+        healthy=HEALTHY_WHITE_CELLS,
+        named=("myeloblast", "erythroblast", "immature_granulocyte"),
+        says="healthy white cells named blast, erythroblast or immature",
+    ),
     licences={
         "pbc": "PBC Barcelona (Acevedo et al. 2020), CC BY 4.0",
         "lmu": "AML-Cytomorphology LMU (Matek et al. 2019) as re-published, CC BY 4.0",
         "three_class": "PBC Barcelona and LMU as above, CC BY 4.0",
         "chula_rbc12": "Chula RBC-12 (Chula-PIC-Lab), MIT: red cells and empty places",
-        "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT: red cells, empty places, untyped white cells",
+        "bccd": "BCCD (Shenggan/BCCD_Dataset), MIT: red cells, empty places, platelets, "
+        "white cells with the types published beside them",
         "txl_pbc": "TXL-PBC crops of PBC Barcelona, MIT and CC BY 4.0: red cells, empty places",
     },
     never_tested=(
