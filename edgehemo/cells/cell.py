@@ -23,7 +23,8 @@ class Cell:
 
     ``type`` is a class of the contract or ``uncertain``; ``type_score`` its probability, None
     where no classifier looked. ``inclusion``: a red cell that holds something small and dark, see
-    `edgehemo.cells.inclusions`.
+    `edgehemo.cells.inclusions`. ``familiarity``: how like the cells that its classifier learnt from
+    it looks (`edgehemo.bundle.manifest.FamiliarityRule`), None where nothing tells.
     """
 
     kind: CellKind
@@ -35,10 +36,15 @@ class Cell:
     type: str = UNCERTAIN
     type_score: Share | None = None
     inclusion: bool = False
+    familiarity: Share | None = None
 
     @property
     def centre(self) -> tuple[float, float]:
         return (self.x0 + self.x1) / 2, (self.y0 + self.y1) / 2
+
+    @property
+    def box(self) -> tuple[float, float, float, float]:
+        return self.x0, self.y0, self.x1, self.y1
 
     @property
     def diameter(self) -> float:
@@ -57,6 +63,7 @@ class Cell:
             self.type,
             None if self.type_score is None else round(self.type_score, 4),
             self.inclusion,
+            None if self.familiarity is None else round(self.familiarity, 3),
         )
 
 

@@ -159,12 +159,10 @@ def _dark_sums(field: CanonicalField, body: NDArray[np.float64]) -> NDArray[np.i
 def _box(cell: Cell, field: CanonicalField) -> tuple[int, int, int, int]:
     """A cell's box in canonical px (x0, y0, x1, y1), not beyond the field."""
     across, down = field.frame_px_per_canonical_px
-    return (
-        max(0, int(cell.x0 / across)),
-        max(0, int(cell.y0 / down)),
-        min(field.width, int(np.ceil(cell.x1 / across))),
-        min(field.height, int(np.ceil(cell.y1 / down))),
-    )
+    x0, y0 = int(cell.x0 / across), int(cell.y0 / down)
+    x1, y1 = int(np.ceil(cell.x1 / across)), int(np.ceil(cell.y1 / down))
+    width, height = field.width, field.height
+    return min(max(0, x0), width), min(max(0, y0), height), min(x1, width), min(y1, height)
 
 
 def _red_body(

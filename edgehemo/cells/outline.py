@@ -68,7 +68,8 @@ def outlines_at(
     frames = np.array([cv2.boundingRect(contour) for contour in contours], np.float32)
     frames[:, 2:] += frames[:, :2]
     height, width = codes.shape[:2]
-    whole = (frames[:, :2] > 0).all(axis=1) & (frames[:, 2:] < (width, height)).all(axis=1)
+    inside = (frames[:, :2] > 0) & (frames[:, 2:] < (width, height))
+    whole = np.asarray(inside.all(axis=1), np.bool_)
     found: list[Outline | None] = []
     for box in boxes:
         best = int((overlap := _iou(frames, box)).argmax())
@@ -106,7 +107,7 @@ def outline_in_middle(
 def _contours(
     codes: NDArray[np.uint8], valid: NDArray[np.bool_] | None
 ) -> Sequence[NDArray[np.int32]]:
-    green = codes[..., 1].astype(np.float32) / np.float32(UINT8_PER_TRANSMITTANCE)
+    green = np.asarray(codes[..., 1], np.float32) / np.float32(UINT8_PER_TRANSMITTANCE)
     mask = cell_mask(green, np.ones(green.shape, np.bool_) if valid is None else valid)
     found, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     return [np.asarray(contour, np.int32) for contour in found]

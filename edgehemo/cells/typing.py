@@ -1,7 +1,8 @@
 """Types of the cells that the finder found, through the bundle's classifiers.
 
-A cell is named when exactly one class's probability reaches its conformal threshold, and that
-class is a type; every other cell is `uncertain`, for a person to name.
+A cell is named when exactly one class's probability reaches its conformal threshold, that class is
+a type, the cell looks like those the classifier learnt from, and its outline allows the type; every
+other cell is `uncertain`, for a person to name.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from numpy.typing import NDArray
 from edgehemo.bundle.manifest import DEFAULT_FORMAT
 from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, FieldCells
 from edgehemo.cells.crops import CropScale, canonical_crop, crop_scale, crops_at
+from edgehemo.cells.outline import Outline, outline_in_middle, outlines_at
 from edgehemo.cells.second_look import NO_NUCLEUS_FROM, as_red_cells
+from edgehemo.cells.shapes import allows
 from edgehemo.errors import BundleError, FieldError
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, CanonicalField
 from edgehemo.images.frame import Frame
@@ -38,6 +41,8 @@ SURE_PLATELET_SCORE = 0.5
 # Crops of one run where the graph leaves their number free: bounds memory, and keeps the layers'
 # maps of a batch in the processor's cache.
 MAX_BATCH = 16
+# Side of the crop on which a single red cell's outline is measured: a long cell fits.
+OUTLINE_SIDE_PX = 88
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +50,12 @@ class Naming:
     """What classifiers say of n cells.
 
     names: a type each or `uncertain`. scores: float32 (n,), the probability of that type, of the
-    likeliest type where uncertain.
+    likeliest type where uncertain. familiarity: float32 (n,), None where the classifier tells none.
     """
 
     names: tuple[str, ...]
     scores: NDArray[np.float32]
+    familiarity: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,9 @@ class Verdict:
 
     type: the likeliest class, None where that is none of the model's types. score: its
     probability. certain: the conformal rule names it. candidates: every class that reaches its
-    threshold. probabilities: of the types; rejected: of being none of them.
+    threshold. probabilities: of the types; rejected: of being none of them. familiarity: how like
+    the cells that the classifier learnt from, None where it tells none; unlike: too little to be
+    named. outline_allows: False where the cell's outline is not that of the likeliest type.
     """
 
     type: str | None
@@ -67,6 +75,9 @@ class Verdict:
     candidates: tuple[str, ...]
     probabilities: dict[str, float]
     rejected: float
+    familiarity: float | None = None
+    unlike: bool = False
+    outline_allows: bool = True
 
     def __repr__(self) -> str:
         doubt = "" if self.certain else f", uncertain between {list(self.candidates)}"
@@ -99,9 +110,11 @@ class CellClassifier:
             else None
         )
 
-    def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """float32 (n, classes) of crops uint8 (n, side, side, 3), canonical codes."""
-        found = [np.zeros((0, len(self.entry.classes)), np.float32)]
+    def answers(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """What the graph answers to crops uint8 (n, side, side, 3), canonical codes: float32
+        (n, classes), the probabilities, and the familiarity behind them where the model tells it.
+        """
+        found = [np.zeros((0, self.entry.output_values), np.float32)]
         size = self._batch or MAX_BATCH
         for start in range(0, len(crops), size):
             part = crops[start : start + size]
@@ -111,8 +124,23 @@ class CellClassifier:
             found.append(self.runner.run(np.ascontiguousarray(part))[:held])
         return np.concatenate(found)
 
-    def named(self, probabilities: NDArray[np.float32]) -> Naming:
-        """Types by the conformal rule; the likeliest class where the bundle holds no rule."""
+    def probabilities(self, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 (n, classes) of crops uint8 (n, side, side, 3), canonical codes."""
+        return self._probabilities(self.answers(crops))
+
+    def _probabilities(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
+        return answers[..., : len(self.entry.classes)]
+
+    def familiarity(self, answers: NDArray[np.float32]) -> NDArray[np.float32] | None:
+        """float32 (n,) of answers, None where the model tells none."""
+        return None if self.entry.familiarity is None else answers[..., len(self.entry.classes)]
+
+    def named(self, answers: NDArray[np.float32]) -> Naming:
+        """Types by the conformal rule; the likeliest class where the bundle holds no rule.
+
+        answers: float32 (n, ...), see `answers`.
+        """
+        probabilities, familiarity = self._probabilities(answers), self.familiarity(answers)
         likeliest = probabilities.argmax(axis=1)
         if self._thresholds is None:
             chosen, sure = likeliest, self._is_type[likeliest]
@@ -120,6 +148,8 @@ class CellClassifier:
             reached = probabilities >= self._thresholds
             chosen = reached.argmax(axis=1)
             sure = (reached.sum(axis=1) == 1) & self._is_type[chosen]
+        if familiarity is not None and self.entry.familiarity is not None:
+            sure &= familiarity >= self.entry.familiarity.cell_from
         of_types = np.where(self._is_type, probabilities, -1.0)
         scores = np.where(
             sure, probabilities[np.arange(len(chosen)), chosen], of_types.max(axis=1, initial=0.0)
@@ -128,33 +158,43 @@ class CellClassifier:
             self.entry.classes[index] if certain else UNCERTAIN
             for index, certain in zip(chosen.tolist(), sure.tolist(), strict=True)
         )
-        return Naming(names, scores.astype(np.float32))
+        return Naming(names, scores.astype(np.float32), familiarity)
 
-    def rejected(self, probabilities: NDArray[np.float32]) -> NDArray[np.float32]:
+    def rejected(self, answers: NDArray[np.float32]) -> NDArray[np.float32]:
         """float32 (n,): how probable it is that each is none of the model's types."""
-        none: NDArray[np.float32] = probabilities[:, ~self._is_type].sum(axis=1)
+        none: NDArray[np.float32] = self._probabilities(answers)[:, ~self._is_type].sum(axis=1)
         return none
 
-    def verdict(self, probabilities: NDArray[np.float32]) -> Verdict:
-        """All there is to say of one picture, from its float32 (classes,) probabilities."""
+    def verdict(self, answer: NDArray[np.float32], outline: Outline | None = None) -> Verdict:
+        """All there is to say of one picture, from its row of `answers`, float32 (...,).
+
+        outline: of the cell, where it is a red one and has one.
+        """
+        probabilities = self._probabilities(answer)
         classes, rejects = self.entry.classes, self.entry.rejects
         by_name = dict(zip(classes, probabilities.tolist(), strict=True))
         rejected = sum(by_name[name] for name in rejects)
         types = {name: by_name[name] for name in self.types}
         best = max(types, key=types.__getitem__)
-        naming = self.named(probabilities[None])
+        naming = self.named(answer[None])
+        allowed = outline is None or allows(best, outline)
         is_type = types[best] >= rejected
         candidates: tuple[str, ...] = (best,) if is_type else ()
         if self._thresholds is not None:
             reached = (probabilities >= self._thresholds).tolist()
             candidates = tuple(name for name, into in zip(classes, reached, strict=True) if into)
+        familiarity, rule = naming.familiarity, self.entry.familiarity
+        known = None if familiarity is None else float(familiarity[0])
         return Verdict(
             type=best if is_type else None,
             score=types[best] if is_type else rejected,
-            certain=is_type and naming.names[0] == best,
+            certain=is_type and naming.names[0] == best and allowed,
             candidates=candidates,
             probabilities=types,
             rejected=rejected,
+            familiarity=known,
+            unlike=rule is not None and known is not None and known < rule.cell_from,
+            outline_allows=allowed,
         )
 
     def classify(self, frame: Frame, um_per_px: float | None = None) -> tuple[Verdict, CropScale]:
@@ -170,16 +210,20 @@ class CellClassifier:
             )
         except FieldError as error:
             raise FieldError(f"{frame.source}: {error}") from None
-        return self.verdict(self.probabilities(crop[None])[0]), scale
+        outline = None
+        if self.entry.task == "morphology":
+            wider = canonical_crop(frame.pixels, scale.um_per_px, OUTLINE_SIDE_PX)
+            outline = outline_in_middle(wider)
+        return self.verdict(self.answers(crop[None])[0], outline), scale
 
     def of_cells(
         self, codes: NDArray[np.uint8], centres: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """float32 (n, classes) of the cells at ``centres`` (n, 2), x y in canonical px.
+        """`answers` to the cells at ``centres`` (n, 2), x y in canonical px.
 
         codes: uint8 (h, w, 3), `CanonicalField.to_uint8`. Crops are cut batch by batch.
         """
-        found = [np.zeros((0, len(self.entry.classes)), np.float32)]
+        found = [np.zeros((0, self.entry.output_values), np.float32)]
         size = self._batch or MAX_BATCH
         for start in range(0, len(centres), size):
             crops = crops_at(
@@ -188,7 +232,7 @@ class CellClassifier:
                 self.side_px,
                 field_px_per_crop_px=self.um_per_px / CANONICAL_UM_PER_PX,
             )
-            found.append(self.probabilities(crops))
+            found.append(self.answers(crops))
         return np.concatenate(found)
 
 
@@ -215,13 +259,15 @@ class CellTyper:
             if classifier is None or not which:
                 continue
             centres = _centres([found.cells[index] for index in which], field)
-            probabilities = classifier.of_cells(codes, centres)
-            found = _with_types(found, which, classifier.named(probabilities))
+            answers = classifier.of_cells(codes, centres)
+            found = _with_types(found, which, classifier.named(answers))
             if kind == "wbc":
                 found = _cut_ones_unnamed(found, which, field)
-                rejected = classifier.rejected(probabilities).tolist()
+                rejected = classifier.rejected(answers).tolist()
                 sure = [i for i, p in zip(which, rejected, strict=True) if p >= NO_NUCLEUS_FROM]
                 found = as_red_cells(found, sure, field)
+            elif kind == "rbc":
+                found = _by_outline(found, which, field, codes)
         return found
 
 
@@ -239,14 +285,31 @@ def _cut_ones_unnamed(found: FieldCells, which: Sequence[int], field: CanonicalF
     return replace(found, cells=tuple(cells))
 
 
+def _by_outline(
+    found: FieldCells, which: Sequence[int], field: CanonicalField, codes: NDArray[np.uint8]
+) -> FieldCells:
+    """Without the names that the cells' outlines do not allow."""
+    named = [index for index in which if found.cells[index].type != UNCERTAIN]
+    across, down = field.frame_px_per_canonical_px
+    boxes = np.array([found.cells[i].box for i in named], np.float32).reshape(-1, 4)
+    boxes /= np.array([across, down, across, down], np.float32)
+    cells = list(found.cells)
+    for index, outline in zip(named, outlines_at(codes, boxes, valid=field.valid), strict=True):
+        if not allows(cells[index].type, outline):
+            cells[index] = replace(cells[index], type=UNCERTAIN)
+    return replace(found, cells=tuple(cells))
+
+
 def _with_types(found: FieldCells, which: Sequence[int], naming: Naming) -> FieldCells:
     """The cells at these places of ``found.cells`` with their names and scores."""
     cells = list(found.cells)
-    for index, name, score in zip(which, naming.names, naming.scores.tolist(), strict=True):
+    known = [None] * len(which) if naming.familiarity is None else naming.familiarity.tolist()
+    scores = naming.scores.tolist()
+    for index, name, score, familiarity in zip(which, naming.names, scores, known, strict=True):
         cell = cells[index]
         # What lies in a cell is not its shape: its type is a person's to say.
         named = UNCERTAIN if cell.inclusion else name
-        cells[index] = replace(cell, type=named, type_score=score)
+        cells[index] = replace(cell, type=named, type_score=score, familiarity=familiarity)
     return replace(found, cells=tuple(cells))
 
 

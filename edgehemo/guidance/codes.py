@@ -91,7 +91,14 @@ DoubtCode = Literal[
 ]
 
 # What of a sample a person must look at.
-FindingCode = Literal["RED_CELLS_WITH_INCLUSIONS"]
+FindingCode = Literal[
+    "RED_CELLS_WITH_INCLUSIONS",
+    "BLASTS_SEEN",
+    "ERYTHROBLASTS_SEEN",
+    "IMMATURE_GRANULOCYTES_SEEN",
+    "SCHISTOCYTES_SEEN",
+    "SICKLE_CELLS_SEEN",
+]
 
 # Why one value of a sample is not given.
 ValueCode = Literal[
@@ -123,6 +130,8 @@ ValueCode = Literal[
     "RED_CELL_MODEL_MISSING",
     "CONFUSION_MISSING",
     "TOO_FEW_RED_CELLS",
+    "WHITE_CELL_MODEL_MISSING",
+    "CELLS_UNFAMILIAR",
 ]
 
 # What `edgehemo doctor` finds.

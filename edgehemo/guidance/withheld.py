@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgehemo.files.strict import Text
+from edgehemo.files.strict import Count, Text
 from edgehemo.guidance.catalogue import guidance_with
 from edgehemo.guidance.codes import DoubtCode, FindingCode, ValueCode, WithheldCode
 
@@ -43,18 +44,41 @@ def doubt(code: DoubtCode, **values: object) -> Doubt:
 
 
 @dataclass(frozen=True, slots=True)
+class FoundCell:
+    """A cell that a finding stands on: the place of its image among the sample's, from 0, and its
+    box in pixels of that image.
+    """
+
+    image: Count
+    x0: float
+    y0: float
+    x1: float
+    y1: float
+
+
+@dataclass(frozen=True, slots=True)
 class SampleFinding:
-    """What of a sample a person must look at, and what to do about it."""
+    """What of a sample a person must look at, what to do about it, and in which cells it was seen.
+
+    cells: the first `MOST_FOUND_CELLS` of them.
+    """
 
     code: FindingCode
     reason: Text
     action: Text
+    cells: tuple[FoundCell, ...] = ()
 
 
-def sample_finding(code: FindingCode, **values: object) -> SampleFinding:
+# Cells that a finding names: more than a person will look at.
+MOST_FOUND_CELLS = 24
+
+
+def sample_finding(
+    code: FindingCode, found: Sequence[FoundCell], **values: object
+) -> SampleFinding:
     """A finding in a sample; values: what goes into the places of its reason and action."""
     told = guidance_with(code, values)
-    return SampleFinding(code, told.reason, told.action)
+    return SampleFinding(code, told.reason, told.action, tuple(found[:MOST_FOUND_CELLS]))
 
 
 @dataclass(frozen=True, slots=True)

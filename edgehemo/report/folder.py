@@ -24,7 +24,7 @@ from edgehemo.files.atomic import (
 from edgehemo.files.staging import FolderBusyError, StagedFolder
 from edgehemo.report.histogram import histogram
 from edgehemo.report.page import render
-from edgehemo.report.pictures import annotated, data_uri, png, read_png
+from edgehemo.report.pictures import annotated, cell_picture, data_uri, png, read_png
 from edgehemo.report.result import SCREEN_SCHEMA, ScreeningResult, name_of
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
@@ -93,7 +93,12 @@ class OutputFolder:
             reading, provenance, pictures, self.path / REPORT_FILE, labels or SampleLabels()
         )
         write_json_atomically(made / RESULT_FILE, result.record)
-        page = render(result.record, self._shown(reading, pictures), histogram(reading.accepted))
+        page = render(
+            result.record,
+            self._shown(reading, pictures),
+            histogram(reading.accepted),
+            self._found(reading, pictures),
+        )
         write_text_atomically(made / REPORT_FILE, page)
         self.staged.publish(earlier)
         log.debug("report written with %d pictures", len(pictures))
@@ -114,6 +119,23 @@ class OutputFolder:
                 count[image.accepted] += 1
                 shown[index] = data_uri(read_png(self.staged.path / name))
         return shown
+
+    def _found(self, reading: SampleReading, pictures: Mapping[int, str]) -> list[list[str]]:
+        """Of each finding its cells as data URIs, cut from the drawn fields."""
+        wanted = {cell.image for finding in reading.findings for cell in finding.cells}
+        uris: dict[tuple[int, int], str] = {}
+        for index in sorted(wanted & set(pictures)):
+            # One field at a time: a sample may have hundreds.
+            picture = read_png(self.staged.path / pictures[index])
+            for number, finding in enumerate(reading.findings):
+                for place, cell in enumerate(finding.cells):
+                    if cell.image == index:
+                        box = (cell.x0, cell.y0, cell.x1, cell.y1)
+                        uris[number, place] = data_uri(cell_picture(picture, box))
+        return [
+            [uris[n, k] for k in range(len(finding.cells)) if (n, k) in uris]
+            for n, finding in enumerate(reading.findings)
+        ]
 
     def _remove_others(self, written: set[str]) -> None:
         """Pictures in the making that are of no image of the sample: an interrupted process may

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -78,11 +78,17 @@ class HaemoglobinScale:
     width: int = SCALE_WIDTH
 
 
-def render(record: Mapping[str, Any], pictures: Mapping[int, str], sizes: Histogram | None) -> str:
+def render(
+    record: Mapping[str, Any],
+    pictures: Mapping[int, str],
+    sizes: Histogram | None,
+    found: Sequence[Sequence[str]] = (),
+) -> str:
     """The page as HTML text.
 
     record: a `ScreeningResult`'s. pictures: index in ``images`` -> data URI of the drawn field;
-    fields without one are counted, not shown. sizes: None where no cell could be measured.
+    fields without one are counted, not shown. sizes: None where no cell could be measured. found:
+    of each of the sample's findings its cells, data URIs.
     """
     fields = [
         ShownField(index + 1, entry, pictures.get(index, ""))
@@ -112,6 +118,7 @@ def render(record: Mapping[str, Any], pictures: Mapping[int, str], sizes: Histog
             fields_per_table=FIELDS_PER_TABLE,
             marks=VERDICT_MARKS,
             histogram=sizes,
+            found_cells=list(found),
             scale_from_cells=any(entry["scale_source"] == "red_cells" for entry in accepted),
             scale_text=_scale_text([field.entry for field in fields]),
             anaemia_scale=(

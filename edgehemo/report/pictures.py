@@ -28,6 +28,9 @@ LINES_PER_WIDTH = 400
 # below 3 MB.
 REPORT_WIDTH_PX = 640
 REPORT_JPEG_QUALITY = 82
+# Pictures of single cells: their side, and how much is seen round a cell, in its own width.
+CELL_PX = 112
+CELL_ROOM = 1.7
 # The lowest PNG compression: a kiosk waits for the pictures, and its card has the room.
 PNG_COMPRESSION = 1
 
@@ -59,6 +62,22 @@ def read_png(path: Path) -> NDArray[np.uint8]:
     if decoded is None:
         raise OSError(f"{path} is not a whole picture")
     return np.asarray(decoded[..., ::-1], dtype=np.uint8)
+
+
+def cell_picture(
+    picture: NDArray[np.uint8], box: tuple[float, float, float, float]
+) -> NDArray[np.uint8]:
+    """One cell of a field, uint8 RGB (CELL_PX, CELL_PX, 3), with some of what lies round it.
+
+    box: x0 y0 x1 y1, px. Beyond the picture its border goes on.
+    """
+    x0, y0, x1, y1 = box
+    half = max(4, round(CELL_ROOM * max(x1 - x0, y1 - y0) / 2))
+    x, y = round((x0 + x1) / 2), round((y0 + y1) / 2)
+    framed = cv2.copyMakeBorder(picture, half, half, half, half, cv2.BORDER_REPLICATE)
+    part = framed[y : y + 2 * half, x : x + 2 * half]
+    flag = cv2.INTER_AREA if 2 * half > CELL_PX else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(part, (CELL_PX, CELL_PX), interpolation=flag), np.uint8)
 
 
 def data_uri(picture: NDArray[np.uint8], width_px: int = REPORT_WIDTH_PX) -> str:

@@ -7,13 +7,14 @@ of a cell cut by it the shape cannot be told.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from edgehemo.cells.cell import COUNT_DECIMALS, UNCERTAIN, Cell, CountInterval
+from edgehemo.cells.cell import COUNT_DECIMALS, UNCERTAIN, Cell, CellKind, CountInterval
 from edgehemo.cells.finder import INTERIOR_DIAMETERS
 from edgehemo.cells.shares import MIN_CELLS, TypeShare, count_names, type_shares
+from edgehemo.cells.typing import PLATELET
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.files.strict import Count
 from edgehemo.guidance.withheld import not_given
@@ -30,13 +31,15 @@ class SampleTypes:
 
     red_cells: corrected share of each type, None with the reason in ``red_cells_reason``.
     red_cells_uncertain: red cells that no one type fits. white_cells: how many of each type were
-    named, and how many `uncertain`, with their 95 % Poisson intervals; None without a classifier.
+    named, and how many `uncertain`, with their 95 % Poisson intervals, None with the reason in
+    ``white_cells_reason``.
     """
 
     red_cells: tuple[TypeShare, ...] | None
     red_cells_reason: str
     red_cells_uncertain: Count
     white_cells: Mapping[str, CountInterval] | None
+    white_cells_reason: str = ""
 
     def rounded(self) -> SampleTypes:
         """As files hold it."""
@@ -51,21 +54,36 @@ class SampleTypes:
         )
 
 
-def sample_types(fields: Iterable[FieldReading], typer: Typer) -> SampleTypes | None:
-    """The types over the accepted fields of a sample; None where the bundle names no cells."""
+def sample_types(
+    fields: Iterable[FieldReading], typer: Typer, strange: Collection[CellKind] = ()
+) -> SampleTypes | None:
+    """The types over the accepted fields of a sample; None where the bundle names no cells.
+
+    strange: kinds of cells that look unlike all that their classifier learnt from: of these no
+    types are given.
+    """
     if not typer.classifiers:
         return None
     cells = [cell for reading in fields for cell in interior_cells(reading)]
     white = typer.classifiers.get("nucleated")
     red = [cell.type for cell in cells if cell.kind == "rbc"]
     shares, reason = _red_cells(red, typer)
+    if "rbc" in strange:
+        shares, reason = None, not_given("CELLS_UNFAMILIAR").reason
+    counted, why = None, ""
+    if white is None:
+        why = not_given("WHITE_CELL_MODEL_MISSING").reason
+    elif "wbc" in strange:
+        why = not_given("CELLS_UNFAMILIAR").reason
+    else:
+        types = [name for name in white.types if name != PLATELET]
+        counted = _counts((cell.type for cell in cells if cell.kind == "wbc"), types)
     return SampleTypes(
         red_cells=shares,
         red_cells_reason=reason,
         red_cells_uncertain=sum(name == UNCERTAIN for name in red),
-        white_cells=None
-        if white is None
-        else _counts((cell.type for cell in cells if cell.kind == "wbc"), white.types),
+        white_cells=counted,
+        white_cells_reason=why,
     )
 
 

@@ -26,6 +26,7 @@ from edgehemo.images.frame import Frame
 from edgehemo.measurands import MEASURANDS
 from edgehemo.quality.check import QualityReport
 from edgehemo.screening.cell_types import sample_types
+from edgehemo.screening.doubtful_names import borne_out, strange_kinds
 from edgehemo.screening.doubts import doubts_of
 from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo.screening.findings import findings_of
@@ -211,7 +212,9 @@ class Screening:
 
     def finish(self) -> SampleReading:
         """Pool the accepted fields, or withhold with a reason and an action."""
-        accepted = self._accepted()
+        strange = strange_kinds(self._accepted(), self.reader.typer)
+        images = self._borne_out(strange)
+        accepted = [r for r in images if isinstance(r, FieldReading) and r.accepted]
         indices = estimate = anaemia = None
         reason = not_given("SAMPLE_WITHHELD").reason
         measured = [reading.indices for reading in accepted if reading.indices is not None]
@@ -233,7 +236,7 @@ class Screening:
             else:
                 anaemia, reason = grade(estimate.hgb_g_per_l, self.person), ""
         return SampleReading(
-            images=tuple(self.images),
+            images=images,
             counts=summed_counts([r.cells for r in accepted if r.cells is not None]),
             counting_error=self.counting_error,
             stopped_by=self.stop_reason or "source_ended",
@@ -243,8 +246,8 @@ class Screening:
             anaemia_reason=reason,
             withheld=None if measured else self.blocked or why_withheld(self.images),
             doubts=doubts_of([item for item in self.images if isinstance(item, FieldReading)]),
-            findings=findings_of(accepted),
-            types=self._types() if measured else None,
+            findings=findings_of(images),
+            types=self._types(accepted, strange) if measured else None,
             anaemia_screen=self._anaemia_screen(measured),
         )
 
@@ -254,11 +257,27 @@ class Screening:
             return None
         return screen_sample(fields, networks.screen_point)
 
-    def _types(self) -> SampleTypes | None:
+    def _types(
+        self, accepted: Sequence[FieldReading], strange: frozenset[CellKind]
+    ) -> SampleTypes | None:
         if self.reader.typer is None:
             return None
+        return sample_types(accepted, self.reader.typer, strange)
 
-        return sample_types(self._accepted(), self.reader.typer)
+    def _borne_out(
+        self, strange: frozenset[CellKind]
+    ) -> tuple[FieldReading | UnreadableImage, ...]:
+        """The images, without names that the sample as a whole does not bear out."""
+        places = [
+            place
+            for place, item in enumerate(self.images)
+            if isinstance(item, FieldReading) and item.accepted
+        ]
+        changed = borne_out(self._accepted(), strange)
+        images = list(self.images)
+        for number, reading in changed.items():
+            images[places[number]] = reading
+        return tuple(images)
 
     def _accepted(self) -> list[FieldReading]:
         return [r for r in self.images if isinstance(r, FieldReading) and r.accepted]

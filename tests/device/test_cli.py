@@ -112,8 +112,8 @@ def test_cells_keeps_its_contract(
     drawn = finder.truths[frames[0].source].cells
     assert sum(entry["counts"].values()) == len(entry["cells"]) == len(drawn)
     for cell in entry["cells"]:
-        keys = {"kind", "x0", "y0", "x1", "y1", "score", "type", "type_score", "inclusion"}
-        assert set(cell) == keys
+        keys = {"kind", "x0", "y0", "x1", "y1", "score", "type", "type_score"}
+        assert set(cell) == keys | {"inclusion", "familiarity"}
         assert 0 <= cell["x0"] <= cell["x1"] <= 640
         assert 0 <= cell["y0"] <= cell["y1"] <= 480
 
