@@ -80,13 +80,15 @@ class FamiliarityRule(Record, frozen=True, kw_only=True):
     The graph answers a familiarity (0 to 1) in a column behind the classes: 1 for a cell like the
     middle of a class of a known source, less the farther off its features lie. cell_from: the least
     of a cell that may be named. sample_from: the least median over a sample's cells of that kind,
-    asked of ``sample_cells`` cells or more: below it the microscope or stain is another one.
-    cells: how many kept-out cells of known sources both stand on.
+    asked of ``sample_cells`` cells or more: below it the microscope or stain is another one, no
+    share is given, and a cell is named from ``strange_cell_from`` on only. cells: how many kept-out
+    cells of known sources these stand on.
     """
 
     cell_from: Annotated[float, Meta(ge=0, le=1)]
     sample_from: Annotated[float, Meta(ge=0, le=1)]
     sample_cells: Annotated[int, Meta(ge=1)]
+    strange_cell_from: Annotated[float, Meta(ge=0, le=1)] = 0.6
     cells: Annotated[int, Meta(gt=0)]
 
 

@@ -11,7 +11,7 @@ from edgehemo.commands import common
 
 if TYPE_CHECKING:
     from edgehemo.images.frame import Frame
-    from edgehemo.screening.output import CellModel
+    from edgehemo.screening.output import CellModel, ClassifyEntry
 
 # Model -> what `type` says of a picture that holds nothing the model names.
 NOT_OF: dict[CellModel, str] = {
@@ -46,12 +46,14 @@ def classify(
 ) -> int:
     """Classify the one cell in the middle of each IMAGE (files or folders, any size).
 
-    `type` is the likeliest class; `certain` is false where no single class reaches its threshold,
-    and `candidates` are those that do. `probabilities` are over the model's classes; what it takes
-    for none of them is `type` not_nucleated_cell or not_red_cell, its probability apart under
+    `type` is the likeliest class; `certain` is false where no single class reaches its
+    threshold, where the cell looks unlike all that the model learnt from (`unlike`), or where
+    its outline is not that of the type: then a person names it. `candidates` are the classes
+    that reach theirs. `probabilities` are over the model's classes; what it takes for none of
+    them is `type` not_nucleated_cell or not_red_cell, its probability apart under
     not_nucleated_probability or not_red_cell_probability. Without --um-per-px the scale is
-    measured on the red cells, else assumed. Give it for morphology: a red cell measured on itself
-    cannot be called large or small.
+    measured on the red cells, else assumed. Give it for morphology: a red cell measured on
+    itself cannot be called large or small.
     """
     from msgspec import UNSET
 
@@ -72,6 +74,9 @@ def classify(
             score=verdict.score,
             certain=verdict.certain,
             candidates=verdict.candidates,
+            unlike=verdict.unlike,
+            outline_allows=verdict.outline_allows,
+            familiarity=verdict.familiarity,
             probabilities=verdict.probabilities,
         )
         if classifier.entry.rejects:
@@ -80,9 +85,20 @@ def classify(
 
     entries = common.read_each(images, classified, "classifying")
     for entry in common.readable(entries):
-        doubt = "" if entry.certain else " (uncertain)"
-        common.say(f"{entry.image}: {entry.type} {entry.score:.2f}{doubt}", json_file)
+        common.say(f"{entry.image}: {_said(entry)}", json_file)
     rule = classifier.entry.conformal
     coverage = UNSET if rule is None else rule.coverage
     common.write_json(json_file, ClassifyOutput(model=task, images=entries, coverage=coverage))
     return common.exit_code(entries, withheld=False)
+
+
+def _said(entry: ClassifyEntry) -> str:
+    """A line on one picture: its type, or that it is uncertain and why."""
+    if entry.certain:
+        return f"{entry.type} {entry.score:.2f}"
+    why = f"most like {entry.type}, {entry.score:.2f}"
+    if entry.unlike:
+        why += "; unlike the cells that the model learnt from"
+    elif not entry.outline_allows:
+        why += "; its outline is another one"
+    return f"uncertain ({why})"

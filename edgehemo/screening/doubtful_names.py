@@ -2,7 +2,8 @@
 
 A cell is named one by one; what the whole sample says of its names is known at the end. Where its
 cells look unlike all that a classifier learnt from, the microscope or the stain is another one, and
-none of its names stands. And a name that alarms is not given on one cell's word.
+only the names of the few that look alike stand. And a name that alarms is not given on one cell's
+word, nor on any in such a sample.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from edgehemo.screening.field import FieldReading
 from edgehemo.statistics.medians import median_of
 
 if TYPE_CHECKING:
+    from edgehemo.bundle.manifest import FamiliarityRule
     from edgehemo.screening.field import Typer
 
 # Names that no healthy blood bears out: given only where so many cells bear them, or where one is
@@ -30,15 +32,17 @@ ALARMING_CELLS = 2
 ALARMING_SCORE = 0.95
 
 
-def strange_kinds(fields: Sequence[FieldReading], typer: Typer | None) -> frozenset[CellKind]:
-    """The kinds of cells whose classifier does not know the look of this sample's.
+def strange_kinds(
+    fields: Sequence[FieldReading], typer: Typer | None
+) -> Mapping[CellKind, FamiliarityRule]:
+    """The kinds of cells whose classifier does not know the look of this sample's, and its rule.
 
     fields: the accepted ones. Asked where there are enough cells to tell
     (`edgehemo.bundle.manifest.FamiliarityRule`).
     """
     if typer is None:
-        return frozenset()
-    found = []
+        return {}
+    found: dict[CellKind, FamiliarityRule] = {}
     for kind, task in TASK_OF_KIND.items():
         classifier = typer.classifiers.get(task)
         rule = None if classifier is None else classifier.entry.familiarity
@@ -51,15 +55,16 @@ def strange_kinds(fields: Sequence[FieldReading], typer: Typer | None) -> frozen
             if cell.kind == kind and cell.familiarity is not None
         ]
         if len(known) >= rule.sample_cells and median_of(np.array(known)) < rule.sample_from:
-            found.append(kind)
-    return frozenset(found)
+            found[kind] = rule
+    return found
 
 
 def borne_out(
-    fields: Sequence[FieldReading], strange: frozenset[CellKind]
+    fields: Sequence[FieldReading], strange: Mapping[CellKind, FamiliarityRule]
 ) -> Mapping[int, FieldReading]:
-    """The fields whose names change, by their place in ``fields``: without the names of the strange
-    kinds, and without alarming ones that too few cells bear.
+    """The fields whose names change, by their place in ``fields``.
+
+    strange: see `strange_kinds`; of these only what is familiar enough keeps its name.
     """
     counts = Counter(
         cell.type
@@ -71,8 +76,9 @@ def borne_out(
     few = {name for name in ALARMING_TYPES if counts[name] < ALARMING_CELLS}
 
     def stays(cell: Cell) -> bool:
-        if cell.kind in strange:
-            return cell.kind not in TASK_OF_KIND
+        if (rule := strange.get(cell.kind)) is not None:
+            familiar = (cell.familiarity or 0.0) >= rule.strange_cell_from
+            return familiar and cell.type not in ALARMING_TYPES
         return cell.type not in few or (cell.type_score or 0.0) >= ALARMING_SCORE
 
     changed = {}

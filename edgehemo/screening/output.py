@@ -100,9 +100,11 @@ class CellsOutput(Record, frozen=True, kw_only=True):
 
 
 class ClassifyEntry(Record, frozen=True, kw_only=True):
-    """What the one cell of an image is. certain: exactly one class reached its threshold;
-    candidates: all that did. The probability that it is none of the classes stands apart, where
-    the model knows such.
+    """What the one cell of an image is. certain: exactly one class reached its threshold, the cell
+    looks like those the model learnt from, and its outline allows the type; candidates: all classes
+    that reached theirs. familiarity: how like those cells, from 0 to 1; unlike: too little for a
+    name. outline_allows: false where a red cell's shape is not that of the type. The probability
+    that it is none of the classes stands apart, where the model knows such.
     """
 
     image: str
@@ -114,6 +116,9 @@ class ClassifyEntry(Record, frozen=True, kw_only=True):
     score: Share
     certain: bool
     candidates: tuple[str, ...]
+    unlike: bool
+    outline_allows: bool
+    familiarity: Share | None
     probabilities: Mapping[str, Share]
     not_nucleated_probability: Share | UnsetType = UNSET
     not_red_cell_probability: Share | UnsetType = UNSET

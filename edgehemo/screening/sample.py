@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ from edgehemo.statistics.poisson import poisson_interval
 
 if TYPE_CHECKING:
     from edgehemo.anaemia.who_grade import AnaemiaGrade
+    from edgehemo.bundle.manifest import FamiliarityRule
     from edgehemo.field.scale import ScaleEstimate
     from edgehemo.screening.cell_types import SampleTypes
 
@@ -258,14 +259,14 @@ class Screening:
         return screen_sample(fields, networks.screen_point)
 
     def _types(
-        self, accepted: Sequence[FieldReading], strange: frozenset[CellKind]
+        self, accepted: Sequence[FieldReading], strange: Mapping[CellKind, FamiliarityRule]
     ) -> SampleTypes | None:
         if self.reader.typer is None:
             return None
-        return sample_types(accepted, self.reader.typer, strange)
+        return sample_types(accepted, self.reader.typer, tuple(strange))
 
     def _borne_out(
-        self, strange: frozenset[CellKind]
+        self, strange: Mapping[CellKind, FamiliarityRule]
     ) -> tuple[FieldReading | UnreadableImage, ...]:
         """The images, without names that the sample as a whole does not bear out."""
         places = [

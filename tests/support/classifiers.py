@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle.manifest import ConformalRule, Confusion, InputSpec, ModelEntry, ModelTask
+from edgehemo.bundle.manifest import (
+    ConformalRule,
+    Confusion,
+    FamiliarityRule,
+    InputSpec,
+    ModelEntry,
+    ModelTask,
+)
 
 SIDE = 16
 CLASSES = ["red", "green", "blue", "other"]
@@ -19,6 +28,8 @@ def entry(
     confusion: Confusion | None = None,
     um_per_px: float | None = 0.25,
     side: int | None = SIDE,
+    familiarity: FamiliarityRule | None = None,
+    classes: Sequence[str] = CLASSES,
 ) -> ModelEntry:
     """A classifier of three types that are colours, and what is none of them."""
     rule = None
@@ -30,10 +41,11 @@ def entry(
         input=InputSpec(
             height_px=side, width_px=side, um_per_px=um_per_px, code_of_transmittance_1=200.0
         ),
-        classes=CLASSES,
+        classes=list(classes),
         rejects=["other"],
         conformal=rule,
         confusion=confusion,
+        familiarity=familiarity,
         training_data=["made in a test"],
         checkpoint_sha256="0" * 64,
         artefacts=[],
