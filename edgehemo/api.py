@@ -7,6 +7,7 @@ A picture is a path or an array, uint8 RGB of shape (height, width, 3).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -20,11 +21,13 @@ from edgehemo.capture import CameraSettings, LiveCapture, frames, is_camera
 from edgehemo.device.clock import note_result
 from edgehemo.device.equipment import Equipment, open_equipment, open_one_classifier
 from edgehemo.device.readiness import refuse_another_camera, refuse_simulated_profile
-from edgehemo.errors import ImageError
+from edgehemo.device.recorded import recorded_screening
+from edgehemo.errors import ImageError, UsageError
 from edgehemo.images.frame import Frame
 from edgehemo.images.reading import read_frame
 from edgehemo.report.folder import OutputFolder, output_folder, refuse_sources_in
-from edgehemo.report.result import ScreeningResult
+from edgehemo.report.result import ScreeningResult, name_of
+from edgehemo.report.same_sample import refuse_another_sample
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
 from edgehemo.screening.notes import note_image, note_sample
@@ -43,6 +46,7 @@ if TYPE_CHECKING:
     from edgehemo.capture.protocol import FailedSource
     from edgehemo.cells.typing import Verdict
     from edgehemo.quality.check import QualityReport
+    from edgehemo.records.recording import Recording
 
 Named: TypeAlias = str | Path
 Picture: TypeAlias = Named | NDArray[np.uint8]
@@ -62,6 +66,8 @@ def screen(
     live: LiveCapture | None = None,
     on_image: OnImage | None = None,
     labels: SampleLabels | None = None,
+    record: bool = False,
+    force: bool = False,
 ) -> ScreeningResult:
     """Screen the images of one sample.
 
@@ -74,7 +80,9 @@ def screen(
     the red count's relative 95 % error has fallen to this. live: how fields are taken from a
     camera without a stage; focus is judged as quality does unless it brings a judge of its own.
     on_image: called with each result. labels: what the sample, its operator and the site are
-    called.
+    called. record: store the result in this device's records; it is on the disk when this returns,
+    and ``recorded`` of what is returned says under what identifier. force: replace another
+    sample's result in ``out``, which is refused else.
 
     An image that cannot be read is recorded and the rest goes on; a path where nothing is raises
     ImageError. Raises BundleError, ProfileError, DeviceError or UsageError before anything is
@@ -96,6 +104,8 @@ def screen(
         live=live,
         on_image=on_image,
         labels=labels,
+        record=record,
+        force=force,
     )
 
 
@@ -112,12 +122,19 @@ def screen_sources(
     live: LiveCapture | None = None,
     on_image: OnImage | None = None,
     labels: SampleLabels | None = None,
+    record: bool = False,
+    force: bool = False,
 ) -> ScreeningResult:
     """`screen` for a batch: a path where nothing is becomes an unreadable image in its place."""
     named = [source if isinstance(source, np.ndarray) else str(source) for source in sources]
     if out is not None:
         paths = [Path(name) for name in named if isinstance(name, str) and not is_camera(name)]
         refuse_sources_in(Path(out), paths)
+        if not force:
+            sample = None if labels is None else labels.sample
+            refuse_another_sample(
+                Path(out), sample, [name if isinstance(name, str) else None for name in named]
+            )
     equipment = open_equipment(bundle, profile)
     _refuse_unfit([name for name in named if isinstance(name, str)], equipment)
     rule = _rule(named, equipment, fields, counting_error)
@@ -129,19 +146,28 @@ def screen_sources(
         blocked=equipment.blocked,
         notes=equipment.notes,
     )
-    folder = None if out is None else output_folder(Path(out))
     live = live or LiveCapture()
     # Already one accepted field, on whose scale its cells agree, knows more than a live frame.
     known = partial(screening.scale_of, min_fields=1)
     live = replace(live, judge=live.judge or equipment.judge(um_per_px, known))
     settings = equipment.camera_settings()
     items = _frames_of(named, limit=rule.examined_fields, settings=settings, live=live)
-    try:
-        return _screened(items, screening, folder, equipment, um_per_px, on_image, labels)
-    except BaseException:
-        if folder is not None:
-            folder.discard()
-        raise
+    with ExitStack() as undone:
+        recording = None
+        if record:
+            recording = undone.enter_context(
+                recorded_screening(equipment, screening, um_per_px, labels or SampleLabels())
+            )
+            items = map(_without_folders, items)
+        folder = None if out is None else output_folder(Path(out))
+        try:
+            return _screened(
+                items, screening, folder, equipment, um_per_px, on_image, labels, recording
+            )
+        except BaseException:
+            if folder is not None:
+                folder.discard()
+            raise
 
 
 def _screened(
@@ -152,8 +178,9 @@ def _screened(
     um_per_px: float | None,
     on_image: OnImage | None,
     labels: SampleLabels | None,
+    recording: Recording | None,
 ) -> ScreeningResult:
-    """Read the frames and write what they come to."""
+    """Read the frames, store and write what they come to: first the records, then the folder."""
     simulated = False
 
     def keep(result: FieldReading | UnreadableImage, frame: Frame | None) -> None:
@@ -162,6 +189,8 @@ def _screened(
             simulated |= bool(frame.metadata.get("simulated", False))
             if folder is not None and isinstance(result, FieldReading):
                 folder.add(len(screening.images) - 1, result, frame)
+        if recording is not None:
+            recording.add(len(screening.images) - 1, result, frame)
         note_image(len(screening.images), result)
         if on_image is not None:
             on_image(result)
@@ -178,9 +207,33 @@ def _screened(
     )
     if reading.withheld is None and equipment.profile is not None and not simulated:
         note_result(equipment.device.data_dir, provenance.created_at)
+    labels = labels or SampleLabels()
+    recorded = None
+    if recording is not None:
+        recorded = recording.finish(reading, provenance)
+        if recorded is not None:
+            labels = replace(labels, sample=recorded.sample)
     if folder is None:
-        return ScreeningResult(reading, provenance, labels=labels or SampleLabels())
-    return folder.finish(reading, provenance, labels)
+        return ScreeningResult(reading, provenance, labels=labels, recorded=recorded)
+    try:
+        return folder.finish(reading, provenance, labels, recorded)
+    except OSError as error:
+        if recorded is not None:
+            raise UsageError(
+                f"the result is stored as {recorded.result_id}, but its report could not be "
+                f"written ({error.filename or folder.path}: {error.strerror or error}): "
+                "`edgehemo records export` writes it again"
+            ) from error
+        raise
+
+
+def _without_folders(item: Frame | FailedSource) -> Frame | FailedSource:
+    """A frame called as its result calls it: a folder's name may be a person's."""
+    if isinstance(item, Frame):
+        return replace(item, source=name_of(item.source))
+    return replace(
+        item, image=name_of(item.image), error=item.error.replace(item.image, name_of(item.image))
+    )
 
 
 def quality(

@@ -115,6 +115,30 @@ class NotEnoughMemoryError(EdgeHemoError):
     code = "OUT_OF_MEMORY"
 
 
+class RecordsError(EdgeHemoError):
+    """The records cannot be read or written, or refuse what is asked of them."""
+
+    code = "RECORDS_REFUSED"
+
+
+class RecordsBusyError(RecordsError):
+    """Another process is writing the records."""
+
+    code = "RECORDS_BUSY"
+
+
+class RecordsFullError(RecordsError):
+    """There is no space left for the records; what was being written is not kept."""
+
+    code = "RECORDS_FULL"
+
+
+class RecordsDamagedError(RecordsError):
+    """The records' file is damaged."""
+
+    code = "RECORDS_DAMAGED"
+
+
 class WithheldError(EdgeHemoError):
     """The work was done and its result withheld, or it failed its gate."""
 

@@ -23,10 +23,16 @@ _BAR_CELLS = 20
 @click.option(
     "--out",
     metavar="DIR",
-    required=True,
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder for result.json, report.html and the annotated fields.",
+    help="Folder for result.json, report.html and the annotated fields; needed without --record.",
 )
+@click.option(
+    "--record",
+    is_flag=True,
+    help="Store the result in this device's records; its identifier is said once it is on the "
+    "disk.",
+)
+@click.option("--force", is_flag=True, help="Replace another sample's result in the --out folder.")
 @common.bundle_option
 @common.profile_option
 @common.scale_option
@@ -59,13 +65,20 @@ _BAR_CELLS = 20
 )
 @click.option("--smoking", is_flag=True, help="The person smokes; the amount is not known.")
 @click.option("--cigarettes", type=float, metavar="PER_DAY", help="Cigarettes the person smokes.")
-@click.option("--sample", metavar="ID", help="What the sample is called, on its report.")
+@click.option(
+    "--sample",
+    metavar="ID",
+    help="What the sample is called, on its report. To be stored it must be a number, never a "
+    "name; without one the device draws it.",
+)
 @click.option("--operator", metavar="ID", help="Who screens it.")
 @click.option("--site", metavar="ID", help="Where it is screened.")
 @common.json_option
 def screen(
     sources: tuple[str, ...],
-    out: Path,
+    out: Path | None,
+    record: bool,
+    force: bool,
     bundle: Path | None,
     profile: Path | None,
     um_per_px: float | None,
@@ -96,6 +109,8 @@ def screen(
     from edgehemo.errors import UsageError
     from edgehemo.screening.labels import SampleLabels
 
+    if out is None and not record:
+        raise UsageError("say where the result goes: --out DIR for a folder, --record to store it")
     labels = SampleLabels(sample, operator, site)
     details = {
         "--sex": sex,
@@ -136,17 +151,23 @@ def screen(
             live=live,
             on_image=lambda _: None if live_line.shown else progress.advance(),
             labels=labels,
+            record=record,
+            force=force,
         )
-    record = result.record
-    for entry in record["images"]:
+    said = result.record
+    for entry in said["images"]:
         if "error" in entry:
             common.complain(entry["error"])
-    for line in lines_of(record):
+    for line in lines_of(said):
         common.say(line, json_file)
+    if result.recorded is not None:
+        common.say(f"stored as: {result.recorded.result_id}", json_file)
+    elif record:
+        common.complain("nothing was stored: no image could be read")
     if result.report is not None:
         common.say(f"report: {result.report}", json_file)
     common.write_json(json_file, result.output)
-    return common.exit_code(result.output.images, withheld=record["withheld"] is not None)
+    return common.exit_code(result.output.images, withheld=said["withheld"] is not None)
 
 
 class _LiveLine:

@@ -183,6 +183,10 @@ ErrorCode = Literal[
     "TABLE_REFUSED",
     "PART_NOT_INSTALLED",
     "OUT_OF_MEMORY",
+    "RECORDS_REFUSED",
+    "RECORDS_BUSY",
+    "RECORDS_FULL",
+    "RECORDS_DAMAGED",
     "GATE_FAILED",
 ]
 

@@ -15,6 +15,14 @@ FrameMetadata = Mapping[str, str | int | float | bool]
 
 
 @dataclass(frozen=True, slots=True)
+class Original:
+    """The file a frame was decoded from, as it came. field: which of the fields it holds."""
+
+    data: bytes
+    field: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Frame:
     """A captured frame, untouched.
 
@@ -22,12 +30,14 @@ class Frame:
     source: the file's path or the camera's identifier; what a result names the frame by.
     timestamp: when it was taken (timezone-aware), where that is known.
     metadata: what the camera told: exposure_us, gain, z_um, ... Never anything of the patient.
+    original: the picture file it was decoded from; None of a camera's frame and a video's.
     """
 
     pixels: NDArray[np.uint8]
     source: str
     timestamp: datetime | None = None
     metadata: FrameMetadata = field(default_factory=dict)
+    original: Original | None = field(default=None, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         pixels = self.pixels

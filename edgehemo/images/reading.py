@@ -22,7 +22,7 @@ from edgehemo.images.decoding import (
     decode_field,
     layout_of,
 )
-from edgehemo.images.frame import Frame
+from edgehemo.images.frame import Frame, Original
 from edgehemo.images.kinds import HEAD_BYTES, READABLE, named_kind, picture_format, video_kind
 from edgehemo.images.whole import missing_part
 
@@ -88,7 +88,8 @@ class Picture:
                 f"{name}: does not fit into this machine's memory; close other programs, crop it "
                 "or save it smaller"
             ) from None
-        return Frame(upright, name, metadata=self._metadata(field, bits))
+        metadata = self._metadata(field, bits)
+        return Frame(upright, name, metadata=metadata, original=Original(self.data, field))
 
     def _metadata(self, field: int, bits: int) -> dict[str, str | int | float | bool]:
         told: dict[str, str | int | float | bool] = {

@@ -29,6 +29,7 @@ from edgehemo.report.result import SCREEN_SCHEMA, ScreeningResult, name_of
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
 from edgehemo.screening.provenance import Provenance
+from edgehemo.screening.recorded import RecordedAs
 from edgehemo.screening.sample import SampleReading
 
 if TYPE_CHECKING:
@@ -68,11 +69,13 @@ class OutputFolder:
         reading: SampleReading,
         provenance: Provenance,
         labels: SampleLabels | None = None,
+        recorded: RecordedAs | None = None,
     ) -> ScreeningResult:
         """Write result.json and report.html and move all to its place; the earlier result goes.
 
         Where no input could be read at all, an earlier result stays, and the result names no
-        report. Raises OSError, and leaves what stood there, where it cannot be written.
+        report. recorded: under what the result is stored, which its report says. Raises OSError,
+        and leaves what stood there, where it cannot be written.
         """
         earlier = own_files(self.path)
         if earlier and not reading.fields:
@@ -90,7 +93,12 @@ class OutputFolder:
         }
         self._remove_others(set(pictures.values()))
         result = ScreeningResult(
-            reading, provenance, pictures, self.path / REPORT_FILE, labels or SampleLabels()
+            reading,
+            provenance,
+            pictures,
+            self.path / REPORT_FILE,
+            labels or SampleLabels(),
+            recorded,
         )
         write_json_atomically(made / RESULT_FILE, result.record)
         page = render(

@@ -33,6 +33,7 @@ from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
 from edgehemo.screening.output import sample_concentrations, sample_indices
 from edgehemo.screening.provenance import Provenance
+from edgehemo.screening.recorded import AuditHead, RecordedAs
 from edgehemo.screening.sample import SampleReading, UnreadableImage
 from edgehemo.screening.stopping import StopReason
 from edgehemo.version import __version__
@@ -159,7 +160,8 @@ class ScreeningRecord(Record, frozen=True, kw_only=True):
     real blood stands behind it. images: one entry an input, in the order given. anaemia: the WHO
     grade of the estimated haemoglobin, all that is kept of the person; anaemia_reason: why it is
     null, else empty. anaemia_screen: null where the bundle holds no such model or the fields are
-    unlike those it was trained on.
+    unlike those it was trained on. result_id: what it is called in the records, null where it was
+    not stored; audit: the head of their chain once it was.
     """
 
     schema: str
@@ -174,6 +176,8 @@ class ScreeningRecord(Record, frozen=True, kw_only=True):
     anaemia_reason: str
     anaemia_screen: AnaemiaScreenEntry | None
     provenance: ProvenanceEntry
+    result_id: str | None = None
+    audit: AuditHead | None = None
 
 
 # What they are the record above says, in their schemas too.
@@ -194,6 +198,7 @@ def _recorded(
     provenance: Provenance,
     drawn: Mapping[int, str],
     labels: SampleLabels,
+    recorded: RecordedAs | None,
 ) -> Output:
     screened = reading.anaemia_screen
     return kind(
@@ -210,6 +215,8 @@ def _recorded(
         anaemia_reason=reading.anaemia_reason,
         anaemia_screen=None if screened is None else AnaemiaScreenEntry.of(screened),
         provenance=ProvenanceEntry.of(provenance),
+        result_id=None if recorded is None else recorded.result_id,
+        audit=None if recorded is None else recorded.audit,
     )
 
 
@@ -248,7 +255,7 @@ class ScreeningResult:
     """What a screening came to: the reading, what it was made with, and where the report lies.
 
     pictures: index of an image -> its drawn field, relative to the report. report: the page's
-    path, None when nothing was written.
+    path, None when nothing was written. recorded: under what it is stored, None where it is not.
     """
 
     reading: SampleReading
@@ -256,6 +263,7 @@ class ScreeningResult:
     pictures: Mapping[int, str] = field(default_factory=dict)
     report: Path | None = None
     labels: SampleLabels = field(default_factory=SampleLabels)
+    recorded: RecordedAs | None = None
 
     def __repr__(self) -> str:
         report = f", {self.report}" if self.report is not None else ""
@@ -273,4 +281,6 @@ class ScreeningResult:
 
     def written_as(self, kind: Callable[..., Output]) -> Output:
         """The same as the record of another command."""
-        return _recorded(kind, self.reading, self.provenance, self.pictures, self.labels)
+        return _recorded(
+            kind, self.reading, self.provenance, self.pictures, self.labels, self.recorded
+        )

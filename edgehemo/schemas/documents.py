@@ -18,6 +18,7 @@ from edgehemo.files.json_schema import Document, Schema
 from edgehemo.inference.output import VerifyOutput
 from edgehemo.measurands import BLOOD_FACTS
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.records.output import RecordsListOutput, RecordsShowOutput, RecordsVerifyOutput
 from edgehemo.report.result import DemoOutput, ScreenOutput
 from edgehemo.screening.output import (
     CellsOutput,
@@ -116,6 +117,9 @@ OUTPUTS = (
     Document("classify", "what the one cell of each image is", (ClassifyOutput,)),
     Document("estimate", "indices and concentrations of one sample", (EstimateOutput,)),
     Document("bench", "how long a screening and each artefact take here", (BenchOutput,)),
+    Document("records-list", "stored results", (RecordsListOutput,)),
+    Document("records-show", "one stored result with its versions", (RecordsShowOutput,)),
+    Document("records-verify", "whether the stored results hold together", (RecordsVerifyOutput,)),
     Document("keys", "the keys this device trusts", (KeysOutput,)),
 )
 

@@ -163,8 +163,10 @@ def test_a_second_sample_leaves_no_field_of_the_first(smears: Path, tmp_path: Pa
     out = tmp_path / "out"
     assert run(["screen", str(smears), "--out", str(out), "--um-per-px", "0.2"]) == EXIT_DONE
     (out / "fields" / "mine.png").write_bytes(b"kept")
-    one = str(smears / "2.png")
-    assert run(["screen", one, "--out", str(out), "--um-per-px", "0.2"]) == EXIT_DONE
+    command = ["screen", str(smears / "2.png"), "--out", str(out), "--um-per-px", "0.2"]
+    assert run(command) == EXIT_BAD_INPUT
+    assert len(list((out / "fields").iterdir())) == 3
+    assert run([*command, "--force"]) == EXIT_DONE
     assert sorted(path.name for path in (out / "fields").iterdir()) == ["001_2.png", "mine.png"]
 
 

@@ -248,7 +248,9 @@ def test_labels_stand_in_the_result_and_on_the_page(
     page = (smears.parent / "out" / "report.html").read_text()
     assert "<title>K-17 &lt;b&gt; · Screening report" in page
     assert "amina" in page and "Kisumu 3" in page
-    assert screen(smears) == 0
+    assert screen(smears) == 2
+    assert "holds the result of sample K-17 <b>" in capsys.readouterr().err
+    assert screen(smears, "--force") == 0
     result = json.loads((smears.parent / "out" / "result.json").read_text())
     assert result["labels"] == {"sample": None, "operator": None, "site": None}
 

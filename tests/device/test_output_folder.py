@@ -146,7 +146,10 @@ def test_an_unreadable_sample_does_not_replace_a_result(
     out = tmp_path / "keep"
     written(out, slide[:2], read)
     before = tree(out)
-    assert run(["screen", str(tmp_path / "typo"), "--out", str(out)]) == EXIT_BAD_INPUT
+    command = ["screen", str(tmp_path / "typo"), "--out", str(out)]
+    assert run(command) == EXIT_BAD_INPUT
+    assert "holds the result of another sample" in capsys.readouterr().err
+    assert run([*command, "--force"]) == EXIT_BAD_INPUT
     said = capsys.readouterr()
     assert "the earlier result in the output folder stays" in said.err
     assert "report:" not in said.out

@@ -1,0 +1,195 @@
+"""What `edgehemo records` writes as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from edgehemo.files.strict import Count, Record, Sha256
+from edgehemo.records.clock import ClockState
+from edgehemo.records.identifiers import SampleFrom
+from edgehemo.records.results import (
+    Change,
+    Listed,
+    Outcome,
+    State,
+    StoredField,
+    StoredResult,
+    Version,
+)
+from edgehemo.records.verifying import SHOWN, Verified
+from edgehemo.screening.recorded import AuditHead
+
+
+class ListedEntry(Record, frozen=True, kw_only=True):
+    """One stored result. sample: its number as it is now. made_at: what the clock said; clock:
+    unset where that cannot be believed. state, version: the ones that count.
+    """
+
+    id: str
+    sample: str
+    site: str | None
+    operator: str | None
+    made_at: str
+    clock: ClockState
+    simulated: bool
+    outcome: Outcome
+    hgb_g_per_l: float | None
+    grade: str | None
+    state: State
+    version: Count
+
+    @classmethod
+    def of(cls, row: Listed) -> ListedEntry:
+        values = {name: getattr(row, name) for name in Listed.__slots__ if name != "number"}
+        return cls(**values)
+
+
+class RecordsListOutput(Record, frozen=True, kw_only=True):
+    """Stored results, newest first. found: how many there are of what was asked for, shown here or
+    not.
+    """
+
+    schema: Literal["edgehemo.records-list/1"] = "edgehemo.records-list/1"
+    found: Count
+    results: list[ListedEntry]
+
+
+class VersionEntry(Record, frozen=True, kw_only=True):
+    """One version. amendments: all that a person set in the place of what was measured. audit:
+    the number of its entry in the chain.
+    """
+
+    version: Count
+    state: State
+    change: Change
+    sample: str
+    amendments: Mapping[str, Any]
+    by: str
+    at: str
+    clock: ClockState
+    reason: str
+    audit: Count
+
+    @classmethod
+    def of(cls, version: Version) -> VersionEntry:
+        return cls(**{name: getattr(version, name) for name in Version.__slots__})
+
+
+class StoredFieldEntry(Record, frozen=True, kw_only=True):
+    """One image. sha256: of its picture, null where there was nothing to be read. kept: whether
+    the picture is here.
+    """
+
+    image: str
+    sha256: Sha256 | None
+    kept: bool
+    taken_at: str | None
+    error: str | None
+
+    @classmethod
+    def of(cls, field: StoredField, kept: bool) -> StoredFieldEntry:
+        return cls(
+            image=field.source,
+            sha256=field.sha256,
+            kept=kept,
+            taken_at=field.taken_at,
+            error=field.error,
+        )
+
+
+class ShownResult(Record, frozen=True, kw_only=True):
+    """One stored result whole. person: as given for the grade. reading_sha256: of the document
+    that holds every number. record: what `edgehemo screen` wrote.
+    """
+
+    id: str
+    sample: str
+    sample_from: SampleFrom
+    site: str | None
+    operator: str | None
+    device: str
+    made_at: str
+    clock: ClockState
+    simulated: bool
+    outcome: Outcome
+    state: State
+    version: Count
+    person: Mapping[str, Any] | None
+    circumstances: Mapping[str, Any]
+    bundle_sha256: Sha256
+    profile_sha256: Sha256 | None
+    software_version: str
+    reading_sha256: Sha256
+    audit: Count
+    images: list[StoredFieldEntry]
+    versions: list[VersionEntry]
+    record: Mapping[str, Any]
+
+    @classmethod
+    def of(
+        cls,
+        result: StoredResult,
+        record: Mapping[str, Any],
+        person: Mapping[str, Any] | None,
+        kept: Mapping[str, bool],
+    ) -> ShownResult:
+        same = (
+            "id", "sample_from", "site", "operator", "device", "made_at", "clock", "simulated",
+            "outcome", "bundle_sha256", "profile_sha256", "software_version", "reading_sha256",
+            "audit",
+        )  # fmt: skip
+        return cls(
+            **{name: getattr(result, name) for name in same},
+            sample=result.sample_now,
+            state=result.latest.state,
+            version=result.latest.version,
+            person=person,
+            circumstances=result.circumstances.model_dump(),
+            images=[
+                StoredFieldEntry.of(field, field.sha256 is not None and kept[field.sha256])
+                for field in result.fields
+            ],
+            versions=[VersionEntry.of(version) for version in result.versions],
+            record=record,
+        )
+
+
+class RecordsShowOutput(Record, frozen=True, kw_only=True):
+    """One stored result, and the head of the chain when it was shown."""
+
+    schema: Literal["edgehemo.records-show/1"] = "edgehemo.records-show/1"
+    result: ShownResult
+    audit: AuditHead
+
+
+class RecordsVerifyOutput(Record, frozen=True, kw_only=True):
+    """Whether everything holds together. faults: a phrase each, at most 200 of them. contents:
+    pictures, readings, bundles and profiles that are what their names say; purged: deleted by the
+    retention policy.
+    """
+
+    schema: Literal["edgehemo.records-verify/1"] = "edgehemo.records-verify/1"
+    whole: bool
+    entries: Count
+    results: Count
+    versions: Count
+    contents: Count
+    purged: Count
+    faults_found: Count
+    faults: list[str]
+    audit: AuditHead
+
+    @classmethod
+    def of(cls, found: Verified, head: AuditHead) -> RecordsVerifyOutput:
+        return cls(
+            whole=found.whole,
+            entries=found.entries,
+            results=found.results,
+            versions=found.versions,
+            contents=found.contents,
+            purged=found.purged,
+            faults_found=len(found.faults),
+            faults=list(found.faults[:SHOWN]),
+            audit=head,
+        )

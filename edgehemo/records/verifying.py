@@ -1,0 +1,167 @@
+"""Walks the chain, the rows and the contents, and says what does not hold together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from edgehemo.records.audit import chain_faults, entries
+from edgehemo.records.results import (
+    FIELD_COLUMNS,
+    RESULT_COLUMNS,
+    VERSION_COLUMNS,
+    result_digest,
+    version_digest,
+)
+from edgehemo.records.store import Reader
+
+# Called with how many contents were looked at, and how many there are.
+OnContent = Callable[[int, int], None]
+# More faults than anyone reads; the count says how many there are.
+SHOWN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was looked at, and every fault in a phrase. contents: that are there and what their
+    names say; purged: deleted by the retention policy.
+    """
+
+    entries: int
+    results: int
+    versions: int
+    contents: int
+    purged: int
+    faults: tuple[str, ...]
+
+    @property
+    def whole(self) -> bool:
+        return not self.faults
+
+
+def verify(
+    reader: Reader, *, contents: bool = True, on_content: OnContent | None = None
+) -> Verified:
+    """Look at everything. contents: False only looks whether they are there, not what is in them.
+
+    Reads in one transaction, so that what another process stores meanwhile does not matter.
+    """
+    connection = reader.connection
+    connection.execute("BEGIN")
+    try:
+        faults = list(_database_faults(reader))
+        faults += chain_faults(entries(connection))
+        faults += _row_faults(reader)
+        looked_at, purged, wrong = _contents(reader, contents, on_content)
+        faults += wrong
+        number = {
+            table: int(reader.rows(f"SELECT count(*) FROM {table}")[0][0])
+            for table in ("audit", "result", "version")
+        }
+    finally:
+        connection.execute("COMMIT")
+    return Verified(
+        entries=number["audit"],
+        results=number["result"],
+        versions=number["version"],
+        contents=looked_at,
+        purged=purged,
+        faults=tuple(faults),
+    )
+
+
+def _database_faults(reader: Reader) -> Iterator[str]:
+    for (said,) in reader.rows("PRAGMA integrity_check(20)"):
+        if said != "ok":
+            yield f"the database: {' '.join(str(said).split())}"
+    if reader.rows("PRAGMA foreign_key_check"):
+        yield "the database: a row names another that is not there"
+
+
+def _row_faults(reader: Reader) -> Iterator[str]:
+    """Results and versions that are not what their audit entries vouch for."""
+    connection = reader.connection
+    said: dict[int, tuple[str, str, dict[str, Any]]] = {
+        number: (action, subject, json.loads(details))
+        for number, action, subject, details in connection.execute(
+            "SELECT number, action, subject, details FROM audit WHERE action LIKE 'result %'"
+        )
+    }
+    results = connection.execute(
+        f"SELECT number, audit, {', '.join(RESULT_COLUMNS)} FROM result ORDER BY number"
+    )
+    for number, audit, *values in results:
+        row = dict(zip(RESULT_COLUMNS, values, strict=True))
+        fields: list[Mapping[str, object]] = [
+            dict(zip(FIELD_COLUMNS, field, strict=True))
+            for field in connection.execute(
+                f"SELECT {', '.join(FIELD_COLUMNS)} FROM result_field WHERE result = ? "
+                "ORDER BY position",
+                (number,),
+            )
+        ]
+        found = said.get(audit)
+        if found is None or found[:2] != ("result recorded", row["id"]):
+            yield f"result {row['id']}: no audit entry says that it was recorded"
+        elif found[2].get("row") != result_digest(row, fields):
+            yield f"result {row['id']} was changed since it was recorded"
+    yield from _version_faults(reader, said)
+    stale = reader.rows(
+        "SELECT r.id FROM result r LEFT JOIN latest l ON l.result = r.number "
+        "LEFT JOIN version v ON v.result = r.number AND v.version = "
+        "(SELECT max(version) FROM version WHERE result = r.number) "
+        "WHERE l.version IS NOT v.version OR l.state IS NOT v.state OR l.sample IS NOT v.sample"
+    )
+    for (identifier,) in stale:
+        yield f"result {identifier}: the list does not show its latest version"
+    known = {row[0] for row in connection.execute("SELECT id FROM result")}
+    for action, subject, _ in said.values():
+        if action == "result recorded" and subject not in known:
+            yield f"result {subject} was recorded and is not there any more"
+
+
+def _version_faults(
+    reader: Reader, said: Mapping[int, tuple[str, str, dict[str, Any]]]
+) -> Iterator[str]:
+    versions = reader.connection.execute(
+        f"SELECT r.id, v.audit, {', '.join(f'v.{name}' for name in VERSION_COLUMNS)} "
+        "FROM version v JOIN result r ON r.number = v.result ORDER BY v.result, v.version"
+    )
+    there: set[int] = set()
+    for identifier, audit, *values in versions:
+        row = dict(zip(VERSION_COLUMNS, values, strict=True))
+        there.add(audit)
+        details = said.get(audit, ("", "", {}))[2]
+        vouched = details.get("version_row" if row["version"] == 1 else "row")
+        if vouched != version_digest(row):
+            yield f"result {identifier}: version {row['version']} was changed since it was made"
+    for number, (_, subject, details) in said.items():
+        if "version" in details and number not in there:
+            yield f"result {subject}: version {details['version']} is not there any more"
+
+
+def _contents(
+    reader: Reader, look_inside: bool, on_content: OnContent | None
+) -> tuple[int, int, list[str]]:
+    """How many contents are right, how many were purged, and what is wrong with the rest."""
+    faults = []
+    right = purged = 0
+    rows = reader.rows("SELECT sha256, kind, bytes, purged_at FROM content ORDER BY sha256")
+    for number, (sha256, kind, size, gone) in enumerate(rows, start=1):
+        if on_content is not None:
+            on_content(number, len(rows))
+        if gone is not None:
+            purged += 1
+            continue
+        place = reader.contents.place(sha256)
+        if not place.is_file():
+            faults.append(f"the {kind} {sha256[:16]} is not there")
+        elif place.stat().st_size != size or (
+            look_inside and not reader.contents.is_intact(sha256)
+        ):
+            faults.append(f"the {kind} {sha256[:16]} was changed or is damaged")
+        else:
+            right += 1
+    return right, purged, faults

@@ -1,0 +1,196 @@
+"""`edgehemo screen --record` and `edgehemo records`, as other programs call them."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgehemo.cli import run
+from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD
+from edgehemo.records.folder import RecordsFolder
+from edgehemo.records.store import Writer
+from tests.support.stored import device_file, files_in
+
+SLIDE = "simulated:?seed=3&fields=2&width=400&height=300"
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("EDGEHEMO_DEVICE", str(device_file(tmp_path / "data")))
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def result(data: Path, capsys: pytest.CaptureFixture[str]) -> str:
+    """The identifier of a stored result."""
+    said = json_of(["screen", SLIDE, "--record", "--sample", "S-1", "--operator", "am1"], capsys)
+    return str(said["result_id"])
+
+
+def json_of(
+    command: list[str], capsys: pytest.CaptureFixture[str], code: int = EXIT_DONE
+) -> dict[str, Any]:
+    capsys.readouterr()
+    assert run([*command, "--json", "-"]) == code
+    value: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return value
+
+
+def test_a_recorded_screening_says_its_identifier_and_is_listed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert run(["screen", SLIDE, "--record", "--out", str(out)]) == EXIT_DONE
+    said = capsys.readouterr().out
+    record = json.loads((out / "result.json").read_text())
+    identifier = record["result_id"]
+    assert f"stored as: {identifier}" in said
+    page = (out / "report.html").read_text()
+    assert identifier in page
+    assert f"{record['audit']['number']}-{record['audit']['digits']}" in page
+    listing = json_of(["records", "list"], capsys)
+    (row,) = listing["results"]
+    assert row["id"] == identifier and row["sample"] == record["labels"]["sample"]
+    assert (row["state"], row["version"]) == ("unsigned", 1)
+    shown = json_of(["records", "show", identifier[:6]], capsys)["result"]
+    assert shown["record"]["images"][0]["cells"] == record["images"][0]["cells"]
+    assert all(image["kept"] for image in shown["images"])
+    whole = json_of(["records", "verify"], capsys)
+    assert whole["whole"] and whole["results"] == 1
+
+
+def test_without_record_or_out_nothing_is_begun(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["screen", SLIDE]) == EXIT_BAD_INPUT
+    assert "--record" in capsys.readouterr().err
+    assert not (data / "records").exists()
+
+
+def test_nothing_readable_and_a_name_are_not_stored(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["screen", str(tmp_path / "typo"), "--record"]) == EXIT_BAD_INPUT
+    assert "nothing was stored" in capsys.readouterr().err
+    assert run(["screen", SLIDE, "--record", "--sample", "Jane Doe"]) == EXIT_BAD_INPUT
+    assert "no space" in capsys.readouterr().err
+    assert json_of(["records", "list"], capsys)["results"] == []
+
+
+def test_a_folders_name_is_not_kept(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgehemo.demo.demonstration import sample_image
+
+    named = tmp_path / "Jane Doe"
+    named.mkdir()
+    (named / "1.jpg").write_bytes(sample_image())
+    (named / "2.jpg").write_bytes(b"no picture")
+    said = json_of(["screen", str(named), "--record"], capsys, EXIT_BAD_INPUT)
+    shown = json_of(["records", "show", said["result_id"]], capsys)
+    assert [image["image"] for image in shown["result"]["images"]] == ["1.jpg", "2.jpg"]
+    assert "Jane" not in json.dumps(shown)
+    records = RecordsFolder.below(data)
+    assert b"Jane" not in records.database.read_bytes()
+    # The file is kept as it came.
+    assert shown["result"]["images"][0]["sha256"] in files_in(records.path)
+    with Writer(records) as writer:
+        kept = writer.contents.read(shown["result"]["images"][0]["sha256"])
+    assert kept == (named / "1.jpg").read_bytes()
+
+
+def test_a_second_writer_is_refused_and_reading_goes_on(
+    data: Path, result: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Writer(RecordsFolder.below(data)):
+        assert run(["screen", SLIDE, "--record"]) == EXIT_BAD_INPUT
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and "another edgehemo is writing the records" in said
+        assert len(json_of(["records", "list"], capsys)["results"]) == 1
+        json_of(["records", "show", result], capsys)
+    assert json_of(["records", "verify"], capsys)["whole"]
+
+
+def test_lists_are_narrowed(data: Path, result: str, capsys: pytest.CaptureFixture[str]) -> None:
+    json_of(["screen", SLIDE, "--record", "--sample", "S-2"], capsys)
+    for options, expected in (
+        (["--sample", "S-1"], 1),
+        (["--sample", "S-3"], 0),
+        (["--state", "unsigned"], 2),
+        (["--state", "signed"], 0),
+        (["--since", "2020-01-01"], 2),
+        (["--until", "2020-01-01"], 0),
+        (["--limit", "1"], 1),
+    ):
+        said = json_of(["records", "list", *options], capsys)
+        assert len(said["results"]) == expected, options
+        assert said["found"] >= expected
+    assert run(["records", "list", "--since", "yesterday"]) == EXIT_BAD_INPUT
+    assert "2026-11-27" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["zzzz", "ab", "Jane Doe", "0000-0000-0000-0000-0"])
+def test_what_names_no_result_is_said(
+    data: Path, result: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["records", "show", name]) == EXIT_BAD_INPUT
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+# What somebody could do to the file, and what of it `verify` names.
+TAMPERED = {
+    "UPDATE result SET hgb_g_per_l = 140": "was changed since it was recorded",
+    "UPDATE result SET person = NULL, made_at = '2020-01-01T00:00:00+00:00'": "was changed",
+    "DELETE FROM result_field WHERE position = 1": "was changed since it was recorded",
+    "UPDATE version SET state = 'signed'": "version 1 was changed",
+    "UPDATE audit SET actor = 'nobody' WHERE number = 2": "audit entry 2 was changed",
+    "DELETE FROM audit WHERE number = 1": "missing",
+    "UPDATE latest SET state = 'signed'": "the list does not show its latest version",
+    "DELETE FROM latest; DELETE FROM version; DELETE FROM result_field; DELETE FROM result":
+        "is not there any more",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("statement", TAMPERED)
+def test_tampering_is_refused_and_where_forced_it_is_found(
+    data: Path, result: str, statement: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database = RecordsFolder.below(data).database
+    connection = sqlite3.connect(database)
+    if "latest SET" not in statement:
+        with pytest.raises(sqlite3.IntegrityError):
+            connection.executescript(f"PRAGMA foreign_keys = ON; BEGIN; {statement}; COMMIT")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+    for (name,) in connection.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'trigger'"
+    ).fetchall():
+        connection.execute(f"DROP TRIGGER {name}")
+    connection.executescript(statement)
+    connection.close()
+    said = json_of(["records", "verify"], capsys, EXIT_WITHHELD)
+    assert not said["whole"]
+    assert any(TAMPERED[statement] in fault for fault in said["faults"]), said["faults"]
+
+
+@pytest.mark.parametrize("harm", ["changed", "gone", "longer"])
+def test_a_changed_picture_is_found(
+    data: Path, result: str, harm: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = RecordsFolder.below(data)
+    shown = json_of(["records", "show", result], capsys)
+    place = records.contents.place(shown["result"]["images"][0]["sha256"])
+    content = bytearray(place.read_bytes())
+    content[-1] ^= 1
+    if harm == "gone":
+        place.unlink()
+    else:
+        place.write_bytes(content + (b"x" if harm == "longer" else b""))
+    said = json_of(["records", "verify"], capsys, EXIT_WITHHELD)
+    assert said["faults_found"] == 1 and place.name[:16] in said["faults"][0]
+    quick = ["records", "verify", "--quick"]
+    assert json_of(quick, capsys, EXIT_DONE if harm == "changed" else EXIT_WITHHELD)
