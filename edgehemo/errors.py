@@ -139,6 +139,16 @@ class RecordsDamagedError(RecordsError):
     code = "RECORDS_DAMAGED"
 
 
+class SignInError(RecordsError):
+    """A PIN that was not taken. wait_s: seconds until the next try is."""
+
+    code = "SIGN_IN_REFUSED"
+
+    def __init__(self, message: str, wait_s: int) -> None:
+        super().__init__(message)
+        self.wait_s = wait_s
+
+
 class WithheldError(EdgeHemoError):
     """The work was done and its result withheld, or it failed its gate."""
 

@@ -13,6 +13,14 @@ from typing import Literal, get_args
 
 Measurand = Literal["hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l"]
 MEASURANDS: tuple[Measurand, ...] = get_args(Measurand)
+# What a living person's blood can be, by measurand; beyond it the unit is wrong or the number is.
+PLAUSIBLE: Mapping[Measurand, tuple[float, float]] = MappingProxyType(
+    {
+        "hgb_g_per_l": (20.0, 260.0),
+        "hct_l_per_l": (0.05, 0.80),
+        "rbc_1e12_per_l": (0.5, 9.5),
+    }
+)
 DerivedIndex = Literal["mcv_fl", "mch_pg", "mchc_g_per_l"]
 BloodQuantity = Measurand | DerivedIndex
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from edgehemo.commands import common
-from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD
+from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
 
 if TYPE_CHECKING:
-    from edgehemo.records.results import Listed, StoredResult
+    from edgehemo.records.results import Change, Listed, StoredResult
     from edgehemo.records.store import Store
+    from edgehemo.records.versions import Amendments
 
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+# Differences of a replay that are printed; the JSON has more.
+_DIFFERENCES_SHOWN = 20
 STATES = ("unsigned", "signed", "corrected", "held", "withdrawn")
 
 
@@ -63,9 +68,12 @@ def list_(
         until += timedelta(days=1)
     assert state is None or state in get_args(State)
     wanted = Wanted(since, until, sample, state)  # type: ignore[arg-type]  # click checked it
-    with _store().reader() as reader:
-        rows = listed(reader, wanted, limit=limit)
-        found = len(rows) if len(rows) < limit else count(reader, wanted)
+    store, found = _store(), 0
+    rows: list[Listed] = []
+    if store.folder.exists():
+        with store.reader() as reader:
+            rows = listed(reader, wanted, limit=limit)
+            found = len(rows) if len(rows) < limit else count(reader, wanted)
     for row in rows:
         common.say(_line(row), json_file)
     if not rows:
@@ -147,6 +155,161 @@ def verify(quick: bool, json_file: str | None) -> int:
     common.say(f"chain {head}", json_file)
     common.write_json(json_file, RecordsVerifyOutput.of(found, head))
     return EXIT_DONE if found.whole else EXIT_WITHHELD
+
+
+@records.command()
+@click.argument("identifier", metavar="ID")
+@common.json_option
+def replay(identifier: str, json_file: str | None) -> int:
+    """Compute a stored result again from its pictures, bundle and profile.
+
+    Exit code 0 only where every number is the same to the last digit; else it says which are not,
+    and by how much.
+    """
+    from edgehemo.device.kept_equipment import kept_reader
+    from edgehemo.device.recorded import command_actor
+    from edgehemo.records.output import RecordsReplayOutput
+    from edgehemo.records.replay import replay as replayed
+    from edgehemo.records.results import result_of
+
+    with _store().reader() as reader:
+        result = result_of(reader, identifier)
+        with (
+            kept_reader(reader, result) as fields,
+            common.Progress("replaying", len(result.fields)) as progress,
+        ):
+            found = replayed(reader, result, fields, lambda _, total: progress.advance())
+        details = {"differences": len(found.differences), "software": found.version}
+        reader.note("result replayed", result.id, details, by=command_actor())
+    for item in found.differences[:_DIFFERENCES_SHOWN]:
+        grew = "" if item.by is None else f" (by {item.by:+.3g})"
+        common.say(f"{item.place}: stored {item.stored}, now {item.replayed}{grew}", json_file)
+    if len(found.differences) > _DIFFERENCES_SHOWN:
+        more = len(found.differences) - _DIFFERENCES_SHOWN
+        common.say(f"and {more} more; --json FILE has them", json_file)
+    verdict = "the same" if found.same else f"{len(found.differences)} are not the same"
+    common.say(f"{result.id}: {found.values} values compared: {verdict}", json_file)
+    if not found.same and found.version != found.stored_version:
+        common.say(
+            f"it was made by edgehemo {found.stored_version}, this is {found.version}", json_file
+        )
+    common.write_json(json_file, RecordsReplayOutput.of(found))
+    return EXIT_DONE if found.same else EXIT_WITHHELD
+
+
+def _change_options(reason_needed: bool) -> Callable[[_Command], _Command]:
+    """ID, --by, --reason and --json of the commands that make a new version."""
+
+    def add(command: _Command) -> _Command:
+        for option in (
+            common.json_option,
+            click.option(
+                "--reason", required=reason_needed, default="", metavar="TEXT", help="Why."
+            ),
+            click.option("--by", required=True, metavar="NAME", help="Who answers for it."),
+            click.argument("identifier", metavar="ID"),
+        ):
+            command = option(command)
+        return command
+
+    return add
+
+
+@records.command()
+@_change_options(reason_needed=False)
+def sign(identifier: str, by: str, reason: str, json_file: str | None) -> int:
+    """Sign a result off: somebody looked at it and answers for it."""
+    return _changed(identifier, "signed", by, reason, json_file)
+
+
+@records.command()
+@_change_options(reason_needed=True)
+def hold(identifier: str, by: str, reason: str, json_file: str | None) -> int:
+    """Hold a result: it is not to be used until it is released."""
+    return _changed(identifier, "held", by, reason, json_file)
+
+
+@records.command()
+@_change_options(reason_needed=True)
+def release(identifier: str, by: str, reason: str, json_file: str | None) -> int:
+    """Release a held result; it is again what it was before."""
+    return _changed(identifier, "released", by, reason, json_file)
+
+
+@records.command()
+@_change_options(reason_needed=True)
+def withdraw(identifier: str, by: str, reason: str, json_file: str | None) -> int:
+    """Withdraw a result for ever. It stays in the records, marked so."""
+    return _changed(identifier, "withdrawn", by, reason, json_file)
+
+
+@records.command()
+@_change_options(reason_needed=True)
+@click.option("--sample", metavar="ID", help="The right number of the sample.")
+@click.option(
+    "--cell",
+    "cells",
+    nargs=3,
+    type=(click.IntRange(min=1), click.IntRange(min=1), str),
+    multiple=True,
+    metavar="FIELD CELL TYPE",
+    help="Another name for a cell, both counted from 1 as `show --json` lists them.",
+)
+@click.option(
+    "--grade",
+    type=click.Choice(["none", "mild", "moderate", "severe", "withdrawn"]),
+    help="A person's word in the place of the WHO grade; withdrawn: there is to be none.",
+)
+@click.option("--comment", metavar="TEXT", help="For whoever reads the report.")
+def correct(
+    identifier: str,
+    by: str,
+    reason: str,
+    sample: str | None,
+    cells: tuple[tuple[int, int, str], ...],
+    grade: str | None,
+    comment: str | None,
+    json_file: str | None,
+) -> int:
+    """Correct a result: a new version beside what was measured, which stays as it is."""
+    from edgehemo.records.versions import Amendments, Override, RenamedCell
+
+    if sample is None and not cells and grade is None and comment is None:
+        raise UsageError("say what is corrected: --sample, --cell, --grade or --comment")
+    override = None
+    if grade is not None:
+        override = Override(grade=None if grade == "withdrawn" else grade)
+    amendments = Amendments(
+        sample=sample,
+        cells=tuple(
+            RenamedCell(field=field - 1, cell=cell - 1, type=kind) for field, cell, kind in cells
+        ),
+        override=override,
+        comment=comment,
+    )
+    return _changed(identifier, "corrected", by, reason, json_file, amendments)
+
+
+def _changed(
+    identifier: str,
+    what: Change,
+    by: str,
+    reason: str,
+    json_file: str | None,
+    amendments: Amendments | None = None,
+) -> int:
+    from edgehemo.records.output import RecordsChangeOutput, VersionEntry
+    from edgehemo.records.results import number_of, result_at
+    from edgehemo.records.versions import change
+
+    with _store().writer() as writer:
+        name = result_at(writer, number_of(writer, identifier)).id
+        made = change(writer, name, what, by=by, reason=reason, amendments=amendments)
+        head = writer.head()
+    common.say(f"{name}: version {made.version}, {made.state}", json_file)
+    output = RecordsChangeOutput(result_id=name, version=VersionEntry.of(made), audit=head)
+    common.write_json(json_file, output)
+    return EXIT_DONE
 
 
 def _store() -> Store:

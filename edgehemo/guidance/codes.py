@@ -187,6 +187,7 @@ ErrorCode = Literal[
     "RECORDS_BUSY",
     "RECORDS_FULL",
     "RECORDS_DAMAGED",
+    "SIGN_IN_REFUSED",
     "GATE_FAILED",
 ]
 

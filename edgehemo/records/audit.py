@@ -35,6 +35,19 @@ Action = Literal[
     "records verified",
     "records backed up",
     "pictures purged",
+    "cell reviewed",
+    "paired value entered",
+    "setting changed",
+    "control recorded",
+    "control history taken in",
+    "user added",
+    "user reset",
+    "user removed",
+    "signed in",
+    "signed out",
+    "wrong PIN",
+    "bundle changed",
+    "profile changed",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from edgehemo.anaemia.who_grade import Person
+from edgehemo.bundle.manifest import ArtefactFormat, Precision
 from edgehemo.errors import RecordsError
 from edgehemo.files.strict import Record, RecordError
 from edgehemo.guidance.withheld import Withheld
@@ -24,8 +25,8 @@ class Circumstances(Record, frozen=True, kw_only=True):
     rule: StopRule
     blocked: Withheld | None = None
     notes: tuple[str, ...] = ()
-    runtime: str
-    precision: str
+    runtime: ArtefactFormat
+    precision: Precision
     threads: int
     profile_name: str | None = None
 

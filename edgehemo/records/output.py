@@ -8,6 +8,7 @@ from typing import Any, Literal
 from edgehemo.files.strict import Count, Record, Sha256
 from edgehemo.records.clock import ClockState
 from edgehemo.records.identifiers import SampleFrom
+from edgehemo.records.replay import Replayed
 from edgehemo.records.results import (
     Change,
     Listed,
@@ -17,6 +18,7 @@ from edgehemo.records.results import (
     StoredResult,
     Version,
 )
+from edgehemo.records.users import Role
 from edgehemo.records.verifying import SHOWN, Verified
 from edgehemo.screening.recorded import AuditHead
 
@@ -193,3 +195,71 @@ class RecordsVerifyOutput(Record, frozen=True, kw_only=True):
             faults=list(found.faults[:SHOWN]),
             audit=head,
         )
+
+
+class DifferenceEntry(Record, frozen=True, kw_only=True):
+    """One value that is not the same. place: the keys down to it. by: how much it grew, null where
+    it is no number.
+    """
+
+    place: str
+    stored: Any
+    replayed: Any
+    by: float | None
+
+
+class RecordsReplayOutput(Record, frozen=True, kw_only=True):
+    """One stored result computed again. values: how many were compared. differences: at most 200 of
+    them.
+    """
+
+    schema: Literal["edgehemo.records-replay/1"] = "edgehemo.records-replay/1"
+    result_id: str
+    same: bool
+    values: Count
+    stored_version: str
+    version: str
+    differences_found: Count
+    differences: list[DifferenceEntry]
+
+    @classmethod
+    def of(cls, found: Replayed) -> RecordsReplayOutput:
+        return cls(
+            result_id=found.result_id,
+            same=found.same,
+            values=found.values,
+            stored_version=found.stored_version,
+            version=found.version,
+            differences_found=len(found.differences),
+            differences=[
+                DifferenceEntry(
+                    place=item.place, stored=item.stored, replayed=item.replayed, by=item.by
+                )
+                for item in found.differences[:SHOWN]
+            ],
+        )
+
+
+class RecordsChangeOutput(Record, frozen=True, kw_only=True):
+    """A result's new version, and the head of the chain once it was made."""
+
+    schema: Literal["edgehemo.records-change/1"] = "edgehemo.records-change/1"
+    result_id: str
+    version: VersionEntry
+    audit: AuditHead
+
+
+class UserEntry(Record, frozen=True, kw_only=True):
+    """A user of the kiosk. wrong_pins: since the last right one."""
+
+    name: str
+    role: Role
+    added_at: str
+    wrong_pins: Count
+
+
+class UsersListOutput(Record, frozen=True, kw_only=True):
+    """The users of this device, by name."""
+
+    schema: Literal["edgehemo.users-list/1"] = "edgehemo.users-list/1"
+    users: list[UserEntry]

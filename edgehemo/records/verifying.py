@@ -15,10 +15,14 @@ from edgehemo.records.results import (
     result_digest,
     version_digest,
 )
+from edgehemo.records.rows import vouched_faults
 from edgehemo.records.store import Reader
+from edgehemo.records.versions import ACTIONS
 
 # Called with how many contents were looked at, and how many there are.
 OnContent = Callable[[int, int], None]
+# What the chain calls a new version.
+_OF_VERSIONS = frozenset({"result recorded", *ACTIONS.values()})
 # More faults than anyone reads; the count says how many there are.
 SHOWN = 200
 
@@ -54,6 +58,7 @@ def verify(
         faults = list(_database_faults(reader))
         faults += chain_faults(entries(connection))
         faults += _row_faults(reader)
+        faults += vouched_faults(reader)
         looked_at, purged, wrong = _contents(reader, contents, on_content)
         faults += wrong
         number = {
@@ -137,8 +142,8 @@ def _version_faults(
         vouched = details.get("version_row" if row["version"] == 1 else "row")
         if vouched != version_digest(row):
             yield f"result {identifier}: version {row['version']} was changed since it was made"
-    for number, (_, subject, details) in said.items():
-        if "version" in details and number not in there:
+    for number, (action, subject, details) in said.items():
+        if action in _OF_VERSIONS and number not in there:
             yield f"result {subject}: version {details['version']} is not there any more"
 
 

@@ -105,8 +105,9 @@ def change(
 ) -> Version:
     """Make a new version of a result; it is on the disk when this returns.
 
-    reason: needed of all but signing. amendments: of a correction. Raises RecordsError where the
-    result's state does not allow it.
+    reason: needed of all but signing. amendments: of a correction, or what signing takes in.
+    hooks: called in the same transaction. Raises RecordsError where the result's state does not
+    allow it.
     """
     if what not in CHANGES:
         raise RecordsError(f"a result is not {what}")
@@ -117,8 +118,10 @@ def change(
         raise RecordsError(f"a reason has at most {MAX_REASON_CHARACTERS} characters")
     if not by.strip():
         raise RecordsError("say who does it")
-    if (what == "corrected") != (amendments is not None):
-        raise RecordsError("a correction says what is corrected, and nothing else does")
+    if what == "corrected" and amendments is None:
+        raise RecordsError("a correction says what is corrected")
+    if what not in ("corrected", "signed") and amendments is not None:
+        raise RecordsError(f"a result that is {what} is not corrected at the same time")
     if amendments is not None:
         amendments = amendments.checked()
         if amendments.sample is not None:

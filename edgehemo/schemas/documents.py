@@ -18,7 +18,14 @@ from edgehemo.files.json_schema import Document, Schema
 from edgehemo.inference.output import VerifyOutput
 from edgehemo.measurands import BLOOD_FACTS
 from edgehemo.profile.profile import CalibrationProfile
-from edgehemo.records.output import RecordsListOutput, RecordsShowOutput, RecordsVerifyOutput
+from edgehemo.records.output import (
+    RecordsChangeOutput,
+    RecordsListOutput,
+    RecordsReplayOutput,
+    RecordsShowOutput,
+    RecordsVerifyOutput,
+    UsersListOutput,
+)
 from edgehemo.report.result import DemoOutput, ScreenOutput
 from edgehemo.screening.output import (
     CellsOutput,
@@ -120,6 +127,9 @@ OUTPUTS = (
     Document("records-list", "stored results", (RecordsListOutput,)),
     Document("records-show", "one stored result with its versions", (RecordsShowOutput,)),
     Document("records-verify", "whether the stored results hold together", (RecordsVerifyOutput,)),
+    Document("records-replay", "one stored result computed again", (RecordsReplayOutput,)),
+    Document("records-change", "a stored result's new version", (RecordsChangeOutput,)),
+    Document("users-list", "who may work with the kiosk", (UsersListOutput,)),
     Document("keys", "the keys this device trusts", (KeysOutput,)),
 )
 

@@ -11,17 +11,9 @@ from pathlib import Path
 
 from edgehemo.errors import CalibrationError, TableError
 from edgehemo.images.reading import IMAGE_SUFFIXES, natural_key
-from edgehemo.measurands import Measurand
+from edgehemo.measurands import PLAUSIBLE, Measurand
 from edgehemo_calibration.analyser.columns import Column, columns_of, recognised
 from edgehemo_calibration.analyser.rows import impossible_indices
-
-# What a living person's blood can be, in the column's unit; beyond it the unit is wrong or the
-# number is.
-PLAUSIBLE: Mapping[Measurand, tuple[float, float]] = {
-    "hgb_g_per_l": (20.0, 260.0),
-    "hct_l_per_l": (0.05, 0.80),
-    "rbc_1e12_per_l": (0.5, 9.5),
-}
 
 
 @dataclass(frozen=True, slots=True)
