@@ -41,7 +41,7 @@ _WITH_VALUE = ("--log-file",)
 BUILT_IN = {
     "demo": "Run a whole screening in the simulated microscope.",
     "screen": "Screen one sample: result.json, report.html, annotated fields.",
-    "records": "List, show and check the stored results of this device.",
+    "records": "List, show, export, back up and check stored results.",
     "users": "Add, list and remove who may work with this device's kiosk.",
     "quality": "Check focus, light, stain and density of images.",
     "cells": "Find the red cells, white cells and platelets of images.",

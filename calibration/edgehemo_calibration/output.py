@@ -210,8 +210,9 @@ class ControlCalibrated(Written, frozen=True, kw_only=True):
 
 
 class CheckOutput(Record, frozen=True, kw_only=True):
-    """`edgehemo calibrate check`: the record that was added to the control history. blocked: why
-    results are withheld now, null where they are not.
+    """`edgehemo calibrate check`: the record that was stored. history: where. blocked: why results
+    are withheld now, null where they are not. marked: stored results since the last good check,
+    which a failed one marks.
     """
 
     schema: Literal["edgehemo.check/1"] = "edgehemo.check/1"
@@ -219,6 +220,7 @@ class CheckOutput(Record, frozen=True, kw_only=True):
     history: str
     check: ControlCheck
     blocked: str | None
+    marked: Count = 0
 
 
 class ClearOutput(Record, frozen=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
@@ -12,6 +13,7 @@ from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
 
 if TYPE_CHECKING:
+    from edgehemo.device.configuration import DeviceConfiguration
     from edgehemo.records.results import Change, Listed, StoredResult
     from edgehemo.records.store import Store
     from edgehemo.records.versions import Amendments
@@ -36,7 +38,7 @@ def _moment(_: click.Context, option: click.Parameter, value: str | None) -> dat
 
 @click.group()
 def records() -> None:
-    """List, show and check the stored results of this device."""
+    """List, show, correct, export, back up and check the stored results of this device."""
 
 
 @records.command(name="list")
@@ -61,6 +63,7 @@ def list_(
     json_file: str | None,
 ) -> int:
     """The stored results, newest first."""
+    from edgehemo.records.controls import marked_results
     from edgehemo.records.output import ListedEntry, RecordsListOutput
     from edgehemo.records.results import State, Wanted, count, listed
 
@@ -70,17 +73,21 @@ def list_(
     wanted = Wanted(since, until, sample, state)  # type: ignore[arg-type]  # click checked it
     store, found = _store(), 0
     rows: list[Listed] = []
+    marked: frozenset[int] = frozenset()
     if store.folder.exists():
         with store.reader() as reader:
             rows = listed(reader, wanted, limit=limit)
             found = len(rows) if len(rows) < limit else count(reader, wanted)
+            marked = marked_results(reader, [row.number for row in rows])
     for row in rows:
-        common.say(_line(row), json_file)
+        common.say(_line(row, row.number in marked), json_file)
     if not rows:
         common.say("no stored result of these", json_file)
     elif found > len(rows):
         common.say(f"{len(rows)} of {found}; --limit shows more", json_file)
-    output = RecordsListOutput(found=found, results=[ListedEntry.of(row) for row in rows])
+    output = RecordsListOutput(
+        found=found, results=[ListedEntry.of(row, row.number in marked) for row in rows]
+    )
     common.write_json(json_file, output)
     return EXIT_DONE
 
@@ -97,6 +104,7 @@ def show(identifier: str, json_file: str | None) -> int:
 
     from edgehemo.commands.screened import lines_of
     from edgehemo.device.recorded import command_actor
+    from edgehemo.records.controls import control_mark
     from edgehemo.records.output import RecordsShowOutput, ShownResult
     from edgehemo.records.results import result_of
 
@@ -109,13 +117,16 @@ def show(identifier: str, json_file: str | None) -> int:
             for field in result.fields
             if field.sha256 is not None
         }
+        mark = control_mark(reader, result)
         head = reader.head()
     for line in _heading(result):
         common.say(line, json_file)
+    if mark is not None:
+        common.say(mark, json_file)
     for line in lines_of(record):
         common.say(line, json_file)
     person = None if result.person is None else msgspec.to_builtins(result.person)
-    shown = ShownResult.of(result, record, person, kept)
+    shown = ShownResult.of(result, record, person, kept, mark)
     common.write_json(json_file, RecordsShowOutput(result=shown, audit=head))
     return EXIT_DONE
 
@@ -195,6 +206,235 @@ def replay(identifier: str, json_file: str | None) -> int:
         )
     common.write_json(json_file, RecordsReplayOutput.of(found))
     return EXIT_DONE if found.same else EXIT_WITHHELD
+
+
+@records.command()
+@click.argument("identifiers", metavar="ID...", nargs=-1)
+@click.option("--all", "everything", is_flag=True, help="All results instead of those named.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["folder", "csv", "json", "archive"]),
+    required=True,
+    help="folder: report, fields and pictures. csv: a table. json: all but the pictures. archive: "
+    "everything, encrypted.",
+)
+@click.option(
+    "--out",
+    metavar="PATH",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="The file, or the folder, to be written.",
+)
+@click.option(
+    "--identified",
+    is_flag=True,
+    help="With the sample's number, operator, site, exact date and age. Without it none of them "
+    "leaves the device.",
+)
+@click.option(
+    "--to",
+    "recipients",
+    metavar="KEY",
+    multiple=True,
+    help="Public key of age (age1...) that may open the archive, beside those of the device "
+    "configuration. May be repeated.",
+)
+@common.json_option
+def export(
+    identifiers: tuple[str, ...],
+    everything: bool,
+    kind: str,
+    out: Path,
+    identified: bool,
+    recipients: tuple[str, ...],
+    json_file: str | None,
+) -> int:
+    """Export stored results; that they left the device is noted in the chain.
+
+    An archive is a tar file that the public program age opens: age -d -i KEY FILE | tar x.
+    """
+    from edgehemo.device.recorded import command_actor
+    from edgehemo.records.deidentified import View
+    from edgehemo.records.exports.exporting import Exporting
+    from edgehemo.records.exports.formats import FORMATS
+    from edgehemo.records.output import RecordsExportedOutput
+    from edgehemo.records.results import number_of, result_at
+
+    if bool(identifiers) == everything:
+        raise UsageError("name the results to export, or give --all")
+    device, store = _device_and_store()
+    chosen = FORMATS[kind]
+    with store.reader() as reader:
+        numbers = (
+            [row[0] for row in reader.rows("SELECT number FROM result ORDER BY number")]
+            if everything
+            else list(dict.fromkeys(number_of(reader, name) for name in identifiers))
+        )
+        results = [result_at(reader, number) for number in numbers]
+        if not results:
+            raise UsageError("there is no stored result to export")
+        head = reader.head()
+        with common.Progress("exporting", len(results)) as progress:
+            exporting = Exporting(
+                reader,
+                results,
+                View.of(reader, identified=identified),
+                head,
+                (*device.records.recipients, *recipients),
+                progress.advance,
+            )
+            chosen.write(exporting, out)
+        details = {"format": kind, "identified": identified, "pictures": chosen.pictures}
+        reader.notes(
+            [("result exported", result.id, details) for result in results], by=command_actor()
+        )
+    common.say(f"{len(results)} results: {out}", json_file)
+    common.say(f"chain {head}", json_file)
+    output = RecordsExportedOutput(
+        format=kind,
+        identified=identified,
+        out=str(out),
+        results=[result.id for result in results],
+        audit=head,
+    )
+    common.write_json(json_file, output)
+    return EXIT_DONE
+
+
+@records.command()
+@click.argument(
+    "folder", metavar="[DIR]", required=False, type=click.Path(path_type=Path, file_okay=False)
+)
+@common.json_option
+def backup(folder: Path | None, json_file: str | None) -> int:
+    """Back up everything into DIR and read it back; without DIR onto the device's USB stick.
+
+    The stick is found by its label (backup_label in the device configuration). Only what is new is
+    copied; the newest 14 backups are kept. Results may be stored meanwhile.
+    """
+    from edgehemo.device.recorded import command_actor
+    from edgehemo.records.backup import back_up, stick
+    from edgehemo.records.clock import now
+    from edgehemo.records.output import RecordsBackupOutput
+
+    device, store = _device_and_store()
+    place = stick(device.records.backup_label) if folder is None else folder
+    with store.reader() as reader, common.Progress("backing up") as progress:
+        made = back_up(
+            reader,
+            place,
+            at=now().isoformat(timespec="seconds"),
+            by=command_actor(),
+            on_content=lambda _, total: progress.advance(),
+        )
+    manifest = made.manifest
+    common.say(
+        f"{manifest.results} results backed up and read back, {made.copied} of "
+        f"{manifest.contents} contents were new ({made.copied_bytes / 1e6:.1f} MB): {made.path}",
+        json_file,
+    )
+    output = RecordsBackupOutput(
+        manifest=str(made.path),
+        results=manifest.results,
+        contents=manifest.contents,
+        copied=made.copied,
+        copied_bytes=made.copied_bytes,
+        sha256=manifest.sha256,
+        audit=manifest.audit,
+    )
+    common.write_json(json_file, output)
+    return EXIT_DONE
+
+
+@records.command()
+@click.argument("file", metavar="FILE", type=click.Path(path_type=Path, exists=True))
+@click.option(
+    "--force", is_flag=True, help="Put the records that are here aside, under another name."
+)
+@common.json_option
+def restore(file: Path, force: bool, json_file: str | None) -> int:
+    """Put a backup in the place of this device's records.
+
+    FILE: a backup's .json or .sqlite3, or the folder of the backups, whose newest is taken.
+    Everything is checked before anything is put in place, and afterwards.
+    """
+    from edgehemo.records.backup import restore as restored
+    from edgehemo.records.output import RecordsRestoreOutput
+    from edgehemo.records.verifying import verify as verified
+
+    store = _store()
+    with common.Progress("restoring") as progress:
+        manifest = restored(
+            file,
+            store.folder,
+            replace=force,
+            on_content=lambda _, total: progress.advance(),
+        )
+    with store.reader() as reader:
+        found = verified(reader)
+        head = reader.head()
+    for fault in found.faults:
+        common.complain(fault)
+    common.say(
+        f"restored the backup of {manifest.made_at}: {found.results} results, "
+        f"{found.contents} contents" + (": whole" if found.whole else ""),
+        json_file,
+    )
+    output = RecordsRestoreOutput(
+        backup=manifest.number,
+        made_at=manifest.made_at,
+        results=found.results,
+        contents=found.contents,
+        whole=found.whole,
+        audit=head,
+    )
+    common.write_json(json_file, output)
+    return EXIT_DONE if found.whole else EXIT_WITHHELD
+
+
+@records.command()
+@click.option("--dry-run", is_flag=True, help="Say what would go, and let it stay.")
+@common.json_option
+def purge(dry_run: bool, json_file: str | None) -> int:
+    """Delete the pictures of old results, as the device's policy says.
+
+    Only those that were backed up or exported with their pictures, and never of a held result.
+    The results, all numbers and the chain stay.
+    """
+    from edgehemo.device.recorded import command_actor
+    from edgehemo.records.clock import now
+    from edgehemo.records.output import RecordsPurgeOutput
+    from edgehemo.records.retention import purge as purged
+    from edgehemo.records.retention import purgeable
+
+    device, store = _device_and_store()
+    if dry_run:
+        with store.reader() as reader:
+            found = purgeable(reader, device.records, now())
+    else:
+        with store.writer() as writer:
+            found = purged(writer, device.records, now(), by=command_actor())
+    common.say(
+        f"{len(found.pictures)} pictures of {found.results} results, {found.bytes / 1e6:.1f} MB"
+        + (" would go" if dry_run else " purged"),
+        json_file,
+    )
+    if found.waiting:
+        common.say(
+            f"{found.waiting} more results are old enough, and are held or lie nowhere else yet: "
+            "back up first",
+            json_file,
+        )
+    output = RecordsPurgeOutput(
+        purged=not dry_run,
+        pictures=len(found.pictures),
+        bytes=found.bytes,
+        results=found.results,
+        waiting=found.waiting,
+    )
+    common.write_json(json_file, output)
+    return EXIT_DONE
 
 
 def _change_options(reason_needed: bool) -> Callable[[_Command], _Command]:
@@ -313,13 +553,18 @@ def _changed(
 
 
 def _store() -> Store:
+    return _device_and_store()[1]
+
+
+def _device_and_store() -> tuple[DeviceConfiguration, Store]:
     from edgehemo.device.configuration import load_device
     from edgehemo.records.store import Store
 
-    return Store.below(load_device(None).data_dir)
+    device = load_device(None)
+    return device, Store.below(device.data_dir)
 
 
-def _line(row: Listed) -> str:
+def _line(row: Listed, marked: bool) -> str:
     from edgehemo.measurands import MEASURAND_FACTS
 
     when = row.made_at[:16].replace("T", " ") if row.clock == "set" else "clock unset     "
@@ -329,7 +574,8 @@ def _line(row: Listed) -> str:
     if row.grade is not None:
         said += f", {row.grade}"
     simulated = "  SIMULATED" if row.simulated else ""
-    return f"{row.id}  {when}  {row.sample:<16}  {row.state:<9}  {said}{simulated}"
+    control = "  CONTROL FAILED" if marked else ""
+    return f"{row.id}  {when}  {row.sample:<16}  {row.state:<9}  {said}{simulated}{control}"
 
 
 def _heading(result: StoredResult) -> list[str]:

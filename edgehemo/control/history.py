@@ -1,15 +1,14 @@
-"""Control checks of this microscope: their history, and whether results may be given.
+"""Control checks of this microscope: what a record of them is, and whether results may be given.
 
-The history is one file of JSON lines beside the profile (``<profile>.control.jsonl``), one record
-a line: a check of a control slide, or a clearance after a failed one. The last line is the seal of
-those above it (`edgehemo.profile.seal`), which older histories do not have. `edgehemo calibrate
-check` and `clear` write it; a screening only reads it.
+The history lies in the records (`edgehemo.records.controls`). Before, it was one file of JSON lines
+beside the profile (``<profile>.control.jsonl``), one record a line: a check of a control slide, or
+a clearance after a failed one. The last line may be the seal of those above it
+(`edgehemo.profile.seal`). Such a file is read here, and taken in once.
 """
 
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,14 +18,10 @@ from msgspec import Meta
 
 from edgehemo.control.westgard import Rule
 from edgehemo.errors import ProfileError
-from edgehemo.files.atomic import write_text_atomically
-from edgehemo.files.lock import locked
-from edgehemo.files.strict import Count, Moment, Record, RecordError, Text
+from edgehemo.files.strict import Count, Moment, Record, Text
 from edgehemo.guidance.withheld import Withheld, withheld
 from edgehemo.profile.profile import CalibrationProfile
-from edgehemo.profile.seal import Seal, seal_state, sealed_content
-
-log = logging.getLogger(__name__)
+from edgehemo.profile.seal import Seal, seal_state
 
 CONTROL_SCHEMA: Literal["edgehemo.control/1"] = "edgehemo.control/1"
 HISTORY_SUFFIX = ".control.jsonl"
@@ -89,7 +84,7 @@ KINDS: dict[str, type[ControlCheck] | type[Clearance]] = {"check": ControlCheck,
 
 
 def history_path(profile: Path) -> Path:
-    """Where the control history of a profile lies."""
+    """Where the control history of a profile lay before it was taken into the records."""
     return profile.with_name(profile.name + HISTORY_SUFFIX)
 
 
@@ -129,27 +124,6 @@ def is_sealed(path: Path) -> bool:
     return not lines or _sealed(lines, path)
 
 
-def append_record(path: Path, record: ControlCheck | Clearance) -> None:
-    """Add a record; a reader sees the whole old file or the whole new one.
-
-    Raises ProfileError where the history is damaged or cannot be written, or where the record
-    would not be read again.
-    """
-    with locked(path):
-        known = read_history(path)
-        lines = [
-            json.dumps(item.model_dump(exclude_none=True))
-            for item in (*known, _checked(record, path))
-        ]
-        if (seal := sealed_content(_sealed_content(lines))) is not None:
-            lines.append(json.dumps({"kind": "seal", **seal.model_dump()}))
-        try:
-            write_text_atomically(path, "\n".join(lines) + "\n")
-        except OSError as error:
-            raise ProfileError(f"{path}: cannot be written: {error.strerror or error}") from None
-    log.info("control history: %s added, %d records", record.kind, len(known) + 1)
-
-
 def _sealed(lines: Sequence[str], path: Path) -> bool:
     """Whether the last line is the seal of the others; ProfileError where it does not fit them."""
     try:
@@ -159,7 +133,7 @@ def _sealed(lines: Sequence[str], path: Path) -> bool:
         seal = Seal.model_validate(last)
     except (ValueError, RecursionError):
         return False
-    if seal_state(_sealed_content(lines[:-1]), seal) == "broken":
+    if seal_state(content_to_seal(lines[:-1]), seal) == "broken":
         raise ProfileError(
             f"{path}: was changed after it was sealed: put the file back from a backup, or move it "
             "away and check the control slide again"
@@ -167,16 +141,9 @@ def _sealed(lines: Sequence[str], path: Path) -> bool:
     return True
 
 
-def _sealed_content(lines: Sequence[str]) -> bytes:
+def content_to_seal(lines: Sequence[str]) -> bytes:
+    """What the seal of a history's lines is made of."""
     return "\n".join(("edgehemo.control-seal/1", *lines)).encode("utf-8")
-
-
-def _checked(record: ControlCheck | Clearance, path: Path) -> ControlCheck | Clearance:
-    """A damaged history blocks every result: what would not be read again is not written."""
-    try:
-        return record.checked()
-    except RecordError as error:
-        raise ProfileError(f"{path}: not written, it would not be valid: {error}") from None
 
 
 def _parsed(content: Any) -> ControlCheck | Clearance:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from edgehemo.control.history import ControlCheck, history_path, read_history
+from edgehemo.control.history import ControlCheck
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.errors import ProfileError
+from edgehemo.errors import ProfileError, RecordsError
 from edgehemo.measurands import MEASURAND_FACTS
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.records.controls import control_history
+from edgehemo.records.store import Store
 
 _SEALS = {
     "none": "not sealed",
@@ -26,7 +28,7 @@ def profile_lines(
     lines = [f"camera {profile.camera or 'not named'}", _scale(profile), _analyser(profile)]
     lines += _quality(profile)
     lines.append(_expiry(profile, device, now))
-    lines.append(_control(profile, path))
+    lines.append(_control(profile, path, device))
     lines.append(_SEALS[profile.seal_state])
     return lines
 
@@ -74,12 +76,13 @@ def _expiry(profile: CalibrationProfile, device: DeviceConfiguration, now: datet
     return f"{name} {word} on {ends:%Y-%m-%d}"
 
 
-def _control(profile: CalibrationProfile, path: Path) -> str:
+def _control(profile: CalibrationProfile, path: Path, device: DeviceConfiguration) -> str:
     if not profile.controls:
         return "no control slide"
     try:
-        checks = [r for r in read_history(history_path(path)) if isinstance(r, ControlCheck)]
-    except ProfileError as error:
+        records = control_history(Store.below(device.data_dir), profile, path)
+        checks = [record for record in records if isinstance(record, ControlCheck)]
+    except (ProfileError, RecordsError) as error:
         return str(error)
     if not checks:
         return "control slide never checked"

@@ -31,6 +31,7 @@ from edgehemo.device.named_profiles import FALLBACK_PROFILE, profile_names, prof
 from edgehemo.errors import DeviceError, UsageError
 from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 from edgehemo.files.strict import Record, RecordError, keys_of
+from edgehemo.records.policy import RecordsSection
 
 DEVICE_SCHEMA: Literal["edgehemo.device/1"] = "edgehemo.device/1"
 ENVIRONMENT_VARIABLE = "EDGEHEMO_DEVICE"
@@ -156,6 +157,7 @@ class DeviceConfiguration(Record, frozen=True, kw_only=True):
     camera: CameraSection = field(default_factory=CameraSection)
     screening: ScreeningSection = field(default_factory=ScreeningSection)
     kiosk: KioskSection = field(default_factory=KioskSection)
+    records: RecordsSection = field(default_factory=RecordsSection)
 
     @property
     def data_dir(self) -> Path:

@@ -8,13 +8,15 @@ from datetime import datetime
 from pathlib import Path
 
 from edgehemo.capture.sources import camera_spec
-from edgehemo.control.history import control_block, history_path, is_sealed, read_history
+from edgehemo.control.history import control_block, history_path, is_sealed
 from edgehemo.device.clock import aware, clock_block, last_result
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.errors import ProfileError, UsageError
+from edgehemo.errors import ProfileError, RecordsError, UsageError
 from edgehemo.guidance.withheld import Withheld, withheld
 from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.profile.seal import SealState
+from edgehemo.records.controls import control_history
+from edgehemo.records.store import Store
 
 # What a profile of the simulated microscope calls its camera.
 SIMULATED_CAMERA = "simulated"
@@ -61,8 +63,8 @@ def why_blocked(
     if not profile.controls:
         return None
     try:
-        records = read_history(history_path(profile_path))
-    except ProfileError as error:
+        records = control_history(Store.below(device.data_dir), profile, profile_path)
+    except (ProfileError, RecordsError) as error:
         return withheld("CONTROL_HISTORY_UNREADABLE", problem=error)
     ahead = clock_block([("the control history", record.at) for record in records], now)
     return ahead or control_block(

@@ -49,11 +49,13 @@ def recorded_screening(
     # A screening that is not stored does not wait for the records.
     from edgehemo.records.artefacts import keep_bundle, keep_profile  # noqa: PLC0415
     from edgehemo.records.circumstances import Circumstances  # noqa: PLC0415
+    from edgehemo.records.policy import refuse_too_little  # noqa: PLC0415
     from edgehemo.records.recording import Recording  # noqa: PLC0415
     from edgehemo.records.store import Store  # noqa: PLC0415
     from edgehemo.records.taking import begin  # noqa: PLC0415
 
     device, profile = equipment.device, equipment.profile
+    refuse_too_little(device.data_dir, device.records)
     known = [equipment.bundle.manifest.created_at]
     if profile is not None:
         known += list(profile.dates())

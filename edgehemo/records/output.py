@@ -25,7 +25,8 @@ from edgehemo.screening.recorded import AuditHead
 
 class ListedEntry(Record, frozen=True, kw_only=True):
     """One stored result. sample: its number as it is now. made_at: what the clock said; clock:
-    unset where that cannot be believed. state, version: the ones that count.
+    unset where that cannot be believed. state, version: the ones that count. control_failed: the
+    next check of a control slide failed, so that it must be confirmed.
     """
 
     id: str
@@ -40,11 +41,12 @@ class ListedEntry(Record, frozen=True, kw_only=True):
     grade: str | None
     state: State
     version: Count
+    control_failed: bool
 
     @classmethod
-    def of(cls, row: Listed) -> ListedEntry:
+    def of(cls, row: Listed, control_failed: bool) -> ListedEntry:
         values = {name: getattr(row, name) for name in Listed.__slots__ if name != "number"}
-        return cls(**values)
+        return cls(**values, control_failed=control_failed)
 
 
 class RecordsListOutput(Record, frozen=True, kw_only=True):
@@ -102,7 +104,8 @@ class StoredFieldEntry(Record, frozen=True, kw_only=True):
 
 class ShownResult(Record, frozen=True, kw_only=True):
     """One stored result whole. person: as given for the grade. reading_sha256: of the document
-    that holds every number. record: what `edgehemo screen` wrote.
+    that holds every number. control_mark: what it must say because a control failed after it, null
+    where none did. record: what `edgehemo screen` wrote.
     """
 
     id: str
@@ -117,6 +120,7 @@ class ShownResult(Record, frozen=True, kw_only=True):
     outcome: Outcome
     state: State
     version: Count
+    control_mark: str | None
     person: Mapping[str, Any] | None
     circumstances: Mapping[str, Any]
     bundle_sha256: Sha256
@@ -135,6 +139,7 @@ class ShownResult(Record, frozen=True, kw_only=True):
         record: Mapping[str, Any],
         person: Mapping[str, Any] | None,
         kept: Mapping[str, bool],
+        control_mark: str | None,
     ) -> ShownResult:
         same = (
             "id", "sample_from", "site", "operator", "device", "made_at", "clock", "simulated",
@@ -146,6 +151,7 @@ class ShownResult(Record, frozen=True, kw_only=True):
             sample=result.sample_now,
             state=result.latest.state,
             version=result.latest.version,
+            control_mark=control_mark,
             person=person,
             circumstances=result.circumstances.model_dump(),
             images=[
@@ -247,6 +253,57 @@ class RecordsChangeOutput(Record, frozen=True, kw_only=True):
     result_id: str
     version: VersionEntry
     audit: AuditHead
+
+
+class RecordsExportedOutput(Record, frozen=True, kw_only=True):
+    """What was exported and where it lies. identified: with numbers and names."""
+
+    schema: Literal["edgehemo.records-exported/1"] = "edgehemo.records-exported/1"
+    format: str
+    identified: bool
+    out: str
+    results: list[str]
+    audit: AuditHead
+
+
+class RecordsBackupOutput(Record, frozen=True, kw_only=True):
+    """A backup that was read back and found right. manifest: its file. copied: contents that were
+    new there.
+    """
+
+    schema: Literal["edgehemo.records-backup/1"] = "edgehemo.records-backup/1"
+    manifest: str
+    results: Count
+    contents: Count
+    copied: Count
+    copied_bytes: Count
+    sha256: Sha256
+    audit: AuditHead
+
+
+class RecordsRestoreOutput(Record, frozen=True, kw_only=True):
+    """A backup in the place of the records. whole: whether they hold together."""
+
+    schema: Literal["edgehemo.records-restore/1"] = "edgehemo.records-restore/1"
+    backup: Count
+    made_at: str
+    results: Count
+    contents: Count
+    whole: bool
+    audit: AuditHead
+
+
+class RecordsPurgeOutput(Record, frozen=True, kw_only=True):
+    """What was purged, or would be. waiting: results that are old enough and lie nowhere else yet,
+    or are held.
+    """
+
+    schema: Literal["edgehemo.records-purge/1"] = "edgehemo.records-purge/1"
+    purged: bool
+    pictures: Count
+    bytes: Count
+    results: Count
+    waiting: Count
 
 
 class UserEntry(Record, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ VOUCHED: Mapping[str, tuple[str, ...]] = {
     ),
     "paired": ("sample", "measurand", "value", "analyser", "by", "at"),
     "setting": ("name", "value", "by", "at"),
-    "control": ("profile_made_at", "kind", "passed", "at", "content"),
+    "control": ("profile_made_at", "kind", "slide", "passed", "at", "content"),
     "control_taken_in": ("profile_made_at", "sha256", "records"),
 }  # fmt: skip
 

@@ -13,10 +13,12 @@ import fcntl
 import json
 import logging
 import os
+import shutil
 import sqlite3
 import threading
+import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -47,6 +49,9 @@ BUSY_TIMEOUT_MS = 10_000
 CHECKED_AT_OPENING = 200
 # Copies from before a migration that are kept.
 COPIES_KEPT = 2
+# How folders are called in which one result is packed, and the age at which one is a leftover.
+PACKING_PREFIX = ".packing-"
+HALF_PACKED_AFTER_S = 3600
 _DAMAGED = "damaged"
 _BESIDE = ("", "-wal", "-shm")
 
@@ -139,20 +144,26 @@ class Reader:
         """Have it in the chain that something was done: at once where nobody writes, else by the
         one who does (`Writer.take_noted`).
         """
+        self.notes([(action, subject, details or {})], by=by)
+
+    def notes(self, done: Sequence[tuple[Action, str, Mapping[str, Any]]], *, by: str) -> None:
+        """The same of several things: (action, subject, details)."""
         at = Clock().stamp().text
         try:
-            with Writer(self.folder) as writer:
-                writer.note(action, subject, details, by=by)
+            with Writer(self.folder) as writer, writer.transaction():
+                for action, subject, details in done:
+                    writer.note(action, subject, details, by=by)
             return
         except RecordsBusyError:
             pass
-        content = {"at": at, "actor": by, "action": action, "subject": subject}
         with told():
             self.folder.noted.mkdir(mode=0o700, exist_ok=True)
-            write_json_atomically(
-                self.folder.noted / f"{uuid.uuid4().hex}.json",
-                {**content, "details": dict(details or {})},
-            )
+            for action, subject, details in done:
+                content = {"at": at, "actor": by, "action": action, "subject": subject}
+                write_json_atomically(
+                    self.folder.noted / f"{uuid.uuid4().hex}.json",
+                    {**content, "details": dict(details)},
+                )
 
     def close(self) -> None:
         self.connection.close()
@@ -186,7 +197,7 @@ class Writer(Reader):
         self._depth = 0
         with told():
             folder.make()
-            self._lock = _locked(folder)
+            self._lock = locked_for_writing(folder)
             try:
                 self._open()
             except BaseException:
@@ -288,6 +299,12 @@ class Writer(Reader):
         """Add an entry to the chain; see `entry`."""
         self.entry(action, subject, details, by=by)
 
+    def notes(self, done: Sequence[tuple[Action, str, Mapping[str, Any]]], *, by: str) -> None:
+        """Add several entries to the chain, all or none."""
+        with self.transaction():
+            for action, subject, details in done:
+                self.entry(action, subject, details, by=by)
+
     def entry(
         self,
         action: Action,
@@ -355,7 +372,7 @@ class Writer(Reader):
                 self._forget_intended(digest)
 
     def _forget_intended(self, digest: str) -> None:
-        """Remove an intended content where nothing names it, its file first."""
+        """Remove an intended content where nothing names it or it was purged, its file first."""
         named = self.connection.execute(
             "SELECT 1 FROM result_field WHERE sha256 = :d "
             "UNION ALL SELECT 1 FROM taking_field WHERE sha256 = :d "
@@ -363,7 +380,10 @@ class Writer(Reader):
             "UNION ALL SELECT 1 FROM artefact WHERE content_sha256 = :d LIMIT 1",
             {"d": digest},
         ).fetchone()
-        if named is None:
+        purged = self.connection.execute(
+            "SELECT 1 FROM content WHERE sha256 = ? AND purged_at IS NOT NULL", (digest,)
+        ).fetchone()
+        if named is None or purged is not None:
             self.contents.remove(digest)
         with self.transaction() as connection:
             if named is None:
@@ -374,8 +394,20 @@ class Writer(Reader):
         """Remove what an interrupted process left: samples of commands, contents nobody names."""
         for (taking,) in self.rows("SELECT id FROM taking WHERE owner = 'command'"):
             self.abandon_taking(taking, "interrupted", by="edgehemo")
+        self.finish_intended()
+        self._remove_half_packed()
+
+    def finish_intended(self) -> None:
+        """Remove the files of contents that are intended and not named, or that were purged."""
         for (digest,) in self.rows("SELECT sha256 FROM intended"):
-            self._forget_intended(digest)
+            with told():
+                self._forget_intended(digest)
+
+    def _remove_half_packed(self) -> None:
+        """Folders in which a killed process was packing an archive."""
+        for left in self.folder.path.glob(f"{PACKING_PREFIX}*"):
+            if time.time() - left.stat().st_mtime > HALF_PACKED_AFTER_S:
+                shutil.rmtree(left, ignore_errors=True)
 
     def abandon_taking(self, taking: str, reason: str, *, by: str) -> None:
         """End a sample being taken without a result, and remove its pictures."""
@@ -473,7 +505,7 @@ def _is_older(folder: RecordsFolder) -> bool:
         return schema.version_of(connection) < schema.newest()
 
 
-def _locked(folder: RecordsFolder) -> int:
+def locked_for_writing(folder: RecordsFolder) -> int:
     """The descriptor that holds the writer's lock. RecordsBusyError where another has it."""
     handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     try:

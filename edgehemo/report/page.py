@@ -83,12 +83,14 @@ def render(
     pictures: Mapping[int, str],
     sizes: Histogram | None,
     found: Sequence[Sequence[str]] = (),
+    banners: Sequence[str] = (),
 ) -> str:
     """The page as HTML text.
 
     record: a `ScreeningResult`'s. pictures: index in ``images`` -> data URI of the drawn field;
     fields without one are counted, not shown. sizes: None where no cell could be measured. found:
-    of each of the sample's findings its cells, data URIs.
+    of each of the sample's findings its cells, data URIs. banners: what a stored result's page says
+    above all.
     """
     fields = [
         ShownField(index + 1, entry, pictures.get(index, ""))
@@ -103,6 +105,7 @@ def render(
         .get_template(TEMPLATE)
         .render(
             result=record,
+            banners=banners,
             simulated_notice=SIMULATED_NOTICE,
             demonstration_notice=(
                 DEMONSTRATION_NOTICE if record["sample"]["calibration"] == "demonstration" else ""

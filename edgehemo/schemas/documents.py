@@ -18,10 +18,17 @@ from edgehemo.files.json_schema import Document, Schema
 from edgehemo.inference.output import VerifyOutput
 from edgehemo.measurands import BLOOD_FACTS
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.records.backup import BackupManifest
+from edgehemo.records.exports.archive_export import ArchiveManifest
+from edgehemo.records.exports.output import RecordsExportOutput
 from edgehemo.records.output import (
+    RecordsBackupOutput,
     RecordsChangeOutput,
+    RecordsExportedOutput,
     RecordsListOutput,
+    RecordsPurgeOutput,
     RecordsReplayOutput,
+    RecordsRestoreOutput,
     RecordsShowOutput,
     RecordsVerifyOutput,
     UsersListOutput,
@@ -48,11 +55,15 @@ FILES = (
     ),
     Document(
         "control",
-        "a line of a control history beside a profile",
+        "a control check or clearance, as histories in files had them a line each",
         (ControlCheck, Clearance),
         written=False,
     ),
     Document("bundle-store", "which installed bundle a device uses", (StoreState,), written=False),
+    Document(
+        "backup", "what belongs to one backup of the records", (BackupManifest,), written=False
+    ),
+    Document("archive", "what an archive of results holds", (ArchiveManifest,), written=False),
 )
 
 # What types cannot say.
@@ -129,6 +140,13 @@ OUTPUTS = (
     Document("records-verify", "whether the stored results hold together", (RecordsVerifyOutput,)),
     Document("records-replay", "one stored result computed again", (RecordsReplayOutput,)),
     Document("records-change", "a stored result's new version", (RecordsChangeOutput,)),
+    Document("records-export", "exported results as JSON", (RecordsExportOutput,)),
+    Document("records-exported", "what was exported and where it lies", (RecordsExportedOutput,)),
+    Document("records-backup", "a backup that was read back", (RecordsBackupOutput,)),
+    Document(
+        "records-restore", "a backup put in the place of the records", (RecordsRestoreOutput,)
+    ),
+    Document("records-purge", "pictures that the policy let go", (RecordsPurgeOutput,)),
     Document("users-list", "who may work with the kiosk", (UsersListOutput,)),
     Document("keys", "the keys this device trusts", (KeysOutput,)),
 )

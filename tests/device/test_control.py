@@ -27,7 +27,6 @@ from edgehemo.control.check import (
 from edgehemo.control.history import (
     Clearance,
     ControlCheck,
-    append_record,
     control_block,
     history_path,
     read_history,
@@ -40,7 +39,15 @@ from edgehemo.profile.profile import load_profile, new_profile, save_profile
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import UnreadableImage
 from edgehemo.statistics.chi_square import sd_interval
-from tests.support.control_slides import MEANS, WHEN, check_of, profile_with_slide, reading, run_of
+from tests.support.control_slides import (
+    MEANS,
+    WHEN,
+    append_record,
+    check_of,
+    profile_with_slide,
+    reading,
+    run_of,
+)
 from tests.support.pages import faults_of_page
 from tests.support.screening_fakes import TruthFinder, simulated_frames
 
@@ -305,14 +312,6 @@ def test_lines_of_histories_in_service_are_read(tmp_path: Path) -> None:
         path.write_text(f"{clear}\n{spoilt}\n", encoding="utf-8")
         with pytest.raises(ProfileError, match=r"damaged control history \(line 2\)"):
             read_history(path)
-
-
-def test_what_would_damage_the_history_is_not_written(tmp_path: Path) -> None:
-    path = tmp_path / "p.control.jsonl"
-    naive = Clearance(at=WHEN.replace(tzinfo=None), software_version="1", reason="x", by="AB")
-    with pytest.raises(ProfileError, match=r"not written.*at:"):
-        append_record(path, naive)
-    assert not path.exists()
 
 
 def test_the_history_is_kept_whole(tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from edgehemo.control.history import append_record, history_path, is_sealed, read_history
+from edgehemo.control.history import history_path, is_sealed, read_history
 from edgehemo.device.clock import last_result, note_result
 from edgehemo.device.configuration import DeviceConfiguration, load_device
 from edgehemo.device.readiness import profile_notes, why_blocked
 from edgehemo.errors import ProfileError
 from edgehemo.profile.profile import CalibrationProfile, load_profile, save_profile
-from tests.support.control_slides import WHEN, check_of, profile_with_slide
+from tests.support.control_slides import WHEN, append_record, check_of, profile_with_slide
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgehemo.control.history import append_record, history_path
+from edgehemo.control.history import history_path
 from edgehemo.device.configuration import DeviceConfiguration, load_device
 from edgehemo.device.readiness import camera_names, refuse_another_camera, why_blocked
 from edgehemo.errors import ProfileError
@@ -17,6 +17,7 @@ from edgehemo.profile.parts import ControlSlide, FocusReference, ScaleCalibratio
 from edgehemo.profile.profile import CalibrationProfile, new_profile, save_profile
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
+from tests.support.control_slides import append_record
 from tests.support.screening_fakes import TruthFinder, scripted, simulated_frames
 
 WHEN = datetime(2026, 6, 1, 9, 0, tzinfo=UTC)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from edgehemo.control.check import checked, control_slide, with_slide
+from edgehemo.control.history import Clearance, ControlCheck, content_to_seal, read_history
 from edgehemo.control.repeatability import BACKGROUND, Run
 from edgehemo.estimate.values import FieldIndices
 from edgehemo.profile.profile import CalibrationProfile, new_profile
+from edgehemo.profile.seal import sealed_content
 from edgehemo.quality.check import Check, QualityReport
 from edgehemo.screening.field import FieldReading
 
@@ -42,6 +46,17 @@ def check_of(profile: CalibrationProfile, at: datetime, *history: Any, **shift: 
         profile_sha256=profile.digest(),
         at=at,
     )
+
+
+def append_record(path: Path, record: ControlCheck | Clearance) -> None:
+    """Add a record to a history in a file, as versions of before did."""
+    lines = [
+        json.dumps(item.model_dump(exclude_none=True)) for item in (*read_history(path), record)
+    ]
+    seal = sealed_content(content_to_seal(lines))
+    assert seal is not None
+    lines.append(json.dumps({"kind": "seal", **seal.model_dump()}))
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def indices(density: float) -> FieldIndices:

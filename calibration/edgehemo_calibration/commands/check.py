@@ -40,20 +40,24 @@ def check(
 ) -> int:
     """Check a control slide: IMAGE... are pictures of it taken today (files or folders).
 
-    Judged by the Westgard rules against the profile's targets and written to its control history.
-    A failed check (exit code 1) withholds every result until `edgehemo calibrate clear`.
+    Judged by the Westgard rules against the profile's targets and stored in this device's records.
+    A failed check (exit code 1) withholds every result until `edgehemo calibrate clear`, and marks
+    the stored results since the last good one.
     """
     from edgehemo.control.check import judge_control
-    from edgehemo.control.history import append_record, history_path, read_history
     from edgehemo.device.configuration import load_device
+    from edgehemo.device.recorded import command_actor
     from edgehemo.images.reading import images_in
+    from edgehemo.records.controls import control_history, keep_control
+    from edgehemo.records.store import Store
     from edgehemo_calibration.output import CheckOutput, ImageName
 
     path, profile = profile_of(profile_path)
     target = _slide_of(path, profile, slide)
     paths = images_in(images)
-    history, at = history_path(path), now()
-    known = read_history(history)
+    device, at = load_device(None), now()
+    store = Store.below(device.data_dir)
+    known = control_history(store, profile, path)
     pictures = _refuse_repeated(paths, known)
     read, digest = open_reader(bundle, profile)
     (readings,) = read_groups([paths], read)
@@ -64,12 +68,13 @@ def check(
         known,
         bundle_sha256=digest,
         at=at,
-        expires_hours=load_device(None).screening.control_expires_hours,
+        expires_hours=device.screening.control_expires_hours,
         pictures=pictures,
     )
     record = verdict.check
     blocked = verdict.blocked.reason if verdict.blocked is not None else ""
-    append_record(history, record)
+    with store.writer() as writer:
+        marked = keep_control(writer, profile, path, record, by=command_actor())
     if page_file is not None:
         from edgehemo.control.charts import control_page
         from edgehemo.files.atomic import write_text_atomically
@@ -83,15 +88,18 @@ def check(
         + ("passed" if record.passed else f"failed: {record.reason}"),
         json_file,
     )
+    if marked > 0:
+        common.say(f"{marked} results since the last good check are marked", json_file)
     if blocked:
         common.say(f"results are withheld: {blocked}", json_file)
     common.write_json(
         json_file,
         CheckOutput(
             images=[ImageName(image=str(image)) for image in paths],
-            history=str(history),
+            history=str(store.folder.database),
             check=record,
             blocked=blocked or None,
+            marked=max(0, marked),
         ),
     )
     return EXIT_DONE if verdict.passed else EXIT_WITHHELD

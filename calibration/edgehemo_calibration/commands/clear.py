@@ -20,27 +20,28 @@ from edgehemo_calibration.commands.profile_editing import now, profile_of
 @common.json_option
 def clear(reason: str, by: str, profile_path: Path | None, json_file: str | None) -> None:
     """Clear failed control checks, after their cause was found and mended."""
-    from edgehemo.control.history import (
-        Clearance,
-        append_record,
-        checks_since_clearance,
-        history_path,
-        read_history,
-    )
+    from edgehemo.control.history import Clearance, checks_since_clearance
+    from edgehemo.device.configuration import load_device
+    from edgehemo.records.controls import control_history, keep_control
+    from edgehemo.records.store import Store
     from edgehemo_calibration.output import ClearOutput
 
-    path, _ = profile_of(profile_path)
+    path, profile = profile_of(profile_path)
     reason, by = reason.strip(), by.strip()
     if not reason or not by or len(reason) > 500 or len(by) > 40:
         raise UsageError("--reason needs up to 500 letters and --by up to 40, and neither is empty")
-    history = history_path(path)
-    failed = [item for item in checks_since_clearance(read_history(history)) if not item.passed]
+    store = Store.below(load_device(None).data_dir)
+    known = control_history(store, profile, path)
+    failed = [item for item in checks_since_clearance(known) if not item.passed]
     if not failed:
-        raise UsageError(f"{history}: no failed control check to clear")
+        raise UsageError(f"{path}: no failed control check to clear")
     record = Clearance(at=now(), software_version=__version__, reason=reason, by=by)
-    append_record(history, record)
+    with store.writer() as writer:
+        keep_control(writer, profile, path, record, by=by)
     common.say(f"cleared {len(failed)} failed checks; check the control slide again", json_file)
     common.write_json(
         json_file,
-        ClearOutput(images=[], history=str(history), cleared=len(failed), clearance=record),
+        ClearOutput(
+            images=[], history=str(store.folder.database), cleared=len(failed), clearance=record
+        ),
     )

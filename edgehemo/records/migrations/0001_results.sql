@@ -30,15 +30,14 @@ BEGIN SELECT RAISE(ABORT, 'audit entries are never changed'); END;
 CREATE TRIGGER audit_is_kept BEFORE DELETE ON audit
 BEGIN SELECT RAISE(ABORT, 'audit entries are never deleted'); END;
 CREATE INDEX audit_by_subject ON audit (subject, number);
+CREATE INDEX audit_by_action ON audit (action, number);
 
 CREATE TABLE content (
   -- A file under contents/, called by the SHA-256 of what is in it.
   sha256 TEXT PRIMARY KEY,
   kind TEXT NOT NULL CHECK (kind IN ('picture', 'reading', 'bundle', 'profile')),
   bytes INTEGER NOT NULL,
-  backed_up_at TEXT,  -- when a verified backup first held it
-  exported_at TEXT,   -- when an archive first held it
-  purged_at TEXT      -- when the file was deleted by the retention policy
+  purged_at TEXT  -- when the file was deleted by the retention policy
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER content_stays BEFORE UPDATE OF sha256, kind, bytes ON content
 BEGIN SELECT RAISE(ABORT, 'contents are never changed'); END;

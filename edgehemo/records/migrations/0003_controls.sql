@@ -4,13 +4,14 @@ CREATE TABLE control (
   number INTEGER PRIMARY KEY,
   profile_made_at TEXT NOT NULL,  -- which profile, whatever was added to it later
   kind TEXT NOT NULL CHECK (kind IN ('check', 'clear')),
+  slide TEXT,                     -- of a check
   passed INTEGER CHECK (passed IN (0, 1)),  -- of a check
   at TEXT NOT NULL,
   content TEXT NOT NULL,          -- JSON of the schema edgehemo.control/1
   audit INTEGER NOT NULL REFERENCES audit (number)
 ) STRICT;
 CREATE INDEX control_by_profile ON control (profile_made_at, number);
-CREATE INDEX control_by_outcome ON control (profile_made_at, kind, passed, audit);
+CREATE INDEX control_by_outcome ON control (profile_made_at, kind, passed, slide, audit);
 CREATE TRIGGER control_stays BEFORE UPDATE ON control
 BEGIN SELECT RAISE(ABORT, 'control checks are never changed'); END;
 CREATE TRIGGER control_is_kept BEFORE DELETE ON control

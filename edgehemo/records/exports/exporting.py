@@ -1,0 +1,84 @@
+"""What every export has: results, how they may be seen, and the head of the chain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgehemo.records.controls import control_mark
+from edgehemo.records.deidentified import View
+from edgehemo.records.results import StoredResult
+from edgehemo.records.store import Reader
+from edgehemo.screening.recorded import AuditHead
+
+# Called after each result.
+OnResult = Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Exporting:
+    """One export. reader: the records. view: identified or not. audit: the head it bears.
+    recipients: public keys that an archive is encrypted to.
+    """
+
+    reader: Reader
+    results: Sequence[StoredResult]
+    view: View
+    audit: AuditHead
+    recipients: tuple[str, ...] = ()
+    on_result: OnResult = lambda: None
+
+    def entry(self, result: StoredResult) -> dict[str, Any]:
+        """Everything that is stored of a result but its pictures, as JSON values."""
+        view = self.view
+        return {
+            "id": result.id,
+            "sample": view.name("sample", result.sample_now),
+            "sample_from": result.sample_from,
+            "site": view.name("site", result.site),
+            "operator": view.name("operator", result.operator),
+            "device": view.name("device", result.device),
+            "made_at": view.moment(result.made_at),
+            "clock": result.clock,
+            "simulated": result.simulated,
+            "outcome": result.outcome,
+            "state": result.latest.state,
+            "version": result.latest.version,
+            "control_mark": control_mark(self.reader, result),
+            "person": view.person(result),
+            "circumstances": self._circumstances(result),
+            "bundle_sha256": result.bundle_sha256,
+            "profile_sha256": result.profile_sha256,
+            "software_version": result.software_version,
+            "reading_sha256": result.reading_sha256,
+            "audit": result.audit,
+            "images": [
+                {
+                    "image": view.image(field.position, field.source),
+                    "sha256": field.sha256,
+                }
+                for field in result.fields
+            ],
+            "versions": view.versions(result),
+            "record": view.record(result, result.document(self.reader).record),
+        }
+
+    def _circumstances(self, result: StoredResult) -> dict[str, Any]:
+        values = result.circumstances.model_dump()
+        if not self.view.identified and values["profile_name"] is not None:
+            values["profile_name"] = "profile"
+        return values
+
+
+@dataclass(frozen=True, slots=True)
+class ExportFormat:
+    """One format. write: makes what ``--out`` names. pictures: whether it holds every picture, so
+    that an exported result's may be purged.
+    """
+
+    name: str
+    about: str
+    write: Callable[[Exporting, Path], None]
+    pictures: bool = False

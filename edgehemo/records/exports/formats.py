@@ -1,0 +1,28 @@
+"""The table of formats: the command line, the documentation and the tests go by it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgehemo.records.exports.archive_export import write_archive_export
+from edgehemo.records.exports.csv_export import write_csv_export
+from edgehemo.records.exports.exporting import ExportFormat
+from edgehemo.records.exports.folder_export import write_folder_export
+from edgehemo.records.exports.json_export import write_json_export
+
+FORMATS: Mapping[str, ExportFormat] = {
+    item.name: item
+    for item in (
+        ExportFormat(
+            "folder", "report, fields and pictures in a folder", write_folder_export, pictures=True
+        ),
+        ExportFormat("csv", "a table, one row a result", write_csv_export),
+        ExportFormat("json", "all that is stored but the pictures", write_json_export),
+        ExportFormat(
+            "archive",
+            "everything in one file, encrypted to the supervisors' keys",
+            write_archive_export,
+            pictures=True,
+        ),
+    )
+}
