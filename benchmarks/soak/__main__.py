@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgehemo.files.atomic import write_json_atomically
 from edgehemo.version import __version__
-from soak import at_once, hostile, killed
+from soak import at_once, hostile, killed, records
 from soak.attack import Attack, Figures, Scene
 
 ATTACKS: Mapping[str, Attack] = {
@@ -29,6 +29,7 @@ ATTACKS: Mapping[str, Attack] = {
     "hostile: planted modules": hostile.planted_modules,
     "hostile: command line": hostile.command_line,
     "hostile: packed bundles": hostile.packed_bundles,
+    **records.ATTACKS,
 }
 
 
@@ -37,6 +38,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="for all attacks together")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="attacks whose name holds this")
+    parser.add_argument("--times", type=int, help="rounds of each attack, instead of --seconds")
     parser.add_argument("--out", type=Path, help="the figures as a JSON file")
     asked = parser.parse_args()
     chosen = {name: attack for name, attack in ATTACKS.items() if asked.only in name}
@@ -45,7 +47,9 @@ def main() -> int:
         with tempfile.TemporaryDirectory(prefix="edgehemo-soak-") as folder:
             # Keys and data of whoever runs this are not touched.
             os.environ["EDGEHEMO_KEYS"] = str(Path(folder) / "keys")
-            scene = Scene(Path(folder), asked.seconds / len(chosen), random.Random(asked.seed))
+            scene = Scene(
+                Path(folder), asked.seconds / len(chosen), random.Random(asked.seed), asked.times
+            )
             os.environ["EDGEHEMO_DEVICE"] = scene.environment()["EDGEHEMO_DEVICE"]
             started = time.monotonic()
             figures[name] = {**attack(scene), "seconds": round(time.monotonic() - started, 1)}

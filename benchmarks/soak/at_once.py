@@ -56,7 +56,7 @@ def screening(scene: Scene) -> Figures:
     figures = {"rounds": 0, "refused": 0, "broken": 0}
     for number in scene.rounds():
         out = scene.folder / f"out{number % 4}"
-        running = [scene.start("screen", sample, "--out", out) for sample in samples]
+        running = [scene.start("screen", sample, "--out", out, "--force") for sample in samples]
         said = [process.communicate(timeout=LIMIT_S)[1] for process in running]
         refused = sum(process.returncode == 2 for process in running)
         figures["rounds"] += 1

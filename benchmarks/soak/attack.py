@@ -13,7 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -34,13 +34,17 @@ class Scene:
     folder: Path
     seconds: float
     rng: random.Random
-    _until: float = field(default=0.0)
+    times: int | None = None
 
     def rounds(self) -> Iterator[int]:
-        """0, 1, ... until the time is up; at least one round."""
+        """0, 1, ... until the time is up, or ``times`` of them where that is given; at least one
+        round.
+        """
         until = time.monotonic() + self.seconds
         number = 0
-        while number == 0 or time.monotonic() < until:
+        while number == 0 or (
+            time.monotonic() < until if self.times is None else number < self.times
+        ):
             yield number
             number += 1
 

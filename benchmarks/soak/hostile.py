@@ -39,7 +39,7 @@ def full_disk(scene: Scene) -> Figures:
             scene.ended("screen", samples[0], "--out", disk / "out")
             used = int(os.statvfs(disk).f_bfree * os.statvfs(disk).f_frsize / 1000)
             (disk / "filler").write_bytes(bytes(max(0, 1000 * (used - size))))
-            code, said = scene.ended("screen", samples[1], "--out", disk / "out")
+            code, said = scene.ended("screen", samples[1], "--out", disk / "out", "--force")
             full = code == 2 and "No space left" in said
             figures["rounds"] += 1
             figures["full"] += full

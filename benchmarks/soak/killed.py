@@ -15,7 +15,7 @@ def screening(scene: Scene) -> Figures:
     out = scene.folder / "out"
     figures = {"rounds": 0, "killed": 0, "results": 0, "broken": 0}
     for number in scene.rounds():
-        killed = scene.killed(4.0, "screen", samples[number % 2], "--out", out)
+        killed = scene.killed(4.0, "screen", samples[number % 2], "--out", out, "--force")
         if out.is_dir():
             (out / "notes.txt").write_text("not edgehemo's") if number % 3 == 0 else None
         found = sample_in(out)
@@ -26,7 +26,7 @@ def screening(scene: Scene) -> Figures:
         figures["broken"] += found == "mixed" or not kept
         if not killed and found != "ab"[number % 2]:
             figures["broken"] += 1
-    code, _ = scene.ended("screen", samples[0], "--out", out)
+    code, _ = scene.ended("screen", samples[0], "--out", out, "--force")
     left = list(scene.folder.rglob(".*edgehemo-*"))
     figures["broken"] += code not in (0, 1) or sample_in(out) != "a" or bool(left)
     return figures

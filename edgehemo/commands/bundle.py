@@ -31,6 +31,7 @@ def install(source: Path, json_file: str | None) -> int:
     from edgehemo.bundle.output import BundleEntry, BundleInstallOutput
 
     found = _store().install(source)
+    _note(found)
     common.say(f"in use: {_line(found)}", json_file)
     common.write_json(json_file, BundleInstallOutput(bundle=BundleEntry.of(found)))
     return EXIT_DONE
@@ -65,6 +66,7 @@ def rollback(json_file: str | None) -> int:
     from edgehemo.bundle.output import BundleEntry, BundleRollbackOutput
 
     found = _store().rollback()
+    _note(found)
     common.say(f"in use: {_line(found)}", json_file)
     common.write_json(json_file, BundleRollbackOutput(bundle=BundleEntry.of(found)))
     return EXIT_DONE
@@ -83,6 +85,13 @@ def pack(folder: Path, target: Path) -> int:
     packed(folder, target)
     common.say(f"{target}: {target.stat().st_size / 1e6:.2f} MB")
     return EXIT_DONE
+
+
+def _note(found: Bundle) -> None:
+    from edgehemo.device.recorded import note_in_chain
+
+    said = {"name": found.manifest.name, "serial": found.manifest.serial, "sha256": found.digest}
+    note_in_chain("bundle changed", said)
 
 
 def _store() -> BundleStore:

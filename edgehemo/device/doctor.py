@@ -63,6 +63,7 @@ def examine(machine: Machine | None = None) -> DoctorReport:
         *_unless_missing("calibration", lambda: [_calibration(machine, device)]),
         *_unless_missing("cameras", lambda: _cameras(machine, device)),
         _disk(device),
+        *_unless_missing("records", lambda: _records(machine, device)),
         _memory(machine, device),
         temperature_finding(board),
         throttling_finding(board),
@@ -375,6 +376,14 @@ def _disk(device: DeviceConfiguration | None) -> Finding:
         status: Status = "fail" if free_mb < DISK_FAIL_MB else "warn"
         return trouble("disk", status, "DISK_LOW", detail)
     return Finding("disk", "ok", detail)
+
+
+def _records(machine: Machine, device: DeviceConfiguration | None) -> Iterable[Finding]:
+    if device is None:
+        return []
+    from edgehemo.device.records_state import records_findings
+
+    return records_findings(device, machine.now)
 
 
 def _memory(machine: Machine, device: DeviceConfiguration | None) -> Finding:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import getpass
-from collections.abc import Iterator
+import logging
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgehemo.device.clock import aware, last_result
+from edgehemo.errors import RecordsError
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from edgehemo.device.configuration import DeviceConfiguration
     from edgehemo.device.equipment import Equipment
+    from edgehemo.records.audit import Action
     from edgehemo.records.clock import Clock
     from edgehemo.records.recording import Recording
     from edgehemo.screening.labels import SampleLabels
     from edgehemo.screening.sample import Screening
+
+
+log = logging.getLogger(__name__)
 
 
 def command_actor() -> str:
@@ -26,6 +32,24 @@ def command_actor() -> str:
         return f"command line, {getpass.getuser()}"
     except (OSError, KeyError):
         return "command line"
+
+
+def note_in_chain(action: Action, details: Mapping[str, Any]) -> None:
+    """Have it in the chain of this device's records that something was changed, where there are
+    records. A change that is made already does not fail because it cannot be noted.
+    """
+    # A device without records does not wait for them.
+    from edgehemo.device.configuration import load_device  # noqa: PLC0415
+    from edgehemo.records.store import Store  # noqa: PLC0415
+
+    store = Store.below(load_device(None).data_dir)
+    if not store.folder.exists():
+        return
+    try:
+        with store.reader() as reader:
+            reader.note(action, details=details, by=command_actor())
+    except RecordsError as error:
+        log.warning("this could not be noted in the records: %s", error)
 
 
 def device_clock(device: DeviceConfiguration, *known: datetime) -> Clock:

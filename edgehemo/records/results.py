@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
@@ -288,7 +288,7 @@ def inserted(connection: sqlite3.Connection, table: str, values: Mapping[str, ob
     )
 
 
-def result_digest(row: Mapping[str, object], fields: list[Mapping[str, object]]) -> str:
+def result_digest(row: Mapping[str, object], fields: Sequence[Mapping[str, object]]) -> str:
     """What the audit entry of a result vouches for: its row and its fields'."""
     return digest_of(
         [

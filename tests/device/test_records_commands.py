@@ -194,3 +194,59 @@ def test_a_changed_picture_is_found(
     assert said["faults_found"] == 1 and place.name[:16] in said["faults"][0]
     quick = ["records", "verify", "--quick"]
     assert json_of(quick, capsys, EXIT_DONE if harm == "changed" else EXIT_WITHHELD)
+
+
+def test_the_doctor_says_what_is_stored_and_when_it_was_backed_up(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def findings() -> dict[str, dict[str, Any]]:
+        capsys.readouterr()
+        assert run(["doctor", "--json", "-"]) in (0, 1), capsys.readouterr().err
+        return {entry["name"]: entry for entry in json.loads(capsys.readouterr().out)["findings"]}
+
+    assert findings()["records"]["detail"] == "nothing is stored yet"
+    assert "backup" not in findings()
+    json_of(["screen", SLIDE, "--record"], capsys)
+    found = findings()
+    assert found["records"]["status"] == "ok" and "1 results, chain" in found["records"]["detail"]
+    assert (found["backup"]["status"], found["backup"]["code"]) == ("warn", "BACKUP_DUE")
+    json_of(["records", "backup", str(tmp_path / "stick")], capsys)
+    assert findings()["backup"]["status"] == "ok"
+    device_file(data, warn_below_mb=10_000_000)
+    assert findings()["records"]["code"] == "RECORDS_SPACE_LOW"
+    device_file(data, refuse_below_mb=10_000_000)
+    assert findings()["records"]["status"] == "fail"
+    assert run(["screen", SLIDE, "--record"]) == EXIT_BAD_INPUT
+    assert "needed to begin a sample" in capsys.readouterr().err
+    device_file(data)
+    RecordsFolder.below(data).database.write_bytes(b"x" * 5000)
+    assert findings()["records"]["code"] == "RECORDS_UNREADABLE"
+    json_of(["screen", SLIDE, "--record"], capsys)
+    assert findings()["records"]["code"] == "RECORDS_SET_ASIDE"
+
+
+def test_a_bundle_that_is_installed_is_noted(
+    data: Path, result: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from edgehemo.records.audit import entries
+    from tests.support.bundle_makers import small_bundle
+
+    assert run(["bundle", "install", str(small_bundle(tmp_path / "b", 1))]) == EXIT_DONE
+    with Writer(RecordsFolder.below(data)) as writer:
+        last = list(entries(writer.connection))[-1]
+    assert (last.action, last.details["serial"]) == ("bundle changed", 1)
+
+
+def test_a_report_that_cannot_be_written_says_that_the_result_is_stored(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", str(tmp_path / "out"))
+
+    monkeypatch.setattr("edgehemo.report.folder.write_json_atomically", full)
+    out = str(tmp_path / "out")
+    assert run(["screen", SLIDE, "--record", "--out", out]) == EXIT_BAD_INPUT
+    said = capsys.readouterr().err
+    (row,) = json_of(["records", "list"], capsys)["results"]
+    assert f"is stored as {row['id']}" in said and "No space left" in said
+    assert said.count("\n") == 1

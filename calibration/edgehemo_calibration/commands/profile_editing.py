@@ -78,10 +78,13 @@ def finish(
 ) -> None:
     """Write the profile and the JSON, and say where the analyser calibration stopped holding."""
     from edgehemo.device.readiness import SIMULATED_CAMERA
+    from edgehemo.device.recorded import note_in_chain
     from edgehemo.profile.profile import save_profile
 
     # The simulated microscope's profile ships with the package, whose makers keep no sealing key.
     save_profile(profile if profile.camera == SIMULATED_CAMERA else profile.sealed(), out)
+    said = {"calibrated": output.calibrated, "revision": profile.revision}
+    note_in_chain("profile changed", {**said, "sha256": profile.digest()})
     log.info("profile written: %s measured, revision %d", output.calibrated, profile.revision)
     if mismatch := profile.analyser_mismatch():
         common.complain(mismatch.reason)
