@@ -242,9 +242,11 @@ def full_disk(scene: Scene) -> Figures:
             figures["stored"] += len(new)
             full = done.returncode == 2
             figures["refused"] += full
-            harm["not one line"] += done.returncode not in (0, 1, 2) or (
+            if done.returncode not in (0, 1, 2) or (
                 full and (not is_one_line(done.stderr) or "space" not in done.stderr)
-            )
+            ):
+                harm["not one line"] += 1
+                figures.setdefault("said", []).append(done.stderr[-300:])
             for name, count in harm_done(data, acked).items():
                 harm[name] += count
     finally:

@@ -57,17 +57,14 @@ def purgeable(reader: Reader, policy: RecordsSection, now: datetime) -> Purgeabl
     pictures: dict[str, int] = {}
     results: set[int] = set()
     for sha256, size, number in reader.rows(
-        "SELECT f.sha256, c.bytes, f.result FROM result_field f JOIN content c USING (sha256) "
-        "WHERE c.purged_at IS NULL"
+        "SELECT f.sha256, c.bytes, f.result FROM result r "
+        "JOIN result_field f ON f.result = r.number JOIN content c ON c.sha256 = f.sha256 "
+        "WHERE r.made_at_s < ? AND r.clock = 'set' AND c.purged_at IS NULL",
+        (before_s,),
     ):
-        if number in free:
+        if number in free and (sha256 in pictures or _is_free(reader, sha256, free)):
             pictures[sha256] = size
             results.add(number)
-    for sha256, number in reader.rows("SELECT sha256, result FROM result_field"):
-        if number not in free:
-            pictures.pop(sha256, None)  # a younger result stands on it, too
-    for (sha256,) in reader.rows("SELECT sha256 FROM taking_field"):
-        pictures.pop(sha256, None)
     return Purgeable(
         tuple(sorted(pictures)), sum(pictures.values()), len(results), len(old) - len(free)
     )
@@ -96,6 +93,13 @@ def purge(writer: Writer, policy: RecordsSection, now: datetime, *, by: str) -> 
         writer.note("pictures purged", details=details, by=by)
     writer.finish_intended()
     return found
+
+
+def _is_free(reader: Reader, sha256: str, free: set[int]) -> bool:
+    """Whether no younger result and no sample being taken stands on a picture, too."""
+    users = reader.rows("SELECT result FROM result_field WHERE sha256 = ?", (sha256,))
+    taken = reader.rows("SELECT 1 FROM taking_field WHERE sha256 = ? LIMIT 1", (sha256,))
+    return not taken and all(number in free for (number,) in users)
 
 
 def _exported(reader: Reader) -> set[str]:

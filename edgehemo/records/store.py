@@ -70,10 +70,21 @@ def told() -> Iterator[None]:
         raise RecordsError(f"the records: {where}{error.strerror or error}") from error
 
 
+# The file that readers and the writer share could not be made larger.
+_FULL_IN_OTHER_WORDS = frozenset({sqlite3.SQLITE_IOERR_SHMSIZE})
+
+
 def _told(error: sqlite3.Error) -> RecordsError:
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
+    whole = getattr(error, "sqlite_errorcode", 0)
+    code = whole & 0xFF
+    if code == sqlite3.SQLITE_FULL or whole in _FULL_IN_OTHER_WORDS:
         return _full()
+    if code == sqlite3.SQLITE_IOERR:
+        name = getattr(error, "sqlite_errorname", "")
+        return RecordsError(
+            f"the disk of the records cannot be read or written ({name}): nothing of this was "
+            "kept; have the memory card replaced if it happens again"
+        )
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return RecordsDamagedError(
             "the records' file is damaged; it is set aside when edgehemo next writes, restore the "

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from edgehemo.records.audit import chain_faults, entries
 from edgehemo.records.results import (
@@ -86,20 +85,15 @@ def _database_faults(reader: Reader) -> Iterator[str]:
 
 
 def _row_faults(reader: Reader) -> Iterator[str]:
-    """Results and versions that are not what their audit entries vouch for."""
+    """Results and versions that are not what their audit entries vouch for, read row by row."""
     connection = reader.connection
-    said: dict[int, tuple[str, str, dict[str, Any]]] = {
-        number: (action, subject, json.loads(details))
-        for number, action, subject, details in connection.execute(
-            "SELECT number, action, subject, details FROM audit WHERE action LIKE 'result %'"
-        )
-    }
     results = connection.execute(
-        f"SELECT number, audit, {', '.join(RESULT_COLUMNS)} FROM result ORDER BY number"
+        f"SELECT r.number, a.action, a.subject, a.details, {_named('r', RESULT_COLUMNS)} "
+        "FROM result r LEFT JOIN audit a ON a.number = r.audit ORDER BY r.number"
     )
-    for number, audit, *values in results:
+    for number, action, subject, details, *values in results:
         row = dict(zip(RESULT_COLUMNS, values, strict=True))
-        fields: list[Mapping[str, object]] = [
+        fields = [
             dict(zip(FIELD_COLUMNS, field, strict=True))
             for field in connection.execute(
                 f"SELECT {', '.join(FIELD_COLUMNS)} FROM result_field WHERE result = ? "
@@ -107,13 +101,12 @@ def _row_faults(reader: Reader) -> Iterator[str]:
                 (number,),
             )
         ]
-        found = said.get(audit)
-        if found is None or found[:2] != ("result recorded", row["id"]):
+        if (action, subject) != ("result recorded", row["id"]):
             yield f"result {row['id']}: no audit entry says that it was recorded"
-        elif found[2].get("row") != result_digest(row, fields):
+        elif json.loads(details).get("row") != result_digest(row, fields):
             yield f"result {row['id']} was changed since it was recorded"
-    yield from _version_faults(reader, said)
-    stale = reader.rows(
+    yield from _version_faults(reader)
+    stale = connection.execute(
         "SELECT r.id FROM result r LEFT JOIN latest l ON l.result = r.number "
         "LEFT JOIN version v ON v.result = r.number AND v.version = "
         "(SELECT max(version) FROM version WHERE result = r.number) "
@@ -121,30 +114,32 @@ def _row_faults(reader: Reader) -> Iterator[str]:
     )
     for (identifier,) in stale:
         yield f"result {identifier}: the list does not show its latest version"
-    known = {row[0] for row in connection.execute("SELECT id FROM result")}
-    for action, subject, _ in said.values():
-        if action == "result recorded" and subject not in known:
-            yield f"result {subject} was recorded and is not there any more"
 
 
-def _version_faults(
-    reader: Reader, said: Mapping[int, tuple[str, str, dict[str, Any]]]
-) -> Iterator[str]:
-    versions = reader.connection.execute(
-        f"SELECT r.id, v.audit, {', '.join(f'v.{name}' for name in VERSION_COLUMNS)} "
-        "FROM version v JOIN result r ON r.number = v.result ORDER BY v.result, v.version"
+def _version_faults(reader: Reader) -> Iterator[str]:
+    connection = reader.connection
+    versions = connection.execute(
+        f"SELECT r.id, a.subject, a.details, {_named('v', VERSION_COLUMNS)} "
+        "FROM version v JOIN result r ON r.number = v.result "
+        "LEFT JOIN audit a ON a.number = v.audit ORDER BY v.result, v.version"
     )
-    there: set[int] = set()
-    for identifier, audit, *values in versions:
+    for identifier, subject, details, *values in versions:
         row = dict(zip(VERSION_COLUMNS, values, strict=True))
-        there.add(audit)
-        details = said.get(audit, ("", "", {}))[2]
-        vouched = details.get("version_row" if row["version"] == 1 else "row")
-        if vouched != version_digest(row):
+        said = json.loads(details) if subject == identifier else {}
+        if said.get("version_row" if row["version"] == 1 else "row") != version_digest(row):
             yield f"result {identifier}: version {row['version']} was changed since it was made"
-    for number, (action, subject, details) in said.items():
-        if action in _OF_VERSIONS and number not in there:
-            yield f"result {subject}: version {details['version']} is not there any more"
+    places = ", ".join("?" for _ in _OF_VERSIONS)
+    gone = connection.execute(
+        f"SELECT subject, details FROM audit WHERE action IN ({places}) "
+        "AND number NOT IN (SELECT audit FROM version)",
+        sorted(_OF_VERSIONS),
+    )
+    for subject, details in gone:
+        yield f"result {subject}: version {json.loads(details)['version']} is not there any more"
+
+
+def _named(table: str, columns: tuple[str, ...]) -> str:
+    return ", ".join(f"{table}.{name}" for name in columns)
 
 
 def _contents(

@@ -291,3 +291,30 @@ def test_a_sample_without_a_number_gets_one_and_a_name_is_none(
 def test_nothing_readable_is_not_stored(folder: RecordsFolder, writer: Writer) -> None:
     assert stored(writer, [], FAKES) is None
     assert listed(writer) == [] and files_in(folder.path) == set()
+
+
+@pytest.mark.parametrize(
+    ("code", "expected"),
+    [
+        (sqlite3.SQLITE_FULL, RecordsFullError),
+        (sqlite3.SQLITE_IOERR_SHMSIZE, RecordsFullError),
+        (sqlite3.SQLITE_CORRUPT, RecordsDamagedError),
+        (sqlite3.SQLITE_NOTADB, RecordsDamagedError),
+        (sqlite3.SQLITE_BUSY, RecordsBusyError),
+        (sqlite3.SQLITE_IOERR_READ, RecordsError),
+        (sqlite3.SQLITE_CONSTRAINT, RecordsError),
+    ],
+)
+def test_what_sqlite_says_becomes_one_line(code: int, expected: type[RecordsError]) -> None:
+    error = sqlite3.OperationalError("as it says")
+    error.sqlite_errorcode, error.sqlite_errorname = code, "SQLITE_X"
+    with pytest.raises(expected) as told, store.told():
+        raise error
+    assert type(told.value) is expected and "\n" not in str(told.value)
+
+
+def test_a_full_disk_of_the_system_is_one_too() -> None:
+    with pytest.raises(RecordsFullError), store.told():
+        raise OSError(28, "No space left on device", "x")
+    with pytest.raises(RecordsError, match="x: Permission denied"), store.told():
+        raise PermissionError(13, "Permission denied", "x")
