@@ -90,12 +90,14 @@ def replayed(data: Path, wanted: int) -> dict[str, Any]:
     )
     random.Random(3).shuffle(pictures)
     store = Store.below(load_device(None).data_dir)
-    names = []
+    names: list[str] = []
     accepted = 0
-    for number in range(wanted):
-        chosen: list[Any] = pictures[2 * number : 2 * number + 1 + number % 2]
+    left: list[Any] = pictures
+    while len(names) < wanted and left:
+        chosen, left = left[: 1 + len(names) % 2], left[1 + len(names) % 2 :]
         done = screen(chosen, record=True)
-        assert done.recorded is not None
+        if done.recorded is None:
+            continue  # of the pictures none is a field
         names.append(done.recorded.result_id)
         accepted += len(done.reading.accepted)
     same = values = 0
@@ -111,7 +113,7 @@ def replayed(data: Path, wanted: int) -> dict[str, Any]:
             values += found.values
         whole = verify(reader).whole
     return {
-        "results": wanted,
+        "results": len(names),
         "accepted_fields": accepted,
         "same": same,
         "values_compared": values,
