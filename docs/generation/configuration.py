@@ -128,6 +128,8 @@ def _kind(kind: inspect.Type) -> str:
         case inspect.StrType():
             most = f" of at most {kind.max_length} characters" if kind.max_length else ""
             return f"text{most}"
+        case inspect.VarTupleType(item_type=item):
+            return f"list of {_kind(item)}"
         case _:
             raise TypeError(f"{kind}: no words for this type yet")
 
