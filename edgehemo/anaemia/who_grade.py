@@ -34,7 +34,7 @@ MOST_CIGARETTES = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What the grade depends on. Never stored with an image, never logged.
+    """What the grade depends on. Kept with a stored result only, never with an image, never logged.
 
     age_years: completed or fractional, from 0.5. sex: needed from 15 years. pregnancy_trimester:
     1, 2 or 3, None when not pregnant. altitude_m: where the person lives, metres above the sea.

@@ -579,12 +579,23 @@ def _line(row: Listed, marked: bool) -> str:
 
 
 def _heading(result: StoredResult) -> list[str]:
+    from edgehemo.records.versions import amendments_of
+
     when = result.made_at if result.clock == "set" else f"clock unset (it said {result.made_at})"
     lines = [f"result {result.id}, {result.latest.state}, version {result.latest.version}"]
     lines.append(f"made {when} on {result.device} with edgehemo {result.software_version}")
     for version in result.versions[1:]:
         why = f": {version.reason}" if version.reason else ""
         lines.append(f"version {version.version} {version.change} by {version.by}{why}")
+    amendments = amendments_of(result.latest)
+    if amendments.override is not None:
+        lines.append(f"grade by a person: {amendments.override.grade or 'withdrawn'}")
+    lines += [
+        f"cell {cell.cell + 1} of field {cell.field + 1} is {cell.type}, says a person"
+        for cell in amendments.cells
+    ]
+    if amendments.comment is not None:
+        lines.append(f"comment: {amendments.comment}")
     if result.sample_now != result.sample:
         lines.append(f"sample {result.sample_now} (entered as {result.sample})")
     return lines

@@ -72,6 +72,7 @@ def begin(
     Raises RecordsError for a number that may be a name.
     """
     number = None if sample is None else sample_number(sample)
+    writer.take_noted()
     identifier = new_result_id()
     with writer.transaction() as connection:
         if number is None:

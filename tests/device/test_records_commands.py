@@ -250,3 +250,42 @@ def test_a_report_that_cannot_be_written_says_that_the_result_is_stored(
     (row,) = json_of(["records", "list"], capsys)["results"]
     assert f"is stored as {row['id']}" in said and "No space left" in said
     assert said.count("\n") == 1
+
+
+def test_the_command_line_offers_the_formats_of_the_table() -> None:
+    from edgehemo.commands.records import export
+    from edgehemo.records.exports.formats import FORMATS
+
+    (option,) = [item for item in export.params if item.name == "kind"]
+    assert list(option.type.choices) == list(FORMATS)  # type: ignore[attr-defined]
+
+
+def test_changes_are_made_and_shown_from_the_command_line(
+    data: Path, result: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = ["--by", "mwangi"]
+    for command, state in (
+        (["sign", result, *name], "signed"),
+        (["hold", result, *name, "--reason", "control failed"], "held"),
+        (["release", result, *name, "--reason", "control passed"], "signed"),
+        (
+            ["correct", result, *name, "--reason", "seen", "--sample", "S-5", "--grade", "mild",
+             "--cell", "1", "2", "platelet", "--comment", "look again"],
+            "corrected",
+        ),
+        (["withdraw", result, *name, "--reason", "wrong slide"], "withdrawn"),
+    ):  # fmt: skip
+        said = json_of(["records", *command], capsys)
+        assert said["version"]["state"] == state and said["version"]["by"] == "mwangi"
+    assert run(["records", "show", result]) == EXIT_DONE
+    shown = capsys.readouterr().out
+    for line in (
+        "withdrawn, version 6", "version 3 held by mwangi: control failed", "sample S-5 (entered",
+        "grade by a person: mild", "cell 2 of field 1 is platelet", "comment: look again",
+    ):  # fmt: skip
+        assert line in shown
+    assert run(["records", "sign", result, *name]) == EXIT_BAD_INPUT
+    assert "can be changed no more" in capsys.readouterr().err
+    assert run(["records", "correct", result, *name, "--reason", "x"]) == EXIT_BAD_INPUT
+    assert run(["records", "hold", result, *name]) == EXIT_BAD_INPUT
+    assert json_of(["records", "verify"], capsys)["versions"] == 6
