@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
@@ -135,8 +136,16 @@ def show(identifier: str, json_file: str | None) -> int:
 @click.option(
     "--quick", is_flag=True, help="Look whether the pictures are there, not what is in them."
 )
+@click.option(
+    "--head",
+    "heads",
+    metavar="NUMBER-DIGITS",
+    multiple=True,
+    help="Head of the chain as a report, export or backup prints it (12-229286799f972d20): it must "
+    "be of this chain. May be repeated.",
+)
 @common.json_option
-def verify(quick: bool, json_file: str | None) -> int:
+def verify(quick: bool, heads: tuple[str, ...], json_file: str | None) -> int:
     """Check the chain, every row and every picture; exit code 1 where something was changed.
 
     The last line is the head of the chain: the same number and digits stand on the reports made at
@@ -144,6 +153,7 @@ def verify(quick: bool, json_file: str | None) -> int:
     """
     from edgehemo.device.recorded import command_actor
     from edgehemo.records.output import RecordsVerifyOutput
+    from edgehemo.records.verifying import head_fault
     from edgehemo.records.verifying import verify as verified
 
     with _store().reader() as reader:
@@ -151,6 +161,8 @@ def verify(quick: bool, json_file: str | None) -> int:
             found = verified(
                 reader, contents=not quick, on_content=lambda _, total: progress.advance()
             )
+        others = [fault for head in heads if (fault := head_fault(reader, head)) is not None]
+        found = replace(found, faults=(*others, *found.faults))
         details = {"faults": len(found.faults), "contents": not quick}
         reader.note("records verified", details=details, by=command_actor())
         head = reader.head()
@@ -434,6 +446,27 @@ def purge(dry_run: bool, json_file: str | None) -> int:
         waiting=found.waiting,
     )
     common.write_json(json_file, output)
+    return EXIT_DONE
+
+
+@records.command(name="trust-clock")
+@click.option("--by", required=True, metavar="NAME", help="Who looked at a watch.")
+@click.option("--reason", required=True, metavar="TEXT", help="What had happened to the clock.")
+def trust_clock(by: str, reason: str) -> int:
+    """The clock is right now: dates in the records that lie after it were wrong.
+
+    A clock that stood in the future once would make every later one seem not set. What was stored
+    keeps the date it has.
+    """
+    from edgehemo.device.clock import forget_last_result
+    from edgehemo.records.clock import now
+
+    device, store = _device_and_store()
+    with store.writer() as writer:
+        at = now().isoformat(timespec="seconds")
+        writer.note("clock trusted", details={"at": at, "reason": reason}, by=by)
+    forget_last_result(device.data_dir)
+    common.say(f"the clock says {at} and is believed")
     return EXIT_DONE
 
 

@@ -46,6 +46,11 @@ def last_result(data_dir: Path) -> datetime | None:
         return None
 
 
+def forget_last_result(data_dir: Path) -> None:
+    """Forget it, where it was made while the clock stood in the future."""
+    (data_dir / LAST_RESULT_FILE).unlink(missing_ok=True)
+
+
 def note_result(data_dir: Path, at: datetime) -> None:
     """Keep the date of a result where there is a data folder; a later date stays."""
     before = last_result(data_dir)

@@ -22,6 +22,7 @@ Action = Literal[
     "store migrated",
     "store set aside",
     "store restored",
+    "clock trusted",
     "sample abandoned",
     "result recorded",
     "result signed",

@@ -290,7 +290,9 @@ class Writer(Reader):
         """Now, held against the newest date that is known."""
         with self._guard, told():
             newest = self.connection.execute(
-                "SELECT made_at_s FROM result WHERE clock = 'set' ORDER BY made_at_s DESC LIMIT 1"
+                "SELECT made_at_s FROM result WHERE clock = 'set' AND audit > coalesce((SELECT "
+                "max(number) FROM audit WHERE action = 'clock trusted'), 0) "
+                "ORDER BY made_at_s DESC LIMIT 1"
             ).fetchone()
         return self.clock.stamp(None if newest is None else newest[0])
 

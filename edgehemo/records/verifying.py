@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from edgehemo.records.audit import chain_faults, entries
+from edgehemo.errors import RecordsError
+from edgehemo.records.audit import SHOWN_DIGITS, chain_faults, entries
 from edgehemo.records.results import (
     FIELD_COLUMNS,
     RESULT_COLUMNS,
@@ -20,6 +22,7 @@ from edgehemo.records.versions import ACTIONS
 
 # Called with how many contents were looked at, and how many there are.
 OnContent = Callable[[int, int], None]
+_HEAD = re.compile(rf"(?:chain )?(\d{{1,18}})-([0-9a-f]{{{SHOWN_DIGITS}}})")
 # What the chain calls a new version.
 _OF_VERSIONS = frozenset({"result recorded", *ACTIONS.values()})
 # More faults than anyone reads; the count says how many there are.
@@ -74,6 +77,29 @@ def verify(
         purged=purged,
         faults=tuple(faults),
     )
+
+
+def head_fault(reader: Reader, printed: str) -> str | None:
+    """Why the chain is not the one of a printed head (``12-229286799f972d20``); None where it is.
+
+    RecordsError for what is no head.
+    """
+    match = _HEAD.fullmatch(printed.strip().lower())
+    if match is None:
+        raise RecordsError(
+            f"{printed[:40]!r} is no head of a chain; reports and exports print it as "
+            "12-229286799f972d20"
+        )
+    number, digits = int(match[1]), match[2]
+    found = reader.rows("SELECT hash FROM audit WHERE number = ?", (number,))
+    if not found:
+        return f"the chain has no entry {number}, and something left the device that names it"
+    if not found[0][0].startswith(digits):
+        return (
+            f"entry {number} of the chain begins with {found[0][0][: len(digits)]}, on what left "
+            f"the device it began with {digits}: this is another chain, or one made anew"
+        )
+    return None
 
 
 def _database_faults(reader: Reader) -> Iterator[str]:

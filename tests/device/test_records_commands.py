@@ -289,3 +289,35 @@ def test_changes_are_made_and_shown_from_the_command_line(
     assert run(["records", "correct", result, *name, "--reason", "x"]) == EXIT_BAD_INPUT
     assert run(["records", "hold", result, *name]) == EXIT_BAD_INPUT
     assert json_of(["records", "verify"], capsys)["versions"] == 6
+
+
+def test_a_printed_head_tells_this_chain_from_one_made_anew(
+    data: Path, result: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    head = json_of(["records", "verify"], capsys)["audit"]
+    printed = f"{head['number']}-{head['digits']}"
+    assert json_of(["records", "verify", "--head", printed], capsys)["whole"]
+    assert json_of(["records", "verify", "--head", f"chain {printed.upper()}"], capsys)["whole"]
+    for wrong, said in (
+        (f"{head['number']}-0000000000000000", "this is another chain"),
+        (f"99999-{head['digits']}", "has no entry 99999"),
+    ):
+        found = json_of(["records", "verify", "--head", wrong], capsys, EXIT_WITHHELD)
+        assert not found["whole"] and said in found["faults"][0]
+    assert run(["records", "verify", "--head", "12"]) == EXIT_BAD_INPUT
+
+
+def test_a_clock_that_stood_in_the_future_can_be_trusted_again(
+    data: Path, result: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def clock_of_the_next() -> str:
+        json_of(["screen", SLIDE, "--record"], capsys)
+        return str(json_of(["records", "list"], capsys)["results"][0]["clock"])
+
+    records = RecordsFolder.below(data)
+    with Writer(records) as writer:
+        writer.connection.execute("DROP TRIGGER result_stays")
+        writer.connection.execute("UPDATE result SET made_at_s = made_at_s + 1000000000")
+    assert clock_of_the_next() == "unset"
+    assert run(["records", "trust-clock", "--by", "mwangi", "--reason", "typed 2057"]) == EXIT_DONE
+    assert clock_of_the_next() == "set"
