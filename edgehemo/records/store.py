@@ -239,11 +239,12 @@ class Writer(Reader):
         schema.migrate(self.connection)
         flush_folder(self.folder.path)
         if copy is not None:
+            copied_as = copy.name
             log.warning(
                 "the records were brought from version %d to %d; a copy of before is %s",
                 before,
                 schema.newest(),
-                copy.name,
+                copied_as,
             )
             self.note(
                 "store migrated", details={"from": before, "to": schema.newest()}, by="edgehemo"
@@ -592,11 +593,12 @@ def _set_aside(folder: RecordsFolder, fault: str) -> Path:
         if file.exists():
             file.rename(target.with_name(target.name + beside))
     flush_folder(folder.path)
+    kept_as = target.name
     log.error(
         "THE RECORDS ARE DAMAGED (%s). They were set aside as %s and new ones are begun; restore "
         "the last good backup with `edgehemo records restore`",
         fault,
-        target.name,
+        kept_as,
     )
     return target
 
