@@ -32,7 +32,7 @@ from edgehemo.report.folder import (
 )
 from edgehemo.report.histogram import histogram
 from edgehemo.report.page import render
-from edgehemo.report.pictures import annotated, data_uri, png
+from edgehemo.report.pictures import annotated, cell_picture, data_uri, png
 from edgehemo.screening.field import FieldReading
 
 STORED_FILE = "stored.json"
@@ -75,6 +75,8 @@ def fill(export: Exporting, result: StoredResult, folder: Path) -> None:
     readings = result.document(export.reader).images()
     shown: dict[int, str] = {}
     count = {True: 0, False: 0}
+    findings = record["sample"].get("findings", [])
+    found: list[list[str]] = [[] for _ in findings]
     images = [dict(image) for image in record["images"]]
     for field, reading in zip(result.fields, readings, strict=True):
         if field.sha256 is None or not export.reader.contents.has(field.sha256):
@@ -88,6 +90,12 @@ def fill(export: Exporting, result: StoredResult, folder: Path) -> None:
         drawn = annotated(frame, reading)
         images[field.position]["picture"] = picture_of(field.position, name)
         write_bytes_atomically(folder / images[field.position]["picture"], png(drawn))
+        for number, finding in enumerate(findings):
+            found[number] += [
+                data_uri(cell_picture(drawn, (cell["x0"], cell["y0"], cell["x1"], cell["y1"])))
+                for cell in finding["cells"]
+                if cell["image"] == field.position
+            ]
         if count[reading.accepted] < SHOWN_OF_EACH:
             count[reading.accepted] += 1
             shown[field.position] = data_uri(drawn)
@@ -98,7 +106,8 @@ def fill(export: Exporting, result: StoredResult, folder: Path) -> None:
     )
     write_json_atomically(folder / STORED_FILE, stored.model_dump())
     accepted = [item for item in readings if isinstance(item, FieldReading) and item.accepted]
-    page = render(record, shown, histogram(accepted), banners=banners(export, result))
+    sizes, said = histogram(accepted), banners(export, result)
+    page = render(record, shown, sizes, found, banners=said)
     write_text_atomically(folder / REPORT_FILE, page)
 
 
