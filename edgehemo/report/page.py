@@ -64,6 +64,14 @@ class ShownField:
 
 
 @dataclass(frozen=True, slots=True)
+class Banner:
+    """What a stored result's page says above all. loud: it must not be overlooked."""
+
+    text: str
+    loud: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HaemoglobinScale:
     """The WHO bands of a person's group and the interval on them, in the SVG's units.
 
@@ -83,7 +91,7 @@ def render(
     pictures: Mapping[int, str],
     sizes: Histogram | None,
     found: Sequence[Sequence[str]] = (),
-    banners: Sequence[str] = (),
+    banners: Sequence[Banner] = (),
 ) -> str:
     """The page as HTML text.
 

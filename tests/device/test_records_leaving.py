@@ -193,6 +193,7 @@ def test_a_held_or_withdrawn_result_says_so_above_all(
     page = (tmp_path / "out" / "report.html").read_text()
     assert f"{state.upper()} by sup" in page and "wrong slide" in page
     assert page.index(state.upper()) < page.index("<h2>")
+    assert f'<p class="simulated">{state.upper()}' in page, "it is as loud as SIMULATED"
 
 
 def test_a_table_is_read_by_spreadsheets_and_computes_nothing(

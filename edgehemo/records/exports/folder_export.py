@@ -31,7 +31,7 @@ from edgehemo.report.folder import (
     picture_of,
 )
 from edgehemo.report.histogram import histogram
-from edgehemo.report.page import render
+from edgehemo.report.page import Banner, render
 from edgehemo.report.pictures import annotated, cell_picture, data_uri, png
 from edgehemo.screening.field import FieldReading
 
@@ -111,38 +111,43 @@ def fill(export: Exporting, result: StoredResult, folder: Path) -> None:
     write_text_atomically(folder / REPORT_FILE, page)
 
 
-def banners(export: Exporting, result: StoredResult) -> list[str]:
+def banners(export: Exporting, result: StoredResult) -> list[Banner]:
     """What a stored result's report says above all: its state, and what a person set."""
     latest = result.latest
     when = export.view.moment(latest.at)[: 10 if export.view.identified else 7]
     by = export.view.name("operator", latest.by)
     why = f": {latest.reason}" if latest.reason and export.view.identified else ""
     said = {
-        "unsigned": "Not signed: nobody has answered for this result yet.",
-        "signed": f"Signed by {by} on {when}.",
-        "corrected": f"Corrected by {by} on {when}{why}.",
-        "held": f"HELD by {by} on {when}{why}. Do not use this result.",
-        "withdrawn": f"WITHDRAWN by {by} on {when}{why}. Do not use this result.",
+        "unsigned": Banner("Not signed: nobody has answered for this result yet."),
+        "signed": Banner(f"Signed by {by} on {when}."),
+        "corrected": Banner(f"Corrected by {by} on {when}{why}."),
+        "held": Banner(f"HELD by {by} on {when}{why}. Do not use this result.", loud=True),
+        "withdrawn": Banner(
+            f"WITHDRAWN by {by} on {when}{why}. Do not use this result.", loud=True
+        ),
     }
     lines = [said[latest.state]]
     if (mark := control_mark(export.reader, result)) is not None:
-        lines.append(mark)
+        lines.append(Banner(mark, loud=True))
     amendments = amendments_of(latest)
     if amendments.override is not None:
         grade = amendments.override.grade
         lines.append(
-            "A person withdrew the grade below."
+            Banner("A person withdrew the grade below.")
             if grade is None
-            else f"A person set the grade to {grade} in the place of the one below."
+            else Banner(f"A person set the grade to {grade} in the place of the one below.")
         )
     lines += [
-        f"Cell {cell.cell + 1} of field {cell.field + 1} was called {cell.type} by a person."
+        Banner(
+            f"Cell {cell.cell + 1} of field {cell.field + 1} was called {cell.type} by a person."
+        )
         for cell in amendments.cells
     ]
     if amendments.comment is not None and export.view.identified:
-        lines.append(f"Comment: {amendments.comment}")
+        lines.append(Banner(f"Comment: {amendments.comment}"))
     if result.clock == "unset":
-        lines.append("The clock was not set when this was made: its date cannot be believed.")
+        unset = "The clock was not set when this was made: its date cannot be believed."
+        lines.append(Banner(unset, loud=True))
     return lines
 
 
