@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import errno
+import io
 import lzma
 import shutil
 import stat
@@ -13,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 from edgehemo.errors import BundleError
 from edgehemo.files.atomic import written_atomically
@@ -60,10 +62,19 @@ def is_packed(path: Path) -> bool:
 
 def pack_files(folder: Path, names: Sequence[str], target: Path) -> None:
     """Put files of a folder into one ZIP file, which appears whole or not at all."""
-    with (
-        written_atomically(target) as file,
-        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed,
-    ):
+    with written_atomically(target) as file:
+        _pack(folder, names, file)
+
+
+def packed_bytes(folder: Path, names: Sequence[str]) -> bytes:
+    """The same ZIP file in memory: nothing of it lies on the disk where the process is killed."""
+    file = io.BytesIO()
+    _pack(folder, names, file)
+    return file.getvalue()
+
+
+def _pack(folder: Path, names: Sequence[str], file: IO[bytes]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
         for item in names:
             info = zipfile.ZipInfo(item)
             info.compress_type = zipfile.ZIP_DEFLATED

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from edgehemo.bundle.bundle import MANIFEST_NAME, SIGNATURE_NAME, Bundle
-from edgehemo.bundle.packing import pack_files, unpack
+from edgehemo.bundle.packing import packed_bytes, unpack
 from edgehemo.errors import RecordsError
 from edgehemo.profile.profile import CalibrationProfile, load_profile
 from edgehemo.records.contents import ContentKind
@@ -18,10 +17,7 @@ def keep_bundle(writer: Writer, bundle: Bundle) -> None:
     if _is_kept(writer, "bundle", bundle.digest):
         return
     names = [MANIFEST_NAME, SIGNATURE_NAME, *sorted(bundle.digests())]
-    with tempfile.TemporaryDirectory(prefix="edgehemo-") as folder:
-        packed = Path(folder) / "bundle.zip"
-        pack_files(bundle.path, [name for name in names if (bundle.path / name).is_file()], packed)
-        data = packed.read_bytes()
+    data = packed_bytes(bundle.path, [name for name in names if (bundle.path / name).is_file()])
     _keep(writer, "bundle", bundle.digest, f"{bundle.manifest.name} {bundle.manifest.serial}", data)
 
 
