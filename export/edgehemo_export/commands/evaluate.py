@@ -132,8 +132,10 @@ def evaluate(
 
 def _measured_left_out(run: Checkpoint, task: str, data: Path, part: Part) -> list[Metric]:
     """The metrics of a leave-one-source-out run, their source marked as never trained on."""
+    from edgehemo_export.evaluation.card_parts import LEFT_OUT
+
     source = run.record.get("left_out")
     if run.task != task or source is None:
         raise UsageError(f"--left-out takes checkpoints of {task} trained with --leave-out")
     found = BY_TASK[task].load().evaluate(run, data, part).metrics
-    return [m.model_copy(update={"source": f"{m.source}, left out of training"}) for m in found]
+    return [m.model_copy(update={"source": f"{m.source}{LEFT_OUT}"}) for m in found]

@@ -10,6 +10,8 @@ from edgehemo_export.data.splits import EARLIER_SPLIT, SPLIT_NAME
 
 # Where it is written down which pictures an earlier split had in another part.
 SPLIT_MOVES = "What changed its part is listed in `edgehemo_export/data/manifests/moved.json`."
+# How `edgehemo evaluate --left-out` marks a source that a run never saw.
+LEFT_OUT = ", left out of training"
 INTENDED_USE = "Research and screening aid; not a diagnosis."
 # What no model of this project has been tested on, whatever it does.
 NEVER_TESTED = (

@@ -110,7 +110,8 @@ class ClassifierNet(LogitNet):
             answers = torch.softmax(self.logits(x) / self.temperature, dim=1)
         else:
             features = self.features(x)
-            answers = torch.softmax(self.net.head(features) / self.temperature, dim=1)
+            head = self.net.get_submodule("head")
+            answers = torch.softmax(head(features) / self.temperature, dim=1)
             answers = torch.cat([answers, self.familiarity(features)], dim=1)
         if len(views) == 1:
             return answers

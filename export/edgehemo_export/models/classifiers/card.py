@@ -8,7 +8,11 @@ from typing import Any
 from edgehemo.cells.cell import UNCERTAIN
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.evaluation import card_parts
-from edgehemo_export.models.classifiers.checkpoint import stored_config, stored_rule
+from edgehemo_export.models.classifiers.checkpoint import (
+    stored_config,
+    stored_familiarity,
+    stored_rule,
+)
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig
 
@@ -22,6 +26,7 @@ def classifier_card(
     model, crop = config.model, config.crop
     rule = stored_rule(checkpoint)
     again = isinstance(record.get("initialised_from"), dict)
+    everything = record.get("measured_by") is not None
     started = "an earlier checkpoint" if again else config.init
     lines = [f"# {spec.title}", "", spec.says, ""]
     lines += [
@@ -34,15 +39,28 @@ def classifier_card(
         "",
     ]
     taught = bool(record.get("taught_by"))
+    lines += abroad_section(checkpoint)
     lines += card_parts.made_by(
-        *training_commands(spec, again=again, taught=taught),
-        f"edgehemo evaluate {spec.task}.safetensors --data DATA --save",
+        *training_commands(spec, again=again, taught=taught, everything=everything),
+        *([] if everything else [f"edgehemo evaluate {spec.task}.safetensors --data DATA --save"]),
     )
+    if everything:
+        parts = ", ".join(f'"{part}"' for part in config.train_parts)
+        lines += [
+            f"`everything.toml` holds `train_parts = [{parts}]`: the shipped weights learnt from "
+            "every labelled cell. All figures of this card are of the run that kept the tune and "
+            "test parts out, and of those that left a source out.",
+            "",
+        ]
     lines += [
         f"edgehemo {record['run']['software_version']}, torch {record['run']['torch']}, "
         f"{record['steps']} steps of {config.loop.batch_size} crops, "
-        f"{record['seconds'] / 60:.0f} minutes, seed {config.loop.seed}; kept the weights of step "
-        f"{record['best']['step']}, the best on the tune part.",
+        f"{record['seconds'] / 60:.0f} minutes, seed {config.loop.seed}"
+        + (
+            "."
+            if record["best"]["score"] is None
+            else f"; kept the weights of step {record['best']['step']}, the best on the tune part."
+        ),
         "",
     ]
     lines += card_parts.data_section(record)
@@ -67,12 +85,14 @@ def classifier_card(
             ("class", "threshold"), [(k, f"{v:.4f}") for k, v in rule.thresholds.items()]
         ),
     )
-    if record.get("metrics"):
+    lines += familiarity_section(checkpoint)
+    at_home = [m for m in record.get("metrics", []) if not left_out(m)]
+    if at_home:
         lines += card_parts.section(
-            "Kept-out test part",
+            "Kept-out test part of known sources",
             "Shares with Wilson's 95 % interval, F1 with a bootstrap over groups (blocks of "
             "neighbouring pictures).",
-            card_parts.metrics_table(record["metrics"]),
+            card_parts.metrics_table(at_home),
         )
     tables = record.get("tables", {})
     for source, counts in tables.get("confusion", {}).items():
@@ -87,10 +107,62 @@ def classifier_card(
     return "\n".join(lines)
 
 
-def training_commands(spec: ClassifierSpec, *, again: bool, taught: bool) -> list[str]:
-    """What made a checkpoint. again: it went on from another. taught: it had a teacher."""
+def left_out(metric: Mapping[str, Any]) -> bool:
+    """Whether a figure is of a source that the run behind it never saw."""
+    return str(metric["source"]).endswith(card_parts.LEFT_OUT)
+
+
+def abroad_section(checkpoint: Checkpoint) -> list[str]:
+    """What the first of a card's figures are: on sources that were left out whole."""
+    found = [
+        metric
+        for metric in checkpoint.record.get("metrics", [])
+        if left_out(metric) and not str(metric["name"]).startswith("F1 ")
+    ]
+    if not found:
+        return []
+    return card_parts.section(
+        "On sources left out whole",
+        "What a user will see on a microscope of his own: each source was left out of a training "
+        "of its own, of the same configuration but fewer steps, and measured whole. `Named` are "
+        "the cells that are not `uncertain`; the harm is named last.",
+        card_parts.metrics_table(found),
+    )
+
+
+def familiarity_section(checkpoint: Checkpoint) -> list[str]:
+    """When a cell is known, and when a whole sample is; empty where the net cannot tell."""
+    rule = stored_familiarity(checkpoint)
+    if rule is None:
+        return []
+    return card_parts.section(
+        "When a cell is known",
+        "Beside its answer the network gives a familiarity from 0 to 1: how near the cell's "
+        "features lie to the middle of a class of one source, measured by how its cells scatter "
+        f"(Mahalanobis). Of kept-out cells of known sources 95 % reach {rule.cell_from:.2f}; a "
+        f"cell below stays `{UNCERTAIN}`. Where the median of a sample's cells (of "
+        f"{rule.sample_cells} or more) lies below {rule.sample_from:.2f}, the microscope or stain "
+        "is taken to be another one: no counts by type and no shares are given, and only cells of "
+        f"{rule.strange_cell_from:.2f} or more are named. Measured on {rule.cells} cells.",
+    )
+
+
+def training_commands(
+    spec: ClassifierSpec, *, again: bool, taught: bool, everything: bool = False
+) -> list[str]:
+    """What made a checkpoint. again: it went on from another. taught: it had a teacher. everything:
+    it was trained on all parts and bears the figures of one that was not.
+    """
     train = f"edgehemo train {spec.command} --data DATA --out"
     out = f"{spec.task}.safetensors"
+    if everything:
+        return [
+            f"{train} measured.safetensors",
+            f"{train} without_SOURCE.safetensors --leave-out SOURCE --steps 450",
+            "edgehemo evaluate measured.safetensors --data DATA --left-out "
+            "without_SOURCE.safetensors --save",
+            f"{train} {out} --config everything.toml --measured measured.safetensors",
+        ]
     if spec.refinement is not None and again:
         return [
             f"{train} first.safetensors",
