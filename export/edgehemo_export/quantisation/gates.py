@@ -111,6 +111,13 @@ _CLASSIFIER = (
         "names {amount:.1%} of the crops as PyTorch does, the gate is {limit:.0%}",
         "names {limit:.0%} of the crops as PyTorch does",
     ),
+    Gate(
+        "known_alike",
+        "at least",
+        0.97,
+        "known or unknown as PyTorch in {amount:.2%} of cells, the gate is {limit:.0%}",
+        "at least {limit:.0%} of cells known or unknown as PyTorch has them",
+    ),
 )
 
 TASK_GATES: Mapping[ModelTask, tuple[Gate, ...]] = {

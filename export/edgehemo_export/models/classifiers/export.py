@@ -24,7 +24,7 @@ from edgehemo_export.models.classifiers.checkpoint import (
     stored_familiarity,
     stored_rule,
 )
-from edgehemo_export.models.classifiers.predictions import predict, predict_net
+from edgehemo_export.models.classifiers.predictions import predict, predicted_by
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig, macro_f1
 from edgehemo_export.nets.architecture_table import BY_NAME
@@ -50,6 +50,8 @@ class ClassifierHeldOut:
     crops: CellCrops
     side_px: int
     reference: NDArray[np.intp]
+    known: NDArray[np.bool_] | None = None
+    cell_from: float = 0.0
 
     @property
     def files(self) -> Sequence[Path]:
@@ -62,14 +64,18 @@ class ClassifierHeldOut:
         return [codes[i : i + 1] for i in range(0, len(codes), step)][:PARITY_INPUTS]
 
     def measure(self, runner: Runner) -> Figures:
-        """Accuracy, macro F1, and how many crops are named as PyTorch names them."""
+        """Accuracy, macro F1, and how many crops are named, and known, as PyTorch does."""
         answers = predict(runner, self.crops.middle(self.side_px))
         names = answers[:, : len(self.crops.classes)].argmax(axis=1)
         labels = self.crops.labels
+        known = 1.0
+        if self.known is not None:
+            known = float(((answers[:, -1] >= self.cell_from) == self.known).mean())
         return {
             "accuracy": float((names == labels).mean()),
             "macro_F1": macro_f1(labels, names, len(self.crops.classes)),
             "agreement": float((names == self.reference).mean()),
+            "known_alike": known,
         }
 
 
@@ -86,8 +92,15 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
         crops = crops.without(record.get("left_out"))
         chosen = _spread(len(crops), PARITY_CROPS)
         crops = crops.where(chosen)
-        reference = predict_net(net, crops.middle(side)).argmax(axis=1)
-        return ClassifierHeldOut(crops, side, reference)
+        predicted = predicted_by(net, crops, side)
+        rule = stored_familiarity(checkpoint)
+        return ClassifierHeldOut(
+            crops,
+            side,
+            predicted.probabilities.argmax(axis=1),
+            predicted.known(rule),
+            0.0 if rule is None else rule.cell_from,
+        )
 
     def entry(artefacts: list[Artefact], checkpoint_sha256: str) -> ModelEntry:
         tables = record.get("tables", {}).get("confusion", {})
@@ -118,7 +131,7 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
         net=net,
         example=_example(side),
         free_size_multiple=None,
-        float_layers=(),
+        float_layers=() if net.familiarity is None else ("familiarity",),
         calibration=lambda source: calibration_crops(spec, config, source, split=split),
         held_out=held_out,
         gates=TASK_GATES[spec.task],
