@@ -81,8 +81,8 @@ class FamiliarityRule(Record, frozen=True, kw_only=True):
     middle of a class of a known source, less the farther off its features lie. cell_from: the least
     of a cell that may be named. sample_from: the least median over a sample's cells of that kind,
     asked of ``sample_cells`` cells or more: below it the microscope or stain is another one, no
-    share is given, and a cell is named from ``strange_cell_from`` on only. cells: how many kept-out
-    cells of known sources these stand on.
+    share is given, and a cell is named from ``strange_cell_from`` on only; so is one of a type that
+    alarms, anywhere. cells: how many kept-out cells of known sources these stand on.
     """
 
     cell_from: Annotated[float, Meta(ge=0, le=1)]

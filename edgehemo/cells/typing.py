@@ -36,6 +36,9 @@ TASK_OF_KIND: Mapping[CellKind, ModelTask] = {"wbc": "nucleated", "rbc": "morpho
 # A box this near to the frame's border, px, reaches it.
 BORDER_PX = 1.0
 PLATELET = "platelet"
+# Names that no healthy blood bears out. One source alone teaches each of them, so that a network
+# may take the source's look for the type: a cell must be as familiar as one named abroad.
+ALARMING_TYPES = ("myeloblast", "erythroblast", "immature_granulocyte")
 # A platelet the finder gives less than even odds stays `uncertain`.
 SURE_PLATELET_SCORE = 0.5
 # Crops of one run where the graph leaves their number free: bounds memory, and keeps the layers'
@@ -102,6 +105,7 @@ class CellClassifier:
         self.types = tuple(name for name in entry.classes if name not in entry.rejects)
         self._batch = batch
         self._is_type = np.array([name not in entry.rejects for name in entry.classes])
+        self._alarms = np.isin(entry.classes, ALARMING_TYPES)
         rule = entry.conformal
         # A class without a threshold of its own is never in the set.
         self._thresholds = (
@@ -148,8 +152,9 @@ class CellClassifier:
             reached = probabilities >= self._thresholds
             chosen = reached.argmax(axis=1)
             sure = (reached.sum(axis=1) == 1) & self._is_type[chosen]
-        if familiarity is not None and self.entry.familiarity is not None:
-            sure &= familiarity >= self.entry.familiarity.cell_from
+        if familiarity is not None and (rule := self.entry.familiarity) is not None:
+            asked = np.where(self._alarms[chosen], rule.strange_cell_from, rule.cell_from)
+            sure &= familiarity >= asked
         of_types = np.where(self._is_type, probabilities, -1.0)
         scores = np.where(
             sure, probabilities[np.arange(len(chosen)), chosen], of_types.max(axis=1, initial=0.0)

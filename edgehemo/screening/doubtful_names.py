@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind
-from edgehemo.cells.typing import TASK_OF_KIND
+from edgehemo.cells.typing import ALARMING_TYPES, TASK_OF_KIND
 from edgehemo.screening.cell_types import interior_cells
 from edgehemo.screening.field import FieldReading
 from edgehemo.statistics.medians import median_of
@@ -25,9 +25,8 @@ if TYPE_CHECKING:
     from edgehemo.bundle.manifest import FamiliarityRule
     from edgehemo.screening.field import Typer
 
-# Names that no healthy blood bears out: given only where so many cells bear them, or where one is
-# named with this probability.
-ALARMING_TYPES = ("myeloblast", "erythroblast", "immature_granulocyte")
+# A name that alarms is given only where so many cells bear it, or where one is named with this
+# probability.
 ALARMING_CELLS = 2
 ALARMING_SCORE = 0.95
 

@@ -177,3 +177,15 @@ def test_a_found_cell_is_cut_from_its_field_even_at_the_corner(tmp_path: Path) -
     assert middle[CELL_PX // 2, CELL_PX // 2].tolist() == [200, 200, 200]
     assert middle[2, 2].tolist() == [0, 0, 0]
     assert cell_picture(picture, (-3.0, -2.0, 6.0, 5.0)).shape == (CELL_PX, CELL_PX, 3)
+
+
+def test_a_type_that_alarms_asks_for_more_familiarity() -> None:
+    class Blasts(FamiliarityRunner):
+        def run(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+            answers = super().run(codes)
+            answers[:, [0, 1]] = answers[:, [1, 0]]
+            return answers
+
+    model = CellClassifier(Blasts(), entry(familiarity=RULE, classes=WHITE))
+    naming = model.named(model.answers(crops(60, 71)))
+    assert naming.names == (UNCERTAIN, "myeloblast")

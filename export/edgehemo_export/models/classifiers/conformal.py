@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.bundle.manifest import ConformalRule
+from edgehemo.bundle.manifest import ConformalRule, FamiliarityRule
+from edgehemo.cells.typing import ALARMING_TYPES
 
 
 def conformal_rule(
@@ -68,14 +69,18 @@ def named(
     probabilities: NDArray[np.float32],
     classes: Sequence[str],
     rule: ConformalRule,
-    known: NDArray[np.bool_] | None = None,
+    familiarity: NDArray[np.float32] | None = None,
+    familiar: FamiliarityRule | None = None,
 ) -> NDArray[np.intp]:
     """The class each cell is named, intp (n,); ``len(classes)`` for `uncertain`.
 
-    known: bool (n,), False for cells unlike all that was learnt from, which are not named.
+    familiarity: float32 (n,). familiar: from which of it a cell is named, as on the device; without
+    either all may be.
     """
     inside = prediction_sets(probabilities, classes, rule)
     one = inside.sum(axis=1) == 1
-    if known is not None:
-        one &= known
-    return np.where(one, inside.argmax(axis=1), len(classes)).astype(np.intp)
+    chosen = inside.argmax(axis=1)
+    if familiarity is not None and familiar is not None:
+        alarms = np.isin(classes, ALARMING_TYPES)[chosen]
+        one &= familiarity >= np.where(alarms, familiar.strange_cell_from, familiar.cell_from)
+    return np.where(one, chosen, len(classes)).astype(np.intp)

@@ -111,7 +111,7 @@ def measure(
         known = predicted.known(familiarity)
         if known is not None:
             out.append(share_metric("like what was learnt from", source, known))
-        names = named(p, classes, rule, known)
+        names = named(p, classes, rule, predicted.familiarity, familiarity)
         certain = names < len(classes)
         out.append(share_metric("named (not uncertain)", source, certain))
         if certain.any():
@@ -153,7 +153,7 @@ def stored_confusion(
 ) -> Confusion:
     """The confusion of named cells as the bundle holds it: true classes, named or `uncertain`."""
     classes = predicted.crops.classes
-    names = named(predicted.probabilities, classes, rule, predicted.known(familiarity))
+    names = named(predicted.probabilities, classes, rule, predicted.familiarity, familiarity)
     return Confusion(counts=confusion(predicted.labels, names, len(classes)))
 
 
