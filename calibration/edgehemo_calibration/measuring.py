@@ -91,13 +91,14 @@ def measure_stain(
         except (ImageError, FieldError) as error:
             problems.append(str(error))
         on_image()
+    given = len(densities) + len(problems)
+    if given < MIN_STAIN_FIELDS:
+        problems.append(
+            f"{given} reference fields are too few: take at least {MIN_STAIN_FIELDS}, better ten, "
+            "of several good smears"
+        )
     if problems:
         raise CalibrationError("; ".join(problems))
-    if len(densities) < MIN_STAIN_FIELDS:
-        raise CalibrationError(
-            f"{len(densities)} reference fields are too few: take at least {MIN_STAIN_FIELDS}, "
-            "better ten, of several good smears"
-        )
     colour, depth = np.array(backgrounds), np.array(densities)
     return StainReference(
         background_rgb=_triple(colour.mean(axis=0)),

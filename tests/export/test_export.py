@@ -34,7 +34,7 @@ from edgehemo_export.quantisation.calibration_set import shared_pictures
 from edgehemo_export.quantisation.gates import Figures
 from edgehemo_export.quantisation.int8_recipes import float_layers_of, further_recipes
 from edgehemo_export.quantisation.options import ExportRow
-from edgehemo_export.quantisation.subject import ExportSubject
+from edgehemo_export.quantisation.subject import ExportSubject, TrainedModel
 from tests.support.pages import faults_of_page
 from tests.support.small_export import (
     CLASSES,
@@ -260,6 +260,41 @@ def test_a_failed_gate_takes_nothing_from_an_older_bundle(
         run_export(checkpoint, out, again)
     assert load_bundle(out).digest == before
     load_bundle(out).check_files()
+
+
+def test_models_that_no_checkpoint_is_given_for_stay_where_that_is_asked(
+    checkpoint: Path, data: Path, subject_is: Callable[[ExportSubject], None], tmp_path: Path
+) -> None:
+    subject_is(small_subject())
+    out = tmp_path / "bundle"
+    alone = options_of(data, precisions=("fp32",))
+    asked = dataclasses.replace(alone, keep_others=True)
+    with pytest.raises(UsageError, match="no bundle whose models could be kept"):
+        run_export(checkpoint, out, asked)
+    run_export(checkpoint, out, alone)
+    first = load_bundle(out).manifest.models[0]
+
+    other = small_subject()
+    named = dataclasses.replace(
+        other,
+        name="other",
+        task="morphology",
+        entry=lambda artefacts, sha256: other.entry(artefacts, sha256).model_copy(
+            update={"name": "other", "task": "morphology"}
+        ),
+    )
+    model = TrainedModel(checkpoint, Checkpoint("morphology", {}, {}), named)
+    export_bundle([model], out, asked, signer=None, say=lambda _: None)
+    bundle = load_bundle(out, trust="files-only")
+    bundle.check_files()
+    assert [entry.task for entry in bundle.manifest.models] == ["nucleated", "morphology"]
+    assert bundle.manifest.models[0] == first, "byte for byte"
+    report = json.loads((out / "export.json").read_text())["artefacts"]
+    assert {row["model"]: row["taken_over"] for row in report} == {"small": True, "other": False}
+
+    # Without being asked, a bundle holds what it was given checkpoints for, and no more.
+    export_bundle([model], out, alone, signer=None, say=lambda _: None)
+    assert [e.task for e in load_bundle(out, trust="files-only").manifest.models] == ["morphology"]
 
 
 def test_a_bundle_in_one_file_is_exported_opened_and_taken_over_from(

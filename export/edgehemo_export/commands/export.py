@@ -54,6 +54,11 @@ if TYPE_CHECKING:
 )
 @click.option("--fresh", is_flag=True, help="Make again what is up to date in an older bundle.")
 @click.option(
+    "--keep-others",
+    is_flag=True,
+    help="Models of the bundle at --out of which no checkpoint is given stay byte for byte.",
+)
+@click.option(
     "--key",
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="Private key to sign with [default: this user's, made when there is none].",
@@ -70,6 +75,7 @@ def export(
     name: str,
     accuracy_control: bool,
     fresh: bool,
+    keep_others: bool,
     key: Path | None,
     threads: int,
     json_file: str | None,
@@ -91,6 +97,7 @@ def export(
         name=name,
         accuracy_control=accuracy_control,
         fresh=fresh,
+        keep_others=keep_others,
         threads=threads,
     )
     options.refuse_uncalibrated()

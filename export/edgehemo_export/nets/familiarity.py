@@ -59,7 +59,7 @@ class Familiarity(nn.Module):
 
 
 def fitted(features: NDArray[np.float32], kinds: NDArray[np.str_]) -> Familiarity:
-    """A familiarity from training cells; its limit is yet to be set (`set_limit`).
+    """A familiarity from training cells; its limit is yet to be set (`distance_of_share`).
 
     features: float32 (n, d). kinds: str (n,), class and source of each. Raises ValueError where no
     kind has `MIN_CELLS_OF_A_CENTRE` cells.

@@ -19,6 +19,7 @@ from pathlib import Path
 from edgehemo.bundle.bundle import (
     MANIFEST_NAME,
     SHIPPED_BUNDLE,
+    Bundle,
     load_bundle,
     record_shipped,
 )
@@ -30,7 +31,7 @@ from edgehemo.files.atomic import sha256_of_file, write_text_atomically
 from edgehemo.version import __version__
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.quantisation.fingerprints import data_fingerprint
-from edgehemo_export.quantisation.former import former_bundle, refuse_losses
+from edgehemo_export.quantisation.former import former_bundle, kept_whole, refuse_losses
 from edgehemo_export.quantisation.model_export import ModelExport
 from edgehemo_export.quantisation.options import ExportOptions, ExportRow, Say
 from edgehemo_export.quantisation.progress import ExportProgress
@@ -64,6 +65,8 @@ def export_bundle(
     options.refuse_uncalibrated()
     refuse_twins([(model.path, model.checkpoint) for model in trained])
     former = former_bundle(out)
+    if options.keep_others and former is None:
+        raise UsageError(f"--keep-others: {out} holds no bundle whose models could be kept")
     for model in trained:
         _refuse_unsuited(model.subject, options)
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -93,6 +96,21 @@ def export_bundle(
             rows += one.rows
             report += one.report
         refuse_losses(rows, former, advice=_advice(options))
+        if options.keep_others and former is not None:
+            kept = kept_whole(former, {model.subject.task for model in trained}, staging)
+            entries = _in_order(former, [*kept, *entries])
+            report += [
+                ReportRow(
+                    entry.name,
+                    artefact.format,
+                    artefact.precision,
+                    artefact,
+                    earlier.get(artefact.fingerprint or ""),
+                    taken_over=True,
+                )
+                for entry in kept
+                for artefact in entry.artefacts
+            ]
         files = write_report(staging, report, options.name)
         files |= {
             name: sha256_of_file(staging / name)
@@ -155,6 +173,12 @@ def refuse_twins(checkpoints: Sequence[tuple[Path, Checkpoint]]) -> None:
         elif taught(checkpoint, teacher=earlier):
             said += f" ({other} is the teacher of {path}: leave it out)"
         raise UsageError(said)
+
+
+def _in_order(former: Bundle, entries: Sequence[ModelEntry]) -> list[ModelEntry]:
+    """Entries in the order of the earlier bundle, new tasks after them."""
+    order = [entry.task for entry in former.manifest.models]
+    return sorted(entries, key=lambda e: order.index(e.task) if e.task in order else len(order))
 
 
 def _advice(options: ExportOptions) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from edgehemo.bundle.bundle import MANIFEST_NAME, Bundle, load_bundle
-from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelTask, Precision
+from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelEntry, ModelTask, Precision
 from edgehemo.bundle.packing import is_packed
 from edgehemo.errors import BundleError, UsageError, WithheldError
 from edgehemo_export.quantisation.options import ExportRow
@@ -80,3 +80,21 @@ def taken_over(
             return None  # damaged since: it is made again
         return artefact
     return None
+
+
+def kept_whole(former: Bundle, exported: Collection[ModelTask], folder: Path) -> list[ModelEntry]:
+    """The earlier bundle's models of tasks that are not exported now, their files copied to the
+    folder byte for byte. Raises BundleError for a file that is not what its manifest says.
+    """
+    entries = [entry for entry in former.manifest.models if entry.task not in exported]
+    for entry in entries:
+        files = {
+            name: former.manifest.files[name] for name in (entry.model_card, entry.samples) if name
+        }
+        for artefact in entry.artefacts:
+            files[artefact.file] = artefact.sha256
+            if artefact.companion is not None:
+                files[artefact.companion.file] = artefact.companion.sha256
+        for name, digest in files.items():
+            (folder / name).write_bytes(former.checked_bytes(name, digest))
+    return entries

@@ -42,7 +42,8 @@ class ExportOptions:
     evaluation: a data root with labels for the parity gates (the tune part of its split); by
     default the calibration's. accuracy_control: where a gate fails, go on to the other recipes, at
     last to those that leave more in float; else the first decides. fresh: take nothing over from an
-    earlier bundle.
+    earlier bundle. keep_others: the earlier bundle's models of which no checkpoint is given stay as
+    they are.
     """
 
     formats: Sequence[ExportFormat]
@@ -52,6 +53,7 @@ class ExportOptions:
     name: str = "edgehemo"
     accuracy_control: bool = True
     fresh: bool = False
+    keep_others: bool = False
     threads: int = 1
 
     def refuse_uncalibrated(self) -> None:

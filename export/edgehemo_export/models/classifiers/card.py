@@ -157,11 +157,11 @@ def training_commands(
     out = f"{spec.task}.safetensors"
     if everything:
         return [
-            f"{train} measured.safetensors",
+            f"{train} measured/{out}",
             f"{train} without_SOURCE.safetensors --leave-out SOURCE --steps 450",
-            "edgehemo evaluate measured.safetensors --data DATA --left-out "
-            "without_SOURCE.safetensors --save",
-            f"{train} {out} --config everything.toml --measured measured.safetensors",
+            f"edgehemo evaluate measured/{out} --data DATA --left-out without_SOURCE.safetensors "
+            "--save",
+            f"{train} {out} --config everything.toml --measured measured/{out}",
         ]
     if spec.refinement is not None and again:
         return [
