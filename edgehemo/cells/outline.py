@@ -78,6 +78,40 @@ def outlines_at(
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class PlacedOutline:
+    """An outline and where its middle lies, px of the picture: x to the right, y down."""
+
+    x: float
+    y: float
+    outline: Outline
+
+
+def outlines_of_field(
+    codes: NDArray[np.uint8],
+    *,
+    um_per_px: float = CANONICAL_UM_PER_PX,
+    valid: NDArray[np.bool_] | None = None,
+) -> list[PlacedOutline]:
+    """Every outline of a field that touches no border, single cells' and clumps' alike.
+
+    codes: uint8 RGB (h, w, 3), canonical codes. valid: bool (h, w), False where nothing can be
+    said. No finder is asked: what an outline is of must be told by its shape.
+    """
+    height, width = codes.shape[:2]
+    found: list[PlacedOutline] = []
+    for contour in _contours(codes, valid):
+        left, top, wide, tall = cv2.boundingRect(contour)
+        if left <= 0 or top <= 0 or left + wide >= width or top + tall >= height:
+            continue
+        outline = _measured(contour, um_per_px)
+        if outline is not None:
+            moments = cv2.moments(contour)
+            x, y = moments["m10"] / moments["m00"], moments["m01"] / moments["m00"]
+            found.append(PlacedOutline(x, y, outline))
+    return found
+
+
 def outline_in_middle(
     codes: NDArray[np.uint8], *, um_per_px: float = CANONICAL_UM_PER_PX
 ) -> Outline | None:
@@ -85,6 +119,14 @@ def outline_in_middle(
 
     codes: uint8 RGB (h, w, 3), canonical codes, the cell in the middle.
     """
+    contour = contour_in_middle(codes, um_per_px=um_per_px)
+    return None if contour is None else _measured(contour, um_per_px)
+
+
+def contour_in_middle(
+    codes: NDArray[np.uint8], *, um_per_px: float = CANONICAL_UM_PER_PX
+) -> NDArray[np.int32] | None:
+    """The points of that outline, int32 (n, 1, 2), x y in px; None as in `outline_in_middle`."""
     height, width = codes.shape[:2]
     near = []
     for contour in _contours(codes, None):
@@ -101,7 +143,7 @@ def outline_in_middle(
     left, top, wide, tall = cv2.boundingRect(contour)
     if left <= 0 or top <= 0 or left + wide >= width or top + tall >= height:
         return None
-    return _measured(contour, um_per_px)
+    return contour
 
 
 def _contours(

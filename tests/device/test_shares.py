@@ -80,6 +80,23 @@ def test_fewer_kept_out_cells_make_wider_intervals() -> None:
     assert widths[0] > 2 * widths[1]
 
 
+def test_a_type_without_kept_out_cells_takes_none_of_the_others_cells() -> None:
+    """Its row of the matrix is unknown, so its upper bound is wider; the others keep theirs."""
+    classes = ("normal", "burr_cell", "sickle_cell")
+    known = [[900, 60, 0, 40], [40, 300, 0, 60]]
+    named = np.array([560, 150, 0, 90])
+    two = type_shares(
+        np.array([560, 150, 90]), classes[:2], Confusion(counts=[[900, 60, 40], [40, 300, 60]])
+    )
+    unknown = type_shares(named, classes, Confusion(counts=[*known, [0, 0, 0, 0]]))
+    stood_in = type_shares(named, classes, Confusion(counts=[*known, [0, 0, 190, 10]]))
+    assert two is not None and unknown is not None and stood_in is not None
+    for found in (unknown, stood_in):
+        assert found[2].share < 0.02 and found[2].low == 0.0
+        assert [s.share for s in found[:2]] == pytest.approx([s.share for s in two], abs=0.02)
+    assert stood_in[2].high < unknown[2].high < 0.25
+
+
 def test_a_sample_is_read_the_same_again() -> None:
     confusion = Confusion(counts=[[90, 8, 2], [10, 85, 5]])
     named = np.array([300, 40, 12])

@@ -54,11 +54,12 @@ def test_a_batch_is_the_same_from_the_same_seeds() -> None:
 def test_mixing_keeps_every_target_whole() -> None:
     crops = discs(60)
     config = small_config(unnamed_share=0.25, mixup_share=1.0, mixup_alpha=0.4)
-    unnamed = UnnamedCrops(crops, np.array([True, True, False]))
+    unnamed = UnnamedCrops.among(crops, crops.classes[:2])
     task = ClassifierTask(crops, crops, config, unnamed=unnamed)
     for seed in range(5):
         batch = task.batch(16, np.random.default_rng(seed), torch.Generator().manual_seed(seed))
-        assert torch.allclose(batch.target.sum(dim=1) + batch.unnamed, torch.ones(16))
+        assert torch.allclose(batch.target.sum(dim=1) + batch.unnamed.sum(dim=1), torch.ones(16))
+        assert batch.possible.shape == (16, 2, 3), "each of two mixed crops brings its own"
 
 
 def test_a_run_learns_from_cells_without_a_name_unless_their_source_is_left_out(
@@ -69,15 +70,22 @@ def test_a_run_learns_from_cells_without_a_name_unless_their_source_is_left_out(
     with pytest.raises(UsageError, match="no cells without a name"):
         train_classifier(spec_of(crops), tmp_path, asked, tmp_path / "none", Run())
     spec = dataclasses.replace(
-        spec_of(crops), unnamed=lambda *_: crops, unnamed_classes=crops.classes[:2]
+        spec_of(crops), unnamed=lambda *_: UnnamedCrops.among(crops, crops.classes[:2])
     )
-    found = unnamed_crops(spec, tmp_path, asked, None, "odd")
-    assert found is not None and set(found.crops.sources.tolist()) == {"even"}
-    assert found.possible.tolist() == [True, True, False]
-    assert len(found.crops) < len(crops), "the training part alone"
+    found = unnamed_crops(spec, tmp_path, asked, None)
+    assert found is not None and (found.possible == [True, True, False]).all()
     checkpoint = train_classifier(spec, tmp_path, asked, tmp_path / "work", Run())
     assert checkpoint.record["steps"] == 16
     assert checkpoint.record["training_data"] == ["drawn here", "odd"]
+    training = (crops.parts() == "train") & (crops.sources == "even")
+    told = checkpoint.record["images"]["even, types unknown"]
+    assert told == training.sum(), "the training part alone"
+    without = train_classifier(spec, tmp_path, asked, tmp_path / "less", Run(leave_out="odd"))
+    assert not any("odd" in name for name in without.record["images"])
+    nothing = crops.where(np.zeros(len(crops), np.bool_))
+    empty = dataclasses.replace(spec, unnamed=lambda *_: UnnamedCrops.among(nothing, crops.classes))
+    with pytest.raises(UsageError, match="set unnamed_share to 0"):
+        unnamed_crops(empty, tmp_path, asked, None)
 
 
 def test_training_to_card_and_export(tmp_path: Path) -> None:

@@ -94,6 +94,16 @@ class CellCrops:
     def only(self, source: str) -> CellCrops:
         return self.where(self.sources == source)
 
+    def among(self, classes: tuple[str, ...]) -> CellCrops:
+        """The crops of the first so many classes, as if there were no others."""
+        if classes != self.classes[: len(classes)]:
+            raise UsageError("the first of the crops' classes are needed, in their order")
+        return dataclasses.replace(self.where(self.labels < len(classes)), classes=classes)
+
+    def as_unlabelled(self, classes: tuple[str, ...]) -> CellCrops:
+        """The crops under other classes, their labels the first one's, which means nothing."""
+        return dataclasses.replace(self, classes=classes, labels=np.zeros_like(self.labels))
+
     def middle(self, side_px: int) -> NDArray[np.uint8]:
         """The model's input: the middle of each crop, uint8 (n, side, side, 3)."""
         start = (self.codes.shape[1] - side_px) // 2

@@ -116,7 +116,7 @@ TASKS: tuple[Task, ...] = (
         "morphology",
         "morphology",
         "classifiers.morphology",
-        "names the thirteen types of red cells",
+        "names the types of red cells",
     ),
     Task(
         "field-estimator",

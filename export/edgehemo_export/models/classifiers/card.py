@@ -9,6 +9,7 @@ from edgehemo.cells.cell import UNCERTAIN
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.evaluation import card_parts
 from edgehemo_export.models.classifiers.checkpoint import (
+    as_learnt,
     stored_config,
     stored_familiarity,
     stored_rule,
@@ -21,6 +22,7 @@ def classifier_card(
     spec: ClassifierSpec, checkpoint: Checkpoint, *, more: Sequence[str] = ()
 ) -> str:
     """The model card as Markdown; ``more``: sections of this classifier's own."""
+    spec = as_learnt(spec, checkpoint)
     record = checkpoint.record
     config = stored_config(checkpoint)
     model, crop = config.model, config.crop
@@ -168,10 +170,10 @@ def training_commands(
             f"{train} first.safetensors",
             f"{train} {out} --init first.safetensors --config {spec.refinement}",
         ]
-    if spec.pupil is not None and taught:
+    if taught:
         return [
-            f"{train} teacher.safetensors",
-            f"{train} {out} --teacher teacher.safetensors --config {spec.pupil}",
+            f"{train} teacher.safetensors --config TEACHER.toml",
+            f"{train} {out} --teacher teacher.safetensors --config PUPIL.toml",
         ]
     return [f"{train} {out}"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from edgehemo.bundle.manifest import ConformalRule, FamiliarityRule
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
@@ -17,10 +19,8 @@ def classifier_net(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierNe
     """The network of a checkpoint, temperature inside, in evaluation mode."""
     if checkpoint.task != spec.task:
         raise UsageError(f"a checkpoint of {checkpoint.task}, not of {spec.task}")
-    if checkpoint.record.get("classes") != list(spec.classes):
-        raise UsageError("a checkpoint of other classes than this version's; train it again")
     model = ClassifierNetConfig(**checkpoint.record["configuration"]["model"])
-    net = ClassifierNet(model, len(spec.classes))
+    net = ClassifierNet(model, len(classes_of(spec, checkpoint)))
     if "familiarity.centres" in checkpoint.weights:
         centres, basis = (
             checkpoint.weights[f"familiarity.{name}"] for name in ("centres", "basis")
@@ -28,6 +28,28 @@ def classifier_net(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierNe
         net.familiarity = Familiarity(len(centres), len(basis), centres.shape[1])
     net.load_state_dict(checkpoint.weights)
     return net.eval()
+
+
+def classes_of(spec: ClassifierSpec, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """The classes a checkpoint answers: this version's, or the first so many of them, as an earlier
+    version knew. Raises UsageError for others.
+    """
+    known = tuple(checkpoint.record.get("classes", ()))
+    if not known or known != spec.classes[: len(known)]:
+        raise UsageError("a checkpoint of other classes than this version's; train it again")
+    return known
+
+
+def as_learnt(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierSpec:
+    """The classifier as a checkpoint knows it: its classes, and crops of these alone."""
+    classes = classes_of(spec, checkpoint)
+    if classes == spec.classes:
+        return spec
+    return replace(
+        spec,
+        classes=classes,
+        build=lambda data, config, cache: spec.build(data, config, cache).among(classes),
+    )
 
 
 def stored_config(checkpoint: Checkpoint) -> ClassifierConfig:

@@ -20,6 +20,7 @@ from edgehemo_export.evaluation.statistics import (
     wilson,
 )
 from edgehemo_export.models.classifiers.checkpoint import (
+    classes_of,
     kept_out,
     stored_config,
     stored_familiarity,
@@ -183,12 +184,14 @@ def evaluated(
 
     crops: of every part. Of a run that left a source out, that source alone is measured.
     """
+    classes = classes_of(spec, checkpoint)
+    crops = crops.among(classes)
     rule, familiarity = stored_rule(checkpoint), stored_familiarity(checkpoint)
     side = stored_config(checkpoint).crop.side_px
     chosen = kept_out(checkpoint, crops, part)
     predicted = predicted_by(net, chosen, side)
     metrics: list[Metric] = []
-    tables: dict[str, Any] = {"classes": list(spec.classes), "confusion": {}, "reliability": {}}
+    tables: dict[str, Any] = {"classes": list(classes), "confusion": {}, "reliability": {}}
     reliability: dict[str, list[dict[str, float]]] = {}
     sources = sorted(set(predicted.crops.sources.tolist()))
     for source in [*sources, *(["all"] if len(sources) > 1 else [])]:
@@ -200,7 +203,7 @@ def evaluated(
     whole = "all" if len(sources) > 1 else sources[0]
     pictures = {
         "reliability": reliability_picture({whole: reliability[whole]}),
-        "confusion": confusion_picture(tables["confusion"][whole], spec.classes),
+        "confusion": confusion_picture(tables["confusion"][whole], classes),
     }
     sheets = {"predictions": predictions_picture(predicted, side)}
     return predicted, Evaluation(metrics, tables, pictures, sheets)

@@ -19,6 +19,7 @@ from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import CURRENT, ModelSplit, model_split
 from edgehemo_export.models.classifiers.checkpoint import (
+    as_learnt,
     classifier_net,
     stored_config,
     stored_familiarity,
@@ -81,6 +82,7 @@ class ClassifierHeldOut:
 
 def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSubject:
     """The classifier with its data, gates and manifest entry, for the exporter."""
+    spec = as_learnt(spec, checkpoint)
     net = classifier_net(spec, checkpoint)
     config = stored_config(checkpoint)
     record = checkpoint.record

@@ -6,7 +6,7 @@ A classifier is told apart by its `ClassifierSpec`; everything else is shared.
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from edgehemo.bundle.manifest import FamiliarityRule
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
-from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.data.cell_crops import CellCrops, joined
 from edgehemo_export.models.classifiers.checkpoint import (
     classifier_net,
     stored_config,
@@ -78,17 +78,20 @@ def train_classifier(
         )
     cache = work / "cache"
     crops = spec.build(data, config, cache)
-    if run.leave_out is not None and not (crops.sources == run.leave_out).any():
-        have = ", ".join(sorted(set(crops.sources.tolist())))
-        raise UsageError(f"--leave-out {run.leave_out}: the data root holds {have}")
+    unnamed = unnamed_crops(spec, data, config, cache)
+    drawn = drawn_crops(spec, data, config, cache, crops)
+    _check_left_out(run.leave_out, [crops, drawn, None if unnamed is None else unnamed.crops])
     crops = crops.without(run.leave_out)
-    parts = crops.parts()
-    training = crops.where(np.isin(parts, config.train_parts))
+    training = crops.where(_learnt_from(crops, config, run))
+    if unnamed is not None:
+        unnamed = unnamed.where(_learnt_from(unnamed.crops, config, run))
+    kept_drawn = None if drawn is None else drawn.without(run.leave_out).part("tune", run.split)
+    if drawn is not None:
+        drawn = drawn.where(_learnt_from(drawn, config, run))
     tune = _none_of(crops) if everything is not None else crops.part("tune", run.split)
     if not len(training) or (everything is None and not len(tune)):
         raise UsageError("the split leaves no crop to train on or to tune with")
     opinion_record: dict[str, Any] = {}
-    unnamed = unnamed_crops(spec, data, config, cache, run.leave_out)
     teacher = teacher_net(spec, config, run.teacher)
     if not architecture.sgd:
         if teacher is not None:
@@ -107,7 +110,7 @@ def train_classifier(
             agreement = float((opinions.argmax(axis=1) == training.labels).mean())
             opinion_record = {"second_opinion": {"agreement": agreement}}
         net, state = train(
-            _learning_task(spec, training, tune, config, cache, opinions, teacher, unnamed),
+            _learning_task(spec, training, tune, config, cache, opinions, teacher, unnamed, drawn),
             lambda: ClassifierNet(config.model, len(training.classes)),
             config,
             work,
@@ -122,7 +125,9 @@ def train_classifier(
     farther = None
     if config.familiarity:
         learnt = None if everything is None else everything.record["familiarity_farther"]
-        net.familiarity, farther = fitted_familiarity(net, training, tune, side, learnt)
+        net.familiarity, farther = fitted_familiarity(
+            net, with_drawn(training, drawn), with_drawn(tune, kept_drawn), side, learnt
+        )
     if architecture.sgd:
         # What is kept is what is measured: the weights, and the temperature, as they are stored.
         net.load_state_dict(half_precision(net.state_dict()))
@@ -130,8 +135,13 @@ def train_classifier(
         **run_record(config, state, run),
         **opinion_record,
         "classes": list(spec.classes),
-        "images": _totals(training) | _totals_unnamed(unnamed),
-        "training_data": [spec.licences.get(name, name) for name in _sources(training, unnamed)],
+        "images": _totals(training)
+        | _totals_of(drawn, "drawn into other shapes")
+        | _totals_of(None if unnamed is None else unnamed.crops, "types unknown"),
+        "training_data": [
+            spec.licences.get(name, name) for name in _sources(training, unnamed, drawn)
+        ],
+        "drawn_alone": [spec.classes[i] for i in _drawn_alone(crops, drawn)],
         "temperature": float(net.temperature),
         "familiarity_farther": farther,
         "best": {"step": state.best_step, "score": state.best_score},
@@ -147,7 +157,11 @@ def train_classifier(
             "crops": {"train": training.counts(), "tune": tune.counts()},
             "conformal": rule.model_dump(),
             "familiarity": None if familiarity is None else familiarity.model_dump(),
-            "tune_confusion": stored_confusion(predicted, rule, familiarity).model_dump(),
+            "tune_confusion": stored_confusion(
+                predicted_by(net, with_drawn_alone(tune, kept_drawn, record["drawn_alone"]), side),
+                rule,
+                familiarity,
+            ).model_dump(),
             "tune": [
                 m.model_dump()
                 for m in measure(predicted, rule, "tune", familiarity=familiarity, rounds=0)
@@ -249,6 +263,7 @@ def _learning_task(
     opinions: NDArray[np.float32] | None = None,
     teacher: ClassifierNet | None = None,
     unnamed: UnnamedCrops | None = None,
+    drawn: CellCrops | None = None,
 ) -> ClassifierTask:
     """The task with masks and stain gains where the configuration exchanges by them."""
     masks = None
@@ -257,23 +272,80 @@ def _learning_task(
     stain_gains = None
     if config.augment.stain_share > 0 and spec.stain_gains is not None and masks is not None:
         stain_gains = spec.stain_gains(training, masks)
-    return ClassifierTask(training, tune, config, masks, stain_gains, opinions, teacher, unnamed)
+    return ClassifierTask(
+        training, tune, config, masks, stain_gains, opinions, teacher, unnamed, drawn
+    )
 
 
 def unnamed_crops(
-    spec: ClassifierSpec,
-    data: Path,
-    config: ClassifierConfig,
-    cache: Path | None,
-    left_out: str | None,
+    spec: ClassifierSpec, data: Path, config: ClassifierConfig, cache: Path | None
 ) -> UnnamedCrops | None:
-    """The training part's crops without a name, None where the configuration asks for none."""
+    """The crops of every part without a name, None where the configuration asks for none.
+
+    Raises UsageError where it asks and the data root, or the classifier, has none.
+    """
     if config.unnamed_share == 0:
         return None
     if spec.unnamed is None:
         raise UsageError(f"unnamed_share: {spec.command} knows no cells without a name")
-    crops = spec.unnamed(data, config, cache).without(left_out).part("train")
-    return UnnamedCrops(crops, np.isin(spec.classes, spec.unnamed_classes))
+    found = spec.unnamed(data, config, cache)
+    if not len(found.crops):
+        raise UsageError(
+            f"unnamed_share: {data} holds none of the sets whose cells bear no type; add one, or "
+            "set unnamed_share to 0 (--config)"
+        )
+    return found
+
+
+def drawn_crops(
+    spec: ClassifierSpec,
+    data: Path,
+    config: ClassifierConfig,
+    cache: Path | None,
+    labelled: CellCrops,
+) -> CellCrops | None:
+    """The crops of every part whose cell was drawn into another shape, None where the configuration
+    asks for none. Raises UsageError where it asks and the classifier has none.
+    """
+    if config.drawn_share == 0:
+        return None
+    if spec.drawn is None:
+        raise UsageError(f"drawn_share: {spec.command} draws no cells")
+    return spec.drawn(data, config, cache, labelled)
+
+
+def _check_left_out(source: str | None, pools: Sequence[CellCrops | None]) -> None:
+    have = {str(name) for crops in pools if crops is not None for name in crops.sources}
+    if source is not None and source not in have:
+        raise UsageError(f"--leave-out {source}: the data root holds {', '.join(sorted(have))}")
+
+
+def _learnt_from(crops: CellCrops, config: ClassifierConfig, run: Run) -> NDArray[np.bool_]:
+    """Which crops are of the parts and the sources that are learnt from, bool (n,)."""
+    own = np.isin(crops.parts(), config.train_parts) & (crops.sources != run.leave_out)
+    return np.asarray(own, np.bool_)
+
+
+def with_drawn(crops: CellCrops, drawn: CellCrops | None) -> CellCrops:
+    """Labelled crops and the drawn ones, whose classes are known as well."""
+    return crops if drawn is None or not len(drawn) else joined([crops, drawn])
+
+
+def with_drawn_alone(
+    crops: CellCrops, drawn: CellCrops | None, drawn_alone: Sequence[str]
+) -> CellCrops:
+    """Labelled crops, and drawn ones of the classes that nobody has labelled any cell of."""
+    if drawn is None:
+        return crops
+    wanted = [drawn.classes.index(name) for name in drawn_alone]
+    return with_drawn(crops, drawn.where(np.isin(drawn.labels, wanted)))
+
+
+def _drawn_alone(labelled: CellCrops, drawn: CellCrops | None) -> list[int]:
+    """The classes that have drawn cells and no labelled one in any part."""
+    return (
+        [] if drawn is None else sorted(set(drawn.labels.tolist()) - set(labelled.labels.tolist()))
+    )
 
 
 def teacher_net(
@@ -296,6 +368,8 @@ def teacher_net(
             f"--teacher: it reads crops of {read.side_px} px at {read.um_per_px:g} um/px, the "
             f"configuration has {wanted.side_px} px at {wanted.um_per_px:g} um/px"
         )
+    if list(checkpoint.record["classes"]) != list(spec.classes):
+        raise UsageError("--teacher: it names other classes than this version; train it again")
     return classifier_net(spec, checkpoint)
 
 
@@ -326,16 +400,19 @@ def _weights_to_start_from(
     return {f"net.{name}": value for name, value in found.items()}
 
 
-def _totals_unnamed(unnamed: UnnamedCrops | None) -> dict[str, int]:
-    if unnamed is None:
+def _totals_of(crops: CellCrops | None, what: str) -> dict[str, int]:
+    if crops is None:
         return {}
-    sources = unnamed.crops.sources.tolist()
-    return {f"{source}, types unknown": sources.count(source) for source in sorted(set(sources))}
+    sources = crops.sources.tolist()
+    return {f"{source}, {what}": sources.count(source) for source in sorted(set(sources))}
 
 
-def _sources(training: CellCrops, unnamed: UnnamedCrops | None) -> list[str]:
-    also = set() if unnamed is None else set(unnamed.crops.sources.tolist())
-    return sorted(set(training.sources.tolist()) | also)
+def _sources(
+    training: CellCrops, unnamed: UnnamedCrops | None, drawn: CellCrops | None
+) -> list[str]:
+    also = [] if unnamed is None else unnamed.crops.sources.tolist()
+    also += [] if drawn is None else drawn.sources.tolist()
+    return sorted({*training.sources.tolist(), *also})
 
 
 def _totals(crops: CellCrops) -> dict[str, int]:

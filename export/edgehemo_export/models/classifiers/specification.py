@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgehemo.bundle.manifest import ConformalRule, ModelTask
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.models.classifiers.conformal import conformal_rule
-from edgehemo_export.models.classifiers.training import ClassifierConfig
+from edgehemo_export.models.classifiers.training import ClassifierConfig, UnnamedCrops
 
 # Training crops and their masks bool (n, s, s) to gains by source, see `ClassifierTask`.
 StainGains = Callable[[CellCrops, NDArray[np.bool_]], Mapping[str, NDArray[np.float64]]]
@@ -44,10 +44,10 @@ class ClassifierSpec:
     training, else None. licences: a line for each source. never_tested: more lines of the card.
     stain_gains: from training crops and their masks, see `ClassifierTask`. rule: fits the conformal
     rule, in words ``rule_says``. refinement: the shipped configuration of a second run that starts
-    from a first one's checkpoint. pupil: that of a smaller network which learns what one trained by
-    the default configuration answers. unnamed: crops of every part, read like those of build, of
-    which is only known that their class is one of ``unnamed_classes``. false_alarms: the harm that
-    is measured.
+    from a first one's checkpoint. unnamed: crops of every part, read like those of build, of which
+    only some classes are known to be possible. drawn: crops of every part whose cell was drawn into
+    another shape, with its class; given the crops of build. false_alarms: the harm that is
+    measured.
     """
 
     task: ModelTask
@@ -63,9 +63,8 @@ class ClassifierSpec:
     rule: FitRule = conformal_rule
     rule_says: str = "class by class"
     refinement: str | None = None
-    pupil: str | None = None
-    unnamed: Callable[[Path, ClassifierConfig, Path | None], CellCrops] | None = None
-    unnamed_classes: tuple[str, ...] = ()
+    unnamed: Callable[[Path, ClassifierConfig, Path | None], UnnamedCrops] | None = None
+    drawn: Callable[[Path, ClassifierConfig, Path | None, CellCrops], CellCrops] | None = None
     false_alarms: FalseAlarms | None = None
 
     @property

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, model_validator
 from sklearn.metrics import f1_score
 from torch import Tensor, nn
 
@@ -61,6 +61,7 @@ class ClassifierConfig(TaskConfiguration):
     (Hinton et al. 2015); the teacher is a checkpoint that a run is given.
     unnamed_share: of a batch, crops of which only some classes are known to be possible; among
     those a teacher's answer is their target, or the network's own where it has none.
+    drawn_share: of a batch, crops whose cell was drawn into another shape, its class with it.
     coverage: of the conformal rule.
     train_parts: of the split that are learned from. With all of them nothing is left to be measured
     on: such a run needs one of the same configuration, on the training part alone, whose
@@ -82,33 +83,58 @@ class ClassifierConfig(TaskConfiguration):
     logit_adjustment: float = 0.0
     teacher_share: float = Field(default=0.0, ge=0, le=1)
     unnamed_share: float = Field(default=0.0, ge=0, lt=1)
+    drawn_share: float = Field(default=0.0, ge=0, lt=1)
     coverage: float = Field(default=0.98, gt=0, lt=1)
     out_of_fold: OutOfFoldOptions = OutOfFoldOptions()
     familiarity: bool = False
     init: Literal["scratch", "imagenet"] = "scratch"
 
+    @model_validator(mode="after")
+    def _some_are_named(self) -> Self:
+        if self.unnamed_share + self.drawn_share >= 1:
+            raise ValueError("unnamed_share and drawn_share leave no place for the labelled crops")
+        return self
+
 
 @dataclass(frozen=True)
 class CropBatch:
     """light: float32 (n, 3, side, side), varied transmittance. target: float32 (n, classes).
-    unnamed: float32 (n,), what a target lacks to one: the share that any of the `UnnamedCrops`'
-    possible classes may take.
+    unnamed: float32 (n, k), what a target lacks to one: the shares that any of the possible classes
+    may take (`UnnamedCrops`). possible: bool (n, k, classes), for each share. k is 1, and 2 where
+    crops were mixed: each brings its own.
     """
 
     light: Tensor
     target: Tensor
     unnamed: Tensor
+    possible: Tensor
 
 
 @dataclass(frozen=True)
 class UnnamedCrops:
-    """Crops of one kind of cell whose classes nobody has told: white cells, say, of any type.
+    """Crops whose classes nobody has told, but that some classes are out of the question: white
+    cells of any type, or a long red cell.
 
-    crops: their labels mean nothing. possible: bool (classes,), among which the true class is.
+    crops: their labels mean nothing. possible: bool (n, classes), among which each true class is.
     """
 
     crops: CellCrops
     possible: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        wanted = (len(self.crops), len(self.crops.classes))
+        if self.possible.shape != wanted or not self.possible.any(axis=1).all():
+            raise ValueError(f"possible classes of shape {wanted} are needed, one or more a crop")
+
+    @classmethod
+    def among(cls, crops: CellCrops, classes: Sequence[str]) -> UnnamedCrops:
+        """Crops that may all be of the same classes."""
+        row = np.isin(crops.classes, list(classes))
+        return cls(crops, np.tile(row, (len(crops), 1)))
+
+    def where(self, mask: NDArray[np.bool_]) -> UnnamedCrops:
+        """The crops under a mask, bool (n,)."""
+        return UnnamedCrops(self.crops.where(mask), self.possible[mask])
 
 
 def crop_chances(
@@ -137,13 +163,16 @@ class ClassifierTask:
         opinions: NDArray[np.float32] | None = None,
         teacher: ClassifierNet | None = None,
         unnamed: UnnamedCrops | None = None,
+        drawn: CellCrops | None = None,
     ) -> None:
         """masks: bool (n, s, s), the middle cell of each training crop; without them no
         surroundings are exchanged. stain_gains: by source, float64 (3,), what
         its optical density is multiplied by to look like another's; a source without keeps its
         own. opinions: second opinions, logits float32 (n, classes) a training crop, that take
         ``out_of_fold.share`` of the targets. teacher: whose answers take
-        ``teacher_share``. unnamed: that take ``unnamed_share`` of every batch.
+        ``teacher_share``. unnamed: that take ``unnamed_share`` of every batch. drawn: that take
+        ``drawn_share``, each as often as another; of a class that only they have the answer takes
+        as often as of the rarest of the others.
         """
         if config.augment.exchange_share > 0 and masks is None:
             raise UsageError("exchange_share needs a set whose cells can be masked")
@@ -151,12 +180,13 @@ class ClassifierTask:
             raise UsageError("stain_share needs a set whose stains can be matched")
         if config.unnamed_share > 0 and (unnamed is None or not len(unnamed.crops)):
             raise UsageError("unnamed_share needs cells whose kind alone is known")
-        self._unnamed = unnamed
+        if config.drawn_share > 0 and (drawn is None or not len(drawn)):
+            raise UsageError("drawn_share needs cells that were drawn into other shapes")
+        self._unnamed, self._drawn = unnamed, drawn
         self._stain_gains = stain_gains or {}
         self._training, self._tune, self._config, self._masks = training, tune, config, masks
         self._chances = crop_chances(training, config.class_balance, config.source_weights)
-        drawn = np.bincount(training.labels, self._chances, minlength=len(training.classes))
-        self._log_prior = torch.log(torch.from_numpy(drawn).float().clamp_min(1e-6))
+        self._log_prior = torch.log(torch.from_numpy(self._class_shares()).float().clamp_min(1e-6))
         # Asked of crops as they occur, learned from crops as they are drawn.
         self._opinions = (
             torch.softmax(
@@ -168,8 +198,17 @@ class ClassifierTask:
         self._teacher = teacher.eval().requires_grad_(False) if teacher is not None else None
         self._exchangeable = np.flatnonzero(masks.any(axis=(1, 2))) if masks is not None else None
 
+    def _class_shares(self) -> NDArray[np.float64]:
+        """How often each class is drawn of the labelled crops, float64 (classes,)."""
+        classes = len(self._training.classes)
+        shares = np.bincount(self._training.labels, self._chances, minlength=classes)
+        if self._drawn is not None:
+            drawn_alone = (shares == 0) & (np.bincount(self._drawn.labels, minlength=classes) > 0)
+            shares[drawn_alone] = shares[shares > 0].min()
+        return np.asarray(shares, np.float64)
+
     def batch(self, size: int, rng: np.random.Generator, generator: torch.Generator) -> CropBatch:
-        """Draw, exchange, turn, stain, mix."""
+        """Draw, exchange, turn, stain, mix: labelled crops first, then drawn, then unnamed ones."""
         config, crops = self._config, self._training
         chosen = rng.choice(len(crops), size=size, p=self._chances)
         codes = crops.codes[chosen]
@@ -186,35 +225,46 @@ class ClassifierTask:
                 crops.codes[hosts],
                 self._masks[hosts],
             )
-        without = round(size * config.unnamed_share)
-        if self._unnamed is not None and without:
-            picked = rng.integers(len(self._unnamed.crops), size=without)
-            codes[size - without :] = self._unnamed.crops.codes[picked]
+        classes = len(crops.classes)
+        labels = crops.labels[chosen]
+        without = slice(size - round(size * config.unnamed_share), size)
+        possible = np.ones((size, classes), np.bool_)
+        if self._unnamed is not None and without.start < size:
+            picked = rng.integers(len(self._unnamed.crops), size=size - without.start)
+            codes[without] = self._unnamed.crops.codes[picked]
+            possible[without] = self._unnamed.possible[picked]
+        reshaped = slice(without.start - round(size * config.drawn_share), without.start)
+        if self._drawn is not None and reshaped.start < reshaped.stop:
+            picked = rng.integers(len(self._drawn), size=reshaped.stop - reshaped.start)
+            codes[reshaped] = self._drawn.codes[picked]
+            labels[reshaped] = self._drawn.labels[picked]
         light = vary_geometry(
             torch.from_numpy(codes), config.crop.side_px, config.augment, generator
         )
         light = vary_camera(vary_stain(light, config.augment, generator), config.augment, generator)
-        classes = len(crops.classes)
-        target = nn.functional.one_hot(torch.from_numpy(crops.labels[chosen]), classes).float()
+        target = nn.functional.one_hot(torch.from_numpy(labels), classes).float()
         target = target * (1 - config.label_smoothing) + config.label_smoothing / classes
         if self._opinions is not None:
-            share = config.out_of_fold.share
-            target = (1 - share) * target + share * self._opinions[torch.from_numpy(chosen)]
-        unnamed = torch.zeros(size)
-        unnamed[size - without :] = 1.0
-        target[size - without :] = 0.0
+            share, own = config.out_of_fold.share, slice(reshaped.start)
+            said = self._opinions[torch.from_numpy(chosen[own])]
+            target[own] = (1 - share) * target[own] + share * said
+        unnamed, among = torch.zeros(size, 1), torch.from_numpy(possible)[:, None]
+        unnamed[without] = 1.0
+        target[without] = 0.0
         if config.mixup_alpha > 0 and rng.random() < config.mixup_share:
             share = float(rng.beta(config.mixup_alpha, config.mixup_alpha))
             light = share * light + (1 - share) * light.roll(1, 0)
             target = share * target + (1 - share) * target.roll(1, 0)
-            unnamed = share * unnamed + (1 - share) * unnamed.roll(1, 0)
-        return CropBatch(light.contiguous(memory_format=torch.channels_last), target, unnamed)
+            unnamed = torch.cat([share * unnamed, (1 - share) * unnamed.roll(1, 0)], dim=1)
+            among = torch.cat([among, among.roll(1, 0)], dim=1)
+        light = light.contiguous(memory_format=torch.channels_last)
+        return CropBatch(light, target, unnamed, among)
 
     def loss(
         self, net: nn.Module, batch: CropBatch, place: torch.device
     ) -> tuple[Tensor, dict[str, float]]:
         light = batch.light.to(place, memory_format=torch.channels_last)
-        target, unnamed = batch.target.to(place), batch.unnamed.to(place)[:, None]
+        target, unnamed = batch.target.to(place), batch.unnamed.to(place)
         adjustment = self._config.logit_adjustment * self._log_prior.to(place)
         with mixed_precision(place):
             raw = net(light)
@@ -226,21 +276,14 @@ class ClassifierTask:
                 said = self._teacher.to(place).logits(light)
             answers = said.float() + adjustment
             share = self._config.teacher_share
-            told = (1 - unnamed) * torch.softmax(answers, dim=1)
+            named = 1 - unnamed.sum(dim=1, keepdim=True)
+            told = named * torch.softmax(answers, dim=1)
             target = (1 - share) * target + share * told
         if self._unnamed is not None:
-            target = target + unnamed * self._among_possible(answers)
+            target = target + among_possible(answers, unnamed, batch.possible.to(place))
         loss = nn.functional.cross_entropy(adjusted, target)
         right = (logits.argmax(1) == target.argmax(1)).float().mean()
         return loss, {"loss": loss.item(), "accuracy": right.item()}
-
-    def _among_possible(self, answers: Tensor) -> Tensor:
-        """Logits as an answer among the possible classes, (n, classes). Where they are the
-        network's own, the gradient is that of the probability of those classes together.
-        """
-        assert self._unnamed is not None, "asked only where there are such crops"
-        possible = torch.from_numpy(self._unnamed.possible).to(answers.device)
-        return torch.softmax(answers.masked_fill(~possible, -torch.inf), dim=1)
 
     def validate(self, net: LogitNet, place: torch.device) -> dict[str, float]:
         """Accuracy, macro F1 (the score) and mean log loss on the tune part."""
@@ -256,6 +299,15 @@ class ClassifierTask:
             "accuracy": float((named == labels).mean()),
             "loss": float(loss),
         }
+
+
+def among_possible(answers: Tensor, shares: Tensor, possible: Tensor) -> Tensor:
+    """Logits (n, classes) as an answer among the possible classes, (n, classes), each of the shares
+    (n, k) among its own, bool (n, k, classes). Where the logits are the network's own, the gradient
+    is that of the probability of the possible classes together.
+    """
+    said = torch.softmax(answers[:, None].masked_fill(~possible, -torch.inf), dim=2)
+    return (shares[:, :, None] * said).sum(dim=1)
 
 
 def logits_of(net: LogitNet, codes: NDArray[np.uint8], place: torch.device) -> NDArray[np.float32]:

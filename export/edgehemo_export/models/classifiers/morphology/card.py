@@ -8,7 +8,10 @@ from typing import Any
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.evaluation import card_parts
 from edgehemo_export.models.classifiers.card import classifier_card
+from edgehemo_export.models.classifiers.checkpoint import stored_config
+from edgehemo_export.models.classifiers.morphology.drawn_shapes import DRAWN
 from edgehemo_export.models.classifiers.morphology.specification import SPEC
+from edgehemo_export.models.classifiers.training import ClassifierConfig
 
 
 def card(checkpoint: Checkpoint) -> str:
@@ -18,9 +21,9 @@ def card(checkpoint: Checkpoint) -> str:
     more += card_parts.tried(checkpoint.record)
     more += card_parts.section(
         "Blocks left out",
-        "One labelled source, so no source can be left out. Each block of ten neighbouring fields "
-        "below was left out whole of training; the blocks before and after it may be of the same "
-        "slide.",
+        "One labelled source, so accuracy cannot be told of a source left out. Each block of ten "
+        "neighbouring fields below was left out whole of training; the blocks before and after it "
+        "may be of the same slide.",
         card_parts.table(
             ("block", "cells", "commonest type", "accuracy", "macro F1"),
             [
@@ -43,7 +46,27 @@ def card(checkpoint: Checkpoint) -> str:
             "measurement; the scale is 0.10 um/px at full size.",
             _diagnosis_table(tables["diagnoses"]),
         )
+    if checkpoint.record.get("drawn_alone"):
+        more += card_parts.section(
+            "Drawn shapes",
+            drawn_says(checkpoint.record["drawn_alone"], stored_config(checkpoint)),
+        )
     return classifier_card(SPEC, checkpoint, more=more)
+
+
+def drawn_says(drawn_alone: Sequence[str], config: ClassifierConfig) -> str:
+    """The card's words for cells that were drawn, and what they stand for."""
+    types = ", ".join(f"`{name}`" for name in DRAWN)
+    alone = ", ".join(f"`{name}`" for name in drawn_alone)
+    return (
+        f"{config.drawn_share:.0%} of every batch are round cells of all microscopes drawn into "
+        f"{types}, {config.unnamed_share:.0%} isolated cells of the sets without types, of which "
+        "the outline alone says which types are possible. Nobody has labelled any cell as "
+        f"{alone}: in the confusion matrix by which shares are corrected, drawn cells of kept-out "
+        "groups stand for it. They are easier than real ones, so the corrected share of that type "
+        "is too small rather than too large where real cells are missed. Its threshold is that of "
+        "all types together."
+    )
 
 
 def _diagnosis_table(rows: Sequence[Mapping[str, Any]], largest: int = 5) -> list[str]:

@@ -10,30 +10,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgehemo.cells.cell import CELL_KINDS
 from edgehemo.cells.crops import crops_at
 from edgehemo.errors import UsageError
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.images.reading import read_frame
 from edgehemo_export.data.cache import content_of, prepared
-from edgehemo_export.data.cell_crops import CellCrops, CropOptions, joined
-from edgehemo_export.data.relabels import LabelledImage, completed, labelled
-from edgehemo_export.data.sets import bccd, chula_disease, chula_rbc12, read_set, txl_pbc
-from edgehemo_export.models.classifiers.data import CHULA_UM_PER_PX, field_crops, rng_of
+from edgehemo_export.data.cell_crops import CellCrops, CropOptions
+from edgehemo_export.data.sets import chula_rbc12, read_set
+from edgehemo_export.models.classifiers.data import CHULA_UM_PER_PX
 
 SOURCE = chula_rbc12.SOURCE
 LICENCE = "Chula RBC-12 (Chula-PIC-Lab), MIT"
-# The published order of the label files' numbers.
-MORPHOLOGY_CLASSES: tuple[str, ...] = chula_rbc12.TYPES
+# The published order of the label files' numbers; of sickle cells nobody has labelled any: they are
+# drawn (`drawn_cells`).
+MORPHOLOGY_CLASSES: tuple[str, ...] = (*chula_rbc12.TYPES, "sickle_cell")
 # In blocks of ten neighbouring fields nearly every type has cells on all sides
 # of the split (few: uncategorised 4 in test, 3 in tune; no elliptocyte in test, for the block that
 # would hold them shows pictures of the set by diagnosis again); in larger blocks more have none.
-
-
-# Red cells taken of each field of the sets whose cells bear no type. The fields by diagnosis are of
-# the labelled set's laboratory, and hold what it has few of; the others show other microscopes.
-# Raabin's fields stay unseen by every classifier.
-UNNAMED_A_FIELD = {chula_disease.SOURCE: 80, bccd.SOURCE: 12, txl_pbc.SOURCE: 6}
 
 
 @dataclass(frozen=True)
@@ -109,42 +102,6 @@ def morphology_crops(data: Path, options: CropOptions, cache: Path | None) -> Ce
         files=tuple(field.path for field in fields for _ in field.types),
         keys=tuple(field.key for field in fields for _ in field.types),
     )
-
-
-def unnamed_red_cells(data: Path, options: CropOptions, cache: Path | None) -> CellCrops:
-    """Red cells of the sets that name no types, `UNNAMED_A_FIELD` of each field.
-
-    Their labels mean nothing. BCCD and TXL-PBC are cut at the scale that their boxes give. Sets
-    that the data root lacks have no crops.
-    """
-    return joined(
-        [
-            field_crops(
-                f"red cells of {source}/{most}",
-                _fields_without_types(data, source),
-                _some_red_cells,
-                options,
-                cache,
-                MORPHOLOGY_CLASSES,
-                MORPHOLOGY_CLASSES.index("uncategorised"),
-            )
-            for source, most in sorted(UNNAMED_A_FIELD.items())
-        ]
-    )
-
-
-def _fields_without_types(data: Path, source: str) -> list[LabelledImage]:
-    pictures = [picture for picture in read_set(data, source) if picture.source == source]
-    return completed(image for picture in pictures if (image := labelled(picture)) is not None)
-
-
-def _some_red_cells(
-    image: LabelledImage, boxes: NDArray[np.float32], codes: NDArray[np.uint8]
-) -> NDArray[np.float32]:
-    """At most `UNNAMED_A_FIELD` of an image's red cells, the same at every call."""
-    red = boxes[image.kinds == CELL_KINDS.index("rbc")]
-    chosen = rng_of(image).permutation(len(red))[: UNNAMED_A_FIELD[image.source]]
-    return np.asarray((red[chosen, :2] + red[chosen, 2:]) / 2, np.float32)
 
 
 def cells_of_field(

@@ -32,9 +32,13 @@ def export_subject(checkpoint: Checkpoint) -> ExportSubject:
 
 
 def kept_out_confusion(checkpoint: Checkpoint) -> Confusion:
-    """Confusion of the tune part's cells, and of the test part's where the record holds it."""
+    """Confusion of the tune part's cells, and of the test part's where the record holds it.
+
+    Of a type that nobody has labelled any cell of the drawn ones of the same parts stand in.
+    """
     counts = np.array(checkpoint.record["tune_confusion"]["counts"], np.int64)
-    tested = checkpoint.record.get("tables", {}).get("confusion", {}).get(SOURCE)
-    if tested is not None:
-        counts = counts + np.array(tested, np.int64)
+    tables = checkpoint.record.get("tables", {})
+    for tested in (tables.get("confusion", {}).get(SOURCE), tables.get("drawn_confusion")):
+        if tested is not None:
+            counts = counts + np.array(tested, np.int64)
     return Confusion(counts=counts.tolist())

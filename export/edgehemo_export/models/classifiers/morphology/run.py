@@ -1,4 +1,4 @@
-"""`edgehemo train morphology` and `edgehemo evaluate`: thirteen types of red cells.
+"""`edgehemo train morphology` and `edgehemo evaluate`: the types of red cells.
 
 What is its own stands in this folder; the rest is shared by the classifiers, a folder above.
 """

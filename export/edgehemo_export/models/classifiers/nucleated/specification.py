@@ -19,7 +19,7 @@ from edgehemo_export.models.classifiers.nucleated.exchanged_backgrounds import (
     masks_of,
 )
 from edgehemo_export.models.classifiers.specification import ClassifierSpec, FalseAlarms
-from edgehemo_export.models.classifiers.training import ClassifierConfig
+from edgehemo_export.models.classifiers.training import ClassifierConfig, UnnamedCrops
 
 
 def build(data: Path, config: ClassifierConfig, cache: Path | None) -> CellCrops:
@@ -39,8 +39,9 @@ SPEC = ClassifierSpec(
     build=build,
     masks=masks_of,
     stain_gains=gains_between_scanners,
-    unnamed=lambda data, config, cache: unnamed_white_cells(data, config.crop, cache),
-    unnamed_classes=WHITE_CELL_TYPES,
+    unnamed=lambda data, config, cache: UnnamedCrops.among(
+        unnamed_white_cells(data, config.crop, cache), WHITE_CELL_TYPES
+    ),
     false_alarms=FalseAlarms(
         healthy=HEALTHY_WHITE_CELLS,
         named=("myeloblast", "erythroblast", "immature_granulocyte"),
