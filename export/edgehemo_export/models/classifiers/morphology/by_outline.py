@@ -112,7 +112,7 @@ def device_names(
     outline speaks against is not named.
     """
     classes = predicted.crops.classes
-    names = named(predicted.probabilities, classes, rule, predicted.known(familiarity))
+    names = named(predicted.probabilities, classes, rule, predicted.familiarity, familiarity)
     allowed = np.array(
         [
             name == len(classes) or allows(classes[name], outline)

@@ -224,8 +224,8 @@ def diagnosis_shares(
             )
             answers = answers_of_net(net, crops)
             p = answers[:, : len(classes)]
-            known = None if familiarity is None else answers[:, -1] >= familiarity.cell_from
-            np.add.at(names, named(p, classes, rule, known), 1)
+            own = None if familiarity is None else answers[:, -1]
+            np.add.at(names, named(p, classes, rule, own, familiarity), 1)
             np.add.at(likeliest, p.argmax(axis=1), 1)
         shares = type_shares(names, classes, confusion)
         rows.append(
