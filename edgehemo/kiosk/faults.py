@@ -1,0 +1,92 @@
+"""What stops the work at the kiosk: one table, by the codes of the guidance catalogue.
+
+What each says to a person stands in the catalogue; here is what the flow does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+FaultCode = Literal[
+    "CAMERA_UNPLUGGED",
+    "CAMERA_FROZEN",
+    "CAMERA_DARK",
+    "CAMERA_TIMEOUT",
+    "CAMERA_NOT_FOUND",
+    "CAMERA_BUSY",
+    "CAMERA_SETTING_REFUSED",
+    "CAPTURE_FAILED",
+    "NO_NEW_FIELD",
+    "SLIDE_ENDED",
+    "LAMP_OFF",
+    "RECORDS_FULL",
+    "RECORDS_SET_ASIDE",
+    "RECORDS_REFUSED",
+    "CLOCK_UNSET",
+    "CALIBRATION_EXPIRED",
+    "PROFILE_EDITED",
+    "PROFILE_REFUSED",
+    "CONTROL_DUE",
+    "CONTROL_FAILED",
+    "CONTROL_MISSING",
+    "BUNDLE_REFUSED",
+    "OUT_OF_MEMORY",
+    "WORKER_CRASHED",
+    "WORKER_SILENT",
+    "WORKER_GAVE_UP",
+    "STICK_MISSING",
+    "STICK_FULL",
+    "PRINTER_MISSING",
+]
+FAULT_CODES: tuple[FaultCode, ...] = get_args(FaultCode)
+
+# What a fault stops: the camera's work, anything that is written, one thing that was asked for.
+Stops = Literal["capture", "storing", "one_thing"]
+
+
+@dataclass(frozen=True, slots=True)
+class FaultRule:
+    """stops: see `Stops`. passes: whether the worker may go on without mending it. clears: whether
+    the device notices by itself that it is mended.
+    """
+
+    stops: Stops
+    passes: bool = False
+    clears: bool = True
+
+
+FAULTS: Mapping[FaultCode, FaultRule] = {
+    "CAMERA_UNPLUGGED": FaultRule("capture"),
+    "CAMERA_FROZEN": FaultRule("capture"),
+    "CAMERA_DARK": FaultRule("capture"),
+    "CAMERA_TIMEOUT": FaultRule("capture"),
+    "CAMERA_NOT_FOUND": FaultRule("capture"),
+    "CAMERA_BUSY": FaultRule("capture"),
+    "CAMERA_SETTING_REFUSED": FaultRule("capture"),
+    "CAPTURE_FAILED": FaultRule("capture"),
+    "NO_NEW_FIELD": FaultRule("capture", clears=False),
+    "SLIDE_ENDED": FaultRule("capture", clears=False),
+    "LAMP_OFF": FaultRule("capture"),
+    "RECORDS_FULL": FaultRule("storing"),
+    "RECORDS_SET_ASIDE": FaultRule("one_thing", passes=True, clears=False),
+    "RECORDS_REFUSED": FaultRule("storing", clears=False),
+    "CLOCK_UNSET": FaultRule("capture"),
+    "CALIBRATION_EXPIRED": FaultRule("capture", clears=False),
+    "PROFILE_EDITED": FaultRule("capture", clears=False),
+    "PROFILE_REFUSED": FaultRule("capture", clears=False),
+    "CONTROL_DUE": FaultRule("capture", clears=False),
+    "CONTROL_FAILED": FaultRule("capture", clears=False),
+    "CONTROL_MISSING": FaultRule("capture", clears=False),
+    "BUNDLE_REFUSED": FaultRule("capture", clears=False),
+    "OUT_OF_MEMORY": FaultRule("capture", clears=False),
+    "WORKER_CRASHED": FaultRule("capture"),
+    "WORKER_SILENT": FaultRule("capture"),
+    "WORKER_GAVE_UP": FaultRule("capture", clears=False),
+    "STICK_MISSING": FaultRule("one_thing", passes=True),
+    "STICK_FULL": FaultRule("one_thing", passes=True, clears=False),
+    "PRINTER_MISSING": FaultRule("one_thing", passes=True, clears=False),
+}
+# So many ends of the worker within the window are mended by starting it again; one more is told.
+WORKER_TRIES, WORKER_WINDOW_S = 3, 600.0
