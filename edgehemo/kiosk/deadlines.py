@@ -31,7 +31,8 @@ class Deadline:
 
 # Whoever looks into the microscope does not touch the page.
 _LOOKING: frozenset[Screen] = frozenset({"capture", "analysis"})
-_OTHERS: frozenset[Screen] = frozenset((*PLACES, "fault")) - _LOOKING
+_SIGNED_IN: tuple[Screen, ...] = (*PLACES, "fault")
+_OTHERS = frozenset(_SIGNED_IN) - _LOOKING
 DEADLINES: tuple[Deadline, ...] = (
     Deadline(frozenset({"pin"}), "touch", 60.0, Idle(), locked=False),
     Deadline(frozenset({"pin"}), "screen", 3600.0, Idle(), locked=True),
