@@ -41,6 +41,7 @@ _WITH_VALUE = ("--log-file",)
 BUILT_IN = {
     "demo": "Run a whole screening in the simulated microscope.",
     "screen": "Screen one sample: result.json, report.html, annotated fields.",
+    "kiosk": "Serve the page on which a sample is screened by touch.",
     "records": "List, show, export, back up and check stored results.",
     "users": "Add, list and remove who may work with this device's kiosk.",
     "quality": "Check focus, light, stain and density of images.",

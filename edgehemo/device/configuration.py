@@ -40,7 +40,9 @@ SYSTEM_PATH = SYSTEM_FOLDER / "device.toml"
 MAX_FILE_BYTES = 100_000
 
 Board = Literal["workstation", "raspberry_pi_4", "raspberry_pi_5"]
-Language = Literal["en"]
+Language = Literal["en", "es", "fr", "pt", "sw"]
+Unit = Literal["g/L", "g/dL"]
+Theme = Literal["light", "dark"]
 
 
 def _wrong_camera_name(value: str) -> list[str]:
@@ -138,10 +140,19 @@ class ScreeningSection(Record, frozen=True, kw_only=True):
 
 
 class KioskSection(Record, frozen=True, kw_only=True):
-    """language: of the page and the report. port: on 127.0.0.1."""
+    """language: of the page and the report. port: on 127.0.0.1. site: where it stands, a code and
+    no address; it is on every result. unit: of haemoglobin. altitude_m: of the people of this site,
+    metres above the sea. px_per_mm: how many pixels a millimetre of the screen has: 5.6 of 7 inches
+    with 800x480, 5.9 of 10.1 inches with 1280x800. theme: light for bright rooms.
+    """
 
     language: Language = "en"
     port: Annotated[int, Meta(ge=1024, le=65_535)] = 8321
+    site: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w .-]{0,63}\Z")] | None = None
+    unit: Unit = "g/L"
+    altitude_m: Annotated[float, Meta(ge=-450, lt=5000)] = 0.0
+    px_per_mm: Annotated[float, Meta(ge=2, le=30)] = 5.6
+    theme: Theme = "light"
 
 
 class DeviceConfiguration(Record, frozen=True, kw_only=True):

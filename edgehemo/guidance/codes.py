@@ -173,6 +173,17 @@ DeviceCode = Literal[
     "CLOCK_WRONG",
 ]
 
+# What stops the work at the kiosk, beside what the others are.
+KioskCode = Literal[
+    "LAMP_OFF",
+    "WORKER_CRASHED",
+    "WORKER_SILENT",
+    "WORKER_GAVE_UP",
+    "STICK_MISSING",
+    "STICK_FULL",
+    "PRINTER_MISSING",
+]
+
 # What an error of the project is; each class of `edgehemo.errors` bears one.
 ErrorCode = Literal[
     "FAILED",
@@ -204,8 +215,10 @@ Code = (
     | FindingCode
     | ValueCode
     | DeviceCode
+    | KioskCode
     | ErrorCode
 )
 Kind = Literal[
-    "quality", "camera", "capture", "withheld", "doubt", "finding", "value", "device", "error"
+    "quality", "camera", "capture", "withheld", "doubt", "finding", "value", "device", "kiosk",
+    "error",
 ]

@@ -78,9 +78,12 @@ class Idle(DeviceEvent, frozen=True):
 
 
 class NewSample(PersonEvent, frozen=True):
-    """Begin one. practice: on a simulated slide, never stored."""
+    """Begin one. practice: on a simulated slide, never stored. altitude_m: of the site, which the
+    device knows.
+    """
 
     practice: bool = False
+    altitude_m: Annotated[float, Meta(ge=-450, lt=5000)] = 0.0
 
 
 class TakeUp(PersonEvent, frozen=True):

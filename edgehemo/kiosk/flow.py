@@ -42,6 +42,8 @@ from edgehemo.records.identifiers import sample_number
 # A refusal: why an event may not be, None where it may.
 Guard = Callable[[KioskState, Any], str | None]
 Move = Callable[[KioskState, Any, float], "Step"]
+# How a refusal begins that says what contradicts what in the answers of a person.
+PERSON_PROBLEM = "the answers: "
 
 
 class EventRefusedError(EdgeHemoError):
@@ -216,7 +218,12 @@ def _lock(state: KioskState, event: events.Lock | events.Idle, now_s: float) -> 
 
 def _new_sample(state: KioskState, event: events.NewSample, now_s: float) -> Step:
     assert state.session is not None
-    sample = Sample(ref=state.next_ref, owner=state.session.name, practice=event.practice)
+    sample = Sample(
+        ref=state.next_ref,
+        owner=state.session.name,
+        practice=event.practice,
+        answers=Answers(altitude_m=event.altitude_m),
+    )
     if event.practice:
         number = f"PRACTICE-{state.next_ref}"
         sample = sample.model_copy(
@@ -293,7 +300,7 @@ def _answers(state: KioskState, event: events.GivePerson) -> Answers:
 def _person_fits(state: KioskState, event: events.GivePerson) -> str | None:
     person = _answers(state, event).person()
     problems = () if person is None else person.problems()
-    return "; ".join(problems) or None
+    return PERSON_PROBLEM + "; ".join(problems) if problems else None
 
 
 def _check_again(state: KioskState, event: events.CheckAgain, now_s: float) -> Step:

@@ -95,6 +95,14 @@ def begin(
     return taking_of(writer, identifier)
 
 
+def draw_number(writer: Writer) -> str:
+    """A sample number that the device has not given before and never gives again; it is on the disk
+    when this returns, so that it can be written on the slide at once.
+    """
+    with writer.transaction():
+        return _drawn(writer)
+
+
 def _drawn(writer: Writer) -> str:
     """The next number that the device draws and that no sample has yet."""
     while True:

@@ -27,6 +27,7 @@ from edgehemo.guidance.codes import (
     ErrorCode,
     FindingCode,
     Kind,
+    KioskCode,
     QualityCode,
     ValueCode,
     WithheldCode,
@@ -48,6 +49,7 @@ TYPES: dict[Kind, object] = {
     "finding": FindingCode,
     "value": ValueCode,
     "device": DeviceCode,
+    "kiosk": KioskCode,
     "error": ErrorCode,
 }
 # What brings a code to a person: function -> where its code stands among the arguments. The other

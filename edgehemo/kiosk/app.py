@@ -1,0 +1,362 @@
+"""The page's server: one page that shows the state, one address that takes what people do.
+
+Everything works by forms and whole pages; the script only spares the reload. A post that comes too
+late, from a page that shows another state, is answered with the page of the state that is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.errors import EdgeHemoError, RecordsError, UsageError
+from edgehemo.kiosk.engine import Kiosk
+from edgehemo.kiosk.events import NewSample, person_event
+from edgehemo.kiosk.flow import PERSON_PROBLEM, EventRefusedError
+from edgehemo.kiosk.guarding import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
+from edgehemo.kiosk.pages import Facts, Look, Pages
+from edgehemo.kiosk.state import screen_of
+from edgehemo.kiosk.viewers import steers
+from edgehemo.kiosk.words import Words, offered
+
+log = logging.getLogger(__name__)
+
+STATIC = Path(__file__).with_name("static")
+LANGUAGE_COOKIE, THEME_COOKIE = "edgehemo-language", "edgehemo-theme"
+THEMES = ("light", "dark")
+# A connection that nothing is said to is tried after so many seconds, so that one that is gone is
+# noticed; the page takes up a lost one by itself.
+SIGN_OF_LIFE_S = 15.0
+# How long a page waits for the next live picture before it asks again.
+NEXT_PICTURE_S = 5.0
+# What a form may hold: fields, characters of one.
+MAX_FIELDS = 20
+
+
+class Guarded:
+    """Refuses what does not come from our own page, and gives every answer its headers."""
+
+    def __init__(self, app: ASGIApp, guard: Guard) -> None:
+        self.app, self.guard = app, guard
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request = Request(scope)
+
+        async def send_with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                known = {name for name, _ in message["headers"]}
+                extra = [(n.encode(), v.encode()) for n, v in HEADERS if n.encode() not in known]
+                message = {**message, "headers": [*message["headers"], *extra]}
+            await send(message)
+
+        if refused := self._refused(request):
+            await refused(scope, receive, send_with_headers)
+            return
+        await self.app(scope, receive, send_with_headers)
+
+    def _refused(self, request: Request) -> Response | None:
+        if not self.guard.answers_to(request.headers.get("host")):
+            return Response("this is not the kiosk's address\n", 421, media_type="text/plain")
+        if request.method not in ("GET", "HEAD", "POST"):
+            return Response("", 405, {"allow": "GET, HEAD, POST"})
+        if request.method == "POST" and not self.guard.comes_from_here(
+            request.headers.get("origin"), request.headers.get("sec-fetch-site")
+        ):
+            return Response("this did not come from the kiosk's page\n", 403)
+        return None
+
+
+class KioskApp:
+    """The routes of one kiosk. simulated: whether its microscope is."""
+
+    def __init__(
+        self, kiosk: Kiosk, device: DeviceConfiguration, guard: Guard, *, simulated: bool
+    ) -> None:
+        self.kiosk, self.device, self.guard = kiosk, device, guard
+        self.simulated = simulated
+        self.pages = Pages(device)
+
+    def application(self) -> ASGIApp:
+        """The whole application, guarded."""
+
+        @asynccontextmanager
+        async def lifespan(_: Starlette) -> AsyncIterator[None]:
+            await self.kiosk.start()
+            try:
+                yield
+            finally:
+                await self.kiosk.stop()
+
+        return Guarded(
+            Starlette(
+                routes=[
+                    Route("/", self.page),
+                    Route("/do", self.do, methods=["POST"]),
+                    Route("/pin", self.pin, methods=["POST"]),
+                    Route("/look", self.look_at, methods=["POST"]),
+                    Route("/changes", self.changes),
+                    Route("/live.jpg", self.live),
+                    Route("/screen.css", self.screen_css),
+                    Route("/alive", self.alive),
+                    Route("/favicon.ico", self.no_icon),
+                    Mount("/static", StaticFiles(directory=STATIC)),
+                ],
+                exception_handlers={HTTPException: self._no_such_page, Exception: self._broken},
+                lifespan=lifespan,
+            ),
+            self.guard,
+        )
+
+    # -- answers ----------------------------------------------------------------------------------
+
+    async def page(self, request: Request) -> Response:
+        """The page of the state."""
+        return self._page(request)
+
+    def _page(self, request: Request, problem: str = "", status: int = 200) -> Response:
+        cookie = request.cookies.get(COOKIE)
+        viewer = self.guard.viewer(cookie)
+        fresh = None
+        if viewer is None:
+            fresh = self.guard.new_viewer()
+            viewer = self.guard.viewer(fresh)
+            assert viewer is not None
+        html = self.pages.render(
+            self.kiosk,
+            viewer,
+            self.guard.token(viewer),
+            self._look(request),
+            self._facts(),
+            problem,
+        )
+        answer = HTMLResponse(html, status)
+        if fresh is not None:
+            answer.set_cookie(COOKIE, fresh, httponly=True, samesite="strict", path="/")
+        return answer
+
+    async def do(self, request: Request) -> Response:
+        """What the person who steers does."""
+        viewer, form = await self._posted(request)
+        if not steers(self.kiosk.state, viewer):
+            return self._page(request, status=409)
+        seen = form.pop("screen", "")
+        name = form.pop("do", "")
+        if seen != screen_of(self.kiosk.state):
+            return self._page(request, status=409)
+        try:
+            event = person_event(name, {key: value for key, value in form.items() if value != ""})
+            if isinstance(event, NewSample):
+                altitude_m = self.device.kiosk.altitude_m
+                event = msgspec.structs.replace(event, altitude_m=altitude_m)
+            await self.kiosk.tell(event)
+        except (EventRefusedError, UsageError) as error:
+            why = error.why if isinstance(error, EventRefusedError) else str(error)
+            return self._page(request, self._in_words(request, why), 409)
+        except RecordsError as error:
+            log.error("%s", error)
+            return self._page(request, self._in_words(request, "not stored"), 503)
+        return RedirectResponse("/", 303)
+
+    async def pin(self, request: Request) -> Response:
+        """A PIN: at the page that asks for it, or at another screen that takes the kiosk over."""
+        viewer, form = await self._posted(request)
+        state = self.kiosk.state
+        if state.session is not None:
+            name = state.session.name
+            allowed = state.session.locked or not steers(state, viewer)
+        else:
+            name = state.asked.name if state.asked is not None else ""
+            allowed = state.asked is not None
+        if not allowed:
+            return self._page(request, status=409)
+        try:
+            await self.kiosk.sign_in(name, form.get("pin", ""), viewer)
+        except EdgeHemoError as error:
+            log.error("%s", error)
+            return self._page(request, self._in_words(request, "not stored"), 503)
+        return RedirectResponse("/", 303)
+
+    async def look_at(self, request: Request) -> Response:
+        """The language or the theme of this browser."""
+        _, form = await self._posted(request)
+        answer = RedirectResponse("/", 303)
+        for cookie, name, known in (
+            (LANGUAGE_COOKIE, "language", offered()),
+            (THEME_COOKIE, "theme", THEMES),
+        ):
+            if form.get(name) in known:
+                answer.set_cookie(
+                    cookie, form[name], max_age=365 * 86400, httponly=True, samesite="strict"
+                )
+        return answer
+
+    async def changes(self, request: Request) -> Response:
+        """Server-sent events: ``state`` with its version, ``view`` with the focus and what to do.
+
+        After a reconnect the whole state is told again, never a change of it.
+        """
+        viewer = self.guard.viewer(request.cookies.get(COOKIE))
+        if viewer is None:
+            return Response("open the page first\n", 403)
+        words = self._look(request).words
+        return StreamingResponse(
+            self._told(viewer, words),
+            media_type="text/event-stream",
+            headers={"x-accel-buffering": "no"},
+        )
+
+    async def _told(self, viewer: str, words: Words) -> AsyncIterator[str]:
+        kiosk = self.kiosk
+        with kiosk.looking(viewer) as changes:
+            if changes is None:
+                yield "event: full\ndata: {}\n\n"
+                return
+            version, view = -1, 0
+            while kiosk.still_looks(changes):
+                changes.wake.clear()
+                if kiosk.version != version:
+                    version = kiosk.version
+                    yield f"event: state\ndata: {version}\n\n"
+                if kiosk.view.number != view:
+                    view = kiosk.view.number
+                    said = words.guidance(kiosk.view.advice) if kiosk.view.advice else None
+                    content = {
+                        "bar": round(kiosk.view.bar, 3),
+                        "advice": kiosk.view.advice,
+                        "say": "" if said is None else said.action,
+                    }
+                    yield f"event: view\ndata: {json.dumps(content)}\n\n"
+                try:
+                    await asyncio.wait_for(changes.wake.wait(), SIGN_OF_LIFE_S)
+                except TimeoutError:
+                    yield ": still here\n\n"
+
+    async def live(self, request: Request) -> Response:
+        """The first live picture that comes after the question; 204 where none does."""
+        viewer = self.guard.viewer(request.cookies.get(COOKIE))
+        if viewer is None or not steers(self.kiosk.state, viewer):
+            return Response("", 403)
+        view = await self.kiosk.next_view(NEXT_PICTURE_S)
+        if view is None:
+            return Response("", 204)
+        return Response(view.jpeg, media_type="image/jpeg")
+
+    async def screen_css(self, request: Request) -> Response:
+        """How many CSS pixels a millimetre of this screen has."""
+        px_per_mm = self.device.kiosk.px_per_mm
+        return Response(f":root {{ --mm: {px_per_mm:g}px; }}\n", media_type="text/css")
+
+    async def alive(self, request: Request) -> Response:
+        """For whoever watches over the server."""
+        return Response(f"{self.kiosk.version}\n", media_type="text/plain")
+
+    async def no_icon(self, request: Request) -> Response:
+        """A browser asks for one by itself."""
+        return Response("", 204)
+
+    async def _no_such_page(self, request: Request, error: Exception) -> Response:
+        status = error.status_code if isinstance(error, HTTPException) else 404
+        if status == 400:
+            return self._page(request, status=400)
+        look = self._look(request)
+        title, action = look.words._("There is no such page."), look.words._("Go to the kiosk.")
+        html = self.pages.problem_page(look, self._facts(), title, action)
+        return HTMLResponse(html, status)
+
+    async def _broken(self, request: Request, error: Exception) -> Response:
+        log.error("the page could not be made: %s", type(error).__name__, exc_info=error)
+        return Response("the kiosk has a fault; its log says which\n", 500)
+
+    # -- requests ---------------------------------------------------------------------------------
+
+    async def _posted(self, request: Request) -> tuple[str, dict[str, str]]:
+        """Who posts, and the fields. HTTPException for what our own page does not send."""
+        viewer = self.guard.viewer(request.cookies.get(COOKIE))
+        form = await _form(request)
+        if viewer is None or not self.guard.knows(viewer, form.pop("token", "")):
+            # A page from before a restart of the server: it gets the page of now.
+            raise HTTPException(400)
+        return viewer, form
+
+    def _look(self, request: Request) -> Look:
+        wanted = request.cookies.get(LANGUAGE_COOKIE)
+        own = self.device.kiosk.language
+        language = next((each for each in offered() if each == wanted), None)
+        if language is None:
+            language = own if own in offered() else "en"
+        theme = request.cookies.get(THEME_COOKIE)
+        return Look(
+            Words(language, self.device.kiosk.unit),
+            theme if theme in THEMES else self.device.kiosk.theme,
+        )
+
+    def _facts(self) -> Facts:
+        folder = self.kiosk.writer.folder.path
+        try:
+            usage = shutil.disk_usage(folder)
+            full: float | None = usage.used / usage.total if usage.total else None
+        except OSError:
+            full = None
+        stamp = self.kiosk.writer.stamp()
+        return Facts(self.simulated, datetime.now().astimezone(), stamp.clock == "set", full)
+
+    def _in_words(self, request: Request, why: str) -> str:
+        """A refusal for the person who meets it; empty where the new page says it itself."""
+        _ = self._look(request).words._
+        known = {
+            "no sample number": _(
+                "A number has letters, digits and . _ / - and at least one digit."
+            ),
+            "a sample of this number waits": _("A sample with this number waits already."),
+            "too many samples wait": _("Finish or give up a waiting sample first."),
+            "say why": _("Say why in a few words."),
+            "a changed grade needs a reason": _("Say why in a few words."),
+            "not stored": _("It could not be stored. Nothing was changed. Try again."),
+        }
+        if why in known:
+            return known[why]
+        if (
+            "sex" in why
+            or "age" in why
+            or "pregnan" in why
+            or "filled in" in why
+            or "6 months" in why
+        ):
+            return _("Look at age, sex and pregnancy again: they do not fit together.")
+        return ""
+
+
+async def _form(request: Request) -> dict[str, str]:
+    """The fields of a form, bounded. HTTPException for anything else."""
+    if not request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        raise HTTPException(415)
+    body = b""
+    async for part in request.stream():
+        body += part
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413)
+    try:
+        pairs = parse_qsl(body.decode("utf-8"), keep_blank_values=True, max_num_fields=MAX_FIELDS)
+    except ValueError:
+        raise HTTPException(415) from None
+    return dict(pairs)

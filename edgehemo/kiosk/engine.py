@@ -1,0 +1,288 @@
+"""The kiosk at work: holds the state, stores it, has its effects done and tells who looks.
+
+One event at a time. The state is on the disk before anybody sees it, and what an event changes in
+the records is in the same transaction: after a power cut both are there or neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError
+from edgehemo.kiosk import effects, events
+from edgehemo.kiosk.deadlines import due
+from edgehemo.kiosk.effects import Effect
+from edgehemo.kiosk.events import Event
+from edgehemo.kiosk.flow import EventRefusedError, Step, step, why_refused
+from edgehemo.kiosk.state import KioskState, restored, stored
+from edgehemo.kiosk.viewers import Viewers
+from edgehemo.records.kiosk_state import keep_kiosk_state, kept_kiosk_state
+from edgehemo.records.store import Writer
+from edgehemo.records.taking import draw_number, takings
+from edgehemo.records.users import sign_in, sign_out
+from edgehemo.records.versions import change
+
+log = logging.getLogger(__name__)
+
+# Signs of life change nothing that a power cut may not lose.
+_NOT_STORED = (events.WorkerAlive,)
+
+
+class Work(Protocol):
+    """What captures and analyses, apart from the server. Every call returns at once; what becomes
+    of it comes back as events.
+    """
+
+    def begin(self, effect: Effect, state: KioskState) -> None: ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class LiveView:
+    """The last live picture. jpeg: its file. bar: 0 to 1. advice: code of what to do. number: of
+    the picture, rising.
+    """
+
+    number: int = 0
+    jpeg: bytes = b""
+    bar: float = 0.0
+    advice: str = ""
+
+
+@dataclass(slots=True)
+class Changes:
+    """What is told to one connection: that something changed, and never a queue of it."""
+
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Kiosk:
+    """One kiosk; used from one event loop. work: None where nothing can capture."""
+
+    def __init__(
+        self,
+        writer: Writer,
+        *,
+        clock: Callable[[], float] = time.time,
+        work: Work | None = None,
+    ) -> None:
+        self.writer = writer
+        self.work = work
+        self.clock = clock
+        self.view = LiveView()
+        self.version = 0
+        self._viewers = Viewers()
+        self._waiting: dict[int, Changes] = {}
+        self._connections = 0
+        # One thread writes, so that a slow disk holds up no picture and events keep their order.
+        self._writing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kiosk-records")
+        self._one_at_a_time = asyncio.Lock()
+        self._deadlines: asyncio.Task[None] | None = None
+        self._moved = asyncio.Event()
+        self._pictured = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        kept = kept_kiosk_state(writer)
+        self.state = KioskState() if kept is None else restored(kept)
+
+    async def start(self) -> None:
+        """Go on from where the kiosk was; begin to watch the deadlines."""
+        known = {each.id for each in takings(self.writer) if each.owner == "kiosk"}
+        lost = tuple(
+            sample.ref
+            for sample in self.state.samples
+            if sample.practice
+            or (sample.step == "capture" and sample.taking and sample.taking not in known)
+        )
+        await self.tell(events.Restarted(lost))
+        if self.writer.set_aside is not None:
+            await self.tell_if_possible(events.FaultSeen("RECORDS_SET_ASIDE"))
+        self._deadlines = asyncio.create_task(self._watch_deadlines())
+
+    async def stop(self) -> None:
+        """Let go of everything; the state is stored already."""
+        if self._deadlines is not None:
+            self._deadlines.cancel()
+        self.release()
+        if self.work is not None:
+            self.work.close()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._writing.shutdown()
+
+    # -- events -----------------------------------------------------------------------------------
+
+    async def tell(self, event: Event) -> None:
+        """Have an event in the state. EventRefusedError where it does not fit; RecordsError where
+        the state could not be stored: then nothing was changed.
+        """
+        async with self._one_at_a_time:
+            done = step(self.state, event, self.clock())
+            if not isinstance(event, _NOT_STORED):
+                loop = asyncio.get_running_loop()
+                await loop.run_in_executor(self._writing, self._keep, done)
+            self.state = done.state
+            self.version += 1
+        self._moved.set()
+        self.changed()
+        for effect in done.effects:
+            self._begin(effect)
+
+    async def tell_if_possible(self, event: Event) -> bool:
+        """The same of what the device noticed: one that came too late is let go."""
+        try:
+            await self.tell(event)
+        except EventRefusedError as error:
+            log.debug("%s", error)
+            return False
+        except RecordsFullError:
+            self._show(events.FaultSeen("RECORDS_FULL"))
+            return False
+        except RecordsError as error:
+            log.error("%s", error)
+            self._show(events.FaultSeen("RECORDS_REFUSED"))
+            return False
+        return True
+
+    def _show(self, event: Event) -> None:
+        """Show a fault of the storing itself, which cannot be stored."""
+        if why_refused(self.state, event) is None:
+            self.state = step(self.state, event, self.clock()).state
+            self.version += 1
+            self.changed()
+
+    def _keep(self, done: Step) -> None:
+        """Store a state, and what its effects change in the records, in one transaction."""
+        with self.writer.transaction():
+            for effect in done.effects:
+                self._store(effect)
+            keep_kiosk_state(self.writer, stored(done.state))
+
+    def _store(self, effect: Effect) -> None:
+        if isinstance(effect, effects.NoteSignOut):
+            sign_out(self.writer, effect.name, effect.why)
+        elif isinstance(effect, effects.GiveUp) and effect.taking is not None:
+            reason = f"{effect.reason}: {effect.words}" if effect.words else effect.reason
+            if effect.has_result:
+                change(self.writer, effect.taking, "withdrawn", by=effect.by, reason=reason)
+            else:
+                self.writer.abandon_taking(effect.taking, reason, by=effect.by)
+
+    def _begin(self, effect: Effect) -> None:
+        if isinstance(effect, effects.DrawANumber) and effect.ref is not None:
+            self.do(self._draw(effect.ref))
+        elif self.work is not None:
+            self.work.begin(effect, self.state)
+
+    async def _draw(self, ref: int) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            number = await loop.run_in_executor(self._writing, draw_number, self.writer)
+        except RecordsError as error:
+            log.error("%s", error)
+            full = isinstance(error, RecordsFullError)
+            self._show(events.FaultSeen("RECORDS_FULL" if full else "RECORDS_REFUSED"))
+            return
+        await self.tell_if_possible(events.NumberDrawn(ref, number))
+
+    def do(self, coroutine: object) -> None:
+        """Have something done beside; its end is waited for when the kiosk stops."""
+        task: asyncio.Task[None] = asyncio.create_task(coroutine)  # type: ignore[arg-type]
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def sign_in(self, name: str, pin: str, viewer: str) -> None:
+        """Try a PIN; what came of it is in the state. A PIN takes the time it takes: not in the
+        thread that writes fields.
+        """
+        try:
+            user = await asyncio.to_thread(
+                sign_in, self.writer, name, pin, seconds=lambda: int(self.clock())
+            )
+        except SignInError as error:
+            await self.tell_if_possible(events.PinRefused(name, float(error.wait_s)))
+            return
+        await self.tell(events.SignIn(user.name, user.role, viewer))
+
+    # -- deadlines --------------------------------------------------------------------------------
+
+    async def _watch_deadlines(self) -> None:
+        while True:
+            self._moved.clear()
+            found = due(self.state)
+            left = None if found is None else max(0.0, found[0] - self.clock())
+            try:
+                # A clock that is set while we wait is noticed within a quarter of a minute.
+                await asyncio.wait_for(self._moved.wait(), 15.0 if left is None else min(left, 15))
+                continue
+            except TimeoutError:
+                pass
+            if found is not None and self.clock() >= found[0]:
+                try:
+                    await self.tell_if_possible(found[1])
+                except EdgeHemoError:
+                    log.exception("a deadline could not be kept")
+
+    # -- who looks --------------------------------------------------------------------------------
+
+    @contextmanager
+    def looking(self, viewer: str) -> Iterator[Changes | None]:
+        """Be told of changes for as long as the context lasts; None where too many look."""
+        self._connections += 1
+        number = self._connections
+        joined = self._viewers.joined(number, viewer)
+        if joined is None:
+            yield None
+            return
+        for gone in set(self._viewers.connections) - set(joined.connections):
+            self._waiting.pop(gone).wake.set()
+        self._viewers = joined
+        changes = self._waiting[number] = Changes()
+        try:
+            yield changes
+        finally:
+            self._viewers = self._viewers.left(number)
+            self._waiting.pop(number, None)
+
+    def still_looks(self, changes: Changes) -> bool:
+        """Whether a connection has not given way to another."""
+        return any(each is changes for each in self._waiting.values())
+
+    @property
+    def lookers(self) -> int:
+        """Open connections."""
+        return len(self._waiting)
+
+    def changed(self) -> None:
+        """Tell everybody that there is something new."""
+        for each in self._waiting.values():
+            each.wake.set()
+
+    def show_view(self, jpeg: bytes, bar: float, advice: str) -> None:
+        """The newest live picture."""
+        self.view = LiveView(self.view.number + 1, jpeg, bar, advice)
+        self._pictured.set()
+        self._pictured.clear()
+        self.changed()
+
+    async def next_view(self, timeout_s: float) -> LiveView | None:
+        """The next live picture; None where none comes in time."""
+        try:
+            await asyncio.wait_for(self._pictured.wait(), timeout_s)
+        except TimeoutError:
+            return None
+        return self.view
+
+    def release(self) -> None:
+        """End the connections that are told of changes, so that the server can end."""
+        for waiting in self._waiting.values():
+            waiting.wake.set()
+        self._waiting.clear()
+        self._viewers = Viewers()
+        self._pictured.set()

@@ -1,0 +1,228 @@
+"""A state as a page: what the templates are given, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.errors import RecordsError
+from edgehemo.kiosk.engine import Kiosk
+from edgehemo.kiosk.events import ABANDON_REASONS, AbandonReason
+from edgehemo.kiosk.faults import FAULTS
+from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
+from edgehemo.kiosk.state import KioskState, screen_of
+from edgehemo.kiosk.viewers import steers
+from edgehemo.kiosk.words import NAMES, Words, offered
+from edgehemo.pages.environment import page_environment
+from edgehemo.records.pins import LONGEST, SHORTEST
+from edgehemo.records.users import Role, User, users
+
+# The pages that are there; an area without one is not offered on the start page.
+AREAS_WITH_PAGES: frozenset[Area] = frozenset()
+# Tiles of the sign-in page that fit on the smallest screen.
+TILES = 6
+
+
+def step_names(words: Words) -> tuple[str, ...]:
+    """What the counted steps are called, in order."""
+    _ = words._
+    return (
+        _("Sample"), _("Check"), _("Capture"), _("Analyse"), _("Result"), _("Review"),
+        _("Sign off"),
+    )  # fmt: skip
+
+
+def step_name(words: Words, step: SampleStep) -> str:
+    """What the step of a sample is called."""
+    return step_names(words)[counted_step(step) - 1]
+
+
+def role_name(words: Words, role: Role) -> str:
+    """What a role does, for its tile."""
+    _ = words._
+    return {
+        "operator": _("health worker"),
+        "supervisor": _("sees all results"),
+        "engineer": _("device set-up"),
+    }[role]
+
+
+def reason_name(words: Words, reason: AbandonReason) -> str:
+    """Why a sample is given up."""
+    _ = words._
+    return {
+        "poor_smear": _("The smear is poor"),
+        "wrong_sample": _("It is the wrong sample"),
+        "person_left": _("The person has left"),
+        "device_fault": _("The device does not work"),
+        "other": _("Another reason"),
+    }[reason]
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the status line says of the device. full: share of the disk, 0 to 1; None unknown."""
+
+    simulated: bool
+    now: datetime
+    clock_set: bool
+    full: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """How one viewer sees the page."""
+
+    words: Words
+    theme: str = "light"
+
+
+class Pages:
+    """Renders the pages of one kiosk."""
+
+    def __init__(self, device: DeviceConfiguration) -> None:
+        self.device = device
+        self._environment = page_environment("edgehemo.kiosk")
+
+    def render(
+        self, kiosk: Kiosk, viewer: str, token: str, look: Look, facts: Facts, problem: str = ""
+    ) -> str:
+        """The page of the state. problem: what was wrong with the last input, in words."""
+        state = kiosk.state
+        screen = screen_of(state)
+        watched = not steers(state, viewer)
+        name = "watched" if watched else screen
+        template = self._environment.get_template(f"{name}.html.j2")
+        words = look.words
+        return template.render(
+            _=words._,
+            n_=words.n_,
+            words=words,
+            look=look,
+            state=state,
+            sample=state.sample,
+            screen=screen,
+            token=token,
+            problem=problem,
+            facts=facts,
+            languages=[(code, NAMES[code]) for code in offered()],
+            steps=step_names(words),
+            step_now=None if state.sample is None else counted_step(state.sample.step),
+            version=kiosk.version,
+            **self._of_screen(kiosk, state, name, words),
+        )
+
+    def problem_page(self, look: Look, facts: Facts, title: str, action: str) -> str:
+        """A page for what is no state: too many viewers, a page that does not exist."""
+        template = self._environment.get_template("problem.html.j2")
+        words = look.words
+        return template.render(
+            _=words._, n_=words.n_, words=words, look=look, facts=facts, title=title,
+            action=action, problem="", token="", version=0, languages=[], state=None, sample=None,
+            screen="problem", steps=(), step_now=None,
+        )  # fmt: skip
+
+    def _of_screen(
+        self, kiosk: Kiosk, state: KioskState, name: str, words: Words
+    ) -> dict[str, Any]:
+        """What one screen needs besides."""
+        if name == "sign_in":
+            return {"people": self._people(kiosk, state, words)}
+        if name == "pin":
+            return {"asked": self._asked(kiosk, state, words), "pin_digits": (SHORTEST, LONGEST)}
+        if name == "home":
+            assert state.session is not None
+            return {
+                "waiting": [(s, step_name(words, s.step)) for s in state.waiting],
+                "areas": [a for a in areas_of(state.session.role) if a in AREAS_WITH_PAGES],
+                "role": role_name(words, state.session.role),
+            }
+        if name == "number":
+            return {"known": self._known_numbers(kiosk, state)}
+        if name == "person":
+            return {"altitude_m": self.device.kiosk.altitude_m}
+        if name == "abandon":
+            return {"reasons": [(r, reason_name(words, r)) for r in ABANDON_REASONS]}
+        if name == "fault":
+            assert state.fault is not None
+            told = words.guidance(state.fault.code)
+            return {"told": told, "rule": FAULTS[state.fault.code]}
+        if name == "check":
+            return {"lines": self._checks(state, words), "blocks": _blocks(state)}
+        if name == "watched":
+            assert state.session is not None
+            return {"who": state.session.name, "doing": self._doing(state, words)}
+        return {}
+
+    def _people(self, kiosk: Kiosk, state: KioskState, words: Words) -> list[dict[str, Any]]:
+        found = []
+        for user in _users(kiosk):
+            waiting = sum(1 for sample in state.samples if sample.owner == user.name)
+            under = role_name(words, user.role)
+            if waiting:
+                under = words.n_("{n} sample to finish", "{n} samples to finish", waiting)
+            found.append({"name": user.name, "role": user.role, "under": under})
+        return found
+
+    def _asked(self, kiosk: Kiosk, state: KioskState, words: Words) -> dict[str, Any]:
+        locked = state.session
+        name = locked.name if locked is not None else state.asked.name if state.asked else ""
+        role = next((user.role for user in _users(kiosk) if user.name == name), None)
+        asked = state.asked if state.asked is not None and state.asked.name == name else None
+        until = 0.0 if asked is None else asked.until_s
+        left = max(0, round(until - kiosk.clock()))
+        return {
+            "name": name,
+            "role": role or "operator",
+            "under": role_name(words, role) if role else "",
+            "wrong": asked is not None and asked.wrong,
+            "wait_s": left,
+            "locked": locked is not None,
+            "sample": None if locked is None or state.sample is None else state.sample.number,
+        }
+
+    def _known_numbers(self, kiosk: Kiosk, state: KioskState) -> str | None:
+        return None if state.sample is None else state.sample.number
+
+    def _checks(self, state: KioskState, words: Words) -> list[dict[str, Any]]:
+        names = check_names(words)
+        found = []
+        for line in state.checks or ():
+            told = None if line.code is None else words.guidance(line.code)
+            found.append({"line": line, "name": names.get(line.name, line.name), "told": told})
+        return found
+
+    def _doing(self, state: KioskState, words: Words) -> str:
+        sample = state.sample
+        if sample is None or sample.number is None:
+            return ""
+        return f"{sample.number}: {step_name(words, sample.step)}"
+
+
+def check_names(words: Words) -> dict[str, str]:
+    """What the lines of the self-check are called."""
+    _ = words._
+    return {
+        "camera": _("Camera"),
+        "lamp": _("Lamp"),
+        "storage": _("Storage"),
+        "clock": _("Clock"),
+        "profile": _("Profile"),
+        "bundle": _("Model bundle"),
+        "control": _("Control slide"),
+        "backup": _("Backup"),
+    }
+
+
+def _blocks(state: KioskState) -> bool:
+    return state.checks is None or any(line.blocks for line in state.checks)
+
+
+def _users(kiosk: Kiosk) -> Sequence[User]:
+    try:
+        return users(kiosk.writer)
+    except RecordsError:
+        return ()

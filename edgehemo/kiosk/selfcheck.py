@@ -1,0 +1,65 @@
+"""The self-check before a sample: what the server can see of itself, and what the camera shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Literal, get_args
+
+from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.errors import RecordsError
+from edgehemo.kiosk.state import Checked
+from edgehemo.records.backup import is_due, last_backup
+from edgehemo.records.policy import free_mb, space_state
+from edgehemo.records.results import count
+from edgehemo.records.store import Writer
+
+# What it can find, beside the faults of `edgehemo.kiosk.faults`.
+SelfCheckCode = Literal["RECORDS_SPACE_LOW", "RECORDS_FULL", "BACKUP_DUE", "CALIBRATION_NONE",
+                        "CLOCK_UNSET", "RECORDS_UNREADABLE"]  # fmt: skip
+SELF_CHECK_CODES: tuple[SelfCheckCode, ...] = get_args(SelfCheckCode)
+# The order in which they are shown; what a hand can mend stands first.
+ORDER = ("camera", "lamp", "storage", "clock", "bundle", "profile", "control", "backup")
+
+
+def stored_checks(writer: Writer, device: DeviceConfiguration, now: datetime) -> list[Checked]:
+    """Storage, clock and backup. now: timezone-aware."""
+    return [_storage(writer, device), _clock(writer), _backup(writer, device, now)]
+
+
+def in_order(checks: Sequence[Checked]) -> tuple[Checked, ...]:
+    """As they are shown."""
+    return tuple(sorted(checks, key=lambda each: ORDER.index(each.name)))
+
+
+def _storage(writer: Writer, device: DeviceConfiguration) -> Checked:
+    free = free_mb(device.data_dir)
+    fact = f"{free / 1000:.1f} GB"
+    state = space_state(free, device.records)
+    if state == "too little":
+        return Checked(
+            name="storage", verdict="fails", code="RECORDS_FULL", blocks=True, fact=fact
+        )
+    if state == "low":
+        return Checked(name="storage", verdict="soon", code="RECORDS_SPACE_LOW", fact=fact)
+    return Checked(name="storage", verdict="good", fact=fact)
+
+
+def _clock(writer: Writer) -> Checked:
+    stamp = writer.stamp()
+    fact = f"{stamp.at:%Y-%m-%d %H:%M}"
+    if stamp.clock == "unset":
+        # The result is stored with "clock unset"; a calibration that ages blocks by itself.
+        return Checked(name="clock", verdict="soon", code="CLOCK_UNSET", fact=fact)
+    return Checked(name="clock", verdict="good", fact=fact)
+
+
+def _backup(writer: Writer, device: DeviceConfiguration, now: datetime) -> Checked:
+    try:
+        results, last = count(writer), last_backup(writer)
+    except RecordsError:
+        return Checked(name="backup", verdict="soon", code="RECORDS_UNREADABLE")
+    fact = "" if last is None else last.at[:10]
+    if results and is_due(last, now, device.records.backup_every_hours):
+        return Checked(name="backup", verdict="soon", code="BACKUP_DUE", fact=fact)
+    return Checked(name="backup", verdict="good", fact=fact)

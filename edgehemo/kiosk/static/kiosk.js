@@ -1,0 +1,103 @@
+// The page works without this script but for its keypad; it spares the reload and follows the device.
+import { keypads } from "./keypad.js";
+import { person } from "./person.js";
+import { paged } from "./paged.js";
+import { live } from "./live.js";
+
+const RETRY_MS = 2000;
+let busy = false;
+// The newest version that the device told of.
+let told = 0;
+
+function version() {
+  return Number(document.body.dataset.version);
+}
+
+// Put a page's body in the place of this one, unless the person is typing and nothing changed.
+function show(html) {
+  const page = new DOMParser().parseFromString(html, "text/html");
+  document.documentElement.lang = page.documentElement.lang;
+  document.documentElement.dataset.theme = page.documentElement.dataset.theme;
+  document.title = page.title;
+  const body = document.importNode(page.body, true);
+  document.body.replaceWith(body);
+  begin();
+}
+
+async function load() {
+  const answer = await fetch("/");
+  if (answer.ok) show(await answer.text());
+}
+
+// Follow the device, but leave the same page alone in which somebody is typing.
+async function catchUp() {
+  if (busy || told === version()) return;
+  const answer = await fetch("/");
+  if (!answer.ok || busy) return;
+  const html = await answer.text();
+  const screen = /data-screen="([a-z_]+)"/.exec(html)?.[1];
+  if (screen !== document.body.dataset.screen || !typed()) show(html);
+}
+
+async function post(form, button) {
+  if (busy) return;
+  busy = true;
+  const values = new FormData(form, button);
+  try {
+    const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(values) });
+    lost(false);
+    show(await answer.text());
+  } catch {
+    lost(true);
+  } finally {
+    busy = false;
+  }
+  catchUp().catch(() => lost(true));
+}
+
+function lost(is) {
+  const said = document.getElementById("lost");
+  if (said) said.hidden = !is;
+}
+
+function typed() {
+  return [...document.querySelectorAll("main input.entry")].some((entry) => entry.value !== entry.defaultValue);
+}
+
+function follow() {
+  const changes = new EventSource("/changes");
+  changes.addEventListener("state", (event) => {
+    lost(false);
+    told = Number(event.data);
+    catchUp().catch(() => lost(true));
+  });
+  changes.addEventListener("view", (event) => live.told(JSON.parse(event.data)));
+  changes.addEventListener("full", () => changes.close());
+  changes.addEventListener("error", () => {
+    lost(true);
+    if (changes.readyState === EventSource.CLOSED) setTimeout(follow, RETRY_MS);
+  });
+}
+
+function waits() {
+  const pause = document.querySelector("[data-wait]");
+  if (pause) setTimeout(load, Number(pause.dataset.wait) * 1000 + 500);
+}
+
+document.addEventListener("submit", (event) => {
+  event.preventDefault();
+  post(event.target, event.submitter);
+});
+
+function begin() {
+  keypads(document);
+  person(document);
+  paged(document);
+  live.begin(document);
+  waits();
+  const first = document.querySelector("[autofocus]");
+  if (first && document.activeElement !== first) first.focus();
+}
+
+begin();
+follow();

@@ -1,0 +1,115 @@
+"""The kiosk's words, numbers and dates in one language.
+
+A language is one file, ``locale/<language>/LC_MESSAGES/edgehemo.mo``, written from the ``.po``
+beside it on the workstation and read by Python's own gettext. It is offered only where it is
+complete: every text of ``locale/kiosk.json`` has its translation. Template and catalogue texts are
+English, and their own keys.
+"""
+
+from __future__ import annotations
+
+import gettext
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from typing import Literal, get_args
+
+from edgehemo.guidance.catalogue import DOMAIN, LOCALE_DIR, SOURCE_LANGUAGE, Guidance, guidance
+from edgehemo.guidance.codes import Code
+
+Language = Literal["en", "es", "fr", "pt", "sw"]
+LANGUAGES: tuple[Language, ...] = get_args(Language)
+Unit = Literal["g/L", "g/dL"]
+# What each calls itself.
+NAMES: Mapping[Language, str] = {
+    "en": "English",
+    "es": "Español",
+    "fr": "Français",
+    "pt": "Português",
+    "sw": "Kiswahili",
+}
+# Decimal sign and what stands between thousands; a narrow space that does not break.
+_NUMBERS: Mapping[Language, tuple[str, str]] = {
+    "en": (".", ","),
+    "es": (",", "\u202f"),
+    "fr": (",", "\u202f"),
+    "pt": (",", "\u202f"),
+    "sw": (".", ","),
+}
+# The texts that a language must have, written by the extraction.
+TEXTS_FILE = LOCALE_DIR / "kiosk.json"
+_G_PER_DL = 10.0
+
+
+@lru_cache(maxsize=1)
+def wanted_texts() -> tuple[str, ...]:
+    """Every text that the kiosk's pages can show, in English; of plurals the singular."""
+    return tuple(json.loads(TEXTS_FILE.read_text("utf-8"))["texts"])
+
+
+@lru_cache(maxsize=8)
+def _catalogue(language: Language) -> gettext.NullTranslations:
+    if language == SOURCE_LANGUAGE:
+        return gettext.NullTranslations()
+    return gettext.translation(DOMAIN, LOCALE_DIR, [language], fallback=True)
+
+
+def missing_texts(language: Language) -> list[str]:
+    """What a language has no words for; nothing of English."""
+    if language == SOURCE_LANGUAGE:
+        return []
+    known = getattr(_catalogue(language), "_catalog", {})
+    return [text for text in wanted_texts() if not (known.get(text) or known.get((text, 0)))]
+
+
+@lru_cache(maxsize=1)
+def offered() -> tuple[Language, ...]:
+    """The languages that are complete."""
+    return tuple(language for language in LANGUAGES if not missing_texts(language))
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """A language and the site's unit. What templates call: `_`, `n_`, `number`, `hgb`."""
+
+    language: Language = "en"
+    unit: Unit = "g/L"
+
+    def _(self, text: str, **values: object) -> str:
+        """A text, its places filled."""
+        translated = _catalogue(self.language).gettext(text)
+        return translated.format_map(values) if values else translated
+
+    def n_(self, one: str, many: str, count: int) -> str:
+        """A text with a count, in the form the count asks for; ``{n}`` is its place."""
+        translated = _catalogue(self.language).ngettext(one, many, count)
+        return translated.format_map({"n": self.number(count)})
+
+    def number(self, value: float, decimals: int = 0) -> str:
+        """As the language writes numbers."""
+        point, thousands = _NUMBERS[self.language]
+        text = f"{value:,.{decimals}f}"
+        return text.replace(",", "\0").replace(".", point).replace("\0", thousands)
+
+    def hgb(self, g_per_l: float) -> str:
+        """Haemoglobin in the site's unit, without it."""
+        if self.unit == "g/dL":
+            return self.number(g_per_l / _G_PER_DL, 1)
+        return self.number(g_per_l)
+
+    def time(self, at: datetime) -> str:
+        """A time of day."""
+        return f"{at:%H:%M}"
+
+    def date(self, at: datetime) -> str:
+        """A day, in the order of the language; the month as a number, which none mistakes where
+        the year stands first.
+        """
+        return f"{at:%Y-%m-%d}" if self.language == "en" else f"{at:%d/%m/%Y}"
+
+    def guidance(self, code: str) -> Guidance:
+        """What a code of the guidance catalogue says."""
+        known: Code = code  # type: ignore[assignment]  # the state holds codes of the catalogue
+        return guidance(known, self.language)

@@ -1,0 +1,83 @@
+"""Every text that the kiosk's pages can show, found in templates, code and the guidance catalogue."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import get_args
+
+from jinja2 import Environment
+from jinja2.ext import extract_from_ast
+
+import edgehemo.kiosk
+from edgehemo.guidance.catalogue import catalogue
+from edgehemo.guidance.codes import Advice
+from edgehemo.kiosk.faults import FAULT_CODES
+from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
+
+KIOSK = Path(edgehemo.kiosk.__file__).parent
+# Called with one text, and with a singular and a plural.
+_ONE, _TWO = "_", "n_"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Text:
+    """A text in English, and its plural where it has one. where: file or code it comes from."""
+
+    text: str
+    plural: str | None = None
+    where: str = ""
+
+
+def kiosk_texts() -> list[Text]:
+    """All of them, each once, in the order in which they are met."""
+    found: dict[str, Text] = {}
+    for text in (*_of_templates(), *_of_code(), *_of_guidance()):
+        known = found.setdefault(text.text, text)
+        if known.plural is None and text.plural is not None:
+            found[text.text] = text
+    return list(found.values())
+
+
+def _of_templates() -> Iterator[Text]:
+    environment = Environment(autoescape=True)
+    for path in sorted((KIOSK / "templates").glob("*.j2")):
+        tree = environment.parse(path.read_text("utf-8"))
+        for _, function, message in extract_from_ast(tree, (_ONE, _TWO)):
+            yield _text(function, message, path.name)
+
+
+def _text(function: str, message: object, where: str) -> Text:
+    strings = [part for part in message if part is not None] if isinstance(message, tuple) else []
+    if function == _TWO:
+        return Text(strings[0], strings[1], where)
+    return Text(strings[0] if strings else str(message), None, where)
+
+
+def _of_code() -> Iterator[Text]:
+    for path in sorted(KIOSK.glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.Call):
+                continue
+            function = node.func
+            name = function.attr if isinstance(function, ast.Attribute) else None
+            name = function.id if isinstance(function, ast.Name) else name
+            strings = [
+                argument.value
+                for argument in node.args
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
+            ]
+            if name == _ONE and strings:
+                yield Text(strings[0], None, path.name)
+            elif name == _TWO and len(strings) == 2:
+                yield Text(strings[0], strings[1], path.name)
+
+
+def _of_guidance() -> Iterator[Text]:
+    entries = catalogue()
+    for code in (*get_args(Advice), *FAULT_CODES, *SELF_CHECK_CODES):
+        entry = entries[code]
+        for text in (entry.title, entry.meaning, entry.action):
+            yield Text(text, None, code)
