@@ -219,6 +219,14 @@ Code = (
     | ErrorCode
 )
 Kind = Literal[
-    "quality", "camera", "capture", "withheld", "doubt", "finding", "value", "device", "kiosk",
+    "quality",
+    "camera",
+    "capture",
+    "withheld",
+    "doubt",
+    "finding",
+    "value",
+    "device",
+    "kiosk",
     "error",
 ]

@@ -29,7 +29,7 @@ from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import EdgeHemoError, RecordsError, UsageError
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.events import NewSample, person_event
-from edgehemo.kiosk.flow import PERSON_PROBLEM, EventRefusedError
+from edgehemo.kiosk.flow import EventRefusedError
 from edgehemo.kiosk.guarding import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
 from edgehemo.kiosk.pages import Facts, Look, Pages
 from edgehemo.kiosk.state import screen_of
@@ -116,6 +116,7 @@ class KioskApp:
                     Route("/look", self.look_at, methods=["POST"]),
                     Route("/changes", self.changes),
                     Route("/live.jpg", self.live),
+                    Route("/field/{position:int}.jpg", self.field),
                     Route("/screen.css", self.screen_css),
                     Route("/alive", self.alive),
                     Route("/favicon.ico", self.no_icon),
@@ -260,6 +261,14 @@ class KioskApp:
         if view is None:
             return Response("", 204)
         return Response(view.jpeg, media_type="image/jpeg")
+
+    async def field(self, request: Request) -> Response:
+        """The small picture of a field that was just read."""
+        viewer = self.guard.viewer(request.cookies.get(COOKIE))
+        picture = self.kiosk.small_pictures.get(request.path_params["position"])
+        if viewer is None or not steers(self.kiosk.state, viewer) or picture is None:
+            return Response("", 404)
+        return Response(picture, media_type="image/jpeg")
 
     async def screen_css(self, request: Request) -> Response:
         """How many CSS pixels a millimetre of this screen has."""

@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError
 from edgehemo.kiosk import effects, events
@@ -31,6 +31,8 @@ from edgehemo.records.versions import change
 
 log = logging.getLogger(__name__)
 
+# Fields that are shown beside the live picture.
+SHOWN_FIELDS = 4
 # Signs of life change nothing that a power cut may not lose.
 _NOT_STORED = (events.WorkerAlive,)
 
@@ -78,6 +80,12 @@ class Kiosk:
         self.work = work
         self.clock = clock
         self.view = LiveView()
+        # The fields that the page shows beside the live picture: position, whether it was accepted,
+        # the code of why not; and the small pictures of them.
+        self.shown_fields: list[tuple[int, bool, str]] = []
+        self.small_pictures: dict[int, bytes] = {}
+        # The result of the last practice, as result.json holds it; nowhere else.
+        self.practised: Mapping[str, Any] = {}
         self.version = 0
         self._viewers = Viewers()
         self._waiting: dict[int, Changes] = {}
@@ -88,12 +96,14 @@ class Kiosk:
         self._deadlines: asyncio.Task[None] | None = None
         self._moved = asyncio.Event()
         self._pictured = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         kept = kept_kiosk_state(writer)
         self.state = KioskState() if kept is None else restored(kept)
 
     async def start(self) -> None:
         """Go on from where the kiosk was; begin to watch the deadlines."""
+        self._loop = asyncio.get_running_loop()
         known = {each.id for each in takings(self.writer) if each.owner == "kiosk"}
         lost = tuple(
             sample.ref
@@ -191,6 +201,15 @@ class Kiosk:
             return
         await self.tell_if_possible(events.NumberDrawn(ref, number))
 
+    async def stored(self, work: Callable[[], object]) -> object:
+        """Do something with the records in the thread that writes, in the order of the asking."""
+        return await asyncio.get_running_loop().run_in_executor(self._writing, work)
+
+    def from_thread(self, call: Callable[[], object]) -> None:
+        """Have something called by the event loop, from the thread that writes."""
+        assert self._loop is not None, "the kiosk was started"
+        self._loop.call_soon_threadsafe(call)
+
     def do(self, coroutine: object) -> None:
         """Have something done beside; its end is waited for when the kiosk stops."""
         task: asyncio.Task[None] = asyncio.create_task(coroutine)  # type: ignore[arg-type]
@@ -270,6 +289,17 @@ class Kiosk:
         self._pictured.set()
         self._pictured.clear()
         self.changed()
+
+    def show_field(self, position: int, accepted: bool, code: str, jpeg: bytes) -> None:
+        """Show a field that was read among the last ones."""
+        self.shown_fields = [*self.shown_fields, (position, accepted, code)][-SHOWN_FIELDS:]
+        kept = {number for number, _, _ in self.shown_fields}
+        pictures = {**self.small_pictures, position: jpeg}
+        self.small_pictures = {number: pictures[number] for number in kept if number in pictures}
+
+    def forget_fields(self) -> None:
+        """Another sample begins."""
+        self.shown_fields, self.small_pictures = [], {}
 
     async def next_view(self, timeout_s: float) -> LiveView | None:
         """The next live picture; None where none comes in time."""

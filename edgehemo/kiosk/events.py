@@ -170,7 +170,7 @@ class Analysed(DeviceEvent, frozen=True):
     """The result is stored; on the disk."""
 
     ref: Count
-    outcome: Literal["estimated", "indices", "withheld"]
+    outcome: Literal["reported", "withheld"]
     to_review: Count
 
 

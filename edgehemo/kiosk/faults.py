@@ -90,3 +90,30 @@ FAULTS: Mapping[FaultCode, FaultRule] = {
 }
 # So many ends of the worker within the window are mended by starting it again; one more is told.
 WORKER_TRIES, WORKER_WINDOW_S = 3, 600.0
+
+# What no health worker can mend: they are told whom to call, and not a command to type.
+CARETAKER: frozenset[str] = frozenset(
+    {
+        "CAMERA_NOT_FOUND",
+        "CAMERA_BUSY",
+        "CAMERA_SETTING_REFUSED",
+        "CAPTURE_FAILED",
+        "SLIDE_ENDED",
+        "RECORDS_FULL",
+        "RECORDS_SET_ASIDE",
+        "RECORDS_REFUSED",
+        "RECORDS_SPACE_LOW",
+        "RECORDS_UNREADABLE",
+        "BACKUP_DUE",
+        "CLOCK_UNSET",
+        "CALIBRATION_NONE",
+        "CALIBRATION_EXPIRED",
+        "PROFILE_EDITED",
+        "PROFILE_REFUSED",
+        "CONTROL_DUE",
+        "CONTROL_FAILED",
+        "CONTROL_MISSING",
+        "BUNDLE_REFUSED",
+        "OUT_OF_MEMORY",
+    }
+)

@@ -37,9 +37,18 @@ class FinishOrder:
     """Pool what was read of the sample."""
 
     ref: int
+    source: str
     person: Person | None
     images: tuple[FieldReading | UnreadableImage, ...]
     simulated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeOrder:
+    """Look whether a camera that failed gives pictures again."""
+
+    code: FaultCode
+    source: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +56,14 @@ class StopOrder:
     """Let go of the camera."""
 
 
-Order = CheckOrder | CaptureOrder | FinishOrder | StopOrder
+Order = CheckOrder | CaptureOrder | FinishOrder | ProbeOrder | StopOrder
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The process is up. circumstances: under which it takes samples. bundle_folder: of the bundle
-    in use; profile_folder likewise are found by the server itself.
-    """
+    """The equipment for a camera is open. circumstances: under which it takes samples."""
 
+    source: str
     circumstances: Circumstances
 
 
@@ -117,4 +125,12 @@ class Failed:
     code: FaultCode
 
 
-Report = Ready | WasChecked | SawPicture | ReadField | HasEnough | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """Whether it does."""
+
+    code: FaultCode
+    mended: bool
+
+
+Report = Probed | Ready | WasChecked | SawPicture | ReadField | HasEnough | Finished | Failed

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,13 +11,15 @@ from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import RecordsError
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.events import ABANDON_REASONS, AbandonReason
-from edgehemo.kiosk.faults import FAULTS
+from edgehemo.kiosk.faults import CARETAKER, FAULTS
+from edgehemo.kiosk.result_view import result_view
 from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
-from edgehemo.kiosk.state import KioskState, screen_of
+from edgehemo.kiosk.state import KioskState, Sample, screen_of
 from edgehemo.kiosk.viewers import steers
 from edgehemo.kiosk.words import NAMES, Words, offered
 from edgehemo.pages.environment import page_environment
 from edgehemo.records.pins import LONGEST, SHORTEST
+from edgehemo.records.results import result_of
 from edgehemo.records.users import Role, User, users
 
 # The pages that are there; an area without one is not offered on the start page.
@@ -149,9 +151,20 @@ class Pages:
         if name == "fault":
             assert state.fault is not None
             told = words.guidance(state.fault.code)
-            return {"told": told, "rule": FAULTS[state.fault.code]}
+            by_hand = state.fault.code not in CARETAKER
+            return {"told": told, "rule": FAULTS[state.fault.code], "by_hand": by_hand}
         if name == "check":
             return {"lines": self._checks(state, words), "blocks": _blocks(state)}
+        if name == "capture":
+            return {
+                "small": [
+                    (n, good, self._why(code, words)) for n, good, code in kiosk.shown_fields
+                ],
+                "wanted": self.device.screening.fields_wanted,
+            }
+        if name in ("result", "sign_off", "done"):
+            assert state.sample is not None
+            return {"result": result_view(self._record(kiosk, state.sample), words)}
         if name == "watched":
             assert state.session is not None
             return {"who": state.session.name, "doing": self._doing(state, words)}
@@ -184,6 +197,16 @@ class Pages:
             "sample": None if locked is None or state.sample is None else state.sample.number,
         }
 
+    def _why(self, code: str, words: Words) -> str:
+        return words.guidance(code).title if code else ""
+
+    def _record(self, kiosk: Kiosk, sample: Sample) -> Mapping[str, Any]:
+        """The result of the sample in hand, as result.json holds it."""
+        if sample.practice:
+            return kiosk.practised
+        assert sample.taking is not None
+        return result_of(kiosk.writer, sample.taking).document(kiosk.writer).record
+
     def _known_numbers(self, kiosk: Kiosk, state: KioskState) -> str | None:
         return None if state.sample is None else state.sample.number
 
@@ -192,7 +215,14 @@ class Pages:
         found = []
         for line in state.checks or ():
             told = None if line.code is None else words.guidance(line.code)
-            found.append({"line": line, "name": names.get(line.name, line.name), "told": told})
+            found.append(
+                {
+                    "line": line,
+                    "name": names.get(line.name, line.name),
+                    "told": told,
+                    "by_hand": line.code not in CARETAKER,
+                }
+            )
         return found
 
     def _doing(self, state: KioskState, words: Words) -> str:

@@ -37,9 +37,7 @@ def _storage(writer: Writer, device: DeviceConfiguration) -> Checked:
     fact = f"{free / 1000:.1f} GB"
     state = space_state(free, device.records)
     if state == "too little":
-        return Checked(
-            name="storage", verdict="fails", code="RECORDS_FULL", blocks=True, fact=fact
-        )
+        return Checked(name="storage", verdict="fails", code="RECORDS_FULL", blocks=True, fact=fact)
     if state == "low":
         return Checked(name="storage", verdict="soon", code="RECORDS_SPACE_LOW", fact=fact)
     return Checked(name="storage", verdict="good", fact=fact)

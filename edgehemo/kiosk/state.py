@@ -89,7 +89,7 @@ class Sample(Record, frozen=True, kw_only=True):
     practice: bool = False
     taking: Text | None = None
     progress: Progress = Progress()
-    outcome: Literal["estimated", "indices", "withheld"] | None = None
+    outcome: Literal["reported", "withheld"] | None = None
     to_review: Count = 0
     reviewed: Count = 0
 

@@ -64,7 +64,7 @@ def to_done() -> list[Event]:
     return [
         *to_capture(),
         events.EnoughFields(1),
-        events.Analysed(1, "estimated", 2),
+        events.Analysed(1, "reported", 2),
         events.OpenReview(),
         events.ReviewOne(0, "monocyte"),
         events.Reviewed(1, 2),
@@ -113,7 +113,7 @@ def test_a_worker_that_speaks_of_another_sample_changes_nothing() -> None:
     for late in (
         events.FieldRead(7, 3, 0, 400),
         events.EnoughFields(7),
-        events.Analysed(1, "estimated", 0),
+        events.Analysed(1, "reported", 0),
         events.Signed(1),
         events.NumberDrawn(1, "AB12-00001"),
     ):
@@ -417,7 +417,7 @@ OF_KIND: dict[type[Event], st.SearchStrategy[Event]] = {
     events.Analysed: st.builds(
         events.Analysed,
         REFS,
-        st.sampled_from(["estimated", "indices", "withheld"]),
+        st.sampled_from(["reported", "withheld"]),
         st.integers(0, 2),
     ),
     events.ReviewOne: st.builds(events.ReviewOne, st.integers(0, 2), st.none()),

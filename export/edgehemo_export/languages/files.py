@@ -1,4 +1,4 @@
-"""Writes the files: the list of texts, the ``.po`` of each language, the ``.mo`` that devices read."""
+"""The files: the list of texts, the ``.po`` of each language, the ``.mo`` that devices read."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def merged(before: bytes, language: str, texts: Sequence[Text]) -> Catalog:
         if text.plural is not None and isinstance(string, str):
             string = tuple("" for _ in range(catalog.num_plurals))
         elif text.plural is None and not isinstance(string, str):
-            string = string[0]
+            string = next(iter(string or ("",)))
         catalog.add(key, string, auto_comments=[text.where])
     return catalog
 

@@ -1,4 +1,4 @@
-"""Every text that the kiosk's pages can show, found in templates, code and the guidance catalogue."""
+"""Every text that the kiosk's pages can show: in templates, code and the guidance catalogue."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jinja2.ext import extract_from_ast
 import edgehemo.kiosk
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.guidance.codes import Advice
-from edgehemo.kiosk.faults import FAULT_CODES
+from edgehemo.kiosk.faults import CARETAKER, FAULT_CODES
 from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
 
 KIOSK = Path(edgehemo.kiosk.__file__).parent
@@ -79,5 +79,14 @@ def _of_guidance() -> Iterator[Text]:
     entries = catalogue()
     for code in (*get_args(Advice), *FAULT_CODES, *SELF_CHECK_CODES):
         entry = entries[code]
-        for text in (entry.title, entry.meaning, entry.action):
+        shown = [entry.title, entry.meaning]
+        if code not in CARETAKER:
+            shown.append(entry.action)
+        for text in shown:
             yield Text(text, None, code)
+    # Of a refused field, and of a result that is withheld or has no grade, the first words.
+    for code, entry in entries.items():
+        if entry.kind in ("quality", "value", "finding"):
+            yield Text(entry.title, None, code)
+        elif entry.kind == "withheld":
+            yield Text(entry.meaning, None, code)

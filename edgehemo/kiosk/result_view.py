@@ -1,0 +1,113 @@
+"""A result as the page shows it: the grade in words, the numbers, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from edgehemo.guidance.catalogue import catalogue
+from edgehemo.kiosk.words import Words
+
+Shape = Literal["none", "mild", "moderate", "severe", "withheld", "ungraded"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResultView:
+    """shape: how it is drawn. title: the grade in words. hgb: value, low and high in the site's
+    unit, None where there is none. limit: of this person, likewise. possible: other grades that the
+    interval reaches. why: why there is no grade. todo: what to do, in order. counted: what it
+    stands on. flag: what must be as loud as the result.
+    """
+
+    shape: Shape
+    title: str
+    hgb: tuple[str, str, str] | None
+    limit: str | None
+    possible: tuple[str, ...]
+    why: str
+    todo: tuple[str, ...]
+    counted: str
+    findings: tuple[str, ...]
+    flag: str
+
+
+def grade_name(words: Words, grade: str) -> str:
+    """A grade in words."""
+    _ = words._
+    return {
+        "none": _("No anaemia"),
+        "mild": _("Mild anaemia"),
+        "moderate": _("Moderate anaemia"),
+        "severe": _("Severe anaemia"),
+    }[grade]
+
+
+def result_view(record: Mapping[str, Any], words: Words) -> ResultView:
+    """Of a record as result.json holds it."""
+    _ = words._
+    sample, anaemia, held_back = record["sample"], record["anaemia"], record["withheld"]
+    interval = sample["hgb_g_per_l"]
+    hgb = None
+    if interval is not None:
+        value, low, high = (words.hgb(interval[part]) for part in ("value", "low", "high"))
+        hgb = (value, low, high)
+    shape: Shape = "ungraded"
+    title, why = _("No grade"), ""
+    todo: tuple[str, ...] = (_("Measure haemoglobin another way."),)
+    possible: tuple[str, ...] = ()
+    if held_back is not None:
+        shape, title = "withheld", _("No result: withheld")
+        why = words.guidance(held_back["code"]).meaning
+        todo = (
+            _("Take new fields, or make a new smear."),
+            _("If it happens again, refer the person."),
+        )
+    elif anaemia is not None:
+        shape, title = anaemia["grade"], grade_name(words, anaemia["grade"])
+        todo = _todo(words, anaemia["grade"])
+        others = [each for each in anaemia["possible"] if each != anaemia["grade"]]
+        possible = tuple(grade_name(words, each) for each in others)
+    else:
+        why = _why_no_grade(words, sample)
+    counted = _(
+        "{accepted} of {all} fields accepted, {cells} red cells",
+        accepted=words.number(sample["accepted"]),
+        all=words.number(sample["images"]),
+        cells=words.number(sample["counts"]["rbc"]["value"]),
+    )
+    flag = ""
+    if sample["calibration"] == "demonstration":
+        flag = _("DEMONSTRATION")
+    elif sample["calibration"] == "none" and held_back is None:
+        flag = _("NOT CALIBRATED")
+    return ResultView(
+        shape=shape,
+        title=title,
+        hgb=hgb,
+        limit=None if anaemia is None else words.hgb(anaemia["limit_g_per_l"]),
+        possible=possible,
+        why=why,
+        todo=todo,
+        counted=counted,
+        findings=tuple(words.guidance(each["code"]).title for each in sample["findings"]),
+        flag=flag,
+    )
+
+
+def _todo(words: Words, grade: str) -> tuple[str, ...]:
+    _ = words._
+    confirm = _("Confirm with a laboratory measurement.")
+    if grade == "severe":
+        return (_("Refer the person today."), confirm)
+    if grade in ("mild", "moderate"):
+        return (confirm, _("Refer the person as your site does."))
+    return (_("Confirm if the person looks or feels ill."),)
+
+
+def _why_no_grade(words: Words, sample: Mapping[str, Any]) -> str:
+    """The title of why there is no haemoglobin, or that it is too uncertain."""
+    code = sample["reason_codes"].get("hgb_g_per_l")
+    if code in catalogue():
+        return words.guidance(code).title
+    return words.guidance("INTERVAL_TOO_WIDE").title

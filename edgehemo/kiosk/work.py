@@ -1,0 +1,358 @@
+"""The server's side of the process that captures and analyses: starts it, gives it orders, stores
+what it read, and notices when it ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import multiprocessing
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
+
+from edgehemo.device.clock import note_result
+from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.device.equipment import open_bundle
+from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError
+from edgehemo.kiosk import effects, events
+from edgehemo.kiosk.effects import Effect
+from edgehemo.kiosk.engine import Kiosk
+from edgehemo.kiosk.faults import FAULTS, FaultCode
+from edgehemo.kiosk.messages import (
+    CaptureOrder,
+    CheckOrder,
+    Failed,
+    Finished,
+    FinishOrder,
+    HasEnough,
+    Order,
+    Probed,
+    ProbeOrder,
+    ReadField,
+    Ready,
+    Report,
+    SawPicture,
+    StopOrder,
+    WasChecked,
+)
+from edgehemo.kiosk.profile_of import profile_path
+from edgehemo.kiosk.selfcheck import in_order, stored_checks
+from edgehemo.kiosk.state import KioskState, Sample
+from edgehemo.kiosk.worker import run
+from edgehemo.profile.profile import CalibrationProfile, load_profile
+from edgehemo.records.artefacts import keep_bundle, keep_profile
+from edgehemo.records.circumstances import Circumstances
+from edgehemo.records.recording import Recording
+from edgehemo.records.results import Outcome, result_of
+from edgehemo.records.taking import begin, readings_of, taking_of
+from edgehemo.records.versions import Amendments, Override, change
+from edgehemo.report.result import ScreeningResult
+from edgehemo.screening.field import FieldReading
+from edgehemo.screening.labels import SampleLabels
+from edgehemo.screening.sample import UnreadableImage
+
+log = logging.getLogger(__name__)
+
+# What is practised on.
+PRACTICE_SLIDE = "simulated:?seed=7&fields=14&bad=2&hgb=85"
+# A sign of life is told of so often.
+ALIVE_EVERY_S = 3.0
+# A camera that failed is looked at again so often.
+PROBE_EVERY_S = 3.0
+# How long the process may take to end by itself before it is made to.
+END_S = 2.0
+
+
+class WorkerProcess:
+    """The process, for one kiosk. source: its camera."""
+
+    def __init__(self, kiosk: Kiosk, device: DeviceConfiguration, source: str) -> None:
+        self.kiosk, self.device, self.source = kiosk, device, source
+        self._images: dict[int, list[FieldReading | UnreadableImage]] = {}
+        self._simulated = source.startswith("simulated:")
+        self._circumstances: Circumstances | None = None
+        self._process: SpawnProcess | None = None
+        self._connection: Connection | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closing = False
+
+    # -- the process ------------------------------------------------------------------------------
+
+    def _started(self) -> Connection:
+        """The connection to the process, which is started where there is none."""
+        if self._connection is not None:
+            return self._connection
+        context = multiprocessing.get_context("spawn")
+        here, there = context.Pipe()
+        process = context.Process(target=run, args=(there, self.source), daemon=True)
+        process.start()
+        there.close()
+        self._process, self._connection = process, here
+        self._loop = asyncio.get_running_loop()
+        threading.Thread(target=self._listen, args=(here, process), daemon=True).start()
+        return here
+
+    def _listen(self, connection: Connection, process: SpawnProcess) -> None:
+        """Hand on what the process says, in a thread of its own, until it ends."""
+        assert self._loop is not None
+        try:
+            while True:
+                report: Report = connection.recv()
+                self._loop.call_soon_threadsafe(self._hear, report)
+        except (EOFError, OSError):
+            pass
+        process.join()
+        # The loop is closed where the server ends at the same time.
+        if not self._closing:
+            self._loop.call_soon_threadsafe(self._ended, connection, process.exitcode)
+
+    def _ended(self, connection: Connection, code: int | None) -> None:
+        if connection is not self._connection:
+            return
+        log.error("the process that captures and analyses ended (%s)", code)
+        self._connection = self._process = None
+        # The system's own end of a process that takes too much is signal 9.
+        self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerEnded(memory=code == -9)))
+
+    def _order(self, order: Order) -> None:
+        try:
+            self._started().send(order)
+        except (BrokenPipeError, OSError):
+            log.warning("the process that captures and analyses did not take an order")
+
+    def close(self) -> None:
+        """End the process."""
+        self._closing = True
+        if self._connection is not None:
+            self._connection.close()
+        if self._process is not None:
+            self._process.join(END_S)
+            if self._process.is_alive():
+                self._process.kill()
+                self._process.join()
+
+    def restart(self) -> None:
+        """End a process that does not answer and start another."""
+        process, self._process, self._connection = self._process, None, None
+        if process is not None and process.is_alive():
+            process.kill()
+        self._started()
+
+    # -- orders -----------------------------------------------------------------------------------
+
+    def begin(self, effect: Effect, state: KioskState) -> None:
+        """Have an effect done."""
+        sample = next((each for each in state.samples if each.ref == effect.ref), None)
+        if isinstance(effect, effects.StopCapture):
+            self._order(StopOrder())
+        elif isinstance(effect, effects.RestartWorker):
+            self.kiosk.do(self._restarted())
+        elif sample is None:
+            return
+        elif isinstance(effect, effects.RunSelfCheck):
+            self._order(CheckOrder(sample.ref, self._camera(sample)))
+        elif isinstance(effect, effects.Capture):
+            self.kiosk.do(self._guarded(self._capture, sample))
+        elif isinstance(effect, effects.Analyse):
+            self.kiosk.do(self._guarded(self._analyse, sample))
+        elif isinstance(effect, effects.SignResult):
+            self.kiosk.do(self._guarded(self._sign, sample, effect))
+
+    async def _restarted(self) -> None:
+        fault = self.kiosk.state.fault
+        self.restart()
+        if fault is not None:
+            await self.kiosk.tell_if_possible(events.FaultCleared(fault.code))
+
+    async def _guarded(self, work: Callable[..., object], *arguments: object) -> None:
+        """Do something with the records in its thread; its error is a fault on the page."""
+        try:
+            event = await self.kiosk.stored(lambda: work(*arguments))
+        except RecordsFullError:
+            await self.kiosk.tell_if_possible(events.FaultSeen("RECORDS_FULL"))
+        except EdgeHemoError as error:
+            log.error("%s", error)
+            await self.kiosk.tell_if_possible(events.FaultSeen("RECORDS_REFUSED"))
+        else:
+            for each in event if isinstance(event, tuple) else ():
+                await self.kiosk.tell_if_possible(each)
+
+    def _capture(self, sample: Sample) -> tuple[events.Event, ...]:
+        """Begin the sample where the records do not know it, and have its fields taken."""
+        self.kiosk.forget_fields()
+        told: tuple[events.Event, ...] = ()
+        if sample.practice:
+            images = self._images.setdefault(sample.ref, [])
+        elif sample.taking is None:
+            taking = self._begun(sample)
+            images, told = [], (events.SampleBegun(sample.ref, taking),)
+        else:
+            images = readings_of(self.kiosk.writer, sample.taking)
+        order = CaptureOrder(
+            sample.ref, self._camera(sample), sample.answers.person(), tuple(images)
+        )
+        self.kiosk.from_thread(lambda: self._order(order))
+        return told
+
+    def _camera(self, sample: Sample) -> str:
+        return PRACTICE_SLIDE if sample.practice else self.source
+
+    def _begun(self, sample: Sample) -> str:
+        writer = self.kiosk.writer
+        if self._circumstances is None:
+            raise RecordsError("the equipment is not known yet: run the self-check again")
+        keep_bundle(writer, open_bundle(None, self.device))
+        if (profile := self._profile()) is not None:
+            keep_profile(writer, profile, self._circumstances.profile_name or "profile.json")
+        taking = begin(
+            writer,
+            owner="kiosk",
+            sample=sample.number,
+            sample_from=sample.number_from or "typed",
+            circumstances=self._circumstances,
+            site=self.device.kiosk.site,
+            operator=sample.owner,
+            person=sample.answers.person(),
+        )
+        return taking.id
+
+    def _profile(self) -> CalibrationProfile | None:
+        path = profile_path(self.source, self.device)
+        return None if path is None else load_profile(path)
+
+    def _analyse(self, sample: Sample) -> tuple[events.Event, ...]:
+        if sample.practice:
+            images = self._images.get(sample.ref, [])
+        elif sample.taking is None:
+            raise RecordsError("the records do not know this sample")
+        else:
+            found = self._result_there(sample.taking)
+            if found is not None:
+                return (events.Analysed(sample.ref, found, 0),)
+            images = readings_of(self.kiosk.writer, sample.taking)
+        order = FinishOrder(
+            sample.ref,
+            self._camera(sample),
+            sample.answers.person(),
+            tuple(images),
+            self._simulated or sample.practice,
+        )
+        self.kiosk.from_thread(lambda: self._order(order))
+        return ()
+
+    def _result_there(self, identifier: str) -> Outcome | None:
+        """What came of a sample whose result was stored before the power went."""
+        try:
+            return result_of(self.kiosk.writer, identifier).outcome
+        except RecordsError:
+            return None
+
+    def _sign(self, sample: Sample, effect: effects.SignResult) -> tuple[events.Event, ...]:
+        if not sample.practice:
+            assert sample.taking is not None
+            amendments = None
+            if effect.grade is not None:
+                amendments = Amendments(override=Override(grade=effect.grade))
+            change(
+                self.kiosk.writer, sample.taking, "signed",
+                by=effect.by, reason=effect.reason, amendments=amendments,
+            )  # fmt: skip
+        return (events.Signed(sample.ref),)
+
+    # -- reports ----------------------------------------------------------------------------------
+
+    def _hear(self, report: Report) -> None:
+        if isinstance(report, Ready):
+            # Practice is read with another profile, and is not stored.
+            if report.source == self.source:
+                self._circumstances = report.circumstances
+        elif isinstance(report, SawPicture):
+            self.kiosk.show_view(report.jpeg, report.bar, report.advice)
+            self._alive(report.ref)
+        elif isinstance(report, WasChecked):
+            self.kiosk.do(self._guarded(self._checked, report))
+        elif isinstance(report, ReadField):
+            self.kiosk.do(self._guarded(self._keep_field, report))
+        elif isinstance(report, HasEnough):
+            # After the fields that came before it, through the same thread.
+            enough = (events.EnoughFields(report.ref),)
+            self.kiosk.do(self._guarded(lambda: enough))
+        elif isinstance(report, Finished):
+            self.kiosk.do(self._guarded(self._keep_result, report))
+        elif isinstance(report, Failed):
+            self.kiosk.do(self._failed(report.code))
+        elif isinstance(report, Probed):
+            self.kiosk.do(self._probed(report))
+
+    async def _failed(self, code: FaultCode) -> None:
+        """Show it, and look now and then whether it is mended."""
+        if await self.kiosk.tell_if_possible(events.FaultSeen(code)) and FAULTS[code].clears:
+            await self._probe_later(code)
+
+    async def _probe_later(self, code: FaultCode) -> None:
+        await asyncio.sleep(PROBE_EVERY_S)
+        fault = self.kiosk.state.fault
+        if fault is not None and fault.code == code and not self._closing:
+            self._order(ProbeOrder(code, self.source))
+
+    async def _probed(self, report: Probed) -> None:
+        if report.mended:
+            await self.kiosk.tell_if_possible(events.FaultCleared(report.code))
+        else:
+            await self._probe_later(report.code)
+
+    def _alive(self, ref: int) -> None:
+        """A sign of life every few seconds is enough."""
+        sample = self.kiosk.state.sample
+        if sample is not None and self.kiosk.clock() - sample.progress.at_s > ALIVE_EVERY_S:
+            self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerAlive(ref)))
+
+    def _checked(self, report: WasChecked) -> tuple[events.Event, ...]:
+        now = datetime.now().astimezone()
+        own = stored_checks(self.kiosk.writer, self.device, now)
+        return (events.SelfChecked(in_order([*report.checks, *own])),)
+
+    def _keep_field(self, report: ReadField) -> tuple[events.Event, ...]:
+        sample = next((s for s in self.kiosk.state.samples if s.ref == report.ref), None)
+        if sample is None or sample.step != "capture":
+            return ()
+        if sample.practice:
+            self._images.setdefault(sample.ref, []).append(report.reading)
+        elif sample.taking is not None:
+            self._recording(sample.taking).add(report.position, report.reading, report.frame)
+        reading = report.reading
+        accepted, code = False, "FIELD_UNREADABLE"
+        if isinstance(reading, FieldReading):
+            accepted = reading.accepted
+            code = "" if accepted else reading.quality.failed[0].code
+        self.kiosk.show_field(report.position, accepted, code, report.small)
+        return (events.FieldRead(report.ref, report.accepted, report.refused, report.red_cells),)
+
+    def _recording(self, taking: str) -> Recording:
+        writer = self.kiosk.writer
+        profile = self._profile()
+        found = taking_of(writer, taking)
+        made_at = None if profile is None else profile.created_at
+        return Recording(writer, found, self.device.name, made_at, found.operator or "kiosk")
+
+    def _keep_result(self, report: Finished) -> tuple[events.Event, ...]:
+        sample = next((s for s in self.kiosk.state.samples if s.ref == report.ref), None)
+        if sample is None or sample.step != "analysis":
+            return ()
+        if sample.practice:
+            labels = SampleLabels(sample.number, sample.owner, None)
+            output = ScreeningResult(report.reading, report.provenance, labels=labels).output
+            self.kiosk.practised = output.model_dump()
+            self._images.pop(sample.ref, None)
+            return (events.Analysed(sample.ref, output.outcome, 0),)
+        assert sample.taking is not None
+        self._recording(sample.taking).finish(report.reading, report.provenance)
+        if report.reading.withheld is None and not report.provenance.simulated:
+            note_result(self.device.data_dir, report.provenance.created_at)
+        outcome = self._result_there(sample.taking)
+        if outcome is None:
+            raise RecordsError("nothing of this sample could be read: take its fields again")
+        return (events.Analysed(sample.ref, outcome, 0),)

@@ -1,0 +1,335 @@
+"""The process that takes and reads the pictures: own memory, own crash, own end.
+
+It does one order after another, and between two live pictures looks for the next one. Nothing is
+stored here: what was read goes to the server, which writes it and then shows it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+from collections.abc import Iterator
+from datetime import datetime
+from functools import partial
+from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from edgehemo.capture import LiveCapture, distinct_frames, open_source
+from edgehemo.capture.autocapture import View, focus_bar
+from edgehemo.capture.guard import GuardedCamera
+from edgehemo.device.configuration import load_device
+from edgehemo.device.equipment import Equipment, open_equipment
+from edgehemo.device.readiness import refuse_another_camera, refuse_simulated_profile
+from edgehemo.errors import (
+    BundleError,
+    CaptureError,
+    EdgeHemoError,
+    NotEnoughMemoryError,
+    ProfileError,
+)
+from edgehemo.images.frame import Frame
+from edgehemo.kiosk.faults import FAULT_CODES, FaultCode
+from edgehemo.kiosk.messages import (
+    CaptureOrder,
+    CheckOrder,
+    Failed,
+    Finished,
+    FinishOrder,
+    HasEnough,
+    Order,
+    Probed,
+    ProbeOrder,
+    ReadField,
+    Ready,
+    Report,
+    SawPicture,
+    StopOrder,
+    WasChecked,
+)
+from edgehemo.kiosk.profile_of import profile_path
+from edgehemo.kiosk.state import Checked
+from edgehemo.records.circumstances import Circumstances
+from edgehemo.screening.field import FieldReading
+from edgehemo.screening.provenance import provenance_of
+from edgehemo.screening.sample import Screening
+from edgehemo.screening.stopping import StopRule, camera_rule
+
+if TYPE_CHECKING:
+    from edgehemo.anaemia.who_grade import Person
+    from edgehemo.screening.sample import UnreadableImage
+
+# The live picture as the page shows it, and a field among those taken; longest side, px.
+LIVE_SIDE_PX, SMALL_SIDE_PX = 640, 160
+_LIVE_QUALITY, _SMALL_QUALITY = 75, 70
+# A picture whose brightest hundredth stays below this share of full scale is darker than a bright
+# field that was set well, and lighter than one without a lamp.
+LOW_LIGHT_SHARE = 0.35
+
+
+class _OtherOrder(Exception):  # noqa: N818  not an error: something else is to be done
+    """Another order waits."""
+
+
+def run(connection: Connection, source: str) -> None:
+    """Do orders until the server hangs up. source: the camera."""
+    # The server ends this process; a Ctrl-C at the terminal is meant for the server.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
+        _Worker(connection, source).work()
+
+
+class _Worker:
+    def __init__(self, connection: Connection, source: str) -> None:
+        self.connection, self.source = connection, source
+        self._equipment: Equipment | None = None
+        self._opened_for = ""
+
+    def work(self) -> None:
+        """Tell under what circumstances samples are taken, then do what comes."""
+        with contextlib.suppress(EdgeHemoError):
+            self.say(Ready(self.source, self._circumstances(self.source)))
+        while True:
+            order: Order = self.connection.recv()
+            try:
+                self._do(order)
+            except _OtherOrder:
+                continue
+            except EdgeHemoError as error:
+                self.say(Failed(getattr(order, "ref", None), _fault_of(error)))
+            except MemoryError:
+                self.say(Failed(getattr(order, "ref", None), "OUT_OF_MEMORY"))
+
+    def say(self, report: Report) -> None:
+        self.connection.send(report)
+
+    def _do(self, order: Order) -> None:
+        if isinstance(order, CheckOrder):
+            self.say(WasChecked(order.ref, tuple(self._checks(order.source))))
+        elif isinstance(order, CaptureOrder):
+            self._capture(order)
+        elif isinstance(order, FinishOrder):
+            self._finish(order)
+        elif isinstance(order, ProbeOrder):
+            self.say(Probed(order.code, self._gives_pictures(order.source)))
+        else:
+            assert isinstance(order, StopOrder)
+
+    # -- equipment --------------------------------------------------------------------------------
+
+    def _opened(self, source: str) -> Equipment:
+        """The equipment for a camera; opened anew for each self-check, kept between."""
+        if self._equipment is None or self._opened_for != source:
+            self._equipment = open_equipment(None, profile_path(source, load_device(None)))
+            self._opened_for = source
+        return self._equipment
+
+    def _circumstances(self, source: str) -> Circumstances:
+        equipment = self._opened(source)
+        device = equipment.device
+        return Circumstances(
+            um_per_px=None,
+            rule=self._rule(equipment),
+            blocked=equipment.blocked,
+            notes=equipment.notes,
+            runtime=device.inference.runtime,
+            precision=device.inference.precision,
+            threads=device.inference.threads,
+            profile_name=equipment.profile_name,
+        )
+
+    def _rule(self, equipment: Equipment) -> StopRule:
+        wanted = equipment.device.screening
+        return camera_rule(
+            None,
+            None,
+            device_fields=wanted.fields_wanted,
+            device_counting_error=wanted.counting_error,
+        )
+
+    def _screening(
+        self,
+        source: str,
+        person: Person | None,
+        images: tuple[FieldReading | UnreadableImage, ...],
+    ) -> Screening:
+        equipment = self._opened(source)
+        return Screening(
+            equipment.reader(None),
+            person=person,
+            bundle_sha256=equipment.bundle.digest,
+            rule=self._rule(equipment),
+            blocked=equipment.blocked,
+            notes=equipment.notes,
+            images=list(images),
+        )
+
+    # -- orders -----------------------------------------------------------------------------------
+
+    def _checks(self, source: str) -> Iterator[Checked]:
+        self._equipment = None
+        try:
+            equipment = self._opened(source)
+            refuse_simulated_profile(equipment.profile, equipment.profile_name, [source])
+            refuse_another_camera(
+                equipment.profile, equipment.profile_name, [source], equipment.device
+            )
+            self.say(Ready(source, self._circumstances(source)))
+        except BundleError:
+            yield Checked(name="bundle", verdict="fails", code="BUNDLE_REFUSED", blocks=True)
+            return
+        except EdgeHemoError:
+            yield Checked(name="profile", verdict="fails", code="PROFILE_REFUSED", blocks=True)
+            return
+        name = f"{equipment.bundle.manifest.name} {equipment.bundle.manifest.serial}"
+        yield Checked(name="bundle", verdict="good", fact=name)
+        yield from self._of_profile(equipment)
+        yield from self._of_camera(equipment, source)
+
+    def _of_profile(self, equipment: Equipment) -> Iterator[Checked]:
+        blocked = equipment.blocked
+        if equipment.profile is None:
+            yield Checked(name="profile", verdict="soon", code="CALIBRATION_NONE")
+        elif blocked is not None and blocked.code in FAULT_CODES:
+            about = "control" if blocked.code.startswith("CONTROL") else "profile"
+            # Fields may be taken and looked at; every result is withheld until it is mended.
+            yield Checked(name=about, verdict="fails", code=blocked.code, blocks=True)
+        else:
+            yield Checked(name="profile", verdict="good", fact=equipment.profile_name or "")
+
+    def _of_camera(self, equipment: Equipment, source: str) -> Iterator[Checked]:
+        try:
+            with open_source(source) as camera:
+                camera.apply(equipment.camera_settings())
+                frame = camera.frame(10.0)
+        except EdgeHemoError as error:
+            code = _fault_of(error)
+            about = "lamp" if code == "CAMERA_DARK" else "camera"
+            if about == "lamp":
+                yield Checked(name="camera", verdict="good")
+                code = "LAMP_OFF"
+            yield Checked(name=about, verdict="fails", code=code, blocks=True)
+            return
+        yield Checked(name="camera", verdict="good", fact=f"{frame.width}×{frame.height}")
+        level = float(np.percentile(frame.pixels[::8, ::8], 99)) / 255
+        low = level < LOW_LIGHT_SHARE
+        yield Checked(
+            name="lamp",
+            verdict="soon" if low else "good",
+            code="CAMERA_DARK" if low else None,
+            fact=f"{level * 100:.0f} %",
+        )
+
+    def _gives_pictures(self, source: str) -> bool:
+        try:
+            with open_source(source) as camera:
+                camera.apply(self._opened(source).camera_settings())
+                camera.frame(10.0)
+        except EdgeHemoError:
+            return False
+        return True
+
+    def _capture(self, order: CaptureOrder) -> None:
+        equipment = self._opened(order.source)
+        screening = self._screening(order.source, order.person, order.images)
+        if screening.stop_reason is not None:
+            self.say(HasEnough(order.ref))
+            return
+        live = LiveCapture(
+            judge=equipment.judge(None, partial(screening.scale_of, min_fields=1)),
+            on_view=partial(self._show, order.ref),
+        )
+        with open_source(order.source) as camera:
+            camera.apply(equipment.camera_settings())
+            self._skip_taken(camera, len(order.images), order.ref)
+            limit = screening.rule.examined_fields or 1
+            for frame in distinct_frames(camera, max(1, limit - len(order.images)), live=live):
+                if camera.has_stage:
+                    self._show(order.ref, View(1.0, "FIELD_TAKEN", True), frame)
+                self._read(order.ref, screening, frame)
+                if screening.stop_reason is not None:
+                    break
+        self.say(HasEnough(order.ref))
+
+    def _skip_taken(self, camera: GuardedCamera, taken: int, ref: int) -> None:
+        """A stage that moves by itself begins at the first place again."""
+        if camera.has_stage:
+            for _ in range(taken):
+                self._look()
+                camera.move_to_next_field()
+
+    def _show(self, ref: int, view: View, frame: Frame) -> None:
+        """Send a live picture; leave where another order waits."""
+        self._look()
+        bar = view.bar if view.bar else float(focus_bar(frame.pixels) > 0)
+        self.say(SawPicture(ref, jpeg(frame.pixels, LIVE_SIDE_PX, _LIVE_QUALITY), bar, view.advice))
+
+    def _look(self) -> None:
+        if self.connection.poll():
+            raise _OtherOrder
+
+    def _read(self, ref: int, screening: Screening, frame: Frame) -> None:
+        reading = screening.consider(frame)
+        fields = [item for item in screening.images if isinstance(item, FieldReading)]
+        accepted = [item for item in fields if item.accepted]
+        red = sum(
+            item.cells.interior_counts["rbc"].value for item in accepted if item.cells is not None
+        )
+        self.say(
+            ReadField(
+                ref,
+                len(screening.images) - 1,
+                reading,
+                frame,
+                jpeg(frame.pixels, SMALL_SIDE_PX, _SMALL_QUALITY),
+                len(accepted),
+                len(screening.images) - len(accepted),
+                round(red),
+            )
+        )
+
+    def _finish(self, order: FinishOrder) -> None:
+        equipment = self._opened(order.source)
+        reading = self._screening(order.source, order.person, order.images).finish()
+        provenance = provenance_of(
+            equipment.bundle,
+            equipment.profile,
+            equipment.profile_name,
+            um_per_px=None,
+            simulated=order.simulated,
+            now=datetime.now().astimezone(),
+        )
+        self.say(Finished(order.ref, reading, provenance))
+
+
+def jpeg(pixels: NDArray[np.uint8], side_px: int, quality: int) -> bytes:
+    """A picture (uint8 RGB) as a JPEG file, no side longer than ``side_px``."""
+    height, width = pixels.shape[:2]
+    factor = min(1.0, side_px / max(height, width))
+    size = (max(1, round(width * factor)), max(1, round(height * factor)))
+    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    done, data = cv2.imencode(
+        ".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
+    )
+    assert done, "a uint8 picture of three channels is always encoded"
+    return bytes(data)
+
+
+def _fault_of(error: EdgeHemoError) -> FaultCode:
+    """What an error is at the kiosk."""
+    code: Any = error.code
+    if code in FAULT_CODES:
+        known: FaultCode = code
+        return known
+    if isinstance(error, CaptureError):
+        return "CAPTURE_FAILED"
+    if isinstance(error, BundleError):
+        return "BUNDLE_REFUSED"
+    if isinstance(error, ProfileError):
+        return "PROFILE_REFUSED"
+    if isinstance(error, NotEnoughMemoryError):
+        return "OUT_OF_MEMORY"
+    return "CAPTURE_FAILED"
