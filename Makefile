@@ -10,12 +10,19 @@ LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
 
 .DEFAULT_GOAL := demo
-.PHONY: help demo test test-device lint docs bench lab soak report-picture demo-profile schemas \
+.PHONY: help kiosk languages demo test test-device lint docs bench lab soak report-picture demo-profile schemas \
   lock newest audit sbom clean
 
 # What stands after `## ` on a target's line is what `make help` says of it.
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "make %-15s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+kiosk: $(LIGHT) ## serve the kiosk's page on the simulated microscope
+	$(PIP) install --editable ".[kiosk]"
+	$(BIN)/edgehemo kiosk --source simulated:
+
+languages: $(FULL) ## bring the kiosk's language files up to date
+	$(BIN)/python -m edgehemo_export.languages
 
 demo: $(LIGHT) ## screen a simulated slide with the light installation, and name the report
 	$(BIN)/edgehemo demo

@@ -212,7 +212,8 @@ class KioskApp:
         return answer
 
     async def changes(self, request: Request) -> Response:
-        """Server-sent events: ``state`` with its version, ``view`` with the focus and what to do.
+        """Server-sent events: ``state`` with its version, ``view`` with the focus and the code of
+        what to do, whose words the page has.
 
         After a reconnect the whole state is told again, never a change of it.
         """
@@ -226,7 +227,7 @@ class KioskApp:
             headers={"x-accel-buffering": "no"},
         )
 
-    async def _told(self, viewer: str, words: Words) -> AsyncIterator[str]:
+    async def _told(self, viewer: str) -> AsyncIterator[str]:
         kiosk = self.kiosk
         with kiosk.looking(viewer) as changes:
             if changes is None:
@@ -240,12 +241,7 @@ class KioskApp:
                     yield f"event: state\ndata: {version}\n\n"
                 if kiosk.view.number != view:
                     view = kiosk.view.number
-                    said = words.guidance(kiosk.view.advice) if kiosk.view.advice else None
-                    content = {
-                        "bar": round(kiosk.view.bar, 3),
-                        "advice": kiosk.view.advice,
-                        "say": "" if said is None else said.action,
-                    }
+                    content = {"bar": round(kiosk.view.bar, 3), "advice": kiosk.view.advice}
                     yield f"event: view\ndata: {json.dumps(content)}\n\n"
                 try:
                     await asyncio.wait_for(changes.wake.wait(), SIGN_OF_LIFE_S)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from edgehemo.errors import EdgeHemoError, RecordsError
+from edgehemo.errors import RecordsError
 from edgehemo.kiosk import effects, events
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.events import Event, PersonEvent
@@ -46,10 +46,10 @@ Move = Callable[[KioskState, Any, float], "Step"]
 PERSON_PROBLEM = "the answers: "
 
 
-class EventRefusedError(EdgeHemoError):
-    """An event that does not fit: nothing was changed. why: for the page, one of `REFUSALS`."""
-
-    code = "USAGE"
+class EventRefusedError(Exception):
+    """An event that does not fit: nothing was changed. why: in a few words, which the page puts
+    into those of its language. No fault of the device, so none of the errors that it tells.
+    """
 
     def __init__(self, event: Event, why: str) -> None:
         super().__init__(f"{type(event).__name__} is not possible here: {why}")
@@ -496,6 +496,8 @@ def _fault_seen(state: KioskState, event: events.FaultSeen, now_s: float) -> Ste
 
 def _concerns(state: KioskState, event: events.FaultSeen) -> str | None:
     """A camera that fails while nobody takes pictures is told by the next self-check."""
+    if state.session is None:
+        return "nobody works"
     stops = FAULTS[event.code].stops
     if stops == "capture" and state.place not in ("check", "capture", "analysis"):
         return "nothing is being taken"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, get_args
 
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import RecordsError
+from edgehemo.guidance.codes import Advice
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.events import ABANDON_REASONS, AbandonReason
 from edgehemo.kiosk.faults import CARETAKER, FAULTS
@@ -161,6 +162,7 @@ class Pages:
                     (n, good, self._why(code, words)) for n, good, code in kiosk.shown_fields
                 ],
                 "wanted": self.device.screening.fields_wanted,
+                "advice": [(code, words.guidance(code).action) for code in get_args(Advice)],
             }
         if name in ("result", "sign_off", "done"):
             assert state.sample is not None

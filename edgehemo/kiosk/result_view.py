@@ -109,5 +109,5 @@ def _why_no_grade(words: Words, sample: Mapping[str, Any]) -> str:
     """The title of why there is no haemoglobin, or that it is too uncertain."""
     code = sample["reason_codes"].get("hgb_g_per_l")
     if code in catalogue():
-        return words.guidance(code).title
-    return words.guidance("INTERVAL_TOO_WIDE").title
+        return words.title(code)
+    return words.title("INTERVAL_TOO_WIDE")

@@ -113,3 +113,7 @@ class Words:
         """What a code of the guidance catalogue says."""
         known: Code = code  # type: ignore[assignment]  # the state holds codes of the catalogue
         return guidance(known, self.language)
+
+    def title(self, code: str) -> str:
+        """What a code of the guidance catalogue is called."""
+        return self.guidance(code).title

@@ -263,6 +263,8 @@ def test_a_fault_stands_over_the_step_and_the_step_goes_on_when_it_is_mended() -
     at_home = after(*to_capture()[:2])
     with pytest.raises(EventRefusedError, match="nothing is being taken"):
         step(at_home, events.FaultSeen("CAMERA_UNPLUGGED"), 200.0)
+    with pytest.raises(EventRefusedError, match="nobody works"):
+        step(after(events.ChooseUser("amina")), events.FaultSeen("RECORDS_FULL"), 200.0)
     full = after(events.FaultSeen("RECORDS_FULL"), state=at_home)
     assert screen_of(full) == "fault"
 

@@ -23,7 +23,8 @@ export const live = {
   },
   told(view) {
     const say = document.querySelector("[data-say]");
-    if (say && view.say) say.textContent = view.say;
+    const words = document.querySelector(`[data-advice="${view.advice}"]`);
+    if (say && words && say.textContent !== words.textContent) say.textContent = words.textContent;
     const bar = document.querySelector("[data-bar]");
     if (bar) bar.value = view.bar;
   },
