@@ -220,12 +220,7 @@ class KioskApp:
         viewer = self.guard.viewer(request.cookies.get(COOKIE))
         if viewer is None:
             return Response("open the page first\n", 403)
-        words = self._look(request).words
-        return StreamingResponse(
-            self._told(viewer, words),
-            media_type="text/event-stream",
-            headers={"x-accel-buffering": "no"},
-        )
+        return StreamingResponse(self._told(viewer), media_type="text/event-stream")
 
     async def _told(self, viewer: str) -> AsyncIterator[str]:
         kiosk = self.kiosk

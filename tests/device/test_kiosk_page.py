@@ -11,6 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import StreamingResponse
 
 from edgehemo.device.configuration import load_profile
 from edgehemo.guidance.catalogue import catalogue
@@ -18,7 +20,7 @@ from edgehemo.kiosk import events
 from edgehemo.kiosk.app import KioskApp
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.faults import CARETAKER, FAULT_CODES
-from edgehemo.kiosk.guarding import Guard
+from edgehemo.kiosk.guarding import COOKIE, Guard
 from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
 from edgehemo.kiosk.state import Checked, screen_of
 from edgehemo.kiosk.viewers import MAX_CONNECTIONS
@@ -30,6 +32,7 @@ from edgehemo.records.users import add_user
 PORT = 8321
 HERE = f"http://127.0.0.1:{PORT}"
 PIN = "2580"
+COOKIE_HEADER = f"{COOKIE}={'a' * 43}".encode()
 
 
 @asynccontextmanager
@@ -223,6 +226,28 @@ def test_looking_is_bounded_and_ends(tmp_path: Path) -> None:
                 assert changes is None
             for each in open_ones:
                 each.__exit__(None, None, None)
+            assert kiosk.lookers == 0
+
+    asyncio.run(run())
+
+
+def test_changes_are_told_as_the_whole_version_and_the_newest_picture(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with served(tmp_path / "records") as (kiosk, _):
+            app = KioskApp(kiosk, load_profile("workstation"), Guard(PORT), simulated=True)
+            request = Request({"type": "http", "headers": [(b"cookie", COOKIE_HEADER)]})
+            answer = await app.changes(request)
+            assert isinstance(answer, StreamingResponse)
+            told = answer.body_iterator.__aiter__()
+            assert await anext(told) == f"event: state\ndata: {kiosk.version}\n\n"
+            await kiosk.tell(events.ChooseUser("amina"))
+            kiosk.show_view(b"jpeg", 0.5, "HOLD_STILL")
+            both = [str(await anext(told)) for _ in range(2)]
+            assert f"event: state\ndata: {kiosk.version}\n\n" in both
+            assert any('"advice": "HOLD_STILL"' in each for each in both)
+            kiosk.release()
+            with pytest.raises(StopAsyncIteration):
+                await anext(told)
             assert kiosk.lookers == 0
 
     asyncio.run(run())

@@ -40,7 +40,8 @@ def test_a_translation_keeps_the_places_of_its_text(language: str) -> None:
 
 
 def test_new_texts_are_empty_and_old_ones_go() -> None:
-    before = b'msgid ""\nmsgstr ""\n\nmsgid "kept"\nmsgstr "gard\xc3\xa9"\n\nmsgid "old"\nmsgstr "vieux"\n'
+    kept = 'msgid ""\nmsgstr ""\n\nmsgid "kept"\nmsgstr "gardé"\n'
+    before = (kept + '\nmsgid "old"\nmsgstr "vieux"\n').encode()
     catalog = merged(before, "fr", [Text("kept"), Text("new"), Text("{n} cell", "{n} cells")])
     found = {message.id: message.string for message in catalog if message.id}
     assert found == {"kept": "gardé", "new": "", ("{n} cell", "{n} cells"): ("", "", "")}
