@@ -35,8 +35,8 @@ def estimate(
     of the indices. Exit code 1 when no field could be trusted.
     """
     from edgehemo.api import screen_sources
-    from edgehemo.screening.output import EstimateEntry, EstimateOutput, EstimateSample
     from edgehemo.screening.sample import UnreadableImage
+    from edgehemo.screening.sample_output import EstimateEntry, EstimateOutput, EstimateSample
 
     with common.Progress("measuring", common.total_of(images)) as progress:
         result = screen_sources(

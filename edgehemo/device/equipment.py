@@ -16,7 +16,6 @@ from edgehemo.capture.protocol import CameraSettings
 from edgehemo.cells.finder import CellFinder, open_cell_finder
 from edgehemo.cells.typing import open_cell_typer, open_classifier
 from edgehemo.device.configuration import DeviceConfiguration, load_device
-from edgehemo.estimate.estimators import need_network
 from edgehemo.memory import secure
 from edgehemo.quality.focus import SlideScale, frame_sharpness
 from edgehemo.screening.field import FieldReader
@@ -174,6 +173,9 @@ def calibrated_on_network(profile: CalibrationProfile | None) -> bool:
     """Whether a concentration of this profile's calibration stands on the field estimator."""
     if profile is None or profile.analyser is None:
         return False
+    # Only a profile with a calibration names estimators.
+    from edgehemo.estimate.estimators import need_network  # noqa: PLC0415
+
     return need_network(item.estimator for item in profile.analyser.measurands)
 
 

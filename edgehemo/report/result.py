@@ -31,10 +31,10 @@ from edgehemo.quality.check import Check
 from edgehemo.screening.cell_types import SampleTypes
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
-from edgehemo.screening.output import sample_concentrations, sample_indices
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.recorded import AuditHead, RecordedAs
 from edgehemo.screening.sample import SampleReading, UnreadableImage
+from edgehemo.screening.sample_output import sample_concentrations, sample_indices
 from edgehemo.screening.stopping import StopReason
 from edgehemo.version import __version__
 
