@@ -263,16 +263,21 @@ def test_png_keeps_every_pixel(frames: list[Frame]) -> None:
     assert (decoded[..., ::-1] == frames[0].pixels).all()
 
 
-@pytest.mark.parametrize(
-    "box", [(200.0, 100.0, 240.0, 138.0), (0.0, 0.0, 30.0, 26.0), (601.0, 440.0, 640.0, 480.0)]
-)
+@pytest.mark.parametrize("place", ["inside", "upper left", "lower right"])
 def test_a_cell_is_cut_with_its_surroundings_whether_the_border_is_near_or_not(
-    frames: list[Frame], box: tuple[float, float, float, float]
+    frames: list[Frame], place: str
 ) -> None:
     import cv2
 
     pixels = frames[0].pixels
-    x0, y0, x1, y1 = box
+    height, width = pixels.shape[:2]
+    corner = {
+        "inside": (width / 2, height / 2),
+        "upper left": (0.0, 0.0),
+        "lower right": (width - 30.0, height - 26.0),
+    }
+    x0, y0 = corner[place]
+    box = x0, y0, x1, y1 = x0, y0, x0 + 30.0, y0 + 26.0
     half = round(CELL_ROOM * max(x1 - x0, y1 - y0) / 2)
     x, y = round((x0 + x1) / 2), round((y0 + y1) / 2)
     framed = np.pad(pixels, ((half, half), (half, half), (0, 0)), mode="edge")
