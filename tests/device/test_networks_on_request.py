@@ -34,9 +34,9 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[ModelTask]:
     cls = type(load_bundle())
     real = cls.artefact
 
-    def noted(self, task, *given):  # type: ignore[no-untyped-def]
+    def noted(self, task, *given, **named):  # type: ignore[no-untyped-def]
         tasks.append(task)
-        return real(self, task, *given)
+        return real(self, task, *given, **named)
 
     monkeypatch.setattr(cls, "artefact", noted)
     return tasks
