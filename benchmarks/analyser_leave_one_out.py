@@ -34,7 +34,9 @@ def main(root: Path, out: Path) -> None:
     pairs = read_pairs(root / "pairs.csv", root / "images")
     equipment = open_equipment(None, None)
     reader = FieldReader(
-        equipment.finder, networks=equipment.open_networks(), envelope=equipment.envelope
+        equipment.finder,
+        networks=equipment.open_networks(("field_estimator",)),
+        envelope=equipment.envelope,
     )
     measured = {
         image: measure_image(image, pair.name, reader) for pair in pairs for image in pair.images

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
     from edgehemo.capture.protocol import FailedSource
     from edgehemo.cells.typing import Verdict
+    from edgehemo.estimate.network import NetworkTask
     from edgehemo.quality.check import QualityReport
     from edgehemo.records.recording import Recording
 
@@ -68,6 +69,8 @@ def screen(
     labels: SampleLabels | None = None,
     record: bool = False,
     force: bool = False,
+    anaemia_screen: bool | None = None,
+    field_estimator: bool = False,
 ) -> ScreeningResult:
     """Screen the images of one sample.
 
@@ -82,7 +85,10 @@ def screen(
     on_image: called with each result. labels: what the sample, its operator and the site are
     called. record: store the result in this device's records; it is on the disk when this returns,
     and ``recorded`` of what is returned says under what identifier. force: replace another
-    sample's result in ``out``, which is refused else.
+    sample's result in ``out``, which is refused else. anaemia_screen: run it, or
+    do not; None: as the device configuration says, which by itself does not. field_estimator: run
+    it even where the profile's calibration does not stand on it. Either takes more time than the
+    cells of a field.
 
     An image that cannot be read is recorded and the rest goes on; a path where nothing is raises
     ImageError. Raises BundleError, ProfileError, DeviceError or UsageError before anything is
@@ -106,6 +112,8 @@ def screen(
         labels=labels,
         record=record,
         force=force,
+        anaemia_screen=anaemia_screen,
+        field_estimator=field_estimator,
     )
 
 
@@ -124,6 +132,8 @@ def screen_sources(
     labels: SampleLabels | None = None,
     record: bool = False,
     force: bool = False,
+    anaemia_screen: bool | None = None,
+    field_estimator: bool = False,
 ) -> ScreeningResult:
     """`screen` for a batch: a path where nothing is becomes an unreadable image in its place."""
     named = [source if isinstance(source, np.ndarray) else str(source) for source in sources]
@@ -138,8 +148,13 @@ def screen_sources(
     equipment = open_equipment(bundle, profile)
     _refuse_unfit([name for name in named if isinstance(name, str)], equipment)
     rule = _rule(named, equipment, fields, counting_error)
+    networks: tuple[NetworkTask, ...] = ()
+    if equipment.blocked is None:  # else nothing is measured
+        networks = equipment.networks_wanted(
+            field_estimator=field_estimator, anaemia_screen=anaemia_screen
+        )
     screening = Screening(
-        equipment.reader(um_per_px),
+        equipment.reader(um_per_px, networks=networks),
         person=person,
         bundle_sha256=equipment.bundle.digest,
         rule=rule,
@@ -293,9 +308,16 @@ def estimate(
     """What the pictures of one sample say together: indices, and concentrations where the profile
     holds an analyser calibration (``estimate`` of what is returned; None with its reason).
 
-    Raises as `screen` does.
+    The field estimator reads them too, whatever the profile stands on. Raises as `screen` does.
     """
-    return screen(pictures, bundle=bundle, profile=profile, um_per_px=um_per_px).reading
+    return screen(
+        pictures,
+        bundle=bundle,
+        profile=profile,
+        um_per_px=um_per_px,
+        anaemia_screen=False,
+        field_estimator=True,
+    ).reading
 
 
 def _listed(sources: Picture | Sequence[Picture]) -> list[Picture]:

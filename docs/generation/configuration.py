@@ -121,6 +121,8 @@ def _kind(kind: inspect.Type) -> str:
             return " or ".join(_kind(one) for one in types if not isinstance(one, inspect.NoneType))
         case inspect.LiteralType(values=values):
             return ", ".join(code(value) for value in values)
+        case inspect.BoolType():
+            return f"{code('true')} or {code('false')}"
         case inspect.IntType():
             return f"whole number{_range(kind)}"
         case inspect.FloatType():

@@ -8,7 +8,7 @@ every row says them.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,17 @@ from numpy.typing import NDArray
 
 from edgehemo.bench.stages import WARM_UP_RUNS
 from edgehemo.bundle.bundle import Bundle
-from edgehemo.bundle.manifest import Artefact, ArtefactFormat, ModelEntry, Precision
+from edgehemo.bundle.manifest import (
+    PRECISION_PREFERENCE,
+    Artefact,
+    ArtefactFormat,
+    ModelEntry,
+    Precision,
+)
 from edgehemo.device.board import BoardState
 from edgehemo.device.machine import this_machine
 from edgehemo.errors import EdgeHemoError
+from edgehemo.inference.processor import Family
 from edgehemo.inference.verification import read_samples
 from edgehemo.inference.worker import WorkerRunner
 
@@ -84,26 +91,79 @@ def time_artefacts(
     return out
 
 
-def recommended(times: Iterable[ArtefactTime]) -> Recommendation | None:
+def recommended(
+    times: Iterable[ArtefactTime], models: Collection[str] | None = None
+) -> Recommendation | None:
     """The runtime, precision and threads that serve every model fastest; None where none does.
 
+    models: names of those that a screening runs, None for all that were timed. A model that the
+    bundle does not hold in a precision is reckoned in the one that runs instead (`open_model`).
     Between choices that are alike the one with fewer threads leaves a core to the camera and page.
     """
     rows = [row for row in times if row.problem is None]
-    models = {row.model for row in rows}
-    totals: dict[tuple[ArtefactFormat, Precision, int], dict[str, float]] = {}
+    if models is not None:
+        rows = [row for row in rows if row.model in models]
+    wanted = {row.model for row in rows}
+    places: dict[tuple[ArtefactFormat, int], dict[Precision, dict[str, float]]] = {}
     for row in rows:
-        totals.setdefault((row.format, row.precision, row.threads), {})[row.model] = row.median_ms
-    whole = [
-        Recommendation(*key, sum(by_model.values()))
-        for key, by_model in totals.items()
-        if by_model.keys() == models
-    ]
+        held = places.setdefault((row.format, row.threads), {})
+        held.setdefault(row.precision, {})[row.model] = row.median_ms
+    whole = []
+    for (runtime, threads), held in places.items():
+        for precision in held:
+            by_model: dict[str, float] = {}
+            for each in (*reversed(PRECISION_PREFERENCE), precision):
+                by_model |= held.get(each, {})
+            if by_model.keys() == wanted:
+                total = sum(by_model.values())
+                whole.append(Recommendation(runtime, precision, threads, total))
     if not whole:
         return None
     fastest = min(item.total_ms for item in whole)
     alike = [item for item in whole if item.total_ms <= fastest * (1 + WORTH_CHANGING)]
     return min(alike, key=lambda item: (item.threads, item.total_ms))
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A precision that a model does not come in, and why it is likely faster on this processor."""
+
+    model: str
+    format: ArtefactFormat
+    precision: Precision
+    reason: str
+
+
+def lacking(
+    bundle: Bundle,
+    format: ArtefactFormat,
+    models: Collection[str],
+    *,
+    family: Family,
+    dot_products: bool | None,
+) -> list[Lacking]:
+    """What of a bundle would likely be faster here and is not in it.
+
+    format: what runs here. models: names of those that a screening runs. family, dot_products: of
+    the processor (`edgehemo.inference.processor`); where they are not known nothing is lacking.
+    """
+    if dot_products is None:
+        return []
+    wanted: Precision
+    if dot_products:
+        wanted, reason = "int8", "this processor has dot products of bytes: int8 is likely faster"
+    elif family == "x86":
+        wanted = "fp32"
+        reason = "this processor has no dot products of bytes (VNNI): fp32 is likely faster"
+    else:
+        wanted = "fp32"
+        reason = "this processor has no dot products of bytes (asimddp): fp32 may be faster"
+    found = []
+    for entry in bundle.manifest.models:
+        held = {artefact.precision for artefact in entry.artefacts if artefact.format == format}
+        if entry.name in models and held and wanted not in held:
+            found.append(Lacking(entry.name, format, wanted, reason))
+    return found
 
 
 def _timed(

@@ -7,7 +7,7 @@ from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
-from edgehemo.bench.artefacts import ArtefactTime, Recommendation
+from edgehemo.bench.artefacts import ArtefactTime, Lacking, Recommendation
 from edgehemo.bench.stages import StageTime
 from edgehemo.bundle.manifest import ArtefactFormat, Precision
 from edgehemo.files.strict import Count, NonNegative, Record, Sha256, Share
@@ -95,8 +95,10 @@ class BenchOutput(Record, frozen=True, kw_only=True):
     """How long a screening takes on this machine, stage by stage, and each artefact.
 
     open_ms: until the models were open. field_ms: of one field, cells_ms: until its cells are
-    found and named; network_share: of the finder's network in the field. recommended: null where
-    no choice serves every model.
+    found and named; network_share: of the finder's network in the field. on_request: what the
+    networks would add that a screening here runs only where they are asked for. lacking: precisions
+    that are likely faster on this processor and that the bundle does not hold. recommended: null
+    where no choice serves every model that a screening here runs.
     """
 
     schema: Literal["edgehemo.bench/1"] = "edgehemo.bench/1"
@@ -111,5 +113,7 @@ class BenchOutput(Record, frozen=True, kw_only=True):
     field_ms: NonNegative
     cells_ms: NonNegative
     network_share: Share
+    on_request: list[StageTime]
+    lacking: list[Lacking]
     artefacts: list[ArtefactTimeEntry]
     recommended: RecommendationEntry | None

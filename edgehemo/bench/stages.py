@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from edgehemo.bundle.manifest import ModelTask
 from edgehemo.device.board import described
 from edgehemo.device.machine import this_machine
+from edgehemo.estimate.network import NETWORK_TASKS, FieldNetwork, NetworkTask
 from edgehemo.field.canonical import scale_from_cells
 from edgehemo.images.reading import decode_frame
 from edgehemo.inference import Runner
@@ -32,7 +33,9 @@ STAGES = (
     "types rest",
     "quality",
     "indices",
-    "field networks",
+    "field estimator",
+    "anaemia screen",
+    "field networks rest",
 )
 NETWORK_STAGE = "finder network"
 # What finds the cells of a field and names them, what comes after it left aside.
@@ -41,6 +44,11 @@ CELLS_STAGES = STAGES[: STAGES.index("quality")]
 STAGE_OF_TASK: Mapping[ModelTask, str] = {
     "morphology": "morphology network",
     "nucleated": "nucleated network",
+}
+# The stage that a network takes which reads whole fields.
+STAGE_OF_NETWORK: Mapping[NetworkTask, str] = {
+    "field_estimator": "field estimator",
+    "anaemia_screen": "anaemia screen",
 }
 # The first runs fill caches and allocate; they are not counted.
 WARM_UP_RUNS = 2
@@ -116,12 +124,14 @@ def stage_times(
     seconds: dict[str, list[float]] = {stage: [] for stage in STAGES}
     owners = _owners(reader)
     timed = {stage: TimedRunner(owner.runner, clock) for stage, owner in owners.items()}
+    reader, of_fields = _with_timed_networks(reader, clock)
     for stage, owner in owners.items():
         owner.runner = timed[stage]
     try:
         for run in range(passes(runs)):
             for number, data in enumerate(images):
-                taken = _one_field(data, f"image {number + 1}", reader, timed, clock)
+                every = timed | of_fields
+                taken = _one_field(data, f"image {number + 1}", reader, every, clock)
                 if run >= WARM_UP_RUNS:
                     for stage, value in taken.items():
                         seconds[stage].append(value)
@@ -143,6 +153,55 @@ def _owners(reader: FieldReader) -> dict[str, Any]:
     for task, classifier in (reader.typer.classifiers if reader.typer is not None else {}).items():
         owners[STAGE_OF_TASK[task]] = classifier
     return owners
+
+
+def _with_timed_networks(
+    reader: FieldReader, clock: Callable[[], float]
+) -> tuple[FieldReader, dict[str, TimedRunner]]:
+    """The reader with networks of fields that are timed, and their runners by stage."""
+    networks = reader.networks
+    if networks is None:
+        return reader, {}
+    timed: dict[str, TimedRunner] = {}
+
+    def watched(network: FieldNetwork | None, task: NetworkTask) -> FieldNetwork | None:
+        if network is None:
+            return None
+        timed[STAGE_OF_NETWORK[task]] = runner = TimedRunner(network.runner, clock)
+        return replace(network, runner=runner)
+
+    networks = replace(
+        networks,
+        estimator=watched(networks.estimator, "field_estimator"),
+        screen=watched(networks.screen, "anaemia_screen"),
+    )
+    return replace(reader, networks=networks), timed
+
+
+def on_request(
+    images: Sequence[bytes],
+    reader: FieldReader,
+    *,
+    field_ms: float,
+    runs: int,
+    clock: Callable[[], float] = time.perf_counter,
+    tell: Callable[[], object] = lambda: None,
+) -> list[StageTime]:
+    """Times of the networks of ``reader`` that read whole fields: what they would add to a field.
+
+    field_ms: what a field takes without them; the shares are of that. Of the reader nothing else
+    runs than what its networks need.
+    """
+    if reader.networks is None:
+        return []
+    bare = replace(reader, finder=None, typer=None)
+    held = {"field_estimator": reader.networks.estimator, "anaemia_screen": reader.networks.screen}
+    wanted = {STAGE_OF_NETWORK[task] for task in NETWORK_TASKS if held[task] is not None}
+    return [
+        replace(row, share=row.median_ms / field_ms if field_ms > 0 else 0.0)
+        for row in stage_times(images, bare, runs=runs, clock=clock, tell=tell)
+        if row.stage in wanted
+    ]
 
 
 def summarised(seconds: Mapping[str, Sequence[float]]) -> list[StageTime]:
@@ -188,6 +247,7 @@ def _one_field(
     networks = {stage: runner.seconds - before_field[stage] for stage, runner in timed.items()}
     finding = networks.get(NETWORK_STAGE, 0.0)
     classifying = {stage: networks.get(stage, 0.0) for stage in STAGE_OF_TASK.values()}
+    of_fields = {stage: networks.get(stage, 0.0) for stage in STAGE_OF_NETWORK.values()}
     return {
         "decode": decode,
         "canonical field": max(0.0, taken["canonical field"] - scale),
@@ -198,5 +258,6 @@ def _one_field(
         "types rest": taken.get("types", 0.0) - sum(classifying.values()),
         "quality": taken["quality"],
         "indices": taken.get("indices", 0.0),
-        "field networks": taken.get("networks", 0.0),
+        **of_fields,
+        "field networks rest": taken.get("networks", 0.0) - sum(of_fields.values()),
     }

@@ -81,15 +81,25 @@ class Bundle:
         return any(entry.task == task for entry in self.manifest.models)
 
     def artefact(
-        self, task: ModelTask, format: ArtefactFormat, precision: Precision | None = None
+        self,
+        task: ModelTask,
+        format: ArtefactFormat,
+        precision: Precision | None = None,
+        *,
+        checked: bool = True,
     ) -> tuple[Artefact, Path]:
-        """The artefact to run and its file, digest checked; BundleError where there is none."""
+        """The artefact to run and its file, digest checked; BundleError where there is none.
+
+        checked: False where whoever opens the file compares the bytes that it opens.
+        """
         entry = self.model(task)
         wanted = (precision,) if precision is not None else PRECISION_PREFERENCE
         for choice in wanted:
             for artefact in entry.artefacts:
                 if artefact.format == format and artefact.precision == choice:
-                    return artefact, self._checked(artefact)
+                    if checked:
+                        return artefact, self._checked(artefact)
+                    return artefact, self._path_of(artefact.file)
         have = ", ".join(f"{a.format} {a.precision}" for a in entry.artefacts)
         asked = f"{format} {precision}" if precision else format
         raise BundleError(f"{entry.name}: no {asked} artefact in this bundle; it holds {have}")

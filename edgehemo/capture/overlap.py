@@ -23,13 +23,19 @@ HIGH_PASS_SIGMA_PX = 6.0
 SAME_PLACE_CORRELATION = 0.80
 # A shared part smaller than this share of the frame is neither found nor looked for.
 MIN_SHARED = 0.20
+# Of so many frames that others are compared with the energies at every shift are kept, some 220 kB
+# each.
+KEPT_PLACES = 20
 # Outside the field stop lies the eyepiece's edge, in the same place in every frame.
 _STOP_LEVEL = 0.45
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Place:
-    """What is kept of a frame to recognise its place: spectra of its structure and its energy."""
+    """What is kept of a frame to recognise its place: spectra of its structure and its energy.
+
+    One is itself and no other: what it is compared by is kept while it is compared.
+    """
 
     shape: tuple[int, int]
     structure: NDArray[np.complex128]
@@ -98,12 +104,10 @@ def _correlations(one: Place, other: Place) -> NDArray[np.float64] | None:
     if one.shape != other.shape:
         return None
     rows, columns = one.shape
-    full, shared = _full_window(rows, columns)
+    shared = _full_window(rows, columns)[1]
     padded = (2 * rows, 2 * columns)
     product = np.fft.irfft2(one.structure * other.structure.conj(), padded)
-    energy_one = np.fft.irfft2(one.energy * full.conj(), padded)
-    energy_other = np.fft.irfft2(full * other.energy.conj(), padded)
-    energies = np.maximum(energy_one, 0) * np.maximum(energy_other, 0)
+    energies = _energy_as_first(one) * _energy_as_second(other)
     usable = (shared >= MIN_SHARED * rows * columns) & (energies > 1e-6 * energies.max() + 1e-9)
     if not usable.any():
         return None
@@ -120,6 +124,25 @@ def same_place(one: Place, other: Place) -> bool:
 def _spectrum(values: NDArray[np.floating]) -> NDArray[np.complex128]:
     rows, columns = values.shape
     return np.asarray(np.fft.rfft2(values, (2 * rows, 2 * columns)), dtype=np.complex128)
+
+
+@lru_cache(maxsize=2)
+def _energy_as_first(one: Place) -> NDArray[np.float64]:
+    """The energy of what a frame shares with another at each shift, compared with many in turn."""
+    full = _full_window(*one.shape)[0]
+    return np.maximum(np.fft.irfft2(one.energy * full.conj(), _padded(one)), 0)
+
+
+@lru_cache(maxsize=KEPT_PLACES)
+def _energy_as_second(other: Place) -> NDArray[np.float64]:
+    """The same of the frame that it is compared with."""
+    full = _full_window(*other.shape)[0]
+    return np.maximum(np.fft.irfft2(full * other.energy.conj(), _padded(other)), 0)
+
+
+def _padded(place: Place) -> tuple[int, int]:
+    rows, columns = place.shape
+    return 2 * rows, 2 * columns
 
 
 @lru_cache(maxsize=4)

@@ -7,10 +7,7 @@ from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgehemo.capture.footage import MAX_VIDEO_FRAMES, Video
-from edgehemo.capture.overlap import place_of, same_place
 from edgehemo.capture.protocol import FailedSource
-from edgehemo.capture.video_process import VideoProcess
 from edgehemo.errors import ImageError
 from edgehemo.images.frame import Frame
 from edgehemo.images.kinds import picture_format, video_kind
@@ -23,6 +20,7 @@ from edgehemo.images.reading import (
 )
 
 if TYPE_CHECKING:
+    from edgehemo.capture.footage import Video
     from edgehemo.capture.overlap import Place
 
 # Videos of JPEG pictures without a container begin as a picture does; only the name tells them.
@@ -120,10 +118,16 @@ def video_frames(path: Path, *, limit: int = VIDEO_FIELDS) -> Iterator[Frame | F
 
 def _opened(path: Path) -> Video:
     """The video of a file, in a process of its own."""
+    # Nobody whose files are pictures waits for what reads videos; below likewise.
+    from edgehemo.capture.video_process import VideoProcess  # noqa: PLC0415
+
     return VideoProcess(path)
 
 
 def _fields_of(video: Video, path: Path, limit: int) -> Iterator[Frame | FailedSource]:
+    from edgehemo.capture.footage import MAX_VIDEO_FRAMES  # noqa: PLC0415
+    from edgehemo.capture.overlap import place_of, same_place  # noqa: PLC0415
+
     places: list[Place] = []
     due_s = 0.0
     while len(places) < limit and (pixels := video.look(due_s)) is not None:

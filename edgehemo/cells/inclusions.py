@@ -12,6 +12,7 @@ is, a person must say. What is large and compact, as a ripe parasite is, stays w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -160,7 +161,7 @@ def _box(cell: Cell, field: CanonicalField) -> tuple[int, int, int, int]:
     """A cell's box in canonical px (x0, y0, x1, y1), not beyond the field."""
     across, down = field.frame_px_per_canonical_px
     x0, y0 = int(cell.x0 / across), int(cell.y0 / down)
-    x1, y1 = int(np.ceil(cell.x1 / across)), int(np.ceil(cell.y1 / down))
+    x1, y1 = math.ceil(cell.x1 / across), math.ceil(cell.y1 / down)
     width, height = field.width, field.height
     return min(max(0, x0), width), min(max(0, y0), height), min(x1, width), min(y1, height)
 

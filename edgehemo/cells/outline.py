@@ -70,12 +70,13 @@ def outlines_at(
     height, width = codes.shape[:2]
     inside = (frames[:, :2] > 0) & (frames[:, 2:] < (width, height))
     whole = np.asarray(inside.all(axis=1), np.bool_)
-    found: list[Outline | None] = []
-    for box in boxes:
-        best = int((overlap := _iou(frames, box)).argmax())
-        fits = whole[best] and overlap[best] >= _SAME_BOX_IOU
-        found.append(_measured(contours[best], um_per_px) if fits else None)
-    return found
+    overlap = _iou(frames, np.asarray(boxes, np.float32))
+    best = overlap.argmax(axis=1)
+    fits = whole[best] & (overlap[np.arange(len(best)), best] >= _SAME_BOX_IOU)
+    return [
+        _measured(contours[index], um_per_px) if fit else None
+        for index, fit in zip(best.tolist(), fits.tolist(), strict=True)
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +156,20 @@ def _contours(
     return [np.asarray(contour, np.int32) for contour in found]
 
 
-def _iou(frames: NDArray[np.float32], box: NDArray[np.float32]) -> NDArray[np.float32]:
-    sides = np.minimum(frames[:, 2:], box[2:]) - np.maximum(frames[:, :2], box[:2])
-    shared = np.maximum(sides, 0).prod(axis=1)
-    areas = (frames[:, 2:] - frames[:, :2]).prod(axis=1) + (box[2:] - box[:2]).prod()
+def _iou(frames: NDArray[np.float32], boxes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """What boxes (n, 4) and frames (m, 4) share of their union, float32 (n, m)."""
+    own = boxes[:, None]
+    sides = np.minimum(frames[:, 2:], own[..., 2:]) - np.maximum(frames[:, :2], own[..., :2])
+    shared = np.maximum(sides, 0).prod(axis=2)
+    areas = (frames[:, 2:] - frames[:, :2]).prod(axis=1) + (own[..., 2:] - own[..., :2]).prod(
+        axis=2
+    )
     return np.asarray(shared / np.maximum(areas - shared, 1e-6), np.float32)
+
+
+def _reach(values: NDArray[np.float64]) -> float:
+    """From the least to the greatest."""
+    return float(values.max() - values.min())
 
 
 def _measured(contour: NDArray[np.int32], um_per_px: float) -> Outline | None:
@@ -175,10 +185,11 @@ def _measured(contour: NDArray[np.int32], um_per_px: float) -> Outline | None:
     points = contour.reshape(-1, 2) - middle
     along = points @ np.array([math.cos(angle), math.sin(angle)])
     aside = points @ np.array([-math.sin(angle), math.cos(angle)])
-    end = _END_SHARE * float(np.ptp(along))
-    low, high = along <= along.min() + end, along >= along.max() - end
-    widest = float(np.ptp(aside))
-    tips = sorted(float(np.ptp(aside[part])) / max(widest, 1e-9) for part in (low, high))
+    first, last = float(along.min()), float(along.max())
+    end = _END_SHARE * (last - first)
+    low, high = along <= first + end, along >= last - end
+    widest = _reach(aside)
+    tips = sorted(_reach(aside[part]) / max(widest, 1e-9) for part in (low, high))
     hull_area = cv2.contourArea(cv2.convexHull(contour))
     perimeter = cv2.arcLength(contour, closed=True)
     return Outline(

@@ -42,7 +42,9 @@ ALARMING_TYPES = ("myeloblast", "erythroblast", "immature_granulocyte")
 # A platelet the finder gives less than even odds stays `uncertain`.
 SURE_PLATELET_SCORE = 0.5
 # Crops of one run where the graph leaves their number free: bounds memory, and keeps the layers'
-# maps of a batch in the processor's cache.
+# maps of a batch in the processor's cache. Measured on x86-64 with ONNX Runtime, one thread, ms a
+# crop: nucleated 2.45 alone, 2.25 from 8 to 24, 2.5 of 112 at once; morphology 0.165 alone, 0.125
+# from 8 on.
 MAX_BATCH = 16
 # Side of the crop on which a single red cell's outline is measured: a long cell fits.
 OUTLINE_SIDE_PX = 88

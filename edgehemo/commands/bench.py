@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,8 +12,10 @@ import click
 from edgehemo.commands import common
 
 if TYPE_CHECKING:
-    from edgehemo.bench.artefacts import ArtefactTime, Recommendation
-    from edgehemo.bundle.bundle import Bundle
+    from collections.abc import Collection
+
+    from edgehemo.bench.artefacts import ArtefactTime, Lacking, Recommendation
+    from edgehemo.device.equipment import Equipment
 
 DEFAULT_RUNS = 20
 
@@ -53,8 +56,10 @@ def bench(
 ) -> int:
     """Time a screening on this machine with BUNDLE (default: the device's).
 
-    First each stage of one field, then every artefact of the bundle in each runtime that is
-    installed, in a process of its own; says which to use here.
+    First each stage of one field as a screening here takes it, and what the networks would add that
+    it runs only where they are asked for; then every artefact of the bundle in each runtime that is
+    installed, in a process of its own; says which to use here, and where the bundle lacks a
+    precision that is likely faster on this processor.
     """
     from edgehemo.bench.output import (
         ArtefactTimeEntry,
@@ -63,18 +68,29 @@ def bench(
         RuntimeEntry,
         TimedImage,
     )
-    from edgehemo.bench.stages import CELLS_STAGES, NETWORK_STAGE, machine, passes, stage_times
+    from edgehemo.bench.stages import (
+        CELLS_STAGES,
+        NETWORK_STAGE,
+        machine,
+        on_request,
+        passes,
+        stage_times,
+    )
     from edgehemo.demo.demonstration import sample_image
     from edgehemo.device.equipment import open_equipment
+    from edgehemo.estimate.network import NETWORK_TASKS
     from edgehemo.inference.worker import peak_memory_mb
 
     started_s = time.perf_counter()
     equipment = open_equipment(bundle, None)
-    reader = equipment.reader(um_per_px)
+    wanted = equipment.networks_wanted()
+    others = tuple(task for task in NETWORK_TASKS if task not in wanted)
+    reader = equipment.reader(um_per_px, networks=wanted)
     opened_ms = 1e3 * (time.perf_counter() - started_s)
     data = [path.read_bytes() for path in images] or [sample_image()]
     with common.Progress("stages", passes(runs)) as bar:
         stages = stage_times(data, reader, runs=runs, tell=bar.advance)
+    held_mb = peak_memory_mb()
 
     runner = equipment.finder.runner
     whole_ms = sum(stage.median_ms for stage in stages)
@@ -97,8 +113,20 @@ def bench(
     common.say(
         f"{'its cells':<18}{cells_ms:>10.2f}   {CELLS_STAGES[0]} to {CELLS_STAGES[-1]}", json_file
     )
+    asked = []
+    if others:
+        beside = replace(reader, networks=equipment.open_networks(others))
+        with common.Progress("networks", passes(runs)) as bar:
+            asked = on_request(data, beside, field_ms=whole_ms, runs=runs, tell=bar.advance)
+    for row in asked:
+        common.say(
+            f"{row.stage:<18}{row.median_ms:>10.2f}{row.p95_ms:>10.2f}{row.share:>8.0%}   more, "
+            "only where it is asked for",
+            json_file,
+        )
     counts = sorted(set(thread_counts or (1, threads)))
-    rows, choice = _artefacts(equipment.bundle, counts, runs, json_file)
+    running = {entry.name for entry in equipment.bundle.manifest.models if entry.task not in others}
+    rows, choice, lacks = _artefacts(equipment, running, counts, runs, json_file)
     if choice is not None and write and bundle is None:
         _write_choice(choice, json_file)
     timed_on = [path.name for path in images] or ["simulated 640x480 field"]
@@ -111,11 +139,13 @@ def bench(
             images=[TimedImage(image=name) for name in timed_on],
             runs=runs,
             open_ms=round(opened_ms, 1),
-            peak_memory_mb=round(peak_memory_mb(), 1),
+            peak_memory_mb=round(held_mb, 1),
             stages=[stage.rounded() for stage in stages],
             field_ms=round(whole_ms, 3),
             cells_ms=round(cells_ms, 3),
             network_share=round(network_share, 4),
+            on_request=[row.rounded() for row in asked],
+            lacking=lacks,
             artefacts=[ArtefactTimeEntry.of(row) for row in rows],
             recommended=None if choice is None else RecommendationEntry.of(choice),
         ),
@@ -124,11 +154,20 @@ def bench(
 
 
 def _artefacts(
-    bundle: Bundle, threads: list[int], runs: int, json_file: str | None
-) -> tuple[list[ArtefactTime], Recommendation | None]:
-    """Time every artefact and say it; the choice for this board."""
-    from edgehemo.bench.artefacts import recommended, time_artefacts
+    equipment: Equipment,
+    running: Collection[str],
+    threads: list[int],
+    runs: int,
+    json_file: str | None,
+) -> tuple[list[ArtefactTime], Recommendation | None, list[Lacking]]:
+    """Time every artefact and say it; the choice for this board, and what the bundle lacks for it.
 
+    running: names of the models that a screening runs here.
+    """
+    from edgehemo.bench.artefacts import lacking, recommended, time_artefacts
+    from edgehemo.inference.processor import byte_dot_products, family
+
+    bundle = equipment.bundle
     total = len(threads) * sum(len(entry.artefacts) for entry in bundle.manifest.models)
     with common.Progress("artefacts", total) as bar:
         rows = time_artefacts(bundle, threads=threads, runs=runs, tell=bar.advance)
@@ -149,17 +188,31 @@ def _artefacts(
             f"{row.peak_memory_mb:>9.0f}",
             json_file,
         )
-    choice = recommended(rows)
+    choice = recommended(rows, running)
     if choice is not None:
         common.say(
             f"use here: {choice.format} {choice.precision}, {choice.threads} thread(s)", json_file
+        )
+    lacks = lacking(
+        bundle,
+        equipment.device.inference.runtime if choice is None else choice.format,
+        running,
+        family=family(),
+        dot_products=byte_dot_products(),
+    )
+    for reason in dict.fromkeys(item.reason for item in lacks):
+        names = ", ".join(item.model for item in lacks if item.reason == reason)
+        common.say(
+            f"{reason}, and the bundle does not hold it of {names}: have it exported with "
+            f"--{lacks[0].precision}, then run bench again",
+            json_file,
         )
     warm = [row.celsius for row in rows if row.celsius is not None]
     if warm:
         common.say(f"processor at most {max(warm):.0f} °C", json_file)
     if any(row.throttled for row in rows):
         common.say("the board throttled while it was timed; see `edgehemo doctor`", json_file)
-    return rows, choice
+    return rows, choice, lacks
 
 
 def _write_choice(choice: Recommendation, json_file: str | None) -> None:

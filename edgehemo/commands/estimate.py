@@ -31,11 +31,12 @@ def estimate(
     """Estimate HGB, HCT and RBC from IMAGE... of one sample (files or folders).
 
     Concentrations need a profile with an analyser calibration; without one there are indices and
-    the words "not calibrated". Exit code 1 when no field could be trusted.
+    the words "not calibrated". The field estimator is always asked; its outputs are under `model`
+    of the indices. Exit code 1 when no field could be trusted.
     """
     from edgehemo.api import screen_sources
-    from edgehemo.screening.output import EstimateEntry, EstimateOutput, EstimateSample
     from edgehemo.screening.sample import UnreadableImage
+    from edgehemo.screening.sample_output import EstimateEntry, EstimateOutput, EstimateSample
 
     with common.Progress("measuring", common.total_of(images)) as progress:
         result = screen_sources(
@@ -44,6 +45,8 @@ def estimate(
             bundle=bundle,
             profile=profile,
             um_per_px=um_per_px,
+            anaemia_screen=False,
+            field_estimator=True,
             on_image=lambda _: progress.advance(),
         )
     reading = result.reading

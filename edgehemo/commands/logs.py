@@ -12,7 +12,6 @@ import os
 import time
 import traceback
 from dataclasses import dataclass, replace
-from logging.handlers import RotatingFileHandler
 from pathlib import Path
 
 import click
@@ -75,7 +74,7 @@ def stop() -> None:
     """Let go of the log file and of standard error."""
     for logger in _loggers():
         for handler in list(logger.handlers):
-            if isinstance(handler, _Stderr | _LogFile):
+            if handler.name == _KEY:
                 logger.removeHandler(handler)
                 handler.close()
         logger.setLevel(logging.NOTSET)
@@ -119,15 +118,20 @@ def _listen(given: Wanted) -> None:
     # Under torchrun the first process writes for all.
     if given.log_file is not None and os.environ.get("RANK", "0") == "0":
         handlers.append(_log_file(given.log_file, given.file_level))
+    for handler in handlers:
+        handler.name = _KEY
     for logger in _loggers():
         logger.setLevel(min(handler.level for handler in handlers))
         for handler in handlers:
             logger.addHandler(handler)
 
 
-def _log_file(path: Path, level: int) -> _LogFile:
+def _log_file(path: Path, level: int) -> logging.Handler:
+    # What writes a file, and turns it over, is loaded where one is asked for.
+    from edgehemo.commands.log_file import LogFile
+
     try:
-        handler = _LogFile(
+        handler = LogFile(
             path, maxBytes=LOG_FILE_BYTES, backupCount=OLDER_LOG_FILES, encoding="utf-8"
         )
     except OSError as error:
@@ -148,10 +152,3 @@ class _Stderr(logging.Handler):
         warning = record.levelno >= logging.WARNING
         level = f"edgehemo: {record.levelname.lower()}: " if warning else ""
         click.echo(for_terminal(f"{level}{record.getMessage()}"), err=True)
-
-
-class _LogFile(RotatingFileHandler):
-    """A full or broken disk ends the log, never the work."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802  logging's own name
-        self.setLevel(logging.CRITICAL + 1)

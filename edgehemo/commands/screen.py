@@ -66,6 +66,18 @@ _BAR_CELLS = 20
 @click.option("--smoking", is_flag=True, help="The person smokes; the amount is not known.")
 @click.option("--cigarettes", type=float, metavar="PER_DAY", help="Cigarettes the person smokes.")
 @click.option(
+    "--anaemia-screen/--no-anaemia-screen",
+    default=None,
+    help="Run the anaemia screen, a research aid that takes more time than the cells. Default: as "
+    "the device configuration says, else not.",
+)
+@click.option(
+    "--field-estimator",
+    is_flag=True,
+    help="Run the field estimator even where no concentration of the profile stands on it; its "
+    "outputs are under `model` of the indices in result.json.",
+)
+@click.option(
     "--sample",
     metavar="ID",
     help="What the sample is called, on its report. To be stored it must be a number, never a "
@@ -91,6 +103,8 @@ def screen(
     altitude: float | None,
     smoking: bool,
     cigarettes: float | None,
+    anaemia_screen: bool | None,
+    field_estimator: bool,
     sample: str | None,
     operator: str | None,
     site: str | None,
@@ -153,6 +167,8 @@ def screen(
             labels=labels,
             record=record,
             force=force,
+            anaemia_screen=anaemia_screen,
+            field_estimator=field_estimator,
         )
     said = result.record
     for entry in said["images"]:

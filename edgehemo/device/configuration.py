@@ -130,13 +130,15 @@ class ScreeningSection(Record, frozen=True, kw_only=True):
     the red count's relative 95 % error has fallen to this; None goes by the fields.
     calibration_expires_days: older parts of the profile have expired and results are withheld.
     control_expires_hours: likewise the last check of a control slide, where the profile has one; a
-    day and the morning after.
+    day and the morning after. anaemia_screen: run the anaemia screen on every accepted field, which
+    costs more time than its cells do.
     """
 
     fields_wanted: Annotated[int, Meta(ge=1, le=200)] = LIVE_FIELDS
     counting_error: Annotated[float, Meta(gt=0, lt=1)] | None = None
     calibration_expires_days: Annotated[int, Meta(ge=1, le=3650)] = 90
     control_expires_hours: Annotated[int, Meta(ge=1, le=24 * 366)] = 30
+    anaemia_screen: bool = False
 
 
 class KioskSection(Record, frozen=True, kw_only=True):

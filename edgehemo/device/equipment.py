@@ -16,7 +16,6 @@ from edgehemo.capture.protocol import CameraSettings
 from edgehemo.cells.finder import CellFinder, open_cell_finder
 from edgehemo.cells.typing import open_cell_typer, open_classifier
 from edgehemo.device.configuration import DeviceConfiguration, load_device
-from edgehemo.estimate.network import open_field_networks
 from edgehemo.memory import secure
 from edgehemo.quality.focus import SlideScale, frame_sharpness
 from edgehemo.screening.field import FieldReader
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from edgehemo.capture.autocapture import Judge
     from edgehemo.cells.cell import FieldCells
     from edgehemo.cells.typing import CellClassifier, CellTyper
-    from edgehemo.estimate.network import FieldNetworks
+    from edgehemo.estimate.network import FieldNetworks, NetworkTask
     from edgehemo.field.canonical import CanonicalField
     from edgehemo.guidance.withheld import Withheld
     from edgehemo.profile.profile import CalibrationProfile
@@ -60,8 +59,7 @@ class Equipment:
     """The three artefacts of this device, opened; profile and its name are None without one.
 
     blocked: why no result may be given now (`edgehemo.device.readiness`), None where they may.
-    notes: what every result must say of the profile. networks: the networks that read whole
-    fields, None where the bundle holds none.
+    notes: what every result must say of the profile.
     """
 
     device: DeviceConfiguration
@@ -71,7 +69,6 @@ class Equipment:
     profile_name: str | None
     blocked: Withheld | None = None
     notes: tuple[str, ...] = ()
-    networks: FieldNetworks | None = None
 
     @property
     def envelope(self) -> dict[str, Any] | None:
@@ -93,13 +90,35 @@ class Equipment:
         """
         return partial(frame_sharpness, profile=self.profile, um_per_px=um_per_px, slide=slide)
 
-    def reader(self, um_per_px: float | None = None) -> FieldReader:
-        """Reads fields as a screening does. Raises BundleError."""
-        secure(_TYPER_BYTES + _NETWORKS_BYTES)
+    def networks_wanted(
+        self, *, field_estimator: bool = False, anaemia_screen: bool | None = None
+    ) -> tuple[NetworkTask, ...]:
+        """The networks whose outputs somebody asks for.
+
+        The field estimator where ``field_estimator`` says so or the profile's calibration stands on
+        it; the anaemia screen as ``anaemia_screen`` says, None: as the device configuration does.
+        """
+        if anaemia_screen is None:
+            anaemia_screen = self.device.screening.anaemia_screen
+        wanted: list[NetworkTask] = []
+        if field_estimator or calibrated_on_network(self.profile):
+            wanted.append("field_estimator")
+        if anaemia_screen:
+            wanted.append("anaemia_screen")
+        return tuple(wanted)
+
+    def reader(
+        self, um_per_px: float | None = None, *, networks: tuple[NetworkTask, ...] | None = None
+    ) -> FieldReader:
+        """Reads fields as a screening does, with these networks; None: those that `networks_wanted`
+        names when nothing more is asked for. Raises BundleError.
+        """
+        wanted = self.networks_wanted() if networks is None else networks
+        secure(_TYPER_BYTES + (_NETWORKS_BYTES if wanted else 0))
         return FieldReader(
             finder=self.finder,
             typer=self.open_typer(),
-            networks=self.open_networks(),
+            networks=self.open_networks(wanted),
             profile=self.profile,
             envelope=self.envelope,
             um_per_px=um_per_px,
@@ -136,13 +155,28 @@ class Equipment:
         secure(_TYPER_BYTES)
         return open_cell_typer(self.bundle, **self.device.inference.opening())
 
-    def open_networks(self) -> FieldNetworks | None:
-        """The networks that read whole fields, opened; None where the bundle holds none.
+    def open_networks(self, tasks: tuple[NetworkTask, ...]) -> FieldNetworks | None:
+        """Those networks that read whole fields, opened; None where none is asked for.
 
         Raises BundleError.
         """
+        if not tasks:
+            return None
+        # Two networks that most screenings run without: nobody waits for what reads them.
+        from edgehemo.estimate.network import open_field_networks  # noqa: PLC0415
+
         secure(_NETWORKS_BYTES)
-        return open_field_networks(self.bundle, **self.device.inference.opening())
+        return open_field_networks(self.bundle, tasks, **self.device.inference.opening())
+
+
+def calibrated_on_network(profile: CalibrationProfile | None) -> bool:
+    """Whether a concentration of this profile's calibration stands on the field estimator."""
+    if profile is None or profile.analyser is None:
+        return False
+    # Only a profile with a calibration names estimators.
+    from edgehemo.estimate.estimators import need_network  # noqa: PLC0415
+
+    return need_network(item.estimator for item in profile.analyser.measurands)
 
 
 def open_bundle(named: str | Path | None, device: DeviceConfiguration) -> Bundle:

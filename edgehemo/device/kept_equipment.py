@@ -46,7 +46,11 @@ def kept_reader(reader: Reader, result: StoredResult) -> Iterator[FieldReader]:
             finder=open_cell_finder(bundle, threads=threads, runtime=runtime, precision=precision),
             typer=open_cell_typer(bundle, threads=threads, runtime=runtime, precision=precision),
             networks=open_field_networks(
-                bundle, threads=threads, runtime=runtime, precision=precision
+                bundle,
+                circumstances.networks,
+                threads=threads,
+                runtime=runtime,
+                precision=precision,
             ),
             profile=profile,
             envelope=bundle.envelope("cell_finder"),

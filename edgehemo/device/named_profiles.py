@@ -8,7 +8,7 @@ as a `Traversable`. Nothing of a package is imported before a name is asked for.
 from __future__ import annotations
 
 import difflib
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgehemo.errors import DeviceError
@@ -21,6 +21,8 @@ ENTRY_POINT_GROUP = "edgehemo.device_profiles"
 # What a device is where nothing configures it; it comes with this package.
 FALLBACK_PROFILE = "workstation"
 _SUFFIX = ".toml"
+# This package's own; a folder, as the shipped bundle is.
+OWN_PROFILES = Path(__file__).with_name("profiles")
 
 
 def profile_names() -> list[str]:
@@ -41,13 +43,13 @@ def profile_text(name: str) -> str:
     return found[name].read_text("utf-8")
 
 
-def named_profiles(*, only_own: bool = False) -> dict[str, Traversable]:
+def named_profiles(*, only_own: bool = False) -> dict[str, Traversable | Path]:
     """The file of every profile by its name.
 
     only_own: this package's own, without looking at others. Raises DeviceError naming a package
     whose folder cannot be had, and two that use one name.
     """
-    found = _toml_files(files("edgehemo.device").joinpath("profiles"))
+    found = _toml_files(OWN_PROFILES)
     if only_own:
         return found
     offered_by = dict.fromkeys(found, "edgehemo")
@@ -78,7 +80,7 @@ def _entries() -> list[EntryPoint]:
     return [known[value] for value in sorted(known)]
 
 
-def _toml_files(folder: Traversable) -> dict[str, Traversable]:
+def _toml_files(folder: Traversable | Path) -> dict[str, Traversable | Path]:
     return {
         item.name.removesuffix(_SUFFIX): item
         for item in folder.iterdir()

@@ -79,6 +79,7 @@ def recorded_screening(
     from edgehemo.records.taking import begin  # noqa: PLC0415
 
     device, profile = equipment.device, equipment.profile
+    networks = screening.reader.networks
     refuse_too_little(device.data_dir, device.records)
     known = [equipment.bundle.manifest.created_at]
     if profile is not None:
@@ -94,6 +95,7 @@ def recorded_screening(
             precision=device.inference.precision,
             threads=device.inference.threads,
             profile_name=equipment.profile_name,
+            networks=() if networks is None else networks.asked,
         )
         taking = begin(
             writer,

@@ -11,7 +11,7 @@ calibration leaves it only for a choice that is clearly better.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from edgehemo.estimate.values import FieldIndices
@@ -215,6 +215,11 @@ ESTIMATORS: tuple[Estimator, ...] = (
     Estimator("network-and-cover", ("hct_l_per_l",), (NETWORK_HCT_AND_COVER,)),
 )
 BY_NAME: Mapping[str, Estimator] = {estimator.name: estimator for estimator in ESTIMATORS}
+
+
+def need_network(names: Iterable[str]) -> bool:
+    """Whether one of the estimators of these names stands on the field estimator."""
+    return any(BY_NAME[name].needs_network for name in names if name in BY_NAME)
 
 
 def estimators_of(measurand: Measurand) -> tuple[Estimator, ...]:

@@ -1,7 +1,9 @@
 """The networks that read whole fields: the field estimator and the anaemia screen.
 
-Both see tiles of a field. The estimator's tiles are averaged into nominal contents, which mean
-nothing in g/L before an analyser calibration; the screen's into log odds.
+Both see tiles of a field, and each costs more than finding and naming its cells: a network is
+opened and run only where somebody asks for what it gives. The estimator's tiles are averaged into
+nominal contents, which mean nothing in g/L before an analyser calibration; the screen's into log
+odds.
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,9 +26,11 @@ from edgehemo.quality.regions import field_regions
 
 if TYPE_CHECKING:
     from edgehemo.bundle.bundle import Bundle
-    from edgehemo.bundle.manifest import ArtefactFormat, KindOperatingPoint, ModelTask, Precision
+    from edgehemo.bundle.manifest import ArtefactFormat, KindOperatingPoint, Precision
     from edgehemo.inference import Runner
 
+NetworkTask = Literal["field_estimator", "anaemia_screen"]
+NETWORK_TASKS: tuple[NetworkTask, ...] = get_args(NetworkTask)
 # What the field estimator answers for a tile, in this order: nominal HGB g/L, HCT L/L and RBC
 # 10^12/L, and their variances in the squares of those units.
 NOMINAL_OUTPUTS = ("hgb", "hct", "rbc")
@@ -49,17 +53,27 @@ class FieldNetwork:
 
 @dataclass(frozen=True, slots=True)
 class FieldNetworks:
-    """What a bundle holds of them; make one with `open_field_networks`.
+    """Those of them that were asked for; make one with `open_field_networks`.
 
-    screen_point: how the screen's log odds of a sample become a probability.
+    screen_point: how the screen's log odds of a sample become a probability. missing: what was
+    asked for and the bundle does not hold.
     """
 
     estimator: FieldNetwork | None = None
     screen: FieldNetwork | None = None
     screen_point: KindOperatingPoint | None = None
+    missing: tuple[NetworkTask, ...] = ()
+
+    @property
+    def asked(self) -> tuple[NetworkTask, ...]:
+        """What was asked for, held or not: who reads a sample again asks for the same."""
+        held = {"field_estimator": self.estimator, "anaemia_screen": self.screen}
+        return tuple(t for t in NETWORK_TASKS if held[t] is not None or t in self.missing)
 
     def measure(self, field: CanonicalField) -> dict[str, float]:
         """`FieldIndices.model` of a field: by name, only of networks whose envelope holds it."""
+        if self.estimator is None and self.screen is None:
+            return {}
         features = envelope_features(field_regions(field), field.illumination)
         return self.of_tiles(((tile.codes, tile.share) for tile in tiles_of_field(field)), features)
 
@@ -114,32 +128,39 @@ def log_odds(probability: float) -> float:
 
 def open_field_networks(
     bundle: Bundle,
+    tasks: tuple[NetworkTask, ...],
     *,
     threads: int,
     runtime: ArtefactFormat = DEFAULT_FORMAT,
     precision: Precision | None = None,
 ) -> FieldNetworks | None:
-    """Open what the bundle holds of the two; None where it holds neither.
+    """Open those of ``tasks`` that the bundle holds; None where nothing is asked for.
 
-    Raises BundleError where one is for something else than canonical tiles.
+    The files of the others are not even looked at. Raises BundleError where one is for something
+    else than canonical tiles.
     """
-    tasks: tuple[ModelTask, ...] = ("field_estimator", "anaemia_screen")
+    asked = [task for task in NETWORK_TASKS if task in tasks]
+    if not asked:
+        return None
     opened = {
         task: _opened(bundle, task, threads, runtime, precision)
-        for task in tasks
+        for task in asked
         if bundle.has(task)
     }
-    if not opened:
-        return None
     point = None
     if "anaemia_screen" in opened:
         point = bundle.model("anaemia_screen").operating_points.get(ANAEMIA_CLASS)
-    return FieldNetworks(opened.get("field_estimator"), opened.get("anaemia_screen"), point)
+    return FieldNetworks(
+        opened.get("field_estimator"),
+        opened.get("anaemia_screen"),
+        point,
+        missing=tuple(task for task in asked if task not in opened),
+    )
 
 
 def _opened(
     bundle: Bundle,
-    task: ModelTask,
+    task: NetworkTask,
     threads: int,
     runtime: ArtefactFormat,
     precision: Precision | None,

@@ -115,13 +115,15 @@ def canonical_field(
     um_per_px: float | None = None,
     profile: CalibrationProfile | None = None,
     from_cells: ScaleEstimate | None = None,
+    illumination: Illumination | None = None,
 ) -> CanonicalField:
     """Make a frame canonical.
 
     The scale is ``um_per_px`` where given, else the profile's, else the red cells' own size:
     ``from_cells``, where whoever found the cells measured it by them, else measured here. The
-    illumination is the profile's flat field where it has one, else estimated from the gaps.
-    Raises FieldError when the frame is too small or the scale out of bounds.
+    illumination is the profile's flat field where it has one, else estimated from the gaps;
+    ``illumination``, where this frame was made canonical before with the same profile: it does not
+    hang on the scale. Raises FieldError when the frame is too small or the scale out of bounds.
     """
     if min(frame.width, frame.height) < 32:
         raise FieldError(
@@ -131,7 +133,7 @@ def canonical_field(
     pixels = frame.pixels
     flat_field = profile.flat_field_array() if profile is not None else None
     if profile is None or profile.illumination is None or flat_field is None:
-        illumination = estimate_illumination(pixels)
+        illumination = illumination or estimate_illumination(pixels)
     else:
         # (frame - dark) / (flat field - dark): what the sensor counts without light is no light.
         dark = profile.illumination.dark_level
@@ -139,7 +141,7 @@ def canonical_field(
             pedestal = np.uint8(round(dark))
             pixels = np.maximum(pixels, pedestal) - pedestal
             flat_field = np.maximum(flat_field - np.float32(dark), np.float32(1.0))
-        illumination = measured_illumination(flat_field, pixels)
+        illumination = illumination or measured_illumination(flat_field, pixels)
 
     estimate: ScaleEstimate | None = None
     source: ScaleSource

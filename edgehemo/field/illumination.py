@@ -101,13 +101,14 @@ def estimate_illumination(pixels: NDArray[np.uint8]) -> Illumination:
     green = np.ascontiguousarray(log_small[..., 1])
     grid = _grid(rows, columns)
     held = int(np.count_nonzero(valid))
+    usable = _per_cell(valid) > 0.3
 
     surface = _envelope(grid, green, valid)
     background = valid & (np.abs(_centred(green - surface, valid)) < 2 * BACKGROUND_HALF_WIDTH)
     for _ in range(_ITERATIONS_REFINE):
         if np.count_nonzero(background) < MIN_BACKGROUND_SHARE * held:
             break
-        degree = START_DEGREE if _coverage(background, valid) < 0.6 else POLYNOMIAL_DEGREE
+        degree = START_DEGREE if _coverage(background, usable) < 0.6 else POLYNOMIAL_DEGREE
         surface = grid.surface(grid.fit(green, background.astype(np.float32), degree))
         before = background
         background = valid & (np.abs(_centred(green - surface, valid)) < BACKGROUND_HALF_WIDTH)
@@ -118,7 +119,7 @@ def estimate_illumination(pixels: NDArray[np.uint8]) -> Illumination:
         # Too few gaps for a surface: the envelope's own brightest part, flat.
         level = np.quantile(green[valid], 0.995)
         background = valid & (green > level - BACKGROUND_HALF_WIDTH)
-    coverage = _coverage(background, valid)
+    coverage = _coverage(background, usable)
     degree = POLYNOMIAL_DEGREE if coverage >= 0.6 else START_DEGREE if coverage >= 0.25 else 0
     weights = background.astype(np.float32)
     counts = np.stack(
@@ -342,14 +343,14 @@ def _centred(residual: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArra
     return residual - np.float32(centre)
 
 
-def _coverage(background: NDArray[np.bool_], inside: NDArray[np.bool_]) -> float:
-    """Share of an 8 x 8 grid's cells, where valid, that hold some background."""
+def _per_cell(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """How much of each cell of an 8 x 8 grid a mask takes, 0-1."""
+    return np.asarray(cv2.resize(mask.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA))
 
-    def per_cell(mask: NDArray[np.bool_]) -> NDArray[np.float32]:
-        return np.asarray(cv2.resize(mask.astype(np.float32), (8, 8), interpolation=cv2.INTER_AREA))
 
-    usable = per_cell(inside) > 0.3
-    covered = per_cell(background) > 0.01
+def _coverage(background: NDArray[np.bool_], usable: NDArray[np.bool_]) -> float:
+    """Share of an 8 x 8 grid's usable cells that hold some background."""
+    covered = _per_cell(background) > 0.01
     return float((covered & usable).sum() / max(1, usable.sum()))
 
 

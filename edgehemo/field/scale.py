@@ -142,7 +142,7 @@ def _filled_without_large_holes(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if not pallor.any():
         return mask
     level = np.where(pallor, 255, 0).astype(np.uint8)
-    return np.asarray(mask | level[labels], dtype=np.uint8)
+    return np.asarray(cv2.bitwise_or(mask, level.take(np.asarray(labels))), dtype=np.uint8)
 
 
 def _separate_cell_diameters(mask: NDArray[np.uint8]) -> NDArray[np.float64]:

@@ -132,6 +132,9 @@ ValueCode = Literal[
     "TOO_FEW_RED_CELLS",
     "WHITE_CELL_MODEL_MISSING",
     "CELLS_UNFAMILIAR",
+    "ANAEMIA_SCREEN_NOT_ASKED",
+    "ANAEMIA_SCREEN_MISSING",
+    "ANAEMIA_SCREEN_SILENT",
 ]
 
 # What `edgehemo doctor` finds.

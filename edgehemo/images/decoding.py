@@ -20,18 +20,11 @@ from edgehemo.images.claims import ImageHeader
 from edgehemo.images.decoder_messages import decoder_messages
 from edgehemo.images.header import read_header
 from edgehemo.images.kinds import READABLE, SAVE_AS, ImageFormat, picture_format
-from edgehemo.images.tiff import (
-    TiffFields,
-    TiffPage,
-    page_header,
-    significant_bits,
-    tiff_fields,
-    white_is_zero,
-)
-from edgehemo.images.tiff_parts import check_parts, plain_files
 
 if TYPE_CHECKING:
     from cv2.typing import MatLike
+
+    from edgehemo.images.tiff import TiffFields, TiffPage
 
 # Five times the HQ camera's 12.3 Mpx; as 8-bit RGB 192 MB, which a board with 1 GB still holds.
 MAX_PIXELS = 64_000_000
@@ -99,6 +92,9 @@ def layout_of(data: bytes, *, together: bool = False) -> PictureLayout:
 
 
 def _tiff_layout(data: bytes, together: bool) -> PictureLayout:
+    # What reads TIFFs is loaded for a TIFF; below likewise.
+    from edgehemo.images.tiff import page_header, tiff_fields  # noqa: PLC0415
+
     fields = tiff_fields(data)
     headers = tuple(page_header(pages[0]) for pages in fields.fields)
     return PictureLayout(headers[:1] if together else headers, fields, together)
@@ -141,6 +137,13 @@ def decode_field(data: bytes, layout: PictureLayout, field: int) -> tuple[NDArra
 
 
 def _decode_tiff(data: bytes, pages: Sequence[TiffPage]) -> tuple[NDArray[np.uint8], int]:
+    from edgehemo.images.tiff import (  # noqa: PLC0415
+        page_header,
+        significant_bits,
+        white_is_zero,
+    )
+    from edgehemo.images.tiff_parts import check_parts, plain_files  # noqa: PLC0415
+
     for page in pages:
         check_parts(data, page)
     planes = len(pages) > 1 or pages[0].separate

@@ -91,7 +91,9 @@ def open_model(
     """
     entry = bundle.model(task)
     held = {item.precision for item in entry.artefacts if item.format == runtime}
-    artefact, path = bundle.artefact(task, runtime, precision if precision in held else None)
+    artefact, path = bundle.artefact(
+        task, runtime, precision if precision in held else None, checked=False
+    )
     runner = open_runner(path, runtime, threads=threads, digests=artefact.digests)
     check_graph(runner, entry, artefact)
     log.debug("%s opened: %s %s, %d threads", task, runtime, artefact.precision, threads)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import platform
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -11,27 +9,9 @@ from numpy.typing import NDArray
 
 from edgehemo.errors import BundleError
 from edgehemo.inference.content import Digests, content_of
+from edgehemo.inference.processor import saturates_products
 from edgehemo.inference.runtimes import RUNTIMES, load_runtime
 from edgehemo.memory import not_enough, ran_out
-
-CPU_INFO = Path("/proc/cpuinfo")
-_X86 = frozenset({"x86_64", "amd64", "i686"})
-
-
-@lru_cache(maxsize=1)
-def saturates_products() -> bool:
-    """Whether this processor saturates products of unsigned and signed bytes: x86 without VNNI.
-
-    Where the system does not tell, an x86 processor is taken to.
-    """
-    if platform.machine().lower() not in _X86:
-        return False
-    try:
-        text = CPU_INFO.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return True
-    flags = next((line.split() for line in text.splitlines() if line.startswith("flags")), [])
-    return not {"avx512_vnni", "avx_vnni"} & set(flags)
 
 
 class OnnxRunner:

@@ -9,6 +9,7 @@ import msgspec
 from edgehemo.anaemia.who_grade import Person
 from edgehemo.bundle.manifest import ArtefactFormat, Precision
 from edgehemo.errors import RecordsError
+from edgehemo.estimate.network import NETWORK_TASKS, NetworkTask
 from edgehemo.files.strict import Record, RecordError
 from edgehemo.guidance.withheld import Withheld
 from edgehemo.screening.stopping import StopRule
@@ -17,7 +18,8 @@ from edgehemo.screening.stopping import StopRule
 class Circumstances(Record, frozen=True, kw_only=True):
     """um_per_px: the operator's scale, None where it was not given. rule: when the sample had
     enough. blocked, notes: what the device said of its readiness then. runtime, precision, threads:
-    what ran the models. profile_name: of the profile's file.
+    what ran the models. profile_name: of the profile's file. networks: those that read whole fields
+    and were asked for; in results that do not say it, both ran.
     """
 
     schema: Literal["edgehemo.circumstances/1"] = "edgehemo.circumstances/1"
@@ -29,6 +31,7 @@ class Circumstances(Record, frozen=True, kw_only=True):
     precision: Precision
     threads: int
     profile_name: str | None = None
+    networks: tuple[NetworkTask, ...] = NETWORK_TASKS
 
 
 def person_text(person: Person | None) -> str | None:

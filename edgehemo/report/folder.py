@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,17 +52,24 @@ _OURS = re.compile(r"\d{3,}_[A-Za-z0-9._-]*\.png")
 class OutputFolder:
     """Takes each field's picture as it comes and the two files at the end.
 
-    All that it knows lies in the folder in the making, so that an interrupted sample goes on in it
-    (`output_folder` with ``resume``). path: as the caller named it.
+    All that it must know lies in the folder in the making, so that an interrupted sample goes on in
+    it (`output_folder` with ``resume``). path: as the caller named it. _for_page: the pictures that
+    the page will likely show, by their name, as data URIs; what is missing is read from the folder.
     """
 
     path: Path
     staged: StagedFolder
+    _for_page: dict[str, str] = field(default_factory=dict, repr=False)
+    _added: dict[bool, int] = field(default_factory=dict, repr=False)
 
     def add(self, index: int, reading: FieldReading, frame: Frame) -> None:
         """Write the drawn picture of the field at ``index`` of the sample's images."""
-        target = self.staged.path / picture_of(index, reading.image)
-        write_bytes_atomically(target, png(annotated(frame, reading)))
+        name = picture_of(index, reading.image)
+        drawn = annotated(frame, reading)
+        write_bytes_atomically(self.staged.path / name, png(drawn))
+        if self._added.get(reading.accepted, 0) < SHOWN_OF_EACH:
+            self._added[reading.accepted] = self._added.get(reading.accepted, 0) + 1
+            self._for_page[name] = data_uri(drawn)
 
     def finish(
         self,
@@ -125,7 +132,8 @@ class OutputFolder:
             assert isinstance(image, FieldReading), "only a field has a picture"
             if count[image.accepted] < SHOWN_OF_EACH:
                 count[image.accepted] += 1
-                shown[index] = data_uri(read_png(self.staged.path / name))
+                uri = self._for_page.get(name)
+                shown[index] = uri or data_uri(read_png(self.staged.path / name))
         return shown
 
     def _found(self, reading: SampleReading, pictures: Mapping[int, str]) -> list[list[str]]:

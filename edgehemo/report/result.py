@@ -31,10 +31,10 @@ from edgehemo.quality.check import Check
 from edgehemo.screening.cell_types import SampleTypes
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
-from edgehemo.screening.output import sample_concentrations, sample_indices
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.recorded import AuditHead, RecordedAs
 from edgehemo.screening.sample import SampleReading, UnreadableImage
+from edgehemo.screening.sample_output import sample_concentrations, sample_indices
 from edgehemo.screening.stopping import StopReason
 from edgehemo.version import __version__
 
@@ -159,9 +159,9 @@ class ScreeningRecord(Record, frozen=True, kw_only=True):
     labels: what the operator calls the sample. simulated: a simulated microscope was a source; no
     real blood stands behind it. images: one entry an input, in the order given. anaemia: the WHO
     grade of the estimated haemoglobin, all that is kept of the person; anaemia_reason: why it is
-    null, else empty. anaemia_screen: null where the bundle holds no such model or the fields are
-    unlike those it was trained on. result_id: what it is called in the records, null where it was
-    not stored; audit: the head of their chain once it was.
+    null, else empty. anaemia_screen: how the fields look to a network, where it was asked for;
+    anaemia_screen_reason: why it is null, else empty. result_id: what it is called in the records,
+    null where it was not stored; audit: the head of their chain once it was.
     """
 
     schema: str
@@ -175,6 +175,7 @@ class ScreeningRecord(Record, frozen=True, kw_only=True):
     anaemia: AnaemiaGrade | None
     anaemia_reason: str
     anaemia_screen: AnaemiaScreenEntry | None
+    anaemia_screen_reason: str
     provenance: ProvenanceEntry
     result_id: str | None = None
     audit: AuditHead | None = None
@@ -214,6 +215,7 @@ def _recorded(
         anaemia=reading.anaemia.rounded() if reading.anaemia is not None else None,
         anaemia_reason=reading.anaemia_reason,
         anaemia_screen=None if screened is None else AnaemiaScreenEntry.of(screened),
+        anaemia_screen_reason=reading.anaemia_screen_reason,
         provenance=ProvenanceEntry.of(provenance),
         result_id=None if recorded is None else recorded.result_id,
         audit=None if recorded is None else recorded.audit,

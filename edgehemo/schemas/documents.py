@@ -37,9 +37,9 @@ from edgehemo.report.result import DemoOutput, ScreenOutput
 from edgehemo.screening.output import (
     CellsOutput,
     ClassifyOutput,
-    EstimateOutput,
     QualityOutput,
 )
+from edgehemo.screening.sample_output import EstimateOutput
 
 # What a device reads.
 FILES = (

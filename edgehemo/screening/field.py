@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
     from edgehemo.cells.typing import CellClassifier
     from edgehemo.estimate.network import FieldNetworks
+    from edgehemo.field.illumination import Illumination
     from edgehemo.profile.profile import CalibrationProfile
 
 Stage = Literal["canonical field", "cells", "quality", "types", "indices", "networks"]
@@ -187,20 +188,36 @@ class FieldReader:
         if finder is None:
             return self._canonical(frame), None
 
-        def look(at: ScaleEstimate | None) -> tuple[CanonicalField, FieldCells]:
-            canonical = self._canonical(frame, at)
+        first = self._canonical(frame)
+
+        def seen(canonical: CanonicalField) -> tuple[CanonicalField, FieldCells]:
             with self.on_stage("cells"):
                 return canonical, with_inclusions(finder.find(canonical), canonical)
 
-        canonical, cells = settled(*look(None), look, lambda at: self._canonical(frame, at))
+        def remake(at: ScaleEstimate) -> CanonicalField:
+            return self._canonical(frame, at, first.illumination)
+
+        def look(at: ScaleEstimate) -> tuple[CanonicalField, FieldCells]:
+            return seen(remake(at))
+
+        canonical, cells = settled(*seen(first), look, remake)
         if slide is not None:
             canonical, cells = as_its_slide(canonical, cells, slide, look)
         return canonical, cells
 
-    def _canonical(self, frame: Frame, at: ScaleEstimate | None = None) -> CanonicalField:
+    def _canonical(
+        self,
+        frame: Frame,
+        at: ScaleEstimate | None = None,
+        illumination: Illumination | None = None,
+    ) -> CanonicalField:
         with self.on_stage("canonical field"):
             return canonical_field(
-                frame, um_per_px=self.um_per_px, profile=self.profile, from_cells=at
+                frame,
+                um_per_px=self.um_per_px,
+                profile=self.profile,
+                from_cells=at,
+                illumination=illumination,
             )
 
 

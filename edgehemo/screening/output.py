@@ -1,28 +1,19 @@
-"""What `edgehemo quality`, `cells`, `classify` and `estimate` write as JSON."""
+"""What `edgehemo quality`, `cells` and `classify` write as JSON: of images one by one."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 from msgspec import UNSET, UnsetType
 
 from edgehemo.capture.protocol import FailedSource
 from edgehemo.cells.cell import Cell
 from edgehemo.cells.output import KindCounts, KindIntervals
-from edgehemo.estimate.output import (
-    Concentrations,
-    IndicesEntry,
-    SampleIndicesEntry,
-    concentrations,
-    withheld_concentrations,
-)
 from edgehemo.field.scale import ScaleSource
 from edgehemo.files.strict import Count, NonNegative, Positive, Record, Share
-from edgehemo.guidance.withheld import Withheld
 from edgehemo.quality.check import Check
 from edgehemo.screening.field import FieldReading
-from edgehemo.screening.sample import SampleReading
 
 # The models that `edgehemo classify` asks.
 CellModel = Literal["nucleated", "morphology"]
@@ -133,72 +124,3 @@ class ClassifyOutput(Record, frozen=True, kw_only=True):
     model: CellModel
     images: list[ClassifyEntry | FailedSource]
     coverage: Share | UnsetType = UNSET
-
-
-class EstimateEntry(Record, frozen=True, kw_only=True):
-    """The indices of one image of the sample, null where quality refused it."""
-
-    image: str
-    accepted: bool
-    failed: tuple[str, ...]
-    hgb_index: float | None
-    hct_index: float | None
-    rbc_index: float | None
-    um_per_px: Positive
-    scale_source: ScaleSource
-    indices: IndicesEntry | None
-
-    @classmethod
-    def of(cls, reading: FieldReading) -> EstimateEntry:
-        indices = reading.indices
-        return cls(
-            image=reading.image,
-            accepted=reading.accepted,
-            failed=reading.quality.faults,
-            hgb_index=indices.hgb_index if indices is not None else None,
-            hct_index=indices.hct_index if indices is not None else None,
-            rbc_index=indices.rbc_index if indices is not None else None,
-            um_per_px=reading.um_per_px,
-            scale_source=reading.scale_source,
-            indices=IndicesEntry.of(indices) if indices is not None else None,
-        )
-
-
-class EstimateSample(Concentrations, frozen=True, kw_only=True):
-    """What the images say together; withheld: why there is nothing, null where there is."""
-
-    accepted: Count
-    indices: SampleIndicesEntry | None
-    withheld: Withheld | None
-
-    @classmethod
-    def of(cls, reading: SampleReading) -> EstimateSample:
-        return cls(
-            **sample_concentrations(reading),
-            accepted=len(reading.accepted),
-            indices=sample_indices(reading),
-            withheld=reading.withheld,
-        )
-
-
-class EstimateOutput(Record, frozen=True, kw_only=True):
-    """The images of one sample, in the order given, and what they say together."""
-
-    schema: Literal["edgehemo.estimate/1"] = "edgehemo.estimate/1"
-    images: list[EstimateEntry | FailedSource]
-    sample: EstimateSample
-
-
-def sample_concentrations(reading: SampleReading) -> dict[str, Any]:
-    """The fields of `Concentrations`: values, or null for each with the reason."""
-    if reading.estimate is not None:
-        return concentrations(reading.estimate)
-    why = reading.withheld
-    if why is None:
-        return withheld_concentrations("withheld", "SAMPLE_WITHHELD")
-    return withheld_concentrations(why.reason, why.code)
-
-
-def sample_indices(reading: SampleReading) -> SampleIndicesEntry | None:
-    """A sample's pooled indices as files have them."""
-    return None if reading.indices is None else SampleIndicesEntry.of_sample(reading.indices)

@@ -59,8 +59,8 @@ class SampleReading:
     counts: interior counts over the accepted fields. counting_error: relative half width of the
     red count's 95 % Poisson interval, None before any cell. stopped_by: why no further field was
     read. indices, estimate: None where withheld. anaemia: None with its reason. types: None where
-    withheld or where the bundle names no cells. anaemia_screen: None where withheld, where the
-    bundle holds no such model or where the fields are unlike those it was trained on. doubts: what
+    withheld or where the bundle names no cells. anaemia_screen: None with its reason, mostly that
+    nobody asked for it. doubts: what
     looks as if the fields were not of one sample. findings: what in the cells a person must look
     at. Of the person nothing is kept but what the grade says.
     """
@@ -76,6 +76,7 @@ class SampleReading:
     withheld: Withheld | None
     types: SampleTypes | None = None
     anaemia_screen: AnaemiaScreenResult | None = None
+    anaemia_screen_reason: str = ""
     doubts: tuple[Doubt, ...] = ()
     findings: tuple[SampleFinding, ...] = ()
 
@@ -219,6 +220,7 @@ class Screening:
         indices = estimate = anaemia = None
         reason = not_given("SAMPLE_WITHHELD").reason
         measured = [reading.indices for reading in accepted if reading.indices is not None]
+        screened = self._anaemia_screen(measured)
         if measured:
             indices = pool(measured)
             estimate = estimate_sample(
@@ -249,14 +251,19 @@ class Screening:
             doubts=doubts_of([item for item in self.images if isinstance(item, FieldReading)]),
             findings=findings_of(images),
             types=self._types(accepted, strange) if measured else None,
-            anaemia_screen=self._anaemia_screen(measured),
+            anaemia_screen=screened if isinstance(screened, AnaemiaScreenResult) else None,
+            anaemia_screen_reason=screened.reason if isinstance(screened, NotGiven) else "",
         )
 
-    def _anaemia_screen(self, fields: Sequence[FieldIndices]) -> AnaemiaScreenResult | None:
+    def _anaemia_screen(self, fields: Sequence[FieldIndices]) -> AnaemiaScreenResult | NotGiven:
         networks = self.reader.networks
-        if networks is None or networks.screen_point is None:
-            return None
-        return screen_sample(fields, networks.screen_point)
+        if networks is None or "anaemia_screen" not in networks.asked:
+            return not_given("ANAEMIA_SCREEN_NOT_ASKED")
+        if networks.screen_point is None:
+            return not_given("ANAEMIA_SCREEN_MISSING")
+        if not fields:
+            return not_given("SAMPLE_WITHHELD")
+        return screen_sample(fields, networks.screen_point) or not_given("ANAEMIA_SCREEN_SILENT")
 
     def _types(
         self, accepted: Sequence[FieldReading], strange: Mapping[CellKind, FamiliarityRule]

@@ -150,3 +150,13 @@ def test_names_that_are_not_utf_8_and_commands_to_a_terminal() -> None:
         well_formed(name): [well_formed(name)]
     }
     assert well_formed("\ud800x") == "\\ud800x"
+
+
+def test_json_is_indented_as_pythons_own_would_be() -> None:
+    value = {
+        "a": [], "b": {}, "c": [1.0, 1e-20, 1e22, -0.0, 3, float("nan")], "d": "ü\u2028\"\\ \n",
+        "e": None, "f": {"x": [{}, [[]], ({"y": True},)]}, "": False, "g": 12345678901234567890,
+    }  # fmt: skip
+    plain = {**value, "c": [*value["c"][:-1], None]}  # type: ignore[index]
+    assert dump_json(value) == json.dumps(plain, indent=2, ensure_ascii=False) + "\n"
+    assert dump_json([]) == "[]\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 from typing import get_args
@@ -22,7 +23,7 @@ from edgehemo.capture.autocapture import (
     focus_bar,
 )
 from edgehemo.capture.guard import GuardedCamera
-from edgehemo.capture.overlap import displacement, place_of
+from edgehemo.capture.overlap import correlation, displacement, place_of
 from edgehemo.capture.protocol import CameraSettings, OpenedByContext
 from edgehemo.errors import CaptureError
 from edgehemo.field.scale import ScaleEstimate
@@ -244,6 +245,15 @@ def test_a_shift_is_measured(shift: tuple[int, int]) -> None:
 def test_a_jump_to_another_place_cannot_be_measured() -> None:
     rng = np.random.default_rng(10)
     assert displacement(place_of(seen_at(HERE, 0, rng)), place_of(seen_at(THERE, 0, rng))) is None
+
+
+def test_places_compared_again_and_again_correlate_as_the_first_time() -> None:
+    rng = np.random.default_rng(11)
+    one, *others = (place_of(seen_at((500 + 30 * k, 20), 0.0, rng)) for k in range(30))
+    first = [correlation(one, other) for other in others]
+    assert [correlation(one, other) for other in others] == first
+    assert [correlation(one, replace(other)) for other in others] == first
+    assert correlation(others[0], one) == pytest.approx(first[0])
 
 
 def test_every_advice_is_one_sentence() -> None:

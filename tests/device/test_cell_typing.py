@@ -28,7 +28,7 @@ from edgehemo.field.canonical import CLEAR_FIELD_CODE, canonical_field
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.files.atomic import sha256_of_file
 from edgehemo.images.frame import Frame
-from edgehemo.inference.onnx import saturates_products
+from edgehemo.inference.processor import byte_dot_products, saturates_products
 from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
@@ -429,9 +429,13 @@ def test_only_x86_without_vnni_needs_unsigned_weights(
 ) -> None:
     info = tmp_path / "cpuinfo"
     info.write_text(f"processor : 0\nflags : {flags}\n")
-    monkeypatch.setattr("edgehemo.inference.onnx.CPU_INFO", info)
-    monkeypatch.setattr("edgehemo.inference.onnx.platform.machine", lambda: machine)
-    assert saturates_products.__wrapped__() is saturates
+    monkeypatch.setattr("edgehemo.inference.processor.CPU_INFO", info)
+    monkeypatch.setattr("edgehemo.inference.processor.platform.machine", lambda: machine)
+    byte_dot_products.cache_clear()
+    try:
+        assert saturates_products() is saturates
+    finally:
+        byte_dot_products.cache_clear()
 
 
 # --- the scale of a picture of one cell -----------------------------------------------------------

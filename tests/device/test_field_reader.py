@@ -122,6 +122,18 @@ def test_the_canonical_field_comes_with_the_same_reading() -> None:
     assert field.frame_um_per_px == reading.um_per_px == 0.25
 
 
+def test_a_field_at_another_scale_has_the_light_that_was_estimated_once() -> None:
+    from edgehemo.field.canonical import canonical_field
+
+    (frame,) = simulated_frames(TruthFinder())
+    first = canonical_field(frame, um_per_px=0.25)
+    again = canonical_field(frame, um_per_px=0.2)
+    reused = canonical_field(frame, um_per_px=0.2, illumination=first.illumination)
+    assert reused.illumination is first.illumination
+    assert (reused.transmittance == again.transmittance).all()
+    assert (reused.valid == again.valid).all()
+
+
 def test_a_reading_shows_itself_in_one_line() -> None:
     finder = TruthFinder()
     (frame,) = simulated_frames(finder)

@@ -68,6 +68,19 @@ def test_files_videos_and_what_could_not_be_read_give_the_same(
     assert code == EXIT_DONE and said["same"], said["differences"][:5]
 
 
+def test_networks_that_were_asked_for_are_asked_again_and_no_others(
+    data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = recorded(capsys, SLIDE, "--anaemia-screen", "--field-estimator")
+    code, said = replayed(capsys, asked)
+    assert code == EXIT_DONE and said["same"], said["differences"][:5]
+    capsys.readouterr()
+    run(["records", "show", asked, "--json", "-"])
+    shown = json.loads(capsys.readouterr().out)
+    text = json.dumps(shown)
+    assert '"networks": ["field_estimator", "anaemia_screen"]' in text
+
+
 def test_what_differs_is_named_with_how_much(
     data: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

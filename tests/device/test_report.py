@@ -22,7 +22,16 @@ from edgehemo.files.atomic import dump_json
 from edgehemo.images.frame import Frame
 from edgehemo.report.histogram import HIGH_UM, LOW_UM, drawn_histogram, histogram
 from edgehemo.report.page import chance, haemoglobin_scale, measured, render, sentence
-from edgehemo.report.pictures import KIND_RGB, REFUSED_RGB, annotated, data_uri, png
+from edgehemo.report.pictures import (
+    CELL_PX,
+    CELL_ROOM,
+    KIND_RGB,
+    REFUSED_RGB,
+    annotated,
+    cell_picture,
+    data_uri,
+    png,
+)
 from edgehemo.report.result import NOTICE, SIMULATED_NOTICE, ScreeningResult, name_of
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.provenance import Provenance
@@ -252,6 +261,32 @@ def test_png_keeps_every_pixel(frames: list[Frame]) -> None:
     decoded = cv2.imdecode(np.frombuffer(png(frames[0].pixels), np.uint8), cv2.IMREAD_COLOR)
     assert decoded is not None
     assert (decoded[..., ::-1] == frames[0].pixels).all()
+
+
+@pytest.mark.parametrize("place", ["inside", "upper left", "lower right"])
+def test_a_cell_is_cut_with_its_surroundings_whether_the_border_is_near_or_not(
+    frames: list[Frame], place: str
+) -> None:
+    import cv2
+
+    pixels = frames[0].pixels
+    height, width = pixels.shape[:2]
+    corner = {
+        "inside": (width / 2, height / 2),
+        "upper left": (0.0, 0.0),
+        "lower right": (width - 30.0, height - 26.0),
+    }
+    x0, y0 = corner[place]
+    box = x0, y0, x1, y1 = x0, y0, x0 + 30.0, y0 + 26.0
+    half = round(CELL_ROOM * max(x1 - x0, y1 - y0) / 2)
+    x, y = round((x0 + x1) / 2), round((y0 + y1) / 2)
+    framed = np.pad(pixels, ((half, half), (half, half), (0, 0)), mode="edge")
+    wanted = cv2.resize(
+        framed[y : y + 2 * half, x : x + 2 * half],
+        (CELL_PX, CELL_PX),
+        interpolation=cv2.INTER_AREA if 2 * half > CELL_PX else cv2.INTER_CUBIC,
+    )
+    assert (cell_picture(pixels, box) == wanted).all()
 
 
 def test_the_histogram_counts_separate_cells_of_accepted_fields(reading: SampleReading) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from edgehemo.bench.artefacts import ArtefactTime, recommended, time_artefacts
+from edgehemo.bench.artefacts import ArtefactTime, lacking, recommended, time_artefacts
 from edgehemo.bundle.bundle import load_bundle
 from edgehemo.commands.bench import bench
 from edgehemo.device.configuration import with_inference
+from edgehemo.inference import processor
 
 DEVICE = """schema = "edgehemo.device/1"
 name = "kiosk 7"
@@ -52,6 +53,75 @@ def test_a_second_thread_must_be_worth_it() -> None:
     faster = recommended([row(), row(threads=2, median_ms=6.0)])
     assert faster is not None and faster.threads == 2
     assert recommended([row(problem="not installed")]) is None
+
+
+def test_a_model_without_a_precision_is_reckoned_in_the_one_that_runs_instead() -> None:
+    rows = [
+        row(),
+        row(precision="fp32", median_ms=6.0),
+        row(model="types", median_ms=5.0),  # in int8 alone
+    ]
+    choice = recommended(rows)
+    assert choice is not None and choice.precision == "fp32"
+    assert choice.total_ms == pytest.approx(11.0)
+
+
+def test_only_models_that_a_screening_runs_have_a_say() -> None:
+    rows = [
+        row(),
+        row(precision="fp32", median_ms=20.0),
+        row(model="screen", median_ms=90.0),
+        row(model="screen", precision="fp32", median_ms=30.0),
+    ]
+    every, running = recommended(rows), recommended(rows, {"finder"})
+    assert every is not None and every.precision == "fp32"
+    assert running is not None and running.precision == "int8"
+    assert running.total_ms == pytest.approx(10.0)
+
+
+@pytest.mark.parametrize(
+    ("family", "dot_products", "wanted", "says"),
+    [
+        ("x86", False, "fp32", "VNNI"),
+        ("arm", False, "fp32", "asimddp"),
+        ("x86", True, None, ""),
+        ("other", None, None, ""),
+    ],
+)
+def test_a_precision_that_is_likely_faster_and_not_there_is_said(
+    family: processor.Family, dot_products: bool | None, wanted: str | None, says: str
+) -> None:
+    bundle = load_bundle()
+    running = {"cell_finder", "morphology"}
+    found = lacking(bundle, "onnx", running, family=family, dot_products=dot_products)
+    assert {item.model for item in found} == (running if wanted else set())
+    assert all(item.precision == wanted and says in item.reason for item in found)
+    assert lacking(bundle, "tflite", running, family=family, dot_products=dot_products) == []
+
+
+@pytest.mark.parametrize(
+    ("machine", "text", "has"),
+    [
+        ("x86_64", "flags\t\t: fpu avx2 avx_vnni\n", True),
+        ("x86_64", "flags\t\t: fpu avx2\n", False),
+        ("aarch64", "Features\t: fp asimd asimddp\n", True),
+        ("aarch64", "Features\t: fp asimd evtstrm\n", False),
+        ("aarch64", "model name : unknown\n", None),
+        ("riscv64", "flags : avx_vnni\n", None),
+    ],
+)
+def test_dot_products_of_bytes_are_read_off_the_processor(
+    machine: str, text: str, has: bool | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = tmp_path / "cpuinfo"
+    info.write_text(text)
+    monkeypatch.setattr(processor, "CPU_INFO", info)
+    monkeypatch.setattr("edgehemo.inference.processor.platform.machine", lambda: machine)
+    processor.byte_dot_products.cache_clear()
+    try:
+        assert processor.byte_dot_products() is has
+    finally:
+        processor.byte_dot_products.cache_clear()
 
 
 def test_the_choice_is_written_and_all_else_stays() -> None:
@@ -103,3 +173,27 @@ def test_bench_writes_its_choice_into_the_devices_own_file(
     assert record["machine"]["board"] and all(r["runtime"] for r in record["artefacts"])
     assert tomllib.loads(device.read_text())["inference"]["threads"] == 1
     assert "use here: onnx int8, 1 thread(s)" in done.output
+    stages = {item["stage"]: item["median_ms"] for item in record["stages"]}
+    assert stages["field estimator"] == stages["anaemia screen"] == 0
+    assert record["field_ms"] == pytest.approx(sum(stages.values()), abs=0.02)
+    beside = {item["stage"]: item for item in record["on_request"]}
+    assert beside.keys() == {"field estimator", "anaemia screen"}
+    assert all(item["median_ms"] > 0 for item in beside.values())
+    assert "only where it is asked for" in done.output
+
+
+def test_bench_counts_a_network_that_the_device_asks_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "device.toml"
+    asking = DEVICE.replace('"tflite"', '"onnx"') + "\n[screening]\nanaemia_screen = true\n"
+    device.write_text(asking)
+    monkeypatch.setenv("EDGEHEMO_DEVICE", str(device))
+    report = tmp_path / "bench.json"
+    arguments = ["--runs", "1", "--threads", "1", "--no-write", "--json", str(report)]
+    done = CliRunner().invoke(bench, arguments, standalone_mode=False)
+    assert done.exception is None, done.output
+    record = json.loads(report.read_text())
+    stages = {item["stage"]: item["median_ms"] for item in record["stages"]}
+    assert stages["anaemia screen"] > 0 and stages["field estimator"] == 0
+    assert [item["stage"] for item in record["on_request"]] == ["field estimator"]

@@ -17,6 +17,7 @@ from edgehemo.cells.finder import interior_mask
 from edgehemo.cells.typing import CellTyper
 from edgehemo.device.configuration import DeviceConfiguration, load_device
 from edgehemo.device.equipment import Equipment
+from edgehemo.estimate.network import NetworkTask
 from edgehemo.field.canonical import CanonicalField
 from edgehemo.images.frame import Frame
 from edgehemo.profile.profile import CalibrationProfile
@@ -120,13 +121,15 @@ class FakeEquipment(Equipment):
     def envelope(self) -> None:
         return None
 
-    def reader(self, um_per_px: float | None = None) -> FieldReader:
-        return replace(super().reader(um_per_px), check=self.check)
+    def reader(
+        self, um_per_px: float | None = None, *, networks: tuple[NetworkTask, ...] | None = None
+    ) -> FieldReader:
+        return replace(super().reader(um_per_px, networks=networks), check=self.check)
 
     def open_typer(self) -> CellTyper:
         return self.typer
 
-    def open_networks(self) -> None:
+    def open_networks(self, tasks: tuple[NetworkTask, ...]) -> None:
         return None
 
 

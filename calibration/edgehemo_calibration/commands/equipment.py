@@ -10,7 +10,7 @@ from edgehemo.errors import BundleError
 
 if TYPE_CHECKING:
     from edgehemo.bundle.bundle import Bundle
-    from edgehemo.estimate.network import FieldNetworks
+    from edgehemo.estimate.network import FieldNetworks, NetworkTask
     from edgehemo.profile.profile import CalibrationProfile
     from edgehemo.screening.field import FieldReader, Finder
 
@@ -20,8 +20,9 @@ def measuring_reader(
 ) -> tuple[FieldReader, Bundle | None]:
     """What reads the fields of samples as a screening does, and its bundle.
 
-    No cell is named: types are no part of a calibration. Without any bundle, which is said, the
-    fields are read without a finder and without networks. keep_refused: measure what quality
+    The field estimator reads them too, since the calibration may choose it; the anaemia screen and
+    the types of cells are no part of one. Without any bundle, which is said, the fields are read
+    without a finder and without networks. keep_refused: measure what quality
     refuses as well. Raises BundleError for a bundle that was asked for by name and does not open.
     """
     from edgehemo.screening.field import FieldReader
@@ -29,7 +30,7 @@ def measuring_reader(
     finder, opened = cell_finder(bundle)
     reader = FieldReader(
         finder,
-        networks=field_networks(opened),
+        networks=field_networks(opened, ("field_estimator",)),
         profile=profile,
         envelope=opened.envelope("cell_finder") if opened is not None else None,
         keep_refused=keep_refused,
@@ -54,11 +55,13 @@ def cell_finder(bundle: Path | None) -> tuple[Finder | None, Bundle | None]:
     return finder, opened
 
 
-def field_networks(opened: Bundle | None) -> FieldNetworks | None:
-    """The bundle's networks that read whole fields, as this device runs them; None without any."""
+def field_networks(opened: Bundle | None, tasks: tuple[NetworkTask, ...]) -> FieldNetworks | None:
+    """Those of the bundle's networks that read whole fields, as this device runs them; None without
+    a bundle or where none is asked for.
+    """
     from edgehemo.device.configuration import load_device
     from edgehemo.estimate.network import open_field_networks
 
     if opened is None:
         return None
-    return open_field_networks(opened, **load_device(None).inference.opening())
+    return open_field_networks(opened, tasks, **load_device(None).inference.opening())

@@ -11,6 +11,7 @@ from edgehemo.errors import CalibrationError, FieldError, ImageError, UsageError
 
 if TYPE_CHECKING:
     from edgehemo.control.repeatability import Run
+    from edgehemo.estimate.network import NetworkTask
     from edgehemo.profile.profile import CalibrationProfile
     from edgehemo.screening.field import FieldReading
     from edgehemo.screening.sample import UnreadableImage
@@ -25,16 +26,17 @@ def open_reader(bundle: Path | None, profile: CalibrationProfile) -> tuple[Read,
     withheld for an expired calibration or a failed check are measured here all the same. Raises
     BundleError: what a screening cannot measure, a control slide cannot vouch for.
     """
-    from edgehemo.device.equipment import open_finder
+    from edgehemo.device.equipment import calibrated_on_network, open_finder
     from edgehemo.images.reading import read_frame
     from edgehemo.screening.field import FieldReader
     from edgehemo.screening.sample import UnreadableImage
     from edgehemo_calibration.commands.equipment import field_networks
 
     _, opened, finder = open_finder(bundle)
+    wanted: tuple[NetworkTask, ...] = ("field_estimator",) if calibrated_on_network(profile) else ()
     reader = FieldReader(
         finder,
-        networks=field_networks(opened),
+        networks=field_networks(opened, wanted),
         profile=profile,
         envelope=opened.envelope("cell_finder"),
     )
