@@ -8,6 +8,7 @@ import subprocess
 import sys
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -19,6 +20,7 @@ from edgehemo.bundle.bundle import (
     Bundle,
     load_bundle,
 )
+from edgehemo.bundle.manifest import Artefact
 from edgehemo.bundle.packing import unpack
 from edgehemo.bundle.signatures import new_key, read_private_key
 from edgehemo.commands.bundle import bundle as bundle_command
@@ -405,17 +407,18 @@ def test_two_at_once_leave_a_whole_one_in_use(tmp_path: Path) -> None:
 def test_what_is_opened_is_what_was_compared_with_its_digest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The file is exchanged right after its digest was found to be right."""
+    """The file is exchanged right after it was chosen, and right after it was checked."""
     folder = small_bundle(tmp_path / "b")
     opened = load_bundle(folder)
     other = (SHIPPED_BUNDLE / "nucleated.int8.onnx").read_bytes()
-    check = Bundle.checked_file
+    choose = Bundle.artefact
 
-    def exchanged(self: Bundle, name: str, digest: str) -> Path:
-        path = check(self, name, digest)
+    def exchanged(self: Bundle, *given: Any, **named: Any) -> tuple[Artefact, Path]:
+        choose(self, *given)  # checked: as it lies there it is right
+        artefact, path = choose(self, *given, **named)
         path.write_bytes(other)
-        return path
+        return artefact, path
 
-    monkeypatch.setattr(Bundle, "checked_file", exchanged)
+    monkeypatch.setattr(Bundle, "artefact", exchanged)
     with pytest.raises(BundleError, match="digest differs"):
         open_model(opened, "cell_finder", threads=1, runtime="onnx")
