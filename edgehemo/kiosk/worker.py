@@ -139,6 +139,7 @@ class _Worker:
             precision=device.inference.precision,
             threads=device.inference.threads,
             profile_name=equipment.profile_name,
+            networks=equipment.networks_wanted(),
         )
 
     def _rule(self, equipment: Equipment) -> StopRule:
@@ -158,7 +159,7 @@ class _Worker:
     ) -> Screening:
         equipment = self._opened(source)
         return Screening(
-            equipment.reader(None),
+            equipment.reader(networks=equipment.networks_wanted()),
             person=person,
             bundle_sha256=equipment.bundle.digest,
             rule=self._rule(equipment),

@@ -136,3 +136,17 @@ def test_the_command_line_asks(picture: Path, tmp_path: Path, opened: list[Model
     done = run.invoke(screen, again, standalone_mode=False)
     assert done.exception is None, done.output
     assert set(NETWORK_TASKS) <= set(opened)
+
+
+def test_what_a_kiosk_notes_for_its_records_is_what_its_reader_runs() -> None:
+    from edgehemo.kiosk import worker
+
+    equipment = open_equipment(None, None)
+    section = equipment.device.screening.model_copy(update={"anaemia_screen": True})
+    asking = replace(equipment, device=equipment.device.model_copy(update={"screening": section}))
+    for opened, wanted in ((equipment, ()), (asking, ("anaemia_screen",))):
+        works = worker._Worker(None, "simulated:")  # type: ignore[arg-type]  # nobody listens
+        works._equipment, works._opened_for = opened, "simulated:"
+        assert works._circumstances("simulated:").networks == wanted
+        networks = works._screening("simulated:", None, ()).reader.networks
+        assert (() if networks is None else networks.asked) == wanted
