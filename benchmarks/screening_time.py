@@ -95,11 +95,10 @@ def main(
         for name, tree in trees.items():
             jobs[f"start {name}"] = command(tree, "cells", [first], ["--json", os.devnull])
             for folder, images in chosen_images.items():
-                out = str(Path(scratch) / "out")
                 jobs[f"cells {name} {folder}"] = command(
                     tree, "cells", images, ["--json", os.devnull]
                 )
-                jobs[f"screen {name} {folder}"] = command(tree, "screen", images, ["--out", out])
+                jobs[f"screen {name} {folder}"] = screening(tree, images, Path(scratch))
         taken = in_turn(jobs, repeats)
     equipment = open_equipment(None, None)
     print(told_machine(equipment))
@@ -164,6 +163,18 @@ def command(
     """Runs an `edgehemo` command of a working tree (None: of this one) in a fresh process."""
     arguments = ["-m", "edgehemo", name, *(str(path.resolve()) for path in images), *options]
     return lambda: python(arguments, tree)
+
+
+def screening(
+    tree: Path | None, images: Sequence[Path], scratch: Path
+) -> Callable[[], tuple[float, float]]:
+    """Runs `edgehemo screen` of a working tree, each time into a new folder."""
+
+    def run() -> tuple[float, float]:
+        with tempfile.TemporaryDirectory(dir=scratch) as folder:
+            return command(tree, "screen", images, ["--out", str(Path(folder) / "out")])()
+
+    return run
 
 
 def python(arguments: Sequence[str], tree: Path | None = None) -> tuple[float, float]:
