@@ -286,7 +286,7 @@ def _complain(line: str, exit_code: int) -> int:
 
 def _crashed(error: BaseException) -> int:
     """What nobody foresaw, in one line without the message, which may name a patient's file."""
-    from edgehemo.commands.logs import place_of
+    from edgehemo.errors import place_of
 
     return _complain(
         f"a fault in edgehemo itself, which is not yours: {type(error).__name__} at "

@@ -158,3 +158,19 @@ class WithheldError(EdgeHemoError):
 
 class EdgeHemoWarning(UserWarning):
     """Something a caller should know that does not stop the work."""
+
+
+# The project's packages: whose functions are named where a fault is told, and who writes the log.
+PACKAGES = ("edgehemo", "edgehemo_export", "edgehemo_calibration", "edgehemo_firmware")
+
+
+def place_of(error: BaseException) -> str:
+    """Module and line of each of the project's functions the error came through."""
+    steps = []
+    step = error.__traceback__
+    while step is not None:
+        module = str(step.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] in PACKAGES:
+            steps.append(f"{module}:{step.tb_lineno}")
+        step = step.tb_next
+    return " > ".join(steps)

@@ -16,12 +16,10 @@ from pathlib import Path
 
 import click
 
-from edgehemo.errors import EXIT_DONE, EdgeHemoError, UsageError
+from edgehemo.errors import EXIT_DONE, PACKAGES, EdgeHemoError, UsageError, place_of
 from edgehemo.files.names import for_terminal
 from edgehemo.version import __version__
 
-# The packages whose loggers are heard.
-PACKAGES = ("edgehemo", "edgehemo_export", "edgehemo_calibration", "edgehemo_firmware")
 # A log file and its older ones take 4 MB together, so that no memory card fills up.
 LOG_FILE_BYTES = 1_000_000
 OLDER_LOG_FILES = 3
@@ -96,16 +94,6 @@ def ended(error: BaseException | None = None, exit_code: int = EXIT_DONE) -> Non
         # Where standard error shows every step; a log file holds no message, which may name files.
         if wanted().verbose > 1 and not isinstance(error, KeyboardInterrupt):
             click.echo(for_terminal("".join(traceback.format_exception(error))), err=True, nl=False)
-
-
-def place_of(error: BaseException) -> str:
-    """Module and line of each of the project's functions the error came through."""
-    steps = []
-    for frame, line in traceback.walk_tb(error.__traceback__):
-        module = str(frame.f_globals.get("__name__", ""))
-        if module.partition(".")[0] in PACKAGES:
-            steps.append(f"{module}:{line}")
-    return " > ".join(steps)
 
 
 def _loggers() -> list[logging.Logger]:

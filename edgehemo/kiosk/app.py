@@ -26,7 +26,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.errors import EdgeHemoError, RecordsError, UsageError
+from edgehemo.errors import EdgeHemoError, RecordsError, UsageError, place_of
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.events import NewSample, person_event
 from edgehemo.kiosk.flow import EventRefusedError
@@ -284,7 +284,7 @@ class KioskApp:
         return HTMLResponse(html, status)
 
     async def _broken(self, request: Request, error: Exception) -> Response:
-        log.error("the page could not be made: %s", type(error).__name__, exc_info=error)
+        log.error("no page could be made: %s at %s", type(error).__name__, place_of(error))
         return Response("the kiosk has a fault; its log says which\n", 500)
 
     # -- requests ---------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError
+from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError, place_of
 from edgehemo.kiosk import effects, events
 from edgehemo.kiosk.deadlines import due
 from edgehemo.kiosk.effects import Effect
@@ -245,8 +245,8 @@ class Kiosk:
             if found is not None and self.clock() >= found[0]:
                 try:
                     await self.tell_if_possible(found[1])
-                except EdgeHemoError:
-                    log.exception("a deadline could not be kept")
+                except EdgeHemoError as error:
+                    log.error("a deadline was not kept: %s at %s", error.code, place_of(error))
 
     # -- who looks --------------------------------------------------------------------------------
 

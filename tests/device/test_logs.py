@@ -18,7 +18,7 @@ from edgehemo import cli
 from edgehemo.cli import run
 from edgehemo.commands import logs
 from edgehemo.demo.demonstration import SIMULATED_PROFILE
-from edgehemo.errors import EXIT_BAD_INPUT, EXIT_CRASHED, EXIT_DONE, UsageError
+from edgehemo.errors import EXIT_BAD_INPUT, EXIT_CRASHED, EXIT_DONE, PACKAGES, UsageError
 from edgehemo.screening.field import FieldReader
 from tests.support.screening_fakes import TruthFinder, simulated_frames, use_equipment
 
@@ -270,7 +270,7 @@ def test_only_the_first_process_of_several_writes(
 
 def test_loggers_are_left_as_they_were(tmp_path: Path) -> None:
     assert run(["-vv", "--log-file", str(tmp_path / "log.txt"), "keys", "list"]) == EXIT_DONE
-    for name in logs.PACKAGES:
+    for name in PACKAGES:
         logger = logging.getLogger(name)
         assert (logger.handlers, logger.level) == ([], logging.NOTSET)
     assert logs.wanted() == logs.Wanted()
