@@ -31,6 +31,7 @@ from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.events import NewSample, person_event
 from edgehemo.kiosk.flow import EventRefusedError
 from edgehemo.kiosk.guarding import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
+from edgehemo.kiosk.offers import is_offered
 from edgehemo.kiosk.pages import Facts, Look, Pages
 from edgehemo.kiosk.state import screen_of
 from edgehemo.kiosk.viewers import steers
@@ -117,6 +118,7 @@ class KioskApp:
                     Route("/changes", self.changes),
                     Route("/live.jpg", self.live),
                     Route("/field/{position:int}.jpg", self.field),
+                    Route("/cell/{ref:int}/{item:int}.jpg", self.cell),
                     Route("/screen.css", self.screen_css),
                     Route("/alive", self.alive),
                     Route("/favicon.ico", self.no_icon),
@@ -169,6 +171,8 @@ class KioskApp:
             if isinstance(event, NewSample):
                 altitude_m = self.device.kiosk.altitude_m
                 event = msgspec.structs.replace(event, altitude_m=altitude_m)
+            if not is_offered(self.kiosk.state, event):
+                raise EventRefusedError(event, "no page offers it")
             await self.kiosk.tell(event)
         except (EventRefusedError, UsageError) as error:
             why = error.why if isinstance(error, EventRefusedError) else str(error)
@@ -261,6 +265,25 @@ class KioskApp:
             return Response("", 404)
         return Response(picture, media_type="image/jpeg")
 
+    async def cell(self, request: Request) -> Response:
+        """The picture of a cell that asks for a person, of the sample that is reviewed."""
+        viewer = self.guard.viewer(request.cookies.get(COOKIE))
+        state = self.kiosk.state
+        sample, item = state.sample, request.path_params["item"]
+        shown = screen_of(state) == "review" and viewer is not None and steers(state, viewer)
+        if not shown or sample is None or sample.ref != request.path_params["ref"]:
+            return Response("", 404)
+        try:
+            gallery = await asyncio.to_thread(self.kiosk.gallery, sample)
+            if item >= len(gallery.cells):
+                return Response("", 404)
+            picture = await asyncio.to_thread(gallery.picture, item)
+        except EdgeHemoError as error:
+            # The page says so in the picture's place.
+            log.warning("%s", error)
+            return Response("", 404)
+        return Response(picture, media_type="image/jpeg")
+
     async def screen_css(self, request: Request) -> Response:
         """How many CSS pixels a millimetre of this screen has."""
         px_per_mm = self.device.kiosk.px_per_mm
@@ -330,6 +353,7 @@ class KioskApp:
             "a sample of this number waits": _("A sample with this number waits already."),
             "too many samples wait": _("Finish or give up a waiting sample first."),
             "say why": _("Say why in a few words."),
+            "some cells were not looked at": _("Look at the cells of the findings first."),
             "a changed grade needs a reason": _("Say why in a few words."),
             "not stored": _("It could not be stored. Nothing was changed. Try again."),
         }

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from edgehemo.kiosk.events import Event, FaultSeen, Idle
+from edgehemo.kiosk.events import Event, Idle, WorkerSilent
 from edgehemo.kiosk.screens import PLACES, Screen
 from edgehemo.kiosk.state import KioskState, screen_of
 
@@ -38,9 +38,9 @@ DEADLINES: tuple[Deadline, ...] = (
     Deadline(frozenset({"pin"}), "screen", 3600.0, Idle(), locked=True),
     Deadline(_OTHERS, "touch", 600.0, Idle()),
     Deadline(_LOOKING, "touch", 1800.0, Idle()),
-    Deadline(frozenset({"check"}), "worker", 60.0, FaultSeen("WORKER_SILENT")),
-    Deadline(frozenset({"capture"}), "worker", 30.0, FaultSeen("WORKER_SILENT")),
-    Deadline(frozenset({"analysis"}), "worker", 120.0, FaultSeen("WORKER_SILENT")),
+    Deadline(frozenset({"check"}), "worker", 60.0, WorkerSilent()),
+    Deadline(frozenset({"capture"}), "worker", 30.0, WorkerSilent()),
+    Deadline(frozenset({"analysis"}), "worker", 120.0, WorkerSilent()),
 )
 
 
@@ -51,7 +51,9 @@ def due(state: KioskState) -> tuple[float, Event] | None:
     running = [
         (_since(state, each) + each.seconds, number)
         for number, each in enumerate(DEADLINES)
-        if screen in each.screens and each.locked in (None, signed_in) and _runs(state, each)
+        if _where(state, screen, each) in each.screens
+        and each.locked in (None, signed_in)
+        and _runs(state, each)
     ]
     if not running:
         return None
@@ -59,9 +61,15 @@ def due(state: KioskState) -> tuple[float, Event] | None:
     return at, DEADLINES[number].event
 
 
+def _where(state: KioskState, screen: Screen, deadline: Deadline) -> Screen:
+    """The worker goes on behind the locked page, and is watched there too."""
+    locked = state.session is not None and state.session.locked and state.fault is None
+    return state.place if locked and deadline.since == "worker" else screen
+
+
 def _runs(state: KioskState, deadline: Deadline) -> bool:
     """A self-check that has answered is not waited for."""
-    return not (screen_of(state) == "check" and deadline.since == "worker" and state.checks)
+    return not (state.place == "check" and deadline.since == "worker" and state.checks)
 
 
 def _since(state: KioskState, deadline: Deadline) -> float:

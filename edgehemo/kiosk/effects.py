@@ -52,8 +52,11 @@ class Analyse(Effect):
 
 @dataclass(frozen=True, slots=True)
 class KeepReview(Effect):
-    """Store a person's word on a cell or finding; ends in Reviewed."""
+    """Store a person's word on a cell, in the transaction of the state. taking: None in practice.
+    type: None confirms.
+    """
 
+    taking: str | None = None
     item: int = 0
     type: str | None = None
     by: str = ""

@@ -9,21 +9,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
+from edgehemo.cells.cell import UNCERTAIN
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError, place_of
 from edgehemo.kiosk import effects, events
 from edgehemo.kiosk.deadlines import due
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.events import Event
 from edgehemo.kiosk.flow import EventRefusedError, Step, step, why_refused
-from edgehemo.kiosk.state import KioskState, restored, stored
+from edgehemo.kiosk.gallery import Gallery, stored_gallery
+from edgehemo.kiosk.state import KioskState, Sample, restored, stored
 from edgehemo.kiosk.viewers import Viewers
 from edgehemo.records.kiosk_state import keep_kiosk_state, kept_kiosk_state
+from edgehemo.records.reviews import NOT_A_CELL, review
 from edgehemo.records.store import Writer
 from edgehemo.records.taking import draw_number, takings
 from edgehemo.records.users import sign_in, sign_out
@@ -84,8 +87,10 @@ class Kiosk:
         # the code of why not; and the small pictures of them.
         self.shown_fields: list[tuple[int, bool, str]] = []
         self.small_pictures: dict[int, bytes] = {}
-        # The result of the last practice, as result.json holds it; nowhere else.
-        self.practised: Mapping[str, Any] = {}
+        # The galleries of practice samples, by their ref, which are nowhere else; and the one of a
+        # stored result that was asked for last.
+        self._practised: dict[int, Gallery] = {}
+        self._gallery: tuple[str, Gallery] | None = None
         self.version = 0
         self._viewers = Viewers()
         self._waiting: dict[int, Changes] = {}
@@ -177,12 +182,53 @@ class Kiosk:
     def _store(self, effect: Effect) -> None:
         if isinstance(effect, effects.NoteSignOut):
             sign_out(self.writer, effect.name, effect.why)
+        elif isinstance(effect, effects.KeepReview) and effect.taking is not None:
+            self._keep_review(effect, effect.taking)
         elif isinstance(effect, effects.GiveUp) and effect.taking is not None:
             reason = f"{effect.reason}: {effect.words}" if effect.words else effect.reason
             if effect.has_result:
                 change(self.writer, effect.taking, "withdrawn", by=effect.by, reason=reason)
             else:
                 self.writer.abandon_taking(effect.taking, reason, by=effect.by)
+
+    def _keep_review(self, effect: effects.KeepReview, taking: str) -> None:
+        """A confirmation says the model's own name again, which a cell without one lacks too."""
+        cell = self._stored_gallery(taking).cells[effect.item]
+        said = cell.type if effect.type is None else effect.type
+        unsure = effect.type == UNCERTAIN or (effect.type is None and not cell.codes)
+        review(
+            self.writer,
+            taking,
+            field=cell.field,
+            cell=cell.cell,
+            type=None if unsure else said,
+            is_cell=effect.type != NOT_A_CELL,
+            by=effect.by,
+        )
+
+    def gallery(self, sample: Sample) -> Gallery:
+        """The result of a sample and the cells of it that ask for a person. RecordsError where it
+        cannot be read.
+        """
+        if sample.practice:
+            if sample.ref not in self._practised:
+                raise RecordsError("this practice is not known any more")
+            return self._practised[sample.ref]
+        if sample.taking is None:
+            raise RecordsError("the records do not know this sample")
+        return self._stored_gallery(sample.taking)
+
+    def _stored_gallery(self, taking: str) -> Gallery:
+        kept = self._gallery
+        if kept is None or kept[0] != taking:
+            kept = self._gallery = (taking, stored_gallery(self.writer, taking))
+        return kept[1]
+
+    def keep_practice(self, ref: int, gallery: Gallery) -> None:
+        """Keep what came of a practice until it is over."""
+        refs = {sample.ref for sample in self.state.samples}
+        practised = {**self._practised, ref: gallery}
+        self._practised = {number: each for number, each in practised.items() if number in refs}
 
     def _begin(self, effect: Effect) -> None:
         if isinstance(effect, effects.DrawANumber) and effect.ref is not None:

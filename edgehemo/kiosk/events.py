@@ -20,6 +20,9 @@ Reason = Annotated[str, Meta(max_length=500)]
 # Why a sample is given up; "other" asks for words.
 AbandonReason = Literal["poor_smear", "wrong_sample", "person_left", "device_fault", "other"]
 ABANDON_REASONS: tuple[AbandonReason, ...] = get_args(AbandonReason)
+# Why a person sets another grade; "other" asks for words.
+OverrideReason = Literal["measured", "signs", "cells", "other"]
+OVERRIDE_REASONS: tuple[OverrideReason, ...] = get_args(OverrideReason)
 
 
 class Event(msgspec.Struct, frozen=True, tag_field="event", tag=str.lower):
@@ -167,29 +170,43 @@ class AnalyseNow(PersonEvent, frozen=True):
 
 
 class Analysed(DeviceEvent, frozen=True):
-    """The result is stored; on the disk."""
+    """The result is stored; on the disk. asked: cells that ask for a person; the first `must` of
+    them were seen in findings.
+    """
 
     ref: Count
     outcome: Literal["reported", "withheld"]
-    to_review: Count
+    asked: Count
+    must: Count
 
 
 class OpenReview(PersonEvent, frozen=True):
     """To the cells that ask for a person."""
 
 
+class TurnPage(PersonEvent, frozen=True):
+    """To another page of them."""
+
+    page: Count
+
+
+class ShowCell(PersonEvent, frozen=True):
+    """One of them alone, with its possible names."""
+
+    item: Count
+
+
 class ReviewOne(PersonEvent, frozen=True):
-    """A person's word on one of them. type: None confirms."""
+    """A person's word on the cell that is open. type: None confirms."""
 
     item: Count
     type: Name | None = None
 
 
-class Reviewed(DeviceEvent, frozen=True):
-    """So many have a person's word, which is stored."""
+class ConfirmPage(PersonEvent, frozen=True):
+    """The cells of a page that have no word yet are what the findings say."""
 
-    ref: Count
-    reviewed: Count
+    page: Count
 
 
 class OpenSignOff(PersonEvent, frozen=True):
@@ -197,9 +214,12 @@ class OpenSignOff(PersonEvent, frozen=True):
 
 
 class Sign(PersonEvent, frozen=True):
-    """Sign the result. grade: in the place of the computed one, with its reason; None keeps it."""
+    """Sign the result. grade: in the place of the computed one; None keeps it. because, reason: why
+    it was changed, and in words.
+    """
 
     grade: Literal["none", "mild", "moderate", "severe"] | None = None
+    because: OverrideReason | None = None
     reason: Reason = ""
 
 
@@ -261,6 +281,10 @@ class WorkerEnded(DeviceEvent, frozen=True):
     """The process that captures and analyses ended against its will."""
 
     memory: bool = False
+
+
+class WorkerSilent(DeviceEvent, frozen=True):
+    """Nothing was heard of the process that captures and analyses for too long: it hangs."""
 
 
 class FaultCleared(DeviceEvent, frozen=True):

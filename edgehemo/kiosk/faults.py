@@ -88,8 +88,11 @@ FAULTS: Mapping[FaultCode, FaultRule] = {
     "STICK_FULL": FaultRule("one_thing", passes=True, clears=False),
     "PRINTER_MISSING": FaultRule("one_thing", passes=True, clears=False),
 }
-# So many ends of the worker within the window are mended by starting it again; one more is told.
+# So many ends and silences of the worker within the window are mended by starting it again; one
+# more is told.
 WORKER_TRIES, WORKER_WINDOW_S = 3, 600.0
+# Faults of a worker that does not answer, or is not there: trying again starts another.
+ASKS_FOR_ANOTHER_WORKER: frozenset[FaultCode] = frozenset({"WORKER_SILENT", "WORKER_GAVE_UP"})
 
 # What no health worker can mend: they are told whom to call, and not a command to type.
 CARETAKER: frozenset[str] = frozenset(

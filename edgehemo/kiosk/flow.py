@@ -13,9 +13,16 @@ from typing import Any
 
 from edgehemo.errors import RecordsError
 from edgehemo.kiosk import effects, events
+from edgehemo.kiosk.asked_cells import SAYABLE
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.events import Event, PersonEvent
-from edgehemo.kiosk.faults import FAULTS, WORKER_TRIES, WORKER_WINDOW_S, FaultCode
+from edgehemo.kiosk.faults import (
+    ASKS_FOR_ANOTHER_WORKER,
+    FAULTS,
+    WORKER_TRIES,
+    WORKER_WINDOW_S,
+    FaultCode,
+)
 from edgehemo.kiosk.screens import (
     PLACES,
     RULES,
@@ -311,6 +318,11 @@ def _self_checked(state: KioskState, event: events.SelfChecked, now_s: float) ->
     return Step(_with(state, checks=event.checks))
 
 
+def _checks_itself(state: KioskState, event: events.SelfChecked) -> str | None:
+    """Behind the locked page too."""
+    return None if state.place == "check" else "no self-check runs"
+
+
 def _start(state: KioskState, event: events.StartCapture, now_s: float) -> Step:
     return _to(state, "capture", now_s)
 
@@ -355,19 +367,86 @@ def _has_a_field(state: KioskState, event: events.AnalyseNow) -> str | None:
 
 def _analysed(state: KioskState, event: events.Analysed, now_s: float) -> Step:
     """The worker may end after the sample was left: it then waits at its result."""
-    values = {"outcome": event.outcome, "to_review": event.to_review}
+    values = {"outcome": event.outcome, "asked": max(event.asked, event.must), "must": event.must}
     if state.hand == event.ref and state.place == "analysis":
         return _to(state, "result", now_s, **values)
     return Step(_changed(state, event.ref, step="result", **values))
 
 
 def _open_review(state: KioskState, event: events.OpenReview, now_s: float) -> Step:
-    return _to(state, "review", now_s)
+    """To the first cell that has no person's word yet."""
+    sample = _in_hand(state)
+    page = sample.page_of(sample.next_unseen() or 0)
+    return _to(state, "review", now_s, page=page, open_cell=None)
+
+
+def _asks_for_any(state: KioskState, event: events.OpenReview) -> str | None:
+    return None if _in_hand(state).asked else "no cell asks for a person"
+
+
+def _turn_page(state: KioskState, event: events.TurnPage, now_s: float) -> Step:
+    return Step(_changed(state, _in_hand(state).ref, page=event.page, open_cell=None))
+
+
+def _is_a_page(state: KioskState, event: events.TurnPage) -> str | None:
+    return None if event.page < len(_in_hand(state).pages) else "no such page"
+
+
+def _show_cell(state: KioskState, event: events.ShowCell, now_s: float) -> Step:
+    sample = _in_hand(state)
+    page = sample.page_of(event.item)
+    return Step(_changed(state, sample.ref, page=page, open_cell=event.item))
+
+
+def _is_a_cell(state: KioskState, event: events.ShowCell) -> str | None:
+    return None if event.item < _in_hand(state).asked else "no such cell"
 
 
 def _review_one(state: KioskState, event: events.ReviewOne, now_s: float) -> Step:
-    kept = effects.KeepReview(state.hand, event.item, event.type, _by(state))
-    return Step(state, (kept,))
+    """A first word leads to the next cell; one that was changed, back to the page."""
+    before = _in_hand(state)
+    state = _seen(state, (event.item,))
+    after = _in_hand(state)
+    following = None if event.item in before.seen else after.next_unseen(event.item)
+    page = after.page_of(event.item if following is None else following)
+    state = _changed(state, after.ref, page=page, open_cell=following)
+    return Step(state, (_kept(state, event.item, event.type),))
+
+
+def _seen(state: KioskState, items: tuple[int, ...]) -> KioskState:
+    sample = _in_hand(state)
+    return _changed(state, sample.ref, seen=tuple(sorted({*sample.seen, *items})))
+
+
+def _kept(state: KioskState, item: int, type: str | None) -> Effect:
+    sample = _in_hand(state)
+    taking = None if sample.practice else sample.taking
+    return effects.KeepReview(sample.ref, taking, item, type, _by(state))
+
+
+def _confirm_page(state: KioskState, event: events.ConfirmPage, now_s: float) -> Step:
+    """On to the page of the next cell without a word; the last such page stays."""
+    items = _to_confirm(_in_hand(state), event.page)
+    state = _seen(state, items)
+    sample = _in_hand(state)
+    following = sample.next_unseen(items[-1])
+    page = event.page if following is None else sample.page_of(following)
+    state = _changed(state, sample.ref, page=page)
+    return Step(state, tuple(_kept(state, item, None) for item in items))
+
+
+def _to_confirm(sample: Sample, page: int) -> tuple[int, ...]:
+    """Cells of a page of findings that have no word yet; only those say something to confirm."""
+    shown = sample.pages[page]
+    return tuple(item for item in shown if item < sample.must and item not in sample.seen)
+
+
+def _is_shown(state: KioskState, event: events.ConfirmPage) -> str | None:
+    """A second tap, and a page that is late, confirm nothing that was not looked at."""
+    sample = _in_hand(state)
+    if sample.open_cell is not None or event.page != sample.page:
+        return "another page is shown"
+    return None if _to_confirm(sample, event.page) else "nothing to confirm is shown"
 
 
 def _by(state: KioskState) -> str:
@@ -375,13 +454,11 @@ def _by(state: KioskState) -> str:
     return state.session.name
 
 
-def _is_an_item(state: KioskState, event: events.ReviewOne) -> str | None:
-    return None if event.item < _in_hand(state).to_review else "no such cell"
-
-
-def _reviewed(state: KioskState, event: events.Reviewed, now_s: float) -> Step:
-    sample = next(each for each in state.samples if each.ref == event.ref)
-    return Step(_changed(state, event.ref, reviewed=min(event.reviewed, sample.to_review)))
+def _is_open(state: KioskState, event: events.ReviewOne) -> str | None:
+    """A second tap on a name must not name the next cell."""
+    if event.item != _in_hand(state).open_cell:
+        return "another cell is shown"
+    return None if event.type is None or event.type in SAYABLE else "no such name"
 
 
 def _open_sign_off(state: KioskState, event: events.OpenSignOff, now_s: float) -> Step:
@@ -389,17 +466,19 @@ def _open_sign_off(state: KioskState, event: events.OpenSignOff, now_s: float) -
 
 
 def _all_seen(state: KioskState, event: events.OpenSignOff) -> str | None:
-    sample = _in_hand(state)
-    return None if sample.reviewed >= sample.to_review else "some cells were not looked at"
+    return "some cells were not looked at" if _in_hand(state).to_review else None
 
 
 def _sign(state: KioskState, event: events.Sign, now_s: float) -> Step:
-    signed = effects.SignResult(state.hand, event.grade, event.reason.strip(), _by(state))
-    return Step(state, (signed,))
+    words = event.reason.strip() if event.grade else ""
+    because = event.because if event.grade else None
+    reason = ": ".join(part for part in (because, words) if part)
+    return Step(state, (effects.SignResult(state.hand, event.grade, reason, _by(state)),))
 
 
 def _with_reason(state: KioskState, event: events.Sign) -> str | None:
-    return "a changed grade needs a reason" if event.grade and not event.reason.strip() else None
+    said = event.because not in (None, "other") or event.reason.strip()
+    return "a changed grade needs a reason" if event.grade and not said else None
 
 
 def _signed(state: KioskState, event: events.Signed, now_s: float) -> Step:
@@ -420,7 +499,9 @@ def _back(state: KioskState, event: events.Back, now_s: float) -> Step:
     if state.place == "abandon":
         return _to(state, _in_hand(state).step, now_s)
     target = RULES[state.place].back
-    if target == "review" and not _in_hand(state).to_review:
+    if state.place == "review" and _in_hand(state).open_cell is not None:
+        return Step(_changed(state, _in_hand(state).ref, open_cell=None))
+    if target == "review" and not _in_hand(state).asked:
         target = "result"
     if target in SAMPLE_STEPS:
         done = _to(state, target, now_s)
@@ -505,10 +586,25 @@ def _concerns(state: KioskState, event: events.FaultSeen) -> str | None:
 
 
 def _worker_ended(state: KioskState, event: events.WorkerEnded, now_s: float) -> Step:
+    return _worker_lost(state, "OUT_OF_MEMORY" if event.memory else "WORKER_CRASHED", now_s)
+
+
+def _worker_silent(state: KioskState, event: events.WorkerSilent, now_s: float) -> Step:
+    return _worker_lost(state, "WORKER_SILENT", now_s)
+
+
+def _is_waited_for(state: KioskState, event: events.WorkerSilent) -> str | None:
+    if state.place not in ("check", "capture", "analysis") or state.fault is not None:
+        return "nothing is waited for"
+    answered = state.place == "check" and state.checks is not None
+    return "the self-check has answered" if answered else None
+
+
+def _worker_lost(state: KioskState, code: FaultCode, now_s: float) -> Step:
+    """Another is started, a bounded number of times."""
     recent = tuple(at for at in state.ended if now_s - WORKER_WINDOW_S < at <= now_s)
     state = _with(state, ended=(*recent, now_s)[-(WORKER_TRIES + 1) :])
     again = len(recent) < WORKER_TRIES
-    code: FaultCode = "OUT_OF_MEMORY" if event.memory else "WORKER_CRASHED"
     if not again:
         code = "WORKER_GAVE_UP"
     if state.session is not None and state.place in ("check", "capture", "analysis"):
@@ -535,7 +631,7 @@ def _is_this_fault(state: KioskState, event: events.FaultCleared) -> str | None:
 
 def _try_again(state: KioskState, event: events.TryAgain, now_s: float) -> Step:
     assert state.fault is not None
-    if state.fault.code == "WORKER_GAVE_UP":
+    if state.fault.code in ASKS_FOR_ANOTHER_WORKER:
         fault = state.fault.model_copy(update={"trying": True})
         return Step(_with(state, fault=fault, ended=()), (effects.RestartWorker(state.hand),))
     return _going_on(state, now_s)
@@ -617,7 +713,7 @@ RULES_OF: Mapping[type[Event], EventRule] = {
     events.NumberDrawn: EventRule(_ANYWHERE, _number_drawn, _draws_for),
     events.GivePerson: EventRule(_at("person"), _give_person, _person_fits),
     events.CheckAgain: EventRule(_at("check"), _check_again),
-    events.SelfChecked: EventRule(_at("check"), _self_checked),
+    events.SelfChecked: EventRule(_at("check", "pin"), _self_checked, _checks_itself),
     events.StartCapture: EventRule(_at("check"), _start, _may_start),
     events.SampleBegun: EventRule(_ANYWHERE, _sample_begun, _known("capture")),
     events.FieldRead: EventRule(_ANYWHERE, _field_read, _of_the_hand("capture")),
@@ -625,9 +721,11 @@ RULES_OF: Mapping[type[Event], EventRule] = {
     events.EnoughFields: EventRule(_ANYWHERE, _enough, _of_the_hand("capture")),
     events.AnalyseNow: EventRule(_at("capture"), _analyse_now, _has_a_field),
     events.Analysed: EventRule(_ANYWHERE, _analysed, _known("analysis")),
-    events.OpenReview: EventRule(_at("result"), _open_review),
-    events.ReviewOne: EventRule(_at("review"), _review_one, _is_an_item),
-    events.Reviewed: EventRule(_ANYWHERE, _reviewed, _known("review")),
+    events.OpenReview: EventRule(_at("result"), _open_review, _asks_for_any),
+    events.TurnPage: EventRule(_at("review"), _turn_page, _is_a_page),
+    events.ShowCell: EventRule(_at("review"), _show_cell, _is_a_cell),
+    events.ReviewOne: EventRule(_at("review"), _review_one, _is_open),
+    events.ConfirmPage: EventRule(_at("review"), _confirm_page, _is_shown),
     events.OpenSignOff: EventRule(_at("result", "review"), _open_sign_off, _all_seen),
     events.Sign: EventRule(_at("sign_off"), _sign, _with_reason),
     events.Signed: EventRule(_ANYWHERE, _signed, _known("sign_off")),
@@ -642,6 +740,8 @@ RULES_OF: Mapping[type[Event], EventRule] = {
     events.OpenResult: EventRule(_at("results"), _open_result),
     events.FaultSeen: EventRule(_SIGNED_IN | {"pin"}, _fault_seen, _concerns),
     events.WorkerEnded: EventRule(_ANYWHERE, _worker_ended),
+    events.WorkerSilent: EventRule(_at("check", "capture", "analysis", "pin"), _worker_silent,
+                                   _is_waited_for),
     events.FaultCleared: EventRule(_ANYWHERE, _fault_cleared, _is_this_fault),
     events.TryAgain: EventRule(_at("fault"), _try_again),
     events.GoOn: EventRule(_at("fault"), _go_on, _passes),

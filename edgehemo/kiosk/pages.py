@@ -2,19 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
 
+from jinja2 import TemplateNotFound
+
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import RecordsError
 from edgehemo.guidance.codes import Advice
+from edgehemo.kiosk.asked_cells import INCLUSIONS, AskedCell
+from edgehemo.kiosk.cell_names import cell_name
 from edgehemo.kiosk.engine import Kiosk
-from edgehemo.kiosk.events import ABANDON_REASONS, AbandonReason
+from edgehemo.kiosk.events import (
+    ABANDON_REASONS,
+    OVERRIDE_REASONS,
+    AbandonReason,
+    OverrideReason,
+)
 from edgehemo.kiosk.faults import CARETAKER, FAULTS
-from edgehemo.kiosk.result_view import result_view
-from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
+from edgehemo.kiosk.gallery import Gallery
+from edgehemo.kiosk.offers import AREAS_WITH_PAGES
+from edgehemo.kiosk.result_view import GRADES, grade_name, result_view
+from edgehemo.kiosk.screens import SampleStep, areas_of, counted_step
 from edgehemo.kiosk.state import KioskState, Sample, screen_of
 from edgehemo.kiosk.viewers import steers
 from edgehemo.kiosk.words import NAMES, Words, offered
@@ -23,8 +35,10 @@ from edgehemo.records.pins import LONGEST, SHORTEST
 from edgehemo.records.results import result_of
 from edgehemo.records.users import Role, User, users
 
-# The pages that are there; an area without one is not offered on the start page.
-AREAS_WITH_PAGES: frozenset[Area] = frozenset()
+log = logging.getLogger(__name__)
+
+# What is shown where there is no page to show.
+NO_PAGE = "no_page.html.j2"
 # Tiles of the sign-in page that fit on the smallest screen.
 TILES = 6
 
@@ -65,6 +79,17 @@ def reason_name(words: Words, reason: AbandonReason) -> str:
     }[reason]
 
 
+def override_reason_name(words: Words, reason: OverrideReason) -> str:
+    """Why a person sets another grade."""
+    _ = words._
+    return {
+        "measured": _("Haemoglobin was measured"),
+        "signs": _("The person looks ill"),
+        "cells": _("The cells look different"),
+        "other": _("Another reason"),
+    }[reason]
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What the status line says of the device. full: share of the disk, 0 to 1; None unknown."""
@@ -93,13 +118,27 @@ class Pages:
     def render(
         self, kiosk: Kiosk, viewer: str, token: str, look: Look, facts: Facts, problem: str = ""
     ) -> str:
-        """The page of the state. problem: what was wrong with the last input, in words."""
+        """The page of the state. problem: what was wrong with the last input, in words.
+
+        For a state without a page, or whose page needs what the records cannot give, a page that
+        says so, with the way out.
+        """
         state = kiosk.state
         screen = screen_of(state)
         watched = not steers(state, viewer)
         name = "watched" if watched else screen
-        template = self._environment.get_template(f"{name}.html.j2")
         words = look.words
+        try:
+            template = self._environment.get_template(f"{name}.html.j2")
+            needed = self._of_screen(kiosk, state, name, words)
+        except TemplateNotFound:
+            log.error("there is no page for %s", screen)
+            template = self._environment.get_template(NO_PAGE)
+            needed = {"told": None}
+        except RecordsError as error:
+            log.error("%s", error)
+            template = self._environment.get_template(NO_PAGE)
+            needed = {"told": words.guidance("RECORDS_REFUSED")}
         return template.render(
             _=words._,
             n_=words.n_,
@@ -115,7 +154,7 @@ class Pages:
             steps=step_names(words),
             step_now=None if state.sample is None else counted_step(state.sample.step),
             version=kiosk.version,
-            **self._of_screen(kiosk, state, name, words),
+            **needed,
         )
 
     def problem_page(self, look: Look, facts: Facts, title: str, action: str) -> str:
@@ -166,7 +205,16 @@ class Pages:
             }
         if name in ("result", "sign_off", "done"):
             assert state.sample is not None
-            return {"result": result_view(self._record(kiosk, state.sample), words)}
+            record = kiosk.gallery(state.sample).record
+            computed = None if record["anaemia"] is None else record["anaemia"]["grade"]
+            return {
+                "result": result_view(record, words, self._override(kiosk, state.sample, name)),
+                "grades": [(g, grade_name(words, g)) for g in GRADES if g != computed],
+                "why_changed": [(r, override_reason_name(words, r)) for r in OVERRIDE_REASONS],
+            }
+        if name == "review":
+            assert state.sample is not None
+            return self._gallery(kiosk.gallery(state.sample), state.sample, words)
         if name == "watched":
             assert state.session is not None
             return {"who": state.session.name, "doing": self._doing(state, words)}
@@ -202,12 +250,38 @@ class Pages:
     def _why(self, code: str, words: Words) -> str:
         return words.guidance(code).title if code else ""
 
-    def _record(self, kiosk: Kiosk, sample: Sample) -> Mapping[str, Any]:
-        """The result of the sample in hand, as result.json holds it."""
-        if sample.practice:
-            return kiosk.practised
-        assert sample.taking is not None
-        return result_of(kiosk.writer, sample.taking).document(kiosk.writer).record
+    def _override(self, kiosk: Kiosk, sample: Sample, name: str) -> str | None:
+        """The grade that a person set when the result was signed."""
+        if name != "done" or sample.practice or sample.taking is None:
+            return None
+        amendments = result_of(kiosk.writer, sample.taking).latest.amendments
+        override: dict[str, str | None] = amendments.get("override", {})
+        return override.get("grade")
+
+    def _gallery(self, gallery: Gallery, sample: Sample, words: Words) -> dict[str, Any]:
+        """The cells of the page that is open, or the one cell with what it may be called."""
+        items = sample.pages[sample.page]
+        one = sample.open_cell
+        shown = items if one is None else (one,)
+        codes = dict.fromkeys(code for item in shown for code in gallery.cells[item].codes)
+        cell = None if one is None else gallery.cells[one]
+        names = () if cell is None else cell.choices
+        return {
+            "cells": [self._cell(gallery.cells[n], n, sample, words) for n in items],
+            "one": None if one is None else self._cell(gallery.cells[one], one, sample, words),
+            "choices": [(each, cell_name(words, each)) for each in names],
+            "findings": [words.title(code) for code in codes],
+            "confirms": any(n < sample.must and n not in sample.seen for n in items),
+        }
+
+    def _cell(self, cell: AskedCell, item: int, sample: Sample, words: Words) -> dict[str, Any]:
+        held = INCLUSIONS in cell.codes
+        return {
+            "item": item,
+            "name": words._("Inclusion") if held else cell_name(words, cell.type),
+            "found": bool(cell.codes),
+            "seen": item in sample.seen,
+        }
 
     def _known_numbers(self, kiosk: Kiosk, state: KioskState) -> str | None:
         return None if state.sample is None else state.sample.number

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.kiosk.words import Words
 
-Shape = Literal["none", "mild", "moderate", "severe", "withheld", "ungraded"]
+Grade = Literal["none", "mild", "moderate", "severe"]
+Shape = Literal[Grade, "withheld", "ungraded"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,7 +18,8 @@ class ResultView:
     """shape: how it is drawn. title: the grade in words. hgb: value, low and high in the site's
     unit, None where there is none. limit: of this person, likewise. possible: other grades that the
     interval reaches. why: why there is no grade. todo: what to do, in order. counted: what it
-    stands on. flag: what must be as loud as the result.
+    stands on. flag: what must be as loud as the result. by_person: whether a
+    person set the grade.
     """
 
     shape: Shape
@@ -30,6 +32,11 @@ class ResultView:
     counted: str
     findings: tuple[str, ...]
     flag: str
+    by_person: bool = False
+
+
+# From the lightest.
+GRADES: tuple[Grade, ...] = get_args(Grade)
 
 
 def grade_name(words: Words, grade: str) -> str:
@@ -43,8 +50,8 @@ def grade_name(words: Words, grade: str) -> str:
     }[grade]
 
 
-def result_view(record: Mapping[str, Any], words: Words) -> ResultView:
-    """Of a record as result.json holds it."""
+def result_view(record: Mapping[str, Any], words: Words, override: str | None = None) -> ResultView:
+    """Of a record as result.json holds it. override: the grade that a person set in its place."""
     _ = words._
     sample, anaemia, held_back = record["sample"], record["anaemia"], record["withheld"]
     interval = sample["hgb_g_per_l"]
@@ -70,6 +77,9 @@ def result_view(record: Mapping[str, Any], words: Words) -> ResultView:
         possible = tuple(grade_name(words, each) for each in others)
     else:
         why = _why_no_grade(words, sample)
+    by_person = override in GRADES
+    if by_person and override is not None:
+        title, todo = grade_name(words, override), _todo(words, override)
     counted = _(
         "{accepted} of {all} fields accepted, {cells} red cells",
         accepted=words.number(sample["accepted"]),
@@ -92,6 +102,7 @@ def result_view(record: Mapping[str, Any], words: Words) -> ResultView:
         counted=counted,
         findings=tuple(words.guidance(each["code"]).title for each in sample["findings"]),
         flag=flag,
+        by_person=by_person,
     )
 
 

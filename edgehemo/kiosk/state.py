@@ -21,6 +21,8 @@ from edgehemo.records.users import Role
 STATE_SCHEMA: Literal["edgehemo.kiosk-state/1"] = "edgehemo.kiosk-state/1"
 # Samples that were begun and are not done; one more is refused until one of them ends.
 MAX_SAMPLES = 8
+# Cells on a page of the gallery: two rows of large targets on the smallest screen.
+CELLS_PER_PAGE = 8
 
 
 class Answers(Record, frozen=True, kw_only=True):
@@ -77,7 +79,9 @@ class Sample(Record, frozen=True, kw_only=True):
 
     ref: what the kiosk calls it, from the first touch on. owner: who began it. step: where it
     stands. taking: what the records call it, and its result later; None before its first field.
-    outcome: of its result. to_review, reviewed: cells and findings that a person must look at.
+    outcome: of its result. asked: cells of it that ask for a person; the first `must` of them were
+    seen in findings, and are looked at before anybody signs. seen: those that have a person's word.
+    page, open_cell: where in the gallery the person is; no cell is open on its pages.
     """
 
     ref: Count
@@ -90,8 +94,36 @@ class Sample(Record, frozen=True, kw_only=True):
     taking: Text | None = None
     progress: Progress = Progress()
     outcome: Literal["reported", "withheld"] | None = None
-    to_review: Count = 0
-    reviewed: Count = 0
+    asked: Count = 0
+    must: Count = 0
+    seen: tuple[Count, ...] = ()
+    page: Count = 0
+    open_cell: Count | None = None
+
+    @property
+    def to_review(self) -> int:
+        """How many must still be looked at."""
+        return self.must - sum(item < self.must for item in self.seen)
+
+    @property
+    def pages(self) -> tuple[range, ...]:
+        """The pages of the gallery: which cells each shows. Those of findings have their own."""
+        return (*_paged(0, self.must), *_paged(self.must, self.asked))
+
+    def page_of(self, item: int) -> int:
+        """The page that shows a cell."""
+        return next(number for number, items in enumerate(self.pages) if item in items)
+
+    def next_unseen(self, after: int = -1) -> int | None:
+        """The next cell without a person's word, from the beginning again after the last."""
+        unseen = [item for item in range(self.asked) if item not in self.seen]
+        return next((item for item in unseen if item > after), unseen[0] if unseen else None)
+
+
+def _paged(first: int, end: int) -> tuple[range, ...]:
+    return tuple(
+        range(at, min(at + CELLS_PER_PAGE, end)) for at in range(first, end, CELLS_PER_PAGE)
+    )
 
 
 class SignedIn(Record, frozen=True, kw_only=True):

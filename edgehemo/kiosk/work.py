@@ -5,22 +5,21 @@ what it read, and notices when it ends.
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
-import multiprocessing
-import threading
 from collections.abc import Callable
 from datetime import datetime
-from multiprocessing.connection import Connection
-from multiprocessing.context import SpawnProcess
 
 from edgehemo.device.clock import note_result
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.equipment import open_bundle
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError
 from edgehemo.kiosk import effects, events
+from edgehemo.kiosk.asked_cells import must_be_seen
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.faults import FAULTS, FaultCode
+from edgehemo.kiosk.gallery import Gallery, practice_gallery
 from edgehemo.kiosk.messages import (
     CaptureOrder,
     CheckOrder,
@@ -38,17 +37,19 @@ from edgehemo.kiosk.messages import (
     StopOrder,
     WasChecked,
 )
+from edgehemo.kiosk.process_link import ProcessLink
 from edgehemo.kiosk.profile_of import profile_path
 from edgehemo.kiosk.selfcheck import in_order, stored_checks
 from edgehemo.kiosk.state import KioskState, Sample
-from edgehemo.kiosk.worker import run
+from edgehemo.kiosk.worker import jpeg
 from edgehemo.profile.profile import CalibrationProfile, load_profile
 from edgehemo.records.artefacts import keep_bundle, keep_profile
 from edgehemo.records.circumstances import Circumstances
 from edgehemo.records.recording import Recording
-from edgehemo.records.results import Outcome, result_of
+from edgehemo.records.results import Outcome, number_of, result_of
+from edgehemo.records.reviews import amendments_from
 from edgehemo.records.taking import begin, readings_of, taking_of
-from edgehemo.records.versions import Amendments, Override, change
+from edgehemo.records.versions import Override, change
 from edgehemo.report.result import ScreeningResult
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
@@ -56,14 +57,13 @@ from edgehemo.screening.sample import UnreadableImage
 
 log = logging.getLogger(__name__)
 
-# What is practised on.
+# What is practised on, and how good the JPEG of its fields is, from which cells are cut.
+PRACTICE_QUALITY = 90
 PRACTICE_SLIDE = "simulated:?seed=7&fields=14&bad=2&hgb=85"
 # A sign of life is told of so often.
 ALIVE_EVERY_S = 3.0
 # A camera that failed is looked at again so often.
 PROBE_EVERY_S = 3.0
-# How long the process may take to end by itself before it is made to.
-END_S = 2.0
 
 
 class WorkerProcess:
@@ -72,73 +72,74 @@ class WorkerProcess:
     def __init__(self, kiosk: Kiosk, device: DeviceConfiguration, source: str) -> None:
         self.kiosk, self.device, self.source = kiosk, device, source
         self._images: dict[int, list[FieldReading | UnreadableImage]] = {}
+        self._pictures: dict[int, dict[int, bytes]] = {}
         self._simulated = source.startswith("simulated:")
         self._circumstances: Circumstances | None = None
-        self._process: SpawnProcess | None = None
-        self._connection: Connection | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._link: ProcessLink | None = None
         self._closing = False
 
     # -- the process ------------------------------------------------------------------------------
 
-    def _started(self) -> Connection:
-        """The connection to the process, which is started where there is none."""
-        if self._connection is not None:
-            return self._connection
-        context = multiprocessing.get_context("spawn")
-        here, there = context.Pipe()
-        process = context.Process(target=run, args=(there, self.source), daemon=True)
-        process.start()
-        there.close()
-        self._process, self._connection = process, here
-        self._loop = asyncio.get_running_loop()
-        threading.Thread(target=self._listen, args=(here, process), daemon=True).start()
-        return here
+    def _started(self) -> ProcessLink:
+        """The link to the process, which is started where there is none."""
+        if self._link is None:
+            loop = asyncio.get_running_loop()
 
-    def _listen(self, connection: Connection, process: SpawnProcess) -> None:
-        """Hand on what the process says, in a thread of its own, until it ends."""
-        assert self._loop is not None
-        try:
-            while True:
-                report: Report = connection.recv()
-                self._loop.call_soon_threadsafe(self._hear, report)
-        except (EOFError, OSError):
-            pass
-        process.join()
-        # The loop is closed where the server ends at the same time.
-        if not self._closing:
-            self._loop.call_soon_threadsafe(self._ended, connection, process.exitcode)
+            def hear(link: ProcessLink, report: Report) -> None:
+                # The loop is closed where the server ends at the same time.
+                if not self._closing:
+                    loop.call_soon_threadsafe(self._heard, link, report)
 
-    def _ended(self, connection: Connection, code: int | None) -> None:
-        if connection is not self._connection:
+            def ended(link: ProcessLink, code: int | None) -> None:
+                if not self._closing:
+                    loop.call_soon_threadsafe(self._ended, link, code)
+
+            self._link = ProcessLink(self.source, hear, ended)
+        return self._link
+
+    def _heard(self, link: ProcessLink, report: Report) -> None:
+        """What a process said that was given up since does not count: another began anew."""
+        if link is self._link:
+            self._alive()
+            self._hear(report)
+
+    def _ended(self, link: ProcessLink, code: int | None) -> None:
+        if link is not self._link:
             return
         log.error("the process that captures and analyses ended (%s)", code)
-        self._connection = self._process = None
+        self._link = None
         # The system's own end of a process that takes too much is signal 9.
-        self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerEnded(memory=code == -9)))
+        self._tell_of_the_end(memory=code == -9)
+
+    def _tell_of_the_end(self, *, memory: bool) -> None:
+        self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerEnded(memory)))
 
     def _order(self, order: Order) -> None:
         try:
-            self._started().send(order)
-        except (BrokenPipeError, OSError):
-            log.warning("the process that captures and analyses did not take an order")
+            link = self._started()
+        except OSError as error:
+            log.error("no process that captures and analyses could be started: %s", error)
+            self._tell_of_the_end(memory=error.errno == errno.ENOMEM)
+        else:
+            link.order(order)
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process; None where there is none."""
+        return None if self._link is None else self._link.pid
 
     def close(self) -> None:
         """End the process."""
         self._closing = True
-        if self._connection is not None:
-            self._connection.close()
-        if self._process is not None:
-            self._process.join(END_S)
-            if self._process.is_alive():
-                self._process.kill()
-                self._process.join()
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
     def restart(self) -> None:
-        """End a process that does not answer and start another."""
-        process, self._process, self._connection = self._process, None, None
-        if process is not None and process.is_alive():
-            process.kill()
+        """End a process that does not answer and start another. OSError where none starts."""
+        link, self._link = self._link, None
+        if link is not None:
+            link.kill()
         self._started()
 
     # -- orders -----------------------------------------------------------------------------------
@@ -163,7 +164,12 @@ class WorkerProcess:
 
     async def _restarted(self) -> None:
         fault = self.kiosk.state.fault
-        self.restart()
+        try:
+            self.restart()
+        except OSError as error:
+            log.error("no process that captures and analyses could be started: %s", error)
+            self._tell_of_the_end(memory=error.errno == errno.ENOMEM)
+            return
         if fault is not None:
             await self.kiosk.tell_if_possible(events.FaultCleared(fault.code))
 
@@ -231,7 +237,7 @@ class WorkerProcess:
         else:
             found = self._result_there(sample.taking)
             if found is not None:
-                return (events.Analysed(sample.ref, found, 0),)
+                return (self._analysed(sample.ref, found, self.kiosk.gallery(sample)),)
             images = readings_of(self.kiosk.writer, sample.taking)
         order = FinishOrder(
             sample.ref,
@@ -253,9 +259,11 @@ class WorkerProcess:
     def _sign(self, sample: Sample, effect: effects.SignResult) -> tuple[events.Event, ...]:
         if not sample.practice:
             assert sample.taking is not None
-            amendments = None
+            number = number_of(self.kiosk.writer, sample.taking)
+            amendments = amendments_from(self.kiosk.writer, number)
             if effect.grade is not None:
-                amendments = Amendments(override=Override(grade=effect.grade))
+                override = Override(grade=effect.grade)
+                amendments = amendments.model_copy(update={"override": override})
             change(
                 self.kiosk.writer, sample.taking, "signed",
                 by=effect.by, reason=effect.reason, amendments=amendments,
@@ -271,7 +279,6 @@ class WorkerProcess:
                 self._circumstances = report.circumstances
         elif isinstance(report, SawPicture):
             self.kiosk.show_view(report.jpeg, report.bar, report.advice)
-            self._alive(report.ref)
         elif isinstance(report, WasChecked):
             self.kiosk.do(self._guarded(self._checked, report))
         elif isinstance(report, ReadField):
@@ -304,11 +311,11 @@ class WorkerProcess:
         else:
             await self._probe_later(report.code)
 
-    def _alive(self, ref: int) -> None:
-        """A sign of life every few seconds is enough."""
+    def _alive(self) -> None:
+        """Whatever it says is a sign of life; one every few seconds is enough."""
         sample = self.kiosk.state.sample
         if sample is not None and self.kiosk.clock() - sample.progress.at_s > ALIVE_EVERY_S:
-            self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerAlive(ref)))
+            self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerAlive(sample.ref)))
 
     def _checked(self, report: WasChecked) -> tuple[events.Event, ...]:
         now = datetime.now().astimezone()
@@ -321,6 +328,11 @@ class WorkerProcess:
             return ()
         if sample.practice:
             self._images.setdefault(sample.ref, []).append(report.reading)
+            if report.frame is not None:
+                picture = jpeg(
+                    report.frame.pixels, max(report.frame.pixels.shape), PRACTICE_QUALITY
+                )
+                self._pictures.setdefault(sample.ref, {})[report.position] = picture
         elif sample.taking is not None:
             self._recording(sample.taking).add(report.position, report.reading, report.frame)
         reading = report.reading
@@ -345,9 +357,11 @@ class WorkerProcess:
         if sample.practice:
             labels = SampleLabels(sample.number, sample.owner, None)
             output = ScreeningResult(report.reading, report.provenance, labels=labels).output
-            self.kiosk.practised = output.model_dump()
+            pictures = self._pictures.pop(sample.ref, {})
             self._images.pop(sample.ref, None)
-            return (events.Analysed(sample.ref, output.outcome, 0),)
+            gallery = practice_gallery(output.model_dump(), pictures)
+            self.kiosk.keep_practice(sample.ref, gallery)
+            return (self._analysed(sample.ref, output.outcome, gallery),)
         assert sample.taking is not None
         self._recording(sample.taking).finish(report.reading, report.provenance)
         if report.reading.withheld is None and not report.provenance.simulated:
@@ -355,4 +369,7 @@ class WorkerProcess:
         outcome = self._result_there(sample.taking)
         if outcome is None:
             raise RecordsError("nothing of this sample could be read: take its fields again")
-        return (events.Analysed(sample.ref, outcome, 0),)
+        return (self._analysed(sample.ref, outcome, self.kiosk.gallery(sample)),)
+
+    def _analysed(self, ref: int, outcome: Outcome, gallery: Gallery) -> events.Analysed:
+        return events.Analysed(ref, outcome, len(gallery.cells), must_be_seen(gallery.cells))

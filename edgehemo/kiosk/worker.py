@@ -75,7 +75,7 @@ class _OtherOrder(Exception):  # noqa: N818  not an error: something else is to 
 
 
 def run(connection: Connection, source: str) -> None:
-    """Do orders until the server hangs up. source: the camera."""
+    """Do orders until the server says that there are no more, or is gone. source: the camera."""
     # The server ends this process; a Ctrl-C at the terminal is meant for the server.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     with contextlib.suppress(EOFError, BrokenPipeError, ConnectionResetError):
@@ -93,7 +93,9 @@ class _Worker:
         with contextlib.suppress(EdgeHemoError):
             self.say(Ready(self.source, self._circumstances(self.source)))
         while True:
-            order: Order = self.connection.recv()
+            order: Order | None = self.connection.recv()
+            if order is None:
+                return
             try:
                 self._do(order)
             except _OtherOrder:
