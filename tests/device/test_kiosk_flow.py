@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from edgehemo.errors import RecordsError, UsageError
 from edgehemo.kiosk import effects, events
 from edgehemo.kiosk.deadlines import DEADLINES, due
-from edgehemo.kiosk.events import EVENTS, PERSON_EVENTS, Event, person_event
+from edgehemo.kiosk.events import EVENTS, OVERRIDE_REASONS, PERSON_EVENTS, Event, person_event
 from edgehemo.kiosk.faults import FAULT_CODES, FAULTS, WORKER_TRIES, WORKER_WINDOW_S
 from edgehemo.kiosk.flow import RULES_OF, EventRefusedError, step, why_refused
 from edgehemo.kiosk.screens import (
@@ -64,10 +64,11 @@ def to_done() -> list[Event]:
     return [
         *to_capture(),
         events.EnoughFields(1),
-        events.Analysed(1, "reported", 2),
+        events.Analysed(1, "reported", 2, 2),
         events.OpenReview(),
+        events.ShowCell(0),
         events.ReviewOne(0, "monocyte"),
-        events.Reviewed(1, 2),
+        events.ReviewOne(1),
         events.OpenSignOff(),
         events.Sign(),
         events.Signed(1),
@@ -113,7 +114,7 @@ def test_a_worker_that_speaks_of_another_sample_changes_nothing() -> None:
     for late in (
         events.FieldRead(7, 3, 0, 400),
         events.EnoughFields(7),
-        events.Analysed(1, "reported", 0),
+        events.Analysed(1, "reported", 0, 0),
         events.Signed(1),
         events.NumberDrawn(1, "AB12-00001"),
     ):
@@ -201,12 +202,138 @@ def test_what_asks_for_a_person_is_looked_at_before_signing() -> None:
     with pytest.raises(EventRefusedError, match="not looked at"):
         step(state, events.OpenSignOff(), 300.0)
     with pytest.raises(EventRefusedError, match="reason"):
-        step(after(*to_done()[:15]), events.Sign("mild", "  "), 300.0)
+        step(after(*to_done()[:16]), events.Sign("mild", reason="  "), 300.0)
+
+
+def reviewing(asked: int = 20, must: int = 10) -> KioskState:
+    """In the gallery of a result."""
+    told = events.Analysed(1, "reported", asked, must)
+    return after(*to_capture(), events.EnoughFields(1), told, events.OpenReview())
+
+
+def test_the_gallery_shows_findings_first_and_on_pages_of_their_own() -> None:
+    sample = reviewing().sample
+    assert sample is not None
+    assert sample.pages == (range(8), range(8, 10), range(10, 18), range(18, 20))
+    assert (sample.page, sample.open_cell, sample.to_review) == (0, None, 10)
+
+
+def test_a_page_is_confirmed_cell_by_cell_and_once() -> None:
+    state = after(events.ShowCell(2), events.ReviewOne(2, "monocyte"), state=reviewing())
+    assert state.sample is not None
+    assert state.sample.open_cell == 3
+    with pytest.raises(EventRefusedError, match="another page"):
+        step(state, events.ConfirmPage(0), 300.0)
+    state = after(events.Back(), state=state)
+    assert state.place == "review"
+    done = step(state, events.ConfirmPage(0), 300.0)
+    assert [each.item for each in done.effects if isinstance(each, effects.KeepReview)] == [
+        0, 1, 3, 4, 5, 6, 7,
+    ]  # fmt: skip
+    assert done.state.sample is not None
+    assert (done.state.sample.page, done.state.sample.to_review) == (1, 2)
+    with pytest.raises(EventRefusedError, match="another page"):
+        step(done.state, events.ConfirmPage(0), 300.1)
+    last = after(events.ConfirmPage(1), state=done.state)
+    assert last.sample is not None
+    assert last.sample.to_review == 0
+    with pytest.raises(EventRefusedError, match="nothing to confirm"):
+        step(last, events.ConfirmPage(last.sample.page), 301.0)
+    assert after(events.OpenSignOff(), state=last).place == "sign_off"
+
+
+def test_a_second_tap_on_a_name_names_no_other_cell() -> None:
+    state = after(events.ShowCell(9), state=reviewing())
+    first = step(state, events.ReviewOne(9, "monocyte"), 300.0)
+    assert first.effects == (effects.KeepReview(1, "4k7q-f3m2-x9ab-c0de", 9, "monocyte", "amina"),)
+    with pytest.raises(EventRefusedError, match="another cell"):
+        step(first.state, events.ReviewOne(9, "monocyte"), 300.1)
+    with pytest.raises(EventRefusedError, match="no such name"):
+        step(first.state, events.ReviewOne(10, "<b>"), 300.2)
+    changed = after(events.ShowCell(9), events.ReviewOne(9, "eosinophil"), state=first.state)
+    assert changed.sample is not None
+    assert (changed.sample.page, changed.sample.open_cell) == (1, None)
+    assert changed.sample.seen == (9,)
+
+
+def test_after_a_power_cut_the_same_cell_is_open() -> None:
+    before = after(events.TurnPage(2), events.ShowCell(12), state=reviewing())
+    again = after(events.Restarted(), OPERATOR, state=restored(stored(before)), at=900.0)
+    assert again.sample is not None
+    assert (again.place, again.sample.page, again.sample.open_cell) == ("review", 2, 12)
+    with pytest.raises(EventRefusedError, match="no such page"):
+        step(again, events.TurnPage(4), 950.0)
+    with pytest.raises(EventRefusedError, match="no such cell"):
+        step(again, events.ShowCell(20), 950.0)
+
+
+def test_a_grade_is_changed_for_a_reason() -> None:
+    state = after(*to_done()[:16])
+    for event, reason in (
+        (events.Sign("mild", "measured"), "measured"),
+        (events.Sign("mild", "other", " told by phone "), "other: told by phone"),
+        (events.Sign(None, "measured", "x"), ""),
+    ):
+        (signed,) = step(state, event, 300.0).effects
+        assert signed == effects.SignResult(1, event.grade, reason, "amina")
+    for event in (events.Sign("mild"), events.Sign("mild", "other", " ")):
+        with pytest.raises(EventRefusedError, match="reason"):
+            step(state, event, 300.0)
+
+
+def test_a_silent_worker_is_found_by_the_watch_and_another_is_started() -> None:
+    state = after(*to_capture(), at=0.0)
+    for silence in range(WORKER_TRIES):
+        ends = due(state)
+        assert ends is not None
+        lost = step(state, ends[1], ends[0])
+        assert lost.effects == (effects.RestartWorker(1),), silence
+        assert lost.state.fault is not None
+        assert (lost.state.fault.code, lost.state.fault.trying) == ("WORKER_SILENT", True)
+        cleared = step(lost.state, events.FaultCleared("WORKER_SILENT"), ends[0] + 1.0)
+        assert cleared.effects == (effects.Capture(1),)
+        state = cleared.state
+    gave_up = step(state, events.WorkerSilent(), 200.0)
+    assert gave_up.effects == ()
+    assert gave_up.state.fault is not None
+    assert gave_up.state.fault.code == "WORKER_GAVE_UP"
+    checked = after(*to_capture()[:6])
+    with pytest.raises(EventRefusedError, match="answered"):
+        step(checked, events.WorkerSilent(), 300.0)
+
+
+def test_a_worker_is_watched_behind_the_locked_page_too() -> None:
+    locked = after(events.Lock(), state=after(*to_capture(), at=0.0), at=10.0)
+    assert due(locked) == (10.0 + 30.0, events.WorkerSilent())
+    lost = step(locked, events.WorkerSilent(), 40.0)
+    assert lost.effects == (effects.RestartWorker(1),)
+    mended = step(lost.state, events.FaultCleared("WORKER_SILENT"), 41.0)
+    assert screen_of(mended.state) == "pin"
+    assert mended.effects == (effects.Capture(1),)
+    assert after(OPERATOR, state=mended.state, at=50.0).place == "capture"
+    checking = after(*to_capture()[:5], events.Lock(), at=0.0)
+    assert due(checking) == (5.0 + 60.0, events.WorkerSilent())
+    checked = after(events.SelfChecked(GOOD), state=checking, at=20.0)
+    assert due(checked) == (5.0 + 3600.0, events.Idle())
+    assert after(OPERATOR, state=checked, at=30.0).checks == GOOD
+    at_home = after(*to_capture()[:2], events.Lock())
+    for late in (events.WorkerSilent(), events.SelfChecked(GOOD)):
+        with pytest.raises(EventRefusedError):
+            step(at_home, late, 200.0)
+
+
+def test_trying_again_ends_a_worker_that_does_not_answer() -> None:
+    silent = after(*to_capture(), events.WorkerSilent())
+    again = step(silent, events.TryAgain(), 200.0)
+    assert again.effects == (effects.RestartWorker(1),)
+    assert screen_of(again.state) == "fault"
+    unplugged = after(*to_capture(), events.FaultSeen("CAMERA_UNPLUGGED"))
+    assert step(unplugged, events.TryAgain(), 200.0).effects == (effects.Capture(1),)
 
 
 def test_a_result_that_comes_after_the_sample_was_left_waits() -> None:
     left = after(*to_capture(), events.EnoughFields(1), events.Leave())
-    state = after(events.Analysed(1, "withheld", 0), state=left)
+    state = after(events.Analysed(1, "withheld", 0, 0), state=left)
     assert state.place == "home"
     assert [sample.step for sample in state.waiting] == ["result"]
 
@@ -286,7 +413,7 @@ def test_a_worker_is_started_again_a_bounded_number_of_times() -> None:
     assert much_later.effects == (effects.RestartWorker(1),)
 
 
-@pytest.mark.parametrize("events_before", range(2, 18))
+@pytest.mark.parametrize("events_before", range(2, 19))
 def test_after_a_power_cut_the_sample_goes_on_at_its_step(events_before: int) -> None:
     before = after(*to_done()[:events_before])
     came_up = step(restored(stored(before)), events.Restarted(), 5000.0)
@@ -317,10 +444,10 @@ def test_deadlines_lead_out_of_every_screen_that_waits() -> None:
     assert due(signed_out) == (160.0, events.Idle())
     assert screen_of(after(events.Idle(), state=signed_out)) == "sign_in"
     capture = after(*to_capture(), at=0.0)
-    assert due(capture) == (8.0 + 30.0, events.FaultSeen("WORKER_SILENT"))
+    assert due(capture) == (8.0 + 30.0, events.WorkerSilent())
     alive = after(events.WorkerAlive(1), state=capture, at=30.0)
-    assert due(alive) == (60.0, events.FaultSeen("WORKER_SILENT"))
-    fault = after(events.FaultSeen("WORKER_SILENT"), state=alive, at=60.0)
+    assert due(alive) == (60.0, events.WorkerSilent())
+    fault = after(events.WorkerSilent(), state=alive, at=60.0)
     assert due(fault) == (6.0 + 600.0, events.Idle())
     locked = after(events.Idle(), state=fault, at=606.0)
     assert due(locked) == (606.0 + 3600.0, events.Idle())
@@ -388,6 +515,7 @@ def test_a_state_that_cannot_be_read_is_told(text: str) -> None:
 # -- any order of events --------------------------------------------------------------------------
 
 REFS = st.integers(1, 3)
+ITEMS = st.integers(0, 31)
 REASONS = st.sampled_from(["", "seen by eye"])
 OF_KIND: dict[type[Event], st.SearchStrategy[Event]] = {
     events.ChooseUser: st.builds(events.ChooseUser, st.sampled_from(["amina", "joao"])),
@@ -420,11 +548,19 @@ OF_KIND: dict[type[Event], st.SearchStrategy[Event]] = {
         events.Analysed,
         REFS,
         st.sampled_from(["reported", "withheld"]),
-        st.integers(0, 2),
+        st.integers(0, 30),
+        st.integers(0, 12),
     ),
-    events.ReviewOne: st.builds(events.ReviewOne, st.integers(0, 2), st.none()),
-    events.Reviewed: st.builds(events.Reviewed, REFS, st.integers(0, 2)),
-    events.Sign: st.builds(events.Sign, st.sampled_from([None, "mild"]), REASONS),
+    events.TurnPage: st.builds(events.TurnPage, st.integers(0, 5)),
+    events.ShowCell: st.builds(events.ShowCell, ITEMS),
+    events.ReviewOne: st.builds(events.ReviewOne, ITEMS, st.sampled_from([None, "monocyte", "x"])),
+    events.ConfirmPage: st.builds(events.ConfirmPage, st.integers(0, 5)),
+    events.Sign: st.builds(
+        events.Sign,
+        st.sampled_from([None, "mild"]),
+        st.sampled_from([None, *OVERRIDE_REASONS]),
+        REASONS,
+    ),
     events.Signed: st.builds(events.Signed, REFS),
     events.Abandon: st.builds(events.Abandon, st.sampled_from(["poor_smear", "other"]), REASONS),
     events.OpenArea: st.builds(events.OpenArea, st.sampled_from(AREAS)),
@@ -549,6 +685,19 @@ class AnyOrder(RuleBasedStateMachine):
         assert len(set(refs)) == len(refs) <= MAX_SAMPLES
         numbers = [each.number for each in self.state.samples if each.number_from != "drawn"]
         assert len(set(numbers)) == len(numbers)
+
+    @invariant()
+    def the_gallery_shows_what_there_is(self) -> None:
+        for sample in self.state.samples:
+            shown = [item for page in sample.pages for item in page]
+            assert shown == list(range(sample.asked))
+            assert set(sample.seen) <= set(shown)
+            assert 0 <= sample.to_review <= sample.must <= sample.asked
+            assert sample.open_cell is None or sample.open_cell in sample.pages[sample.page]
+            if sample.step == "review":
+                assert sample.page < len(sample.pages)
+            if sample.step in ("sign_off", "done"):
+                assert sample.to_review == 0
 
     @invariant()
     def there_is_a_way_out_of_everywhere(self) -> None:

@@ -62,7 +62,7 @@ def token_of(page: httpx.Response) -> str:
 
 
 async def does(
-    browser: httpx.AsyncClient, page: httpx.Response, do: str, **values: str
+    browser: httpx.AsyncClient, page: httpx.Response, do: str, /, **values: str
 ) -> httpx.Response:
     screen = re.search(r'data-screen="([a-z_]+)"', page.text)
     assert screen is not None

@@ -1,0 +1,144 @@
+"""The process that captures: one that hangs is ended and another started; the page never waits."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from edgehemo.device.configuration import load_profile
+from edgehemo.kiosk import effects, events
+from edgehemo.kiosk.effects import Effect
+from edgehemo.kiosk.engine import Kiosk
+from edgehemo.kiosk.messages import CaptureOrder, Order, StopOrder
+from edgehemo.kiosk.state import KioskState, screen_of
+from edgehemo.kiosk.work import WorkerProcess
+from edgehemo.records.folder import RecordsFolder
+from edgehemo.records.store import Writer
+from edgehemo.screening.sample import UnreadableImage
+
+
+class Noted:
+    """Work that is only noted down."""
+
+    def __init__(self) -> None:
+        self.begun: list[Effect] = []
+
+    def begin(self, effect: Effect, state: KioskState) -> None:
+        self.begun.append(effect)
+
+    def close(self) -> None:
+        pass
+
+
+async def to_check(kiosk: Kiosk) -> None:
+    for event in (
+        events.ChooseUser("amina"),
+        events.SignIn("amina", "operator", "screen-1"),
+        events.NewSample(practice=True),
+        events.GivePerson(40, "female", 0),
+    ):
+        await kiosk.tell(event)
+
+
+async def to_capture(kiosk: Kiosk) -> None:
+    await to_check(kiosk)
+    await kiosk.tell(events.SelfChecked(()))
+    await kiosk.tell(events.StartCapture())
+
+
+def test_the_watch_finds_a_silent_worker_without_a_touch(tmp_path: Path) -> None:
+    async def run() -> None:
+        ahead_s = 0.0
+        with Writer(RecordsFolder(tmp_path / "records")) as writer:
+            work = Noted()
+            kiosk = Kiosk(writer, clock=lambda: time.time() + ahead_s, work=work)
+            await kiosk.start()
+            try:
+                await to_capture(kiosk)
+                # As if half a minute had gone by; the watch looks at the clock again by itself, and
+                # here at once.
+                ahead_s = 31.0
+                kiosk._moved.set()
+                async with asyncio.timeout(10):
+                    while kiosk.state.fault is None:
+                        await asyncio.sleep(0.02)
+                assert kiosk.state.fault.code == "WORKER_SILENT"
+                assert kiosk.state.fault.trying
+                assert work.begun[-1] == effects.RestartWorker(1)
+            finally:
+                await kiosk.stop()
+
+    asyncio.run(run())
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def test_a_process_that_hangs_holds_up_nothing_and_is_replaced(tmp_path: Path) -> None:
+    async def run() -> None:
+        with Writer(RecordsFolder(tmp_path / "records")) as writer:
+            kiosk = Kiosk(writer)
+            work = WorkerProcess(kiosk, load_profile("workstation"), "simulated:")
+            kiosk.work = work
+            await kiosk.start()
+            try:
+                await to_capture(kiosk)
+                first = work.pid
+                assert first is not None
+                os.kill(first, signal.SIGSTOP)
+                # More than a pipe holds: whoever sends it waits.
+                many = tuple(UnreadableImage("x" * 1000, "y") for _ in range(2000))
+                begun = time.monotonic()
+                orders: list[Order] = [CaptureOrder(1, "simulated:", None, many), StopOrder()]
+                for order in orders:
+                    work._order(order)
+                assert time.monotonic() - begun < 0.5
+                await kiosk.tell(events.WorkerSilent())
+                async with asyncio.timeout(10):
+                    while work.pid in (None, first) or is_alive(first):
+                        await asyncio.sleep(0.05)
+                    while kiosk.state.fault is not None:
+                        await asyncio.sleep(0.05)
+                assert screen_of(kiosk.state) == "capture"
+                # Its end was wanted: it counts once, as the silence.
+                assert len(kiosk.state.ended) == 1
+            finally:
+                await kiosk.stop()
+            assert work.pid is None
+
+    asyncio.run(run())
+
+
+def test_where_no_process_can_be_started_the_page_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("edgehemo.kiosk.work.ProcessLink", refused)
+
+    async def run() -> None:
+        with Writer(RecordsFolder(tmp_path / "records")) as writer:
+            kiosk = Kiosk(writer)
+            kiosk.work = WorkerProcess(kiosk, load_profile("workstation"), "simulated:")
+            await kiosk.start()
+            try:
+                await to_check(kiosk)
+                async with asyncio.timeout(10):
+                    while kiosk.state.fault is None or kiosk.state.fault.code != "WORKER_GAVE_UP":
+                        await asyncio.sleep(0.02)
+                assert screen_of(kiosk.state) == "fault"
+            finally:
+                await kiosk.stop()
+
+    asyncio.run(run())
