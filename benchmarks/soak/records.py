@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +27,16 @@ from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
 from edgehemo.device.equipment import open_equipment
 from edgehemo.device.recorded import recorded_screening
 from edgehemo.errors import EdgeHemoError
+from edgehemo.images.frame import Frame
 from edgehemo.records.folder import RecordsFolder
+from edgehemo.records.recording import Recording
 from edgehemo.records.results import listed
 from edgehemo.records.store import Writer, set_aside_files
 from edgehemo.records.verifying import verify
+from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
 from edgehemo.screening.provenance import provenance_of
-from edgehemo.screening.sample import Screening, screen_frames
+from edgehemo.screening.sample import Screening, UnreadableImage, screen_frames
 from soak.attack import Figures, Scene, is_one_line
 
 # ext4's order to stop at once, as a pulled plug does; 2: without writing its log.
@@ -303,11 +307,7 @@ def many_samples(scene: Scene) -> Figures:
         pixels[0, 0] = [number % 256, number // 256 % 256, 0]
         with recorded_screening(equipment, screening, None, labels) as recording:
             one = screen_frames(
-                [replace(frame, pixels=pixels)],
-                screening,
-                lambda result, taken, kept=recording, now=screening: kept.add(  # type: ignore[misc]
-                    len(now.images) - 1, result, taken
-                ),
+                [replace(frame, pixels=pixels)], screening, partial(_keep, recording, screening)
             )
             made_with = provenance_of(
                 equipment.bundle, None, None, um_per_px=None, simulated=True,
@@ -326,6 +326,15 @@ def many_samples(scene: Scene) -> Figures:
     }  # fmt: skip
     figures["broken"] += late[0] > early[0] + 20 or late[1] > early[1] or late[2] > early[2]
     return figures
+
+
+def _keep(
+    recording: Recording,
+    screening: Screening,
+    result: FieldReading | UnreadableImage,
+    frame: Frame | None,
+) -> None:
+    recording.add(len(screening.images) - 1, result, frame)
 
 
 def _held() -> tuple[float, int, int]:

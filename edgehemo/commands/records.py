@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
@@ -15,7 +15,7 @@ from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
 
 if TYPE_CHECKING:
     from edgehemo.device.configuration import DeviceConfiguration
-    from edgehemo.records.results import Change, Listed, StoredResult
+    from edgehemo.records.results import Change, Listed, State, StoredResult
     from edgehemo.records.store import Store
     from edgehemo.records.versions import Amendments
 
@@ -59,19 +59,18 @@ def list_(
     since: datetime | None,
     until: datetime | None,
     sample: str | None,
-    state: str | None,
+    state: State | None,
     limit: int,
     json_file: str | None,
 ) -> int:
     """The stored results, newest first."""
     from edgehemo.records.controls import marked_results
     from edgehemo.records.output import ListedEntry, RecordsListOutput
-    from edgehemo.records.results import State, Wanted, count, listed
+    from edgehemo.records.results import Wanted, count, listed
 
     if until is not None and (until.hour, until.minute, until.second) == (0, 0, 0):
         until += timedelta(days=1)
-    assert state is None or state in get_args(State)
-    wanted = Wanted(since, until, sample, state)  # type: ignore[arg-type]  # click checked it
+    wanted = Wanted(since, until, sample, state)
     store, found = _store(), 0
     rows: list[Listed] = []
     marked: frozenset[int] = frozenset()

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgehemo.anaemia.who_grade import in_words
 from edgehemo.commands.estimate import sample_lines
 from edgehemo.guidance.catalogue import catalogue, guidance
 from edgehemo.measurands import MEASURAND_FACTS
 
+if TYPE_CHECKING:
+    from edgehemo.guidance.codes import ValueCode
+
 # What says that a value is missing because this microscope was not calibrated for it.
-_NOT_CALIBRATED = ("NOT_CALIBRATED", "NOT_CALIBRATED_FOR")
+_NOT_CALIBRATED: tuple[ValueCode, ...] = ("NOT_CALIBRATED", "NOT_CALIBRATED_FOR")
 
 
 def lines_of(record: Mapping[str, Any]) -> Iterator[str]:
@@ -42,7 +45,7 @@ def lines_of(record: Mapping[str, Any]) -> Iterator[str]:
         yield f"no WHO grade: {record['anaemia_reason']}"
     missing = [code for code in _NOT_CALIBRATED if code in sample["reason_codes"].values()]
     if missing:
-        yield f"next: {guidance(missing[0]).action}"  # type: ignore[arg-type]  # from the record
+        yield f"next: {guidance(missing[0]).action}"
 
 
 def grade_line(anaemia: Mapping[str, Any]) -> str:

@@ -12,6 +12,7 @@ from edgehemo.errors import EXIT_DONE, UsageError
 
 if TYPE_CHECKING:
     from edgehemo.records.store import Store
+    from edgehemo.records.users import Role
 
 pin_file_option = click.option(
     "--pin-file",
@@ -35,14 +36,14 @@ def users() -> None:
     help="What the user may do. The first user is a supervisor.",
 )
 @pin_file_option
-def add(name: str, role: str, pin_file: Any) -> int:
+def add(name: str, role: Role, pin_file: Any) -> int:
     """Add a user NAME: letters, digits and . _ - without a space. The PIN has 4 to 12 digits."""
     from edgehemo.device.recorded import command_actor
     from edgehemo.records.users import add_user
 
     pin = _pin(pin_file)
     with _store().writer() as writer:
-        add_user(writer, name, role, pin, by=command_actor())  # type: ignore[arg-type]  # a Choice
+        add_user(writer, name, role, pin, by=command_actor())
     common.say(f"added: {name}, {role}")
     return EXIT_DONE
 

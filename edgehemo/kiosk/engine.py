@@ -9,11 +9,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from edgehemo.cells.cell import UNCERTAIN
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError, place_of
@@ -102,7 +102,7 @@ class Kiosk:
         self._moved = asyncio.Event()
         self._pictured = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[object]] = set()
         kept = kept_kiosk_state(writer)
         self.state = KioskState() if kept is None else restored(kept)
 
@@ -256,9 +256,9 @@ class Kiosk:
         assert self._loop is not None, "the kiosk was started"
         self._loop.call_soon_threadsafe(call)
 
-    def do(self, coroutine: object) -> None:
+    def do(self, coroutine: Coroutine[Any, Any, object]) -> None:
         """Have something done beside; its end is waited for when the kiosk stops."""
-        task: asyncio.Task[None] = asyncio.create_task(coroutine)  # type: ignore[arg-type]
+        task = asyncio.create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Literal, get_args
+from typing import Literal, cast, get_args
 
 from edgehemo.guidance.catalogue import DOMAIN, LOCALE_DIR, SOURCE_LANGUAGE, Guidance, guidance
 from edgehemo.guidance.codes import Code
@@ -111,8 +111,8 @@ class Words:
 
     def guidance(self, code: str) -> Guidance:
         """What a code of the guidance catalogue says."""
-        known: Code = code  # type: ignore[assignment]  # the state holds codes of the catalogue
-        return guidance(known, self.language)
+        # The state holds codes of the catalogue, as text.
+        return guidance(cast("Code", code), self.language)
 
     def title(self, code: str) -> str:
         """What a code of the guidance catalogue is called."""

@@ -39,6 +39,9 @@ from edgehemo.records.contents import ContentKind, sha256_of
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.screening.recorded import AuditHead
 
+# What goes into the places of a query.
+Arguments = Sequence[Any] | Mapping[str, Any]
+
 log = logging.getLogger(__name__)
 
 # How a commit reaches the disk; a check of ours shows what the others lose.
@@ -139,10 +142,10 @@ class Reader:
         with told():
             return audit.head_of(self.connection)
 
-    def rows(self, query: str, arguments: object = ()) -> list[sqlite3.Row]:
+    def rows(self, query: str, arguments: Arguments = ()) -> list[sqlite3.Row]:
         """All rows of a query."""
         with told():
-            return self.connection.execute(query, arguments).fetchall()  # type: ignore[arg-type]
+            return self.connection.execute(query, arguments).fetchall()
 
     def note(
         self,
@@ -297,7 +300,7 @@ class Writer(Reader):
             ).fetchone()
         return self.clock.stamp(None if newest is None else newest[0])
 
-    def rows(self, query: str, arguments: object = ()) -> list[sqlite3.Row]:
+    def rows(self, query: str, arguments: Arguments = ()) -> list[sqlite3.Row]:
         """All rows of a query, with what the transaction under way has written."""
         with self._guard:
             return super().rows(query, arguments)

@@ -152,7 +152,7 @@ def checked_archive(data: bytes) -> ArchiveManifest:
 def _age() -> Any:
     # Only who encrypts needs the library.
     try:
-        import pyrage  # type: ignore[import-untyped,unused-ignore]  # noqa: PLC0415
+        import pyrage  # noqa: PLC0415
     except ModuleNotFoundError:
         raise MissingDependencyError(
             'archives need pyrage, which is not installed: pip install ".[interchange]" in the '
