@@ -49,12 +49,14 @@ Stops = Literal["capture", "storing", "one_thing"]
 @dataclass(frozen=True, slots=True)
 class FaultRule:
     """stops: see `Stops`. passes: whether the worker may go on without mending it. clears: whether
-    the device notices by itself that it is mended.
+    the device notices by itself that it is mended. caretaker: whether only whoever looks after the
+    device can mend it.
     """
 
     stops: Stops
     passes: bool = False
     clears: bool = True
+    caretaker: bool = False
 
 
 FAULTS: Mapping[FaultCode, FaultRule] = {
@@ -62,25 +64,25 @@ FAULTS: Mapping[FaultCode, FaultRule] = {
     "CAMERA_FROZEN": FaultRule("capture"),
     "CAMERA_DARK": FaultRule("capture"),
     "CAMERA_TIMEOUT": FaultRule("capture"),
-    "CAMERA_NOT_FOUND": FaultRule("capture"),
-    "CAMERA_BUSY": FaultRule("capture"),
-    "CAMERA_SETTING_REFUSED": FaultRule("capture"),
-    "CAPTURE_FAILED": FaultRule("capture"),
+    "CAMERA_NOT_FOUND": FaultRule("capture", caretaker=True),
+    "CAMERA_BUSY": FaultRule("capture", caretaker=True),
+    "CAMERA_SETTING_REFUSED": FaultRule("capture", caretaker=True),
+    "CAPTURE_FAILED": FaultRule("capture", caretaker=True),
     "NO_NEW_FIELD": FaultRule("capture", clears=False),
-    "SLIDE_ENDED": FaultRule("capture", clears=False),
+    "SLIDE_ENDED": FaultRule("capture", clears=False, caretaker=True),
     "LAMP_OFF": FaultRule("capture"),
-    "RECORDS_FULL": FaultRule("storing"),
-    "RECORDS_SET_ASIDE": FaultRule("one_thing", passes=True, clears=False),
-    "RECORDS_REFUSED": FaultRule("storing", clears=False),
-    "CLOCK_UNSET": FaultRule("capture"),
-    "CALIBRATION_EXPIRED": FaultRule("capture", clears=False),
-    "PROFILE_EDITED": FaultRule("capture", clears=False),
-    "PROFILE_REFUSED": FaultRule("capture", clears=False),
-    "CONTROL_DUE": FaultRule("capture", clears=False),
-    "CONTROL_FAILED": FaultRule("capture", clears=False),
-    "CONTROL_MISSING": FaultRule("capture", clears=False),
-    "BUNDLE_REFUSED": FaultRule("capture", clears=False),
-    "OUT_OF_MEMORY": FaultRule("capture", clears=False),
+    "RECORDS_FULL": FaultRule("storing", caretaker=True),
+    "RECORDS_SET_ASIDE": FaultRule("one_thing", passes=True, clears=False, caretaker=True),
+    "RECORDS_REFUSED": FaultRule("storing", clears=False, caretaker=True),
+    "CLOCK_UNSET": FaultRule("capture", caretaker=True),
+    "CALIBRATION_EXPIRED": FaultRule("capture", clears=False, caretaker=True),
+    "PROFILE_EDITED": FaultRule("capture", clears=False, caretaker=True),
+    "PROFILE_REFUSED": FaultRule("capture", clears=False, caretaker=True),
+    "CONTROL_DUE": FaultRule("capture", clears=False, caretaker=True),
+    "CONTROL_FAILED": FaultRule("capture", clears=False, caretaker=True),
+    "CONTROL_MISSING": FaultRule("capture", clears=False, caretaker=True),
+    "BUNDLE_REFUSED": FaultRule("capture", clears=False, caretaker=True),
+    "OUT_OF_MEMORY": FaultRule("capture", clears=False, caretaker=True),
     "WORKER_CRASHED": FaultRule("capture"),
     "WORKER_SILENT": FaultRule("capture"),
     "WORKER_GAVE_UP": FaultRule("capture", clears=False),
@@ -94,29 +96,9 @@ WORKER_TRIES, WORKER_WINDOW_S = 3, 600.0
 # Faults of a worker that does not answer, or is not there: trying again starts another.
 ASKS_FOR_ANOTHER_WORKER: frozenset[FaultCode] = frozenset({"WORKER_SILENT", "WORKER_GAVE_UP"})
 
-# What no health worker can mend: they are told whom to call, and not a command to type.
+# What no health worker can mend, of faults and of the self-check: they are told whom to call, and
+# not a command to type.
 CARETAKER: frozenset[str] = frozenset(
-    {
-        "CAMERA_NOT_FOUND",
-        "CAMERA_BUSY",
-        "CAMERA_SETTING_REFUSED",
-        "CAPTURE_FAILED",
-        "SLIDE_ENDED",
-        "RECORDS_FULL",
-        "RECORDS_SET_ASIDE",
-        "RECORDS_REFUSED",
-        "RECORDS_SPACE_LOW",
-        "RECORDS_UNREADABLE",
-        "BACKUP_DUE",
-        "CLOCK_UNSET",
-        "CALIBRATION_NONE",
-        "CALIBRATION_EXPIRED",
-        "PROFILE_EDITED",
-        "PROFILE_REFUSED",
-        "CONTROL_DUE",
-        "CONTROL_FAILED",
-        "CONTROL_MISSING",
-        "BUNDLE_REFUSED",
-        "OUT_OF_MEMORY",
-    }
+    {code for code, rule in FAULTS.items() if rule.caretaker}
+    | {"RECORDS_SPACE_LOW", "RECORDS_UNREADABLE", "BACKUP_DUE", "CALIBRATION_NONE"}
 )
