@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import FamiliarityRule
 from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, FieldCells
-from edgehemo.cells.typing import PLATELET, CellClassifier, CellTyper
+from edgehemo.cells.typing import ALARMING_TYPES, PLATELET, CellClassifier, CellTyper
 from edgehemo.quality.check import QualityReport
 from edgehemo.report.pictures import CELL_PX, cell_picture
 from edgehemo.screening.cell_types import sample_types
@@ -23,7 +23,7 @@ from edgehemo.screening.doubtful_names import (
     strange_kinds,
 )
 from edgehemo.screening.field import FieldReading
-from edgehemo.screening.findings import findings_of
+from edgehemo.screening.findings import CODE_OF_TYPE, findings_of
 from tests.support.classifiers import SIDE, entry
 
 RULE = FamiliarityRule(
@@ -189,3 +189,7 @@ def test_a_type_that_alarms_asks_for_more_familiarity() -> None:
     model = CellClassifier(Blasts(), entry(familiarity=RULE, classes=WHITE))
     naming = model.named(model.answers(crops(60, 71)))
     assert naming.names == (UNCERTAIN, "myeloblast")
+
+
+def test_every_type_that_alarms_is_a_finding() -> None:
+    assert set(CODE_OF_TYPE) == set(ALARMING_TYPES)

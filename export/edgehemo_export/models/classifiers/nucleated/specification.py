@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from edgehemo.cells.typing import ALARMING_TYPES
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.models.classifiers.nucleated.data import (
     DEFAULT_SETS,
@@ -44,7 +45,7 @@ SPEC = ClassifierSpec(
     ),
     false_alarms=FalseAlarms(
         healthy=HEALTHY_WHITE_CELLS,
-        named=("myeloblast", "erythroblast", "immature_granulocyte"),
+        named=ALARMING_TYPES,
         says="healthy white cells named blast, erythroblast or immature",
     ),
     licences={
