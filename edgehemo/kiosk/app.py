@@ -10,7 +10,7 @@ import asyncio
 import json
 import logging
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -27,12 +27,17 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import EdgeHemoError, RecordsError, UsageError, place_of
+from edgehemo.guidance.catalogue import catalogue
+from edgehemo.kiosk.area import AreaPages, Asked, Desk, Sent, Shown, Went
+from edgehemo.kiosk.area_table import areas_with_pages
 from edgehemo.kiosk.engine import Kiosk
-from edgehemo.kiosk.events import NewSample, person_event
+from edgehemo.kiosk.events import NewSample, UseArea, person_event
 from edgehemo.kiosk.flow import EventRefusedError
 from edgehemo.kiosk.guarding import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
+from edgehemo.kiosk.jobs import JobBusyError, Jobs
 from edgehemo.kiosk.offers import is_offered
-from edgehemo.kiosk.pages import Facts, Look, Pages
+from edgehemo.kiosk.pages import NO_PAGE, Facts, Look, OnArea, Pages
+from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import screen_of
 from edgehemo.kiosk.viewers import steers
 from edgehemo.kiosk.words import Words, offered
@@ -47,6 +52,8 @@ THEMES = ("light", "dark")
 SIGN_OF_LIFE_S = 15.0
 # How long a page waits for the next live picture before it asks again.
 NEXT_PICTURE_S = 5.0
+# How often the state is told that somebody works in an area.
+HEARD_EVERY_S = 15.0
 # What a form may hold: fields, characters of one.
 MAX_FIELDS = 20
 
@@ -91,11 +98,21 @@ class KioskApp:
     """The routes of one kiosk. simulated: whether its microscope is."""
 
     def __init__(
-        self, kiosk: Kiosk, device: DeviceConfiguration, guard: Guard, *, simulated: bool
+        self,
+        kiosk: Kiosk,
+        device: DeviceConfiguration,
+        guard: Guard,
+        *,
+        simulated: bool,
+        areas: Mapping[Area, AreaPages] | None = None,
     ) -> None:
         self.kiosk, self.device, self.guard = kiosk, device, guard
         self.simulated = simulated
         self.pages = Pages(device)
+        self.areas = areas_with_pages() if areas is None else areas
+        self.desk = Desk(kiosk, device, Jobs(self._job_moved))
+        # What was done on a page of an area, for the page that follows.
+        self._went: dict[str, Went] = {}
 
     def application(self) -> ASGIApp:
         """The whole application, guarded."""
@@ -106,6 +123,7 @@ class KioskApp:
             try:
                 yield
             finally:
+                await asyncio.to_thread(self.desk.jobs.close)
                 await self.kiosk.stop()
 
         return Guarded(
@@ -115,6 +133,8 @@ class KioskApp:
                     Route("/do", self.do, methods=["POST"]),
                     Route("/pin", self.pin, methods=["POST"]),
                     Route("/look", self.look_at, methods=["POST"]),
+                    Route("/area/{area}/{path:path}", self.area, methods=["GET"]),
+                    Route("/area/{area}/{path:path}", self.do_in_area, methods=["POST"]),
                     Route("/changes", self.changes),
                     Route("/live.jpg", self.live),
                     Route("/field/{position:int}.jpg", self.field),
@@ -133,7 +153,12 @@ class KioskApp:
     # -- answers ----------------------------------------------------------------------------------
 
     async def page(self, request: Request) -> Response:
-        """The page of the state."""
+        """The page of the state; of an area, its first page."""
+        state = self.kiosk.state
+        viewer = self.guard.viewer(request.cookies.get(COOKIE))
+        place = screen_of(state)
+        if place in self.areas and viewer is not None and steers(state, viewer):
+            return RedirectResponse(f"/area/{place}/", 303)
         return self._page(request)
 
     def _page(self, request: Request, problem: str = "", status: int = 200) -> Response:
@@ -200,6 +225,88 @@ class KioskApp:
             log.error("%s", error)
             return self._page(request, self._in_words(request, "not stored"), 503)
         return RedirectResponse("/", 303)
+
+    # -- areas ------------------------------------------------------------------------------------
+
+    async def area(self, request: Request) -> Response:
+        """A page of the area that is open, or a picture on one."""
+        viewer = self.guard.viewer(request.cookies.get(COOKIE))
+        pages = self._open_area(request, viewer)
+        if viewer is None or pages is None:
+            return RedirectResponse("/", 303)
+        asked = self._asked(request, dict(request.query_params))
+        await self._used()
+        try:
+            shown = await asyncio.to_thread(pages.show, self.desk, asked)
+        except EdgeHemoError as error:
+            log.error("%s", error)
+            went = Went(problem=self._failed(asked.words, error))
+            shown = Shown(NO_PAGE, {"told": asked.words.guidance("RECORDS_REFUSED")})
+        else:
+            went = Went() if isinstance(shown, Sent) else self._went.pop(viewer, Went())
+        if shown is None:
+            raise HTTPException(404)
+        if isinstance(shown, Sent):
+            return Response(shown.content, media_type=shown.media_type)
+        query = f"?{request.url.query}" if request.url.query else ""
+        on_area = OnArea(pages.area, shown, went, f"{request.url.path}{query}")
+        html = self.pages.render_area(
+            self.kiosk, self.guard.token(viewer), self._look(request), self._facts(), on_area
+        )
+        return HTMLResponse(html)
+
+    async def do_in_area(self, request: Request) -> Response:
+        """What is done on a page of the area that is open; then the page that follows."""
+        viewer, form = await self._posted(request)
+        pages = self._open_area(request, viewer)
+        if pages is None or form.pop("screen", "") != pages.area:
+            return RedirectResponse("/", 303)
+        asked = self._asked(request, form)
+        await self._used()
+        try:
+            went = await self.kiosk.stored(lambda: pages.do(self.desk, asked))
+        except EdgeHemoError as error:
+            log.error("%s", error)
+            went = Went(form.get("here", ""), problem=self._failed(asked.words, error))
+        if went is None:
+            raise HTTPException(404)
+        assert isinstance(went, Went)
+        self._went = {viewer: went}
+        return RedirectResponse(f"/area/{pages.area}/{went.path}", 303)
+
+    def _open_area(self, request: Request, viewer: str | None) -> AreaPages | None:
+        """The area that is open, where the address names it and this viewer steers."""
+        state = self.kiosk.state
+        name = request.path_params["area"]
+        if viewer is None or not steers(state, viewer) or screen_of(state) != name:
+            return None
+        return self.areas.get(name)
+
+    def _asked(self, request: Request, values: dict[str, str]) -> Asked:
+        session = self.kiosk.state.session
+        assert session is not None, "an area is open"
+        path = request.path_params["path"].strip("/")
+        return Asked(path, values, session, self._look(request).words)
+
+    async def _used(self) -> None:
+        """Somebody is there: the session lasts. Not stored for every touch."""
+        if self.kiosk.clock() - self.kiosk.state.heard_s >= HEARD_EVERY_S:
+            await self.kiosk.tell_if_possible(UseArea())
+
+    def _job_moved(self) -> None:
+        """From the thread of a job: its page is another now."""
+        self.kiosk.from_thread(self.kiosk.bump)
+
+    def _failed(self, words: Words, error: EdgeHemoError) -> str:
+        _ = words._
+        if isinstance(error, JobBusyError):
+            return _("Something else is still being done. Wait until it ends.")
+        if error.code in catalogue():
+            told = words.guidance(error.code)
+            return f"{told.title}. {told.action}"
+        return _("It could not be done. Nothing was changed.")
+
+    # -- how it looks -----------------------------------------------------------------------------
 
     async def look_at(self, request: Request) -> Response:
         """The language or the theme of this browser."""

@@ -324,6 +324,11 @@ class Kiosk:
         """Open connections."""
         return len(self._waiting)
 
+    def bump(self) -> None:
+        """Have the pages made anew for something that is not in the state."""
+        self.version += 1
+        self.changed()
+
     def changed(self) -> None:
         """Tell everybody that there is something new."""
         for each in self._waiting.values():

@@ -265,10 +265,8 @@ class OpenArea(PersonEvent, frozen=True):
     area: Area
 
 
-class OpenResult(PersonEvent, frozen=True):
-    """A stored result."""
-
-    result: Name
+class UseArea(PersonEvent, frozen=True):
+    """Somebody looks at a page of the area that is open, or does something on it."""
 
 
 class FaultSeen(DeviceEvent, frozen=True):

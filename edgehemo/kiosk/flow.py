@@ -24,6 +24,7 @@ from edgehemo.kiosk.faults import (
     FaultCode,
 )
 from edgehemo.kiosk.screens import (
+    AREAS,
     PLACES,
     RULES,
     SAMPLE_PLACES,
@@ -133,7 +134,7 @@ def _leaving(state: KioskState) -> tuple[Effect, ...]:
 
 
 def _home(state: KioskState) -> KioskState:
-    return _with(state, place="home", hand=None, looked_at=None, checks=None, fault=None)
+    return _with(state, place="home", hand=None, checks=None, fault=None)
 
 
 def _to(state: KioskState, at: SampleStep, now_s: float, **values: Any) -> Step:
@@ -507,8 +508,7 @@ def _back(state: KioskState, event: events.Back, now_s: float) -> Step:
         done = _to(state, target, now_s)
         return Step(done.state, (*_leaving(state), *done.effects))
     assert target is not None
-    looked_at = state.looked_at if target == "one_result" else None
-    return Step(_with(state, place=target, looked_at=looked_at))
+    return Step(_with(state, place=target))
 
 
 def _leads_back(state: KioskState, event: events.Back) -> str | None:
@@ -567,8 +567,8 @@ def _role_fits(state: KioskState, event: events.OpenArea) -> str | None:
     return None if state.session.role in RULES[event.area].roles else "not for this role"
 
 
-def _open_result(state: KioskState, event: events.OpenResult, now_s: float) -> Step:
-    return Step(_with(state, place="one_result", looked_at=event.result))
+def _use_area(state: KioskState, event: events.UseArea, now_s: float) -> Step:
+    return Step(state)
 
 
 def _fault_seen(state: KioskState, event: events.FaultSeen, now_s: float) -> Step:
@@ -737,7 +737,7 @@ RULES_OF: Mapping[type[Event], EventRule] = {
                                  _not_done),
     events.Abandon: EventRule(_at("abandon"), _abandon, _in_words),
     events.OpenArea: EventRule(_at("home"), _open_area, _role_fits),
-    events.OpenResult: EventRule(_at("results"), _open_result),
+    events.UseArea: EventRule(frozenset(AREAS), _use_area),
     events.FaultSeen: EventRule(_SIGNED_IN | {"pin"}, _fault_seen, _concerns),
     events.WorkerEnded: EventRule(_ANYWHERE, _worker_ended),
     events.WorkerSilent: EventRule(_at("check", "capture", "analysis", "pin"), _worker_silent,

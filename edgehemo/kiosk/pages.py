@@ -13,6 +13,7 @@ from jinja2 import TemplateNotFound
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import RecordsError
 from edgehemo.guidance.codes import Advice
+from edgehemo.kiosk.area import Shown, Went
 from edgehemo.kiosk.asked_cells import INCLUSIONS, AskedCell
 from edgehemo.kiosk.cell_names import cell_name
 from edgehemo.kiosk.engine import Kiosk
@@ -26,7 +27,7 @@ from edgehemo.kiosk.faults import CARETAKER, FAULTS
 from edgehemo.kiosk.gallery import Gallery
 from edgehemo.kiosk.offers import AREAS_WITH_PAGES
 from edgehemo.kiosk.result_view import GRADES, grade_name, result_view
-from edgehemo.kiosk.screens import SampleStep, areas_of, counted_step
+from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
 from edgehemo.kiosk.state import KioskState, Sample, screen_of
 from edgehemo.kiosk.viewers import steers
 from edgehemo.kiosk.words import NAMES, Words, offered
@@ -65,6 +66,21 @@ def role_name(words: Words, role: Role) -> str:
         "supervisor": _("sees all results"),
         "engineer": _("device set-up"),
     }[role]
+
+
+def area_name(words: Words, area: Area) -> str:
+    """What a part of the kiosk beside the samples is called."""
+    _ = words._
+    return {
+        "results": _("Results"),
+        "monitoring": _("Charts"),
+        "users": _("People"),
+        "backup": _("Backup"),
+        "equipment": _("Camera"),
+        "calibration": _("Calibration"),
+        "artefacts": _("Models and profiles"),
+        "doctor": _("Device check"),
+    }[area]
 
 
 def reason_name(words: Words, reason: AbandonReason) -> str:
@@ -108,6 +124,16 @@ class Look:
     theme: str = "light"
 
 
+@dataclass(frozen=True, slots=True)
+class OnArea:
+    """A page of an area. here: its address, to come back to when something changes."""
+
+    area: Area
+    shown: Shown
+    went: Went
+    here: str
+
+
 class Pages:
     """Renders the pages of one kiosk."""
 
@@ -149,6 +175,9 @@ class Pages:
             screen=screen,
             token=token,
             problem=problem,
+            said="",
+            where="",
+            here="",
             facts=facts,
             languages=[(code, NAMES[code]) for code in offered()],
             steps=step_names(words),
@@ -157,14 +186,40 @@ class Pages:
             **needed,
         )
 
+    def render_area(
+        self, kiosk: Kiosk, token: str, look: Look, facts: Facts, on_area: OnArea
+    ) -> str:
+        """A page of the area that is open."""
+        words = look.words
+        return self._environment.get_template(on_area.shown.template).render(
+            _=words._,
+            n_=words.n_,
+            words=words,
+            look=look,
+            state=kiosk.state,
+            sample=None,
+            screen=on_area.area,
+            where=area_name(words, on_area.area),
+            here=on_area.here,
+            token=token,
+            problem=on_area.went.problem,
+            said=on_area.went.said,
+            facts=facts,
+            languages=[],
+            steps=(),
+            step_now=None,
+            version=kiosk.version,
+            **on_area.shown.values,
+        )
+
     def problem_page(self, look: Look, facts: Facts, title: str, action: str) -> str:
         """A page for what is no state: too many viewers, a page that does not exist."""
         template = self._environment.get_template("problem.html.j2")
         words = look.words
         return template.render(
             _=words._, n_=words.n_, words=words, look=look, facts=facts, title=title,
-            action=action, problem="", token="", version=0, languages=[], state=None, sample=None,
-            screen="problem", steps=(), step_now=None,
+            action=action, problem="", said="", where="", here="", token="", version=0,
+            languages=[], state=None, sample=None, screen="problem", steps=(), step_now=None,
         )  # fmt: skip
 
     def _of_screen(
@@ -179,7 +234,11 @@ class Pages:
             assert state.session is not None
             return {
                 "waiting": [(s, step_name(words, s.step)) for s in state.waiting],
-                "areas": [a for a in areas_of(state.session.role) if a in AREAS_WITH_PAGES],
+                "areas": [
+                    (area, area_name(words, area))
+                    for area in areas_of(state.session.role)
+                    if area in AREAS_WITH_PAGES
+                ],
                 "role": role_name(words, state.session.role),
             }
         if name == "number":

@@ -26,7 +26,6 @@ Place = Literal[
     "done",
     "abandon",
     "results",
-    "one_result",
     "monitoring",
     "users",
     "backup",
@@ -87,7 +86,6 @@ RULES: Mapping[Place, PlaceRule] = {
     # Back to the step that was to be abandoned (`flow`).
     "abandon": PlaceRule(_ALL, None),
     "results": PlaceRule(_SUPERVISOR),
-    "one_result": PlaceRule(_SUPERVISOR, "results"),
     "monitoring": PlaceRule(_SUPERVISOR),
     "users": PlaceRule(_SUPERVISOR),
     "backup": PlaceRule(_SUPERVISOR),

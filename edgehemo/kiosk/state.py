@@ -156,9 +156,9 @@ class KioskState(Record, frozen=True, kw_only=True):
     """The whole state.
 
     place: where the person is, under what lies over it (`screen_of`). asked: whose PIN is asked
-    for. hand: the sample that is worked on. looked_at: the stored result that is open. since_s,
-    heard_s: when the screen was come to and a person last did something, in seconds since 1970.
-    ended: when the worker ended against its will. next_ref: of the next sample.
+    for. hand: the sample that is worked on. since_s, heard_s: when the screen was come to and a
+    person last did something, in seconds since 1970. ended: when the worker ended against its will.
+    next_ref: of the next sample.
     """
 
     schema: Literal["edgehemo.kiosk-state/1"] = STATE_SCHEMA
@@ -167,7 +167,6 @@ class KioskState(Record, frozen=True, kw_only=True):
     asked: Asked | None = None
     samples: tuple[Sample, ...] = ()
     hand: Count | None = None
-    looked_at: Text | None = None
     checks: tuple[Checked, ...] | None = None
     fault: Fault | None = None
     ended: tuple[NonNegative, ...] = ()

@@ -465,8 +465,9 @@ def test_areas_open_for_their_roles_only() -> None:
     assert after(events.OpenArea("results"), state=supervisor).place == "results"
     with pytest.raises(EventRefusedError, match="role"):
         step(supervisor, events.OpenArea("equipment"), 1.0)
-    one = after(events.OpenArea("results"), events.OpenResult("4k7q"), state=supervisor)
-    assert after(events.Back(), state=one).place == "results"
+    used = step(after(events.OpenArea("results"), state=supervisor), events.UseArea(), 99.0).state
+    assert (used.place, used.heard_s) == ("results", 99.0)
+    assert after(events.Back(), state=used).place == "home"
 
 
 def test_too_many_samples_are_refused() -> None:
@@ -564,7 +565,6 @@ OF_KIND: dict[type[Event], st.SearchStrategy[Event]] = {
     events.Signed: st.builds(events.Signed, REFS),
     events.Abandon: st.builds(events.Abandon, st.sampled_from(["poor_smear", "other"]), REASONS),
     events.OpenArea: st.builds(events.OpenArea, st.sampled_from(AREAS)),
-    events.OpenResult: st.builds(events.OpenResult, st.just("4k7q")),
     events.FaultSeen: st.builds(events.FaultSeen, st.sampled_from(FAULT_CODES)),
     events.WorkerEnded: st.builds(events.WorkerEnded, st.booleans()),
     events.FaultCleared: st.builds(events.FaultCleared, st.sampled_from(FAULT_CODES)),
@@ -591,7 +591,6 @@ def one_of_each_screen() -> dict[Screen, KioskState]:
     for role in ROLES:
         for area in areas_of(role):
             states[area] = after(events.SignIn("x", role, "s"), events.OpenArea(area))
-    states["one_result"] = after(events.OpenResult("4k7q"), state=states["results"])
     assert set(states) == set(SCREENS)
     return states
 

@@ -24,15 +24,21 @@ function show(html) {
   begin();
 }
 
+// Where this page comes from: pages of an area have addresses of their own, all others are the
+// state's.
+function here() {
+  return document.body.dataset.here || "/";
+}
+
 async function load() {
-  const answer = await fetch("/");
+  const answer = await fetch(here());
   if (answer.ok) show(await answer.text());
 }
 
 // Follow the device, but leave the same page alone in which somebody is typing.
 async function catchUp() {
   if (busy || told === version()) return;
-  const answer = await fetch("/");
+  const answer = await fetch(here());
   if (!answer.ok || busy) return;
   const html = await answer.text();
   const screen = /data-screen="([a-z_]+)"/.exec(html)?.[1];
@@ -85,6 +91,8 @@ function waits() {
 }
 
 document.addEventListener("submit", (event) => {
+  // A search is an address: the browser goes there.
+  if (event.target.method !== "post") return;
   event.preventDefault();
   post(event.target, event.submitter);
 });

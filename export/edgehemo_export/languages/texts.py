@@ -43,7 +43,7 @@ def kiosk_texts() -> list[Text]:
 
 def _of_templates() -> Iterator[Text]:
     environment = Environment(autoescape=True)
-    for path in sorted((KIOSK / "templates").glob("*.j2")):
+    for path in sorted((KIOSK / "templates").rglob("*.j2")):
         tree = environment.parse(path.read_text("utf-8"))
         for _, function, message in extract_from_ast(tree, (_ONE, _TWO)):
             yield _text(function, message, path.name)
@@ -57,7 +57,7 @@ def _text(function: str, message: object, where: str) -> Text:
 
 
 def _of_code() -> Iterator[Text]:
-    for path in sorted(KIOSK.glob("*.py")):
+    for path in sorted(KIOSK.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call):
                 continue

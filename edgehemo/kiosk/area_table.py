@@ -1,0 +1,15 @@
+"""The areas that have their pages: one table, in the order of the start page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from edgehemo.kiosk.area import AreaPages
+from edgehemo.kiosk.screens import Area
+
+_PAGES: tuple[AreaPages, ...] = ()
+
+
+def areas_with_pages() -> Mapping[Area, AreaPages]:
+    """By name."""
+    return {each.area: each for each in _PAGES}
