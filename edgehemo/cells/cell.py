@@ -12,6 +12,8 @@ from edgehemo.statistics.interval import Interval
 CellKind = Literal["rbc", "wbc", "platelet"]
 CELL_KINDS: tuple[CellKind, ...] = get_args(CellKind)
 UNCERTAIN = "uncertain"
+# What a person says of what the finder took for a cell and is none.
+NOT_A_CELL = "not_a_cell"
 # An expected count is a sum of probabilities, and stored so finely.
 COUNT_DECIMALS = 3
 

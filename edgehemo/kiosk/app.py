@@ -40,7 +40,7 @@ from edgehemo.kiosk.pages import NO_PAGE, Facts, Look, OnArea, Pages
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import screen_of
 from edgehemo.kiosk.viewers import steers
-from edgehemo.kiosk.words import Words, offered
+from edgehemo.words.language import Words, offered
 
 log = logging.getLogger(__name__)
 

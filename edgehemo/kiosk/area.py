@@ -16,7 +16,7 @@ from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.jobs import Jobs
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import SignedIn
-from edgehemo.kiosk.words import Words
+from edgehemo.words.language import Words
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from edgehemo.cells.cell import UNCERTAIN
+from edgehemo.cells.cell import NOT_A_CELL, UNCERTAIN
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError, place_of
 from edgehemo.kiosk import effects, events
 from edgehemo.kiosk.deadlines import due
@@ -26,7 +26,7 @@ from edgehemo.kiosk.gallery import Gallery, stored_gallery
 from edgehemo.kiosk.state import KioskState, Sample, restored, stored
 from edgehemo.kiosk.viewers import Viewers
 from edgehemo.records.kiosk_state import keep_kiosk_state, kept_kiosk_state
-from edgehemo.records.reviews import NOT_A_CELL, review
+from edgehemo.records.reviews import review
 from edgehemo.records.store import Writer
 from edgehemo.records.taking import draw_number, takings
 from edgehemo.records.users import sign_in, sign_out

@@ -13,7 +13,6 @@ from typing import Any
 
 from edgehemo.errors import RecordsError
 from edgehemo.kiosk import effects, events
-from edgehemo.kiosk.asked_cells import SAYABLE
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.events import Event, PersonEvent
 from edgehemo.kiosk.faults import (
@@ -46,6 +45,7 @@ from edgehemo.kiosk.state import (
     screen_of,
 )
 from edgehemo.records.identifiers import sample_number
+from edgehemo.report.asked_cells import SAYABLE
 
 # A refusal: why an event may not be, None where it may.
 Guard = Callable[[KioskState, Any], str | None]

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgehemo.errors import RecordsError
-from edgehemo.kiosk.asked_cells import AskedCell, asked_cells
 from edgehemo.records.results import StoredResult, result_of
 from edgehemo.records.store import Reader
+from edgehemo.report.asked_cells import AskedCell, asked_cells
 from edgehemo.report.pictures import cell_picture
 
 _QUALITY = 88

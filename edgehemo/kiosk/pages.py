@@ -14,8 +14,6 @@ from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import RecordsError
 from edgehemo.guidance.codes import Advice
 from edgehemo.kiosk.area import Shown, Went
-from edgehemo.kiosk.asked_cells import INCLUSIONS, AskedCell
-from edgehemo.kiosk.cell_names import cell_name
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.events import (
     ABANDON_REASONS,
@@ -26,15 +24,17 @@ from edgehemo.kiosk.events import (
 from edgehemo.kiosk.faults import CARETAKER, FAULTS
 from edgehemo.kiosk.gallery import Gallery
 from edgehemo.kiosk.offers import AREAS_WITH_PAGES
-from edgehemo.kiosk.result_view import GRADES, grade_name, result_view
 from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
 from edgehemo.kiosk.state import KioskState, Sample, screen_of
 from edgehemo.kiosk.viewers import steers
-from edgehemo.kiosk.words import NAMES, Words, offered
 from edgehemo.pages.environment import page_environment
 from edgehemo.records.pins import LONGEST, SHORTEST
 from edgehemo.records.results import result_of
 from edgehemo.records.users import Role, User, users
+from edgehemo.report.asked_cells import INCLUSIONS, AskedCell
+from edgehemo.report.verdict import GRADES, grade_name, verdict_of
+from edgehemo.words.cell_names import cell_name
+from edgehemo.words.language import NAMES, Words, offered
 
 log = logging.getLogger(__name__)
 
@@ -267,7 +267,7 @@ class Pages:
             record = kiosk.gallery(state.sample).record
             computed = None if record["anaemia"] is None else record["anaemia"]["grade"]
             return {
-                "result": result_view(record, words, self._override(kiosk, state.sample, name)),
+                "result": verdict_of(record, words, self._override(kiosk, state.sample, name)),
                 "grades": [(g, grade_name(words, g)) for g in GRADES if g != computed],
                 "why_changed": [(r, override_reason_name(words, r)) for r in OVERRIDE_REASONS],
             }

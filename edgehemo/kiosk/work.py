@@ -15,7 +15,6 @@ from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.equipment import open_bundle
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError
 from edgehemo.kiosk import effects, events
-from edgehemo.kiosk.asked_cells import must_be_seen
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.faults import FAULTS, FaultCode
@@ -50,6 +49,7 @@ from edgehemo.records.results import Outcome, number_of, result_of
 from edgehemo.records.reviews import amendments_from
 from edgehemo.records.taking import begin, readings_of, taking_of
 from edgehemo.records.versions import Override, change
+from edgehemo.report.asked_cells import must_be_seen
 from edgehemo.report.result import ScreeningResult
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels

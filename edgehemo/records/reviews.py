@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from edgehemo.cells.cell import NOT_A_CELL
 from edgehemo.errors import RecordsError
 from edgehemo.records.results import number_of, result_at
 from edgehemo.records.rows import insert_vouched
@@ -12,8 +13,6 @@ from edgehemo.records.store import Reader, Writer
 from edgehemo.records.versions import Amendments, RenamedCell
 
 ReviewVerdict = Literal["confirmed", "renamed", "unsure", "not a cell"]
-# What a result calls a cell that a person takes for none.
-NOT_A_CELL = "not_a_cell"
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,10 +24,10 @@ from edgehemo.kiosk.guarding import COOKIE, Guard
 from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
 from edgehemo.kiosk.state import Checked, screen_of
 from edgehemo.kiosk.viewers import MAX_CONNECTIONS
-from edgehemo.kiosk.words import LANGUAGES, Words, missing_texts, offered, wanted_texts
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import Writer
 from edgehemo.records.users import add_user
+from edgehemo.words.language import LANGUAGES, Words, missing_texts, offered, wanted_texts
 
 PORT = 8321
 HERE = f"http://127.0.0.1:{PORT}"
@@ -281,7 +281,7 @@ def test_every_language_is_complete_and_offered() -> None:
 
 
 def test_a_language_that_lacks_one_text_is_not_offered(monkeypatch: pytest.MonkeyPatch) -> None:
-    from edgehemo.kiosk import words
+    from edgehemo.words import language as words
 
     monkeypatch.setattr(words, "wanted_texts", lambda: ("a text that nobody translated",))
     offered.cache_clear()

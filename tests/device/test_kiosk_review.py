@@ -19,7 +19,16 @@ from edgehemo.errors import RecordsError
 from edgehemo.field.canonical import CanonicalField
 from edgehemo.images.frame import Frame
 from edgehemo.kiosk import effects, events
-from edgehemo.kiosk.asked_cells import (
+from edgehemo.kiosk.engine import Kiosk
+from edgehemo.kiosk.events import PERSON_EVENTS
+from edgehemo.kiosk.gallery import Gallery, practice_gallery, stored_gallery
+from edgehemo.kiosk.offers import OFFERED, is_offered
+from edgehemo.kiosk.screens import AREAS, SCREENS
+from edgehemo.kiosk.state import screen_of
+from edgehemo.records.results import result_of
+from edgehemo.records.reviews import reviews_of
+from edgehemo.records.versions import amendments_of
+from edgehemo.report.asked_cells import (
     INCLUSION_TYPES,
     MOST_RED,
     SAYABLE,
@@ -27,17 +36,8 @@ from edgehemo.kiosk.asked_cells import (
     asked_cells,
     must_be_seen,
 )
-from edgehemo.kiosk.cell_names import cell_name
-from edgehemo.kiosk.engine import Kiosk
-from edgehemo.kiosk.events import PERSON_EVENTS
-from edgehemo.kiosk.gallery import Gallery, practice_gallery, stored_gallery
-from edgehemo.kiosk.offers import OFFERED, is_offered
-from edgehemo.kiosk.screens import AREAS, SCREENS
-from edgehemo.kiosk.state import screen_of
-from edgehemo.kiosk.words import LANGUAGES, Words
-from edgehemo.records.results import result_of
-from edgehemo.records.reviews import reviews_of
-from edgehemo.records.versions import amendments_of
+from edgehemo.words.cell_names import cell_name
+from edgehemo.words.language import LANGUAGES, Words
 from tests.device.test_kiosk_page import HERE, does, served, token_of
 from tests.support.screening_fakes import TruthFinder, simulated_frames
 from tests.support.stored import stored

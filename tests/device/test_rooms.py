@@ -19,7 +19,7 @@ ROOMS = (
     # everybody's
     "errors", "version", "memory", "measurands", "calling",
     # ground
-    "files", "statistics", "pages", "guidance", "anaemia", "images",
+    "files", "statistics", "pages", "guidance", "words", "anaemia", "images",
     # artefacts
     "bundle", "profile",
     # the flow: a frame becomes a sample's reading

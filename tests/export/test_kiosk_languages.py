@@ -11,7 +11,7 @@ babel = pytest.importorskip("babel")
 
 from babel.messages.pofile import read_po
 
-from edgehemo.kiosk.words import LANGUAGES
+from edgehemo.words.language import LANGUAGES
 from edgehemo_export.languages.files import merged, po_path, wanted_files
 from edgehemo_export.languages.texts import Text, kiosk_texts
 

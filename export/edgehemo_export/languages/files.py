@@ -13,7 +13,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po, write_po
 
 from edgehemo.guidance.catalogue import DOMAIN, LOCALE_DIR, SOURCE_LANGUAGE
-from edgehemo.kiosk.words import LANGUAGES, TEXTS_FILE
+from edgehemo.words.language import LANGUAGES, TEXTS_FILE
 from edgehemo_export.languages.texts import Text, kiosk_texts
 
 HEADER = """\

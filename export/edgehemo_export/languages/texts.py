@@ -1,4 +1,4 @@
-"""Every text that the kiosk's pages can show: in templates, code and the guidance catalogue."""
+"""Every text that pages and reports can show: in templates, code and the guidance catalogue."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from typing import get_args
 from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
-import edgehemo.kiosk
+import edgehemo
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.guidance.codes import Advice
 from edgehemo.kiosk.faults import CARETAKER, FAULT_CODES
 from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
 
-KIOSK = Path(edgehemo.kiosk.__file__).parent
+PACKAGE = Path(edgehemo.__file__).parent
+# The rooms whose code speaks to people in their language.
+SPEAKING = (PACKAGE / "words", PACKAGE / "report", PACKAGE / "kiosk")
 # Called with one text, and with a singular and a plural.
 _ONE, _TWO = "_", "n_"
 
@@ -43,7 +45,7 @@ def kiosk_texts() -> list[Text]:
 
 def _of_templates() -> Iterator[Text]:
     environment = Environment(autoescape=True)
-    for path in sorted((KIOSK / "templates").rglob("*.j2")):
+    for path in sorted((PACKAGE / "kiosk" / "templates").rglob("*.j2")):
         tree = environment.parse(path.read_text("utf-8"))
         for _, function, message in extract_from_ast(tree, (_ONE, _TWO)):
             yield _text(function, message, path.name)
@@ -57,7 +59,7 @@ def _text(function: str, message: object, where: str) -> Text:
 
 
 def _of_code() -> Iterator[Text]:
-    for path in sorted(KIOSK.rglob("*.py")):
+    for path in (path for room in SPEAKING for path in sorted(room.rglob("*.py"))):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.Call):
                 continue

@@ -1,4 +1,4 @@
-"""The kiosk's words, numbers and dates in one language.
+"""Words, numbers and dates of the kiosk's pages and of reports, in one language.
 
 A language is one file, ``locale/<language>/LC_MESSAGES/edgehemo.mo``, written from the ``.po``
 beside it on the workstation and read by Python's own gettext. It is offered only where it is
@@ -45,7 +45,7 @@ _G_PER_DL = 10.0
 
 @lru_cache(maxsize=1)
 def wanted_texts() -> tuple[str, ...]:
-    """Every text that the kiosk's pages can show, in English; of plurals the singular."""
+    """Every text that pages and reports can show, in English; of plurals the singular."""
     return tuple(json.loads(TEXTS_FILE.read_text("utf-8"))["texts"])
 
 

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgehemo.cells.cell import UNCERTAIN, CellKind
+from edgehemo.cells.cell import NOT_A_CELL, UNCERTAIN, CellKind
 from edgehemo.cells.typing import BORDER_PX
-from edgehemo.records.reviews import NOT_A_CELL
 
 # Cells without a name that are shown: all white ones of any usual sample, and of the red ones, of
 # which each name weighs little, as many as a person will look at.

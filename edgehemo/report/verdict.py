@@ -1,4 +1,4 @@
-"""A result as the page shows it: the grade in words, the numbers, and what to do next."""
+"""What a result says first, on every page and paper: the grade in words, and what to do next."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from edgehemo.guidance.catalogue import catalogue
-from edgehemo.kiosk.words import Words
+from edgehemo.words.language import Words
 
 Grade = Literal["none", "mild", "moderate", "severe"]
 Shape = Literal[Grade, "withheld", "ungraded"]
 
 
 @dataclass(frozen=True, slots=True)
-class ResultView:
+class Verdict:
     """shape: how it is drawn. title: the grade in words. hgb: value, low and high in the site's
     unit, None where there is none. limit: of this person, likewise. possible: other grades that the
     interval reaches. why: why there is no grade. todo: what to do, in order. counted: what it
@@ -50,7 +50,7 @@ def grade_name(words: Words, grade: str) -> str:
     }[grade]
 
 
-def result_view(record: Mapping[str, Any], words: Words, override: str | None = None) -> ResultView:
+def verdict_of(record: Mapping[str, Any], words: Words, override: str | None = None) -> Verdict:
     """Of a record as result.json holds it. override: the grade that a person set in its place."""
     _ = words._
     sample, anaemia, held_back = record["sample"], record["anaemia"], record["withheld"]
@@ -91,7 +91,7 @@ def result_view(record: Mapping[str, Any], words: Words, override: str | None = 
         flag = _("DEMONSTRATION")
     elif sample["calibration"] == "none" and held_back is None:
         flag = _("NOT CALIBRATED")
-    return ResultView(
+    return Verdict(
         shape=shape,
         title=title,
         hgb=hgb,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgehemo.kiosk.words import Words
+from edgehemo.words.language import Words
 
 
 def cell_name(words: Words, type: str) -> str:

@@ -1,0 +1,1 @@
+"""What people read, in their language: words, numbers, dates and units for pages and reports."""
