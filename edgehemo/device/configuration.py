@@ -145,7 +145,9 @@ class KioskSection(Record, frozen=True, kw_only=True):
     """language: of the page and the report. port: on 127.0.0.1. site: where it stands, a code and
     no address; it is on every result. unit: of haemoglobin. altitude_m: of the people of this site,
     metres above the sea. px_per_mm: how many pixels a millimetre of the screen has: 5.6 of 7 inches
-    with 800x480, 5.9 of 10.1 inches with 1280x800. theme: light for bright rooms.
+    with 800x480, 5.9 of 10.1 inches with 1280x800. theme: light for bright rooms. stick: a folder
+    that stands for the USB stick, on a workstation; ``~`` and environment variables allowed, None =
+    the sticks that are plugged in.
     """
 
     language: Language = "en"
@@ -155,6 +157,7 @@ class KioskSection(Record, frozen=True, kw_only=True):
     altitude_m: Annotated[float, Meta(ge=-450, lt=5000)] = 0.0
     px_per_mm: Annotated[float, Meta(ge=2, le=30)] = 5.6
     theme: Theme = "light"
+    stick: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
 
 
 class DeviceConfiguration(Record, frozen=True, kw_only=True):
