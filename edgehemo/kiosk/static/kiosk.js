@@ -1,4 +1,5 @@
-// The page works without this script but for its keypad; it spares the reload and follows the device.
+// The page works without this script but for its keys; it spares the reload and follows the device.
+import { keyboardIsOpen, keyboards } from "./keyboard.js";
 import { keypads } from "./keypad.js";
 import { person } from "./person.js";
 import { paged } from "./paged.js";
@@ -67,7 +68,7 @@ function lost(is) {
 }
 
 function typed() {
-  return [...document.querySelectorAll("main input.entry")].some((entry) => entry.value !== entry.defaultValue);
+  return keyboardIsOpen() || [...document.querySelectorAll("main input.entry")].some((entry) => entry.value !== entry.defaultValue);
 }
 
 function follow() {
@@ -107,5 +108,6 @@ function begin() {
   if (first && document.activeElement !== first) first.focus();
 }
 
+keyboards();
 begin();
 follow();
