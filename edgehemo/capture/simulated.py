@@ -37,12 +37,17 @@ from edgehemo.simulation.parameters import (
     SmearParameters,
     smear_of_sample,
 )
-from edgehemo.simulation.targets import MARGIN_PX
+from edgehemo.simulation.targets import MARGIN_PX, empty_slide, ruled_slide
 
 SCHEME = "simulated:"
 
 Fault = Literal["timeout", "dark", "frozen", "swapped_channels", "unplugged"]
 FAULTS: tuple[Fault, ...] = get_args(Fault)
+# What lies on the stage: a smear, a clean slide, a stage micrometer.
+Slide = Literal["smear", "empty", "ruling"]
+SLIDES: tuple[Slide, ...] = get_args(Slide)
+# The micrometer's lines: their distance, and how far the slide is turned from place to place.
+RULING_PITCH_UM, RULING_FIRST_DEG, RULING_TURN_DEG = 10.0, 3.0, 46.0
 BadField = Literal["defocused", "empty", "underexposed"]
 BAD_FIELDS: tuple[BadField, ...] = get_args(BadField)
 
@@ -84,7 +89,7 @@ class SimulatedOptions:
     seed: the slide. fields: how many places the stage reaches. bad: how many of them are
     deliberately unusable. um_per_px, width_px, height_px: the camera. hgb_g_per_l, mcv_fl,
     mchc_g_per_l: of the blood, else drawn as in AneRBC. defocus_um: where the focus drive starts
-    (best focus is 0). fault: switched on from the start.
+    (best focus is 0). fault: switched on from the start. slide: what lies on the stage.
     """
 
     seed: int = 0
@@ -98,6 +103,7 @@ class SimulatedOptions:
     mchc_g_per_l: float | None = None
     defocus_um: float = 0.0
     fault: Fault | None = None
+    slide: Slide = "smear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +127,8 @@ OPTIONS: dict[str, _Option] = {
     "mchc": _Option("mchc_g_per_l", 200.0, 390.0),
     "defocus_um": _Option("defocus_um", *FOCUS_LIMITS_UM),
 }
+# Options that are words, and which.
+WORDS: dict[str, tuple[str, ...]] = {"fault": FAULTS, "slide": SLIDES}
 
 
 def parse_simulated(spec: str) -> SimulatedOptions:
@@ -137,14 +145,14 @@ def parse_simulated(spec: str) -> SimulatedOptions:
     values: dict[str, Any] = {}
     for part in query[1:].split("&") if len(query) > 1 else []:
         name, equals, text = part.partition("=")
-        if name not in OPTIONS and name != "fault":
+        if name not in OPTIONS and name not in WORDS:
             raise UsageError(f"{spec}: {_unknown(name)}")
         if not equals:
             raise UsageError(f"{spec}: the option {name} needs a value, such as {name}=...")
-        target = "fault" if name == "fault" else OPTIONS[name].field
+        target = name if name in WORDS else OPTIONS[name].field
         if target in values:
             raise UsageError(f"{spec}: the option {name} is given twice")
-        values[target] = _fault(text, spec) if name == "fault" else _value(name, text, spec)
+        values[target] = _word(name, text, spec) if name in WORDS else _value(name, text, spec)
     options = SimulatedOptions(**values)
     if options.bad > options.fields:
         raise UsageError(
@@ -155,10 +163,10 @@ def parse_simulated(spec: str) -> SimulatedOptions:
 
 def format_simulated(options: SimulatedOptions) -> str:
     """The shortest specification that `parse_simulated` turns into these options."""
-    names = {option.field: name for name, option in OPTIONS.items()} | {"fault": "fault"}
+    names = {option.field: name for name, option in OPTIONS.items()}
     default = SimulatedOptions()
     parts = [
-        f"{names[item.name]}={getattr(options, item.name)}"
+        f"{names.get(item.name, item.name)}={getattr(options, item.name)}"
         for item in fields(options)
         if getattr(options, item.name) != getattr(default, item.name)
     ]
@@ -349,6 +357,8 @@ class SimulatedMicroscope(OpenedByContext):
 
     def _placed(self) -> Specimen:
         """The place under the objective; drawn once while the stage stands."""
+        if self.options.slide != "smear":
+            return self._calibration_slide()
         if self._specimen is None or self._specimen[0] != self._field:
             parameters = self.parameters
             if self.bad_field(self._field) == "empty":
@@ -363,6 +373,19 @@ class SimulatedMicroscope(OpenedByContext):
                 parameters=parameters,
                 margin_px=MARGIN_PX,
             )
+            self._specimen = (self._field, drawn)
+        return self._specimen[1]
+
+    def _calibration_slide(self) -> Specimen:
+        """A clean slide, or a ruling that lies in another direction at each place."""
+        if self._specimen is None or self._specimen[0] != self._field:
+            options = self.options
+            size = (options.width_px, options.height_px, options.um_per_px)
+            if options.slide == "empty":
+                drawn = empty_slide(*size)
+            else:
+                angle_deg = RULING_FIRST_DEG + RULING_TURN_DEG * self._field
+                drawn = ruled_slide(*size, pitch_um=RULING_PITCH_UM, angle_deg=angle_deg)
             self._specimen = (self._field, drawn)
         return self._specimen[1]
 
@@ -422,7 +445,7 @@ def _bad_fields(options: SimulatedOptions, rng: np.random.Generator) -> dict[int
 
 
 def _unknown(name: str) -> str:
-    known = [*OPTIONS, "fault"]
+    known = [*OPTIONS, *WORDS]
     near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
     if near:
         return f"no option {name!r}; did you mean {near[0]}?"
@@ -445,13 +468,13 @@ def _value(name: str, text: str, spec: str) -> int | float:
     return value
 
 
-def _fault(text: str, spec: str) -> Fault:
-    for fault in FAULTS:
-        if text == fault:
-            return fault
-    near = difflib.get_close_matches(text, FAULTS, n=1, cutoff=0.4)
-    meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(FAULTS)}"
-    raise UsageError(f"{spec}: no fault {text!r}; {meant}")
+def _word(name: str, text: str, spec: str) -> str:
+    known = WORDS[name]
+    if text in known:
+        return text
+    near = difflib.get_close_matches(text, known, n=1, cutoff=0.4)
+    meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    raise UsageError(f"{spec}: no {name} {text!r}; {meant}")
 
 
 def _stepped(value: float, step: float) -> float:

@@ -348,6 +348,7 @@ class KioskApp:
                 if kiosk.view.number != view:
                     view = kiosk.view.number
                     content = {"bar": round(kiosk.view.bar, 3), "advice": kiosk.view.advice}
+                    content |= kiosk.look.facts()
                     yield f"event: view\ndata: {json.dumps(content)}\n\n"
                 try:
                     await asyncio.wait_for(changes.wake.wait(), SIGN_OF_LIFE_S)
@@ -359,6 +360,7 @@ class KioskApp:
         viewer = self.guard.viewer(request.cookies.get(COOKIE))
         if viewer is None or not steers(self.kiosk.state, viewer):
             return Response("", 403)
+        self.kiosk.look.renew()
         view = await self.kiosk.next_view(NEXT_PICTURE_S)
         if view is None:
             return Response("", 204)

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from edgehemo.cells.cell import NOT_A_CELL, UNCERTAIN
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError, place_of
 from edgehemo.kiosk import effects, events
+from edgehemo.kiosk.camera_look import CameraLook
 from edgehemo.kiosk.deadlines import due
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.events import Event
@@ -83,6 +84,7 @@ class Kiosk:
         self.work = work
         self.clock = clock
         self.view = LiveView()
+        self.look = CameraLook(self.from_thread)
         # The fields that the page shows beside the live picture: position, whether it was accepted,
         # the code of why not; and the small pictures of them.
         self.shown_fields: list[tuple[int, bool, str]] = []
@@ -250,6 +252,10 @@ class Kiosk:
     async def stored(self, work: Callable[[], object]) -> object:
         """Do something with the records in the thread that writes, in the order of the asking."""
         return await asyncio.get_running_loop().run_in_executor(self._writing, work)
+
+    def stored_now(self, work: Callable[[], object]) -> object:
+        """The same for a thread of its own, which waits for it. Never from the event loop."""
+        return self._writing.submit(work).result()
 
     def from_thread(self, call: Callable[[], object]) -> None:
         """Have something called by the event loop, from the thread that writes."""

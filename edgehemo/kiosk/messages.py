@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgehemo.anaemia.who_grade import Person
+from edgehemo.capture.protocol import CameraSettings
 from edgehemo.images.frame import Frame
 from edgehemo.kiosk.faults import FaultCode
 from edgehemo.kiosk.state import Checked
@@ -56,7 +57,24 @@ class StopOrder:
     """Let go of the camera."""
 
 
-Order = CheckOrder | CaptureOrder | FinishOrder | ProbeOrder | StopOrder
+@dataclass(frozen=True, slots=True)
+class LookOrder:
+    """Show the camera's picture without a sample; ends by itself where it is not said again.
+
+    number: of what was asked for, rising; reports say it again. settings: given to the camera.
+    folder: where pictures are kept as PNG files, one for each of `pictures`, which are settings
+    given before it on top of the others; move: a stage goes on before each but the first.
+    """
+
+    number: int
+    source: str
+    settings: CameraSettings = field(default_factory=CameraSettings)
+    folder: str | None = None
+    pictures: tuple[CameraSettings, ...] = ()
+    move: bool = False
+
+
+Order = CheckOrder | CaptureOrder | FinishOrder | ProbeOrder | StopOrder | LookOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,4 +151,58 @@ class Probed:
     mended: bool
 
 
-Report = Probed | Ready | WasChecked | SawPicture | ReadField | HasEnough | Finished | Failed
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """What a picture's light and sharpness are. bright_rgb: counts (0 to 255) that 98 % of each
+    channel lie below. clipped, black: shares of its pixels at either end. histogram: shares of the
+    pixels by their green counts, from dark to bright. focus: of `focus_bar`, no unit.
+    """
+
+    bright_rgb: tuple[float, float, float]
+    clipped: float
+    black: float
+    histogram: tuple[float, ...]
+    focus: float
+
+
+@dataclass(frozen=True, slots=True)
+class SawLook:
+    """A live picture of a look, as a JPEG file. settings: what the camera says it is set to."""
+
+    number: int
+    jpeg: bytes
+    bar: float
+    levels: Levels
+    settings: CameraSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TookPicture:
+    """A picture that was asked for is in its file."""
+
+    number: int
+    file: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookFailed:
+    """What was asked for could not be done. message: in English, with what to do."""
+
+    number: int
+    code: str
+    message: str
+
+
+Report = (
+    SawLook
+    | TookPicture
+    | LookFailed
+    | Probed
+    | Ready
+    | WasChecked
+    | SawPicture
+    | ReadField
+    | HasEnough
+    | Finished
+    | Failed
+)

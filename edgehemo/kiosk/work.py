@@ -26,14 +26,18 @@ from edgehemo.kiosk.messages import (
     Finished,
     FinishOrder,
     HasEnough,
+    LookFailed,
+    LookOrder,
     Order,
     Probed,
     ProbeOrder,
     ReadField,
     Ready,
     Report,
+    SawLook,
     SawPicture,
     StopOrder,
+    TookPicture,
     WasChecked,
 )
 from edgehemo.kiosk.process_link import ProcessLink
@@ -77,6 +81,7 @@ class WorkerProcess:
         self._circumstances: Circumstances | None = None
         self._link: ProcessLink | None = None
         self._closing = False
+        kiosk.look.source, kiosk.look.send = source, self._order
 
     # -- the process ------------------------------------------------------------------------------
 
@@ -115,6 +120,8 @@ class WorkerProcess:
         self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerEnded(memory)))
 
     def _order(self, order: Order) -> None:
+        if not isinstance(order, LookOrder):
+            self.kiosk.look.forget()
         try:
             link = self._started()
         except OSError as error:
@@ -279,6 +286,11 @@ class WorkerProcess:
                 self._circumstances = report.circumstances
         elif isinstance(report, SawPicture):
             self.kiosk.show_view(report.jpeg, report.bar, report.advice)
+        elif isinstance(report, SawLook | TookPicture | LookFailed):
+            if self.kiosk.look.hear(report) and not isinstance(report, SawLook):
+                self.kiosk.bump()
+            if isinstance(report, SawLook):
+                self.kiosk.show_view(report.jpeg, report.bar, "")
         elif isinstance(report, WasChecked):
             self.kiosk.do(self._guarded(self._checked, report))
         elif isinstance(report, ReadField):

@@ -33,6 +33,7 @@ from edgehemo.errors import (
 )
 from edgehemo.images.frame import Frame
 from edgehemo.kiosk.faults import FAULT_CODES, FaultCode
+from edgehemo.kiosk.looking import Looking
 from edgehemo.kiosk.messages import (
     CaptureOrder,
     CheckOrder,
@@ -40,6 +41,7 @@ from edgehemo.kiosk.messages import (
     Finished,
     FinishOrder,
     HasEnough,
+    LookOrder,
     Order,
     Probed,
     ProbeOrder,
@@ -87,13 +89,16 @@ class _Worker:
         self.connection, self.source = connection, source
         self._equipment: Equipment | None = None
         self._opened_for = ""
+        # What came while a look went on, to be done next.
+        self._held: tuple[Order | None, ...] = ()
 
     def work(self) -> None:
         """Tell under what circumstances samples are taken, then do what comes."""
         with contextlib.suppress(EdgeHemoError):
             self.say(Ready(self.source, self._circumstances(self.source)))
         while True:
-            order: Order | None = self.connection.recv()
+            held, self._held = self._held, ()
+            order: Order | None = held[0] if held else self.connection.recv()
             if order is None:
                 return
             try:
@@ -117,6 +122,9 @@ class _Worker:
             self._finish(order)
         elif isinstance(order, ProbeOrder):
             self.say(Probed(order.code, self._gives_pictures(order.source)))
+        elif isinstance(order, LookOrder):
+            picture = partial(jpeg, side_px=LIVE_SIDE_PX, quality=_LIVE_QUALITY)
+            self._held = Looking(self.connection, self.say, picture).look(order)
         else:
             assert isinstance(order, StopOrder)
 

@@ -13,6 +13,7 @@ from edgehemo.capture.protocol import Camera, CameraSettings, StagedCamera
 from edgehemo.capture.simulated import (
     FAULTS,
     OPTIONS,
+    SLIDES,
     SimulatedMicroscope,
     SimulatedOptions,
     format_simulated,
@@ -268,6 +269,7 @@ VALUES = {
     "mchc_g_per_l": st.none() | st.floats(200, 390),
     "defocus_um": st.floats(-60, 60),
     "fault": st.none() | st.sampled_from(FAULTS),
+    "slide": st.sampled_from(SLIDES),
 }
 
 
