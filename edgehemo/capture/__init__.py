@@ -63,12 +63,14 @@ class LiveCapture:
     """How fields are taken from a live camera whose slide the operator moves.
 
     judge: a frame's focus as quality measures it (`edgehemo.quality.focus.frame_sharpness`); None
-    goes by the focus bar alone. focus_pass: first ask for a pass through focus. on_view: called
-    with every live frame and what the operator is to do. on_fault: called with a fault of the
-    camera as soon as it is noticed, before reopening is tried.
+    goes by the focus bar alone. judge_every: of the frames that could be taken, one in so many is
+    judged, for a judgement costs more than all else. focus_pass: first ask for a pass through
+    focus. on_view: called with every live frame and what the operator is to do. on_fault: called
+    with a fault of the camera as soon as it is noticed, before reopening is tried.
     """
 
     judge: Judge | None = None
+    judge_every: int = 1
     focus_pass: bool = False
     on_view: Callable[[View, Frame], None] | None = None
     on_fault: Callable[[CaptureError], None] | None = None
@@ -212,7 +214,9 @@ def _operated(
 def _auto_capture(live: LiveCapture) -> AutoCapture:
     from edgehemo.capture.autocapture import AutoCapture, judged_by_bar
 
-    return AutoCapture(live.judge or judged_by_bar, focus_pass=live.focus_pass)
+    return AutoCapture(
+        live.judge or judged_by_bar, focus_pass=live.focus_pass, judge_every=live.judge_every
+    )
 
 
 def _camera(spec: CameraSpec) -> Camera:
@@ -226,4 +230,9 @@ def _camera(spec: CameraSpec) -> Camera:
         return PiCamera.from_spec(spec)
     from edgehemo.capture.simulated import SimulatedMicroscope
 
-    return SimulatedMicroscope.from_spec(spec.text)
+    microscope = SimulatedMicroscope.from_spec(spec.text)
+    if microscope.options.hand_s:
+        from edgehemo.capture.hand_moved import HandMovedMicroscope
+
+        return HandMovedMicroscope(microscope)
+    return microscope

@@ -139,19 +139,24 @@ class AutoCapture:
     """Decides frame by frame; `consider` is called with each.
 
     judge: a frame's focus as quality measures it; asked only of frames that are still and new.
-    focus_pass: first ask for a pass through focus. sharpest: per pixel of the frame, the best seen
-    on this slide, which the judge is told: a frame clearly below it is not taken. In pixels it
-    stays what it is when the slide's scale becomes better known.
+    judge_every: of such frames at one place, one in so many is judged; the others say again what
+    the last judged one did, and are not taken. focus_pass: first ask for a pass through focus.
+    sharpest: per pixel of the frame, the best seen on this slide, which the judge is told: a frame
+    clearly below it is not taken. In pixels it stays what it is when the slide's scale becomes
+    better known.
     """
 
     judge: Judge
     focus_pass: bool = False
     sharpest: float | None = None
+    judge_every: int = 1
     _pass: FocusPass = field(default_factory=FocusPass)
     _places: list[Place] = field(default_factory=list)
     _previous: Place | None = None
     _still: int = 0
     _best_bar: float = 0.0
+    _judged: Advice | None = None
+    _unjudged: int = 0
 
     @property
     def taken(self) -> int:
@@ -183,14 +188,19 @@ class AutoCapture:
 
     def _advice(self, place: Place, pixels: NDArray[np.uint8], still: int) -> Advice:
         if still < STILL_FRAMES:
+            self._judged = None
             return "HOLD_STILL"
         if any(same_place(place, known) for known in self._places):
             return "MOVE_ON"
+        self._unjudged += 1
+        if self._judged is not None and self._unjudged < self.judge_every:
+            return self._judged
+        self._unjudged = 0
         sharpness = self.judge(pixels, self.sharpest)
-        if sharpness.value is None:
-            return "FIND_CELLS"
-        if sharpness.value < sharpness.lowest:
-            return "REFOCUS"
+        if sharpness.value is None or sharpness.value < sharpness.lowest:
+            self._judged = "FIND_CELLS" if sharpness.value is None else "REFOCUS"
+            return self._judged
+        self._judged = None
         self._remember(sharpness)
         self._places.append(place)
         return "FIELD_TAKEN"

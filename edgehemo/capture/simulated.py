@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from typing import Any, Literal, Self, get_args
+from pathlib import Path
+from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,6 +91,9 @@ class SimulatedOptions:
     deliberately unusable. um_per_px, width_px, height_px: the camera. hgb_g_per_l, mcv_fl,
     mchc_g_per_l: of the blood, else drawn as in AneRBC. defocus_um: where the focus drive starts
     (best focus is 0). fault: switched on from the start. slide: what lies on the stage.
+    faults_from: a file that names the faults that are on now, looked at before every frame: a
+    camera can be pulled, and plugged in again, while a program runs. hand_s: a hand moves the slide
+    on after so many seconds; 0, and a stage does it.
     """
 
     seed: int = 0
@@ -104,6 +108,8 @@ class SimulatedOptions:
     defocus_um: float = 0.0
     fault: Fault | None = None
     slide: Slide = "smear"
+    faults_from: str | None = None
+    hand_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +132,13 @@ OPTIONS: dict[str, _Option] = {
     "mcv": _Option("mcv_fl", 40.0, 150.0),
     "mchc": _Option("mchc_g_per_l", 200.0, 390.0),
     "defocus_um": _Option("defocus_um", *FOCUS_LIMITS_UM),
+    "hand": _Option("hand_s", 0.0, 600.0),
 }
 # Options that are words, and which.
 WORDS: dict[str, tuple[str, ...]] = {"fault": FAULTS, "slide": SLIDES}
+# The option that names a file.
+FILE_OPTION = "faults_from"
+_NAMES = (*OPTIONS, *WORDS, FILE_OPTION)
 
 
 def parse_simulated(spec: str) -> SimulatedOptions:
@@ -145,14 +155,15 @@ def parse_simulated(spec: str) -> SimulatedOptions:
     values: dict[str, Any] = {}
     for part in query[1:].split("&") if len(query) > 1 else []:
         name, equals, text = part.partition("=")
-        if name not in OPTIONS and name not in WORDS:
+        if name not in _NAMES:
             raise UsageError(f"{spec}: {_unknown(name)}")
         if not equals:
             raise UsageError(f"{spec}: the option {name} needs a value, such as {name}=...")
-        target = name if name in WORDS else OPTIONS[name].field
+        target = OPTIONS[name].field if name in OPTIONS else name
         if target in values:
             raise UsageError(f"{spec}: the option {name} is given twice")
-        values[target] = _word(name, text, spec) if name in WORDS else _value(name, text, spec)
+        read = _value if name in OPTIONS else _word if name in WORDS else _file
+        values[target] = read(name, text, spec)
     options = SimulatedOptions(**values)
     if options.bad > options.fields:
         raise UsageError(
@@ -206,6 +217,7 @@ class SimulatedMicroscope(OpenedByContext):
         self._field = 0
         self._shots = 0
         self._faults: dict[Fault, int | None] = {}
+        self._from_file: set[Fault] = set()
         self._specimen: tuple[int, Specimen] | None = None
         self._last: NDArray[np.uint8] | None = None
         self._settings = CameraSettings(
@@ -234,6 +246,7 @@ class SimulatedMicroscope(OpenedByContext):
         return self._settings
 
     def open(self) -> None:
+        self._follow_file()
         if self._fault("unplugged"):
             raise capture_error("CAMERA_NOT_FOUND", f"{self.name}: there is no such camera")
         self._open = True
@@ -267,6 +280,7 @@ class SimulatedMicroscope(OpenedByContext):
 
     def frame(self, deadline_s: float) -> Frame:
         """The field under the objective, as it now is: lamp, settings, faults."""
+        self._follow_file()
         self._must_be_open()
         if self._fault("unplugged"):
             self._count_down("unplugged")
@@ -317,6 +331,12 @@ class SimulatedMicroscope(OpenedByContext):
     def switch_off(self, fault: Fault) -> None:
         """Switch a fault off; harmless where it is not on."""
         self._faults.pop(fault, None)
+
+    @property
+    def faults(self) -> frozenset[Fault]:
+        """What is switched on now."""
+        self._follow_file()
+        return frozenset(self._faults)
 
     def bad_field(self, index: int) -> BadField | None:
         """What is deliberately wrong with a field, None for a good one."""
@@ -402,6 +422,21 @@ class SimulatedMicroscope(OpenedByContext):
     def _fault(self, fault: Fault) -> bool:
         return fault in self._faults
 
+    def _follow_file(self) -> None:
+        """Switch on and off what the file of faults says; one that is not there says none."""
+        if self.options.faults_from is None:
+            return
+        try:
+            words = Path(self.options.faults_from).read_text(encoding="utf-8").split()
+        except OSError:
+            words = []
+        named = {cast(Fault, _word("fault", word, self.name)) for word in words}
+        for fault in named - self._from_file:
+            self.switch_on(fault)
+        for fault in self._from_file - named:
+            self.switch_off(fault)
+        self._from_file = named
+
     def _count_down(self, fault: Fault) -> None:
         left = self._faults.get(fault)
         if left is None:
@@ -445,11 +480,10 @@ def _bad_fields(options: SimulatedOptions, rng: np.random.Generator) -> dict[int
 
 
 def _unknown(name: str) -> str:
-    known = [*OPTIONS, *WORDS]
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.4)
+    near = difflib.get_close_matches(name.lower(), _NAMES, n=1, cutoff=0.4)
     if near:
         return f"no option {name!r}; did you mean {near[0]}?"
-    return f"no option {name!r}; known are {', '.join(known)}"
+    return f"no option {name!r}; known are {', '.join(_NAMES)}"
 
 
 def _value(name: str, text: str, spec: str) -> int | float:
@@ -475,6 +509,12 @@ def _word(name: str, text: str, spec: str) -> str:
     near = difflib.get_close_matches(text, known, n=1, cutoff=0.4)
     meant = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
     raise UsageError(f"{spec}: no {name} {text!r}; {meant}")
+
+
+def _file(name: str, text: str, spec: str) -> str:
+    if not text:
+        raise UsageError(f"{spec}: {name} names a file, and none is named")
+    return text
 
 
 def _stepped(value: float, step: float) -> float:

@@ -113,6 +113,8 @@ class KioskApp:
         self.desk = Desk(kiosk, device, Jobs(self._job_moved))
         # What was done on a page of an area, for the page that follows.
         self._went: dict[str, Went] = {}
+        # Who was shown a live picture last, and its number.
+        self._shown = ("", 0)
 
     def application(self) -> ASGIApp:
         """The whole application, guarded."""
@@ -356,14 +358,17 @@ class KioskApp:
                     yield ": still here\n\n"
 
     async def live(self, request: Request) -> Response:
-        """The first live picture that comes after the question; 204 where none does."""
+        """The newest live picture that this browser was not yet shown; 204 where none comes."""
         viewer = self.guard.viewer(request.cookies.get(COOKIE))
         if viewer is None or not steers(self.kiosk.state, viewer):
             return Response("", 403)
         self.kiosk.look.renew()
-        view = await self.kiosk.next_view(NEXT_PICTURE_S)
+        # One browser steers, so one is shown pictures.
+        before = self._shown[1] if self._shown[0] == viewer else 0
+        view = await self.kiosk.next_view(before, NEXT_PICTURE_S)
         if view is None:
             return Response("", 204)
+        self._shown = (viewer, view.number)
         return Response(view.jpeg, media_type="image/jpeg")
 
     async def field(self, request: Request) -> Response:

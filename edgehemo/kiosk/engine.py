@@ -53,8 +53,8 @@ class Work(Protocol):
 
 @dataclass(slots=True)
 class LiveView:
-    """The last live picture. jpeg: its file. bar: 0 to 1. advice: code of what to do. number: of
-    the picture, rising.
+    """The last live picture. jpeg: its file, empty before the first of a sample. bar: 0 to 1.
+    advice: code of what to do. number: of the picture, rising.
     """
 
     number: int = 0
@@ -68,6 +68,11 @@ class Changes:
     """What is told to one connection: that something changed, and never a queue of it."""
 
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+def _said(state: KioskState) -> float:
+    """How much of the analysis is done."""
+    return 0.0 if state.sample is None else state.sample.progress.analysed
 
 
 class Kiosk:
@@ -144,10 +149,13 @@ class Kiosk:
             if not isinstance(event, _NOT_STORED):
                 loop = asyncio.get_running_loop()
                 await loop.run_in_executor(self._writing, self._keep, done)
-            self.state = done.state
-            self.version += 1
+            heard, self.state = self.state, done.state
+            # A sign of life that says nothing else has no page load anew.
+            changed = not isinstance(event, _NOT_STORED) or _said(heard) != _said(self.state)
+            self.version += changed
         self._moved.set()
-        self.changed()
+        if changed:
+            self.changed()
         for effect in done.effects:
             self._begin(effect)
 
@@ -343,8 +351,9 @@ class Kiosk:
     def show_view(self, jpeg: bytes, bar: float, advice: str) -> None:
         """The newest live picture."""
         self.view = LiveView(self.view.number + 1, jpeg, bar, advice)
-        self._pictured.set()
-        self._pictured.clear()
+        # Whoever waits has this one; the next is for the next picture, so that none is missed.
+        pictured, self._pictured = self._pictured, asyncio.Event()
+        pictured.set()
         self.changed()
 
     def show_field(self, position: int, accepted: bool, code: str, jpeg: bytes) -> None:
@@ -355,16 +364,22 @@ class Kiosk:
         self.small_pictures = {number: pictures[number] for number in kept if number in pictures}
 
     def forget_fields(self) -> None:
-        """Another sample begins."""
+        """Another sample begins; nobody is shown a picture of the one before."""
         self.shown_fields, self.small_pictures = [], {}
+        self.view = LiveView(self.view.number)
 
-    async def next_view(self, timeout_s: float) -> LiveView | None:
-        """The next live picture; None where none comes in time."""
+    async def next_view(self, after: int, timeout_s: float) -> LiveView | None:
+        """The newest live picture, which is not yet shown; None where none comes in time.
+
+        after: the number of the last one that was shown.
+        """
+        if self.view.jpeg and self.view.number > after:
+            return self.view
         try:
             await asyncio.wait_for(self._pictured.wait(), timeout_s)
         except TimeoutError:
             return None
-        return self.view
+        return self.view if self.view.jpeg else None
 
     def release(self) -> None:
         """End the connections that are told of changes, so that the server can end."""

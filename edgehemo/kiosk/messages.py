@@ -25,9 +25,13 @@ class CheckOrder:
 
 @dataclass(frozen=True, slots=True)
 class CaptureOrder:
-    """Take fields until the rule is satisfied. images: what was read of the sample so far."""
+    """Take fields until the rule is satisfied. images: what was read of the sample so far. run: of
+    this order, which its fields say again: one that was begun before the sample was left, and read
+    after it was taken up again, is not of it.
+    """
 
     ref: int
+    run: int
     source: str
     person: Person | None
     images: tuple[FieldReading | UnreadableImage, ...]
@@ -105,11 +109,12 @@ class SawPicture:
 
 @dataclass(frozen=True, slots=True)
 class ReadField:
-    """A field. position: among those of the sample, from 0. small: its picture, small, as JPEG.
-    red_cells: in all accepted ones.
+    """A field. run: of the order. position: among those of the sample, from 0. small: its picture,
+    small, as JPEG. red_cells: in all accepted ones.
     """
 
     ref: int
+    run: int
     position: int
     reading: FieldReading | UnreadableImage
     frame: Frame | None

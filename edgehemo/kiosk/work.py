@@ -19,6 +19,7 @@ from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.faults import FAULTS, FaultCode
 from edgehemo.kiosk.gallery import Gallery, practice_gallery
+from edgehemo.kiosk.live_picture import jpeg
 from edgehemo.kiosk.messages import (
     CaptureOrder,
     CheckOrder,
@@ -44,7 +45,6 @@ from edgehemo.kiosk.process_link import ProcessLink
 from edgehemo.kiosk.profile_of import profile_path
 from edgehemo.kiosk.selfcheck import in_order, stored_checks
 from edgehemo.kiosk.state import KioskState, Sample
-from edgehemo.kiosk.worker import jpeg
 from edgehemo.profile.profile import CalibrationProfile, load_profile
 from edgehemo.records.artefacts import keep_bundle, keep_profile
 from edgehemo.records.circumstances import Circumstances
@@ -82,6 +82,7 @@ class WorkerProcess:
         self._link: ProcessLink | None = None
         self._closing = False
         kiosk.look.source, kiosk.look.send = source, self._order
+        self._run = 0
 
     # -- the process ------------------------------------------------------------------------------
 
@@ -204,8 +205,9 @@ class WorkerProcess:
             images, told = [], (events.SampleBegun(sample.ref, taking),)
         else:
             images = readings_of(self.kiosk.writer, sample.taking)
+        self._run += 1
         order = CaptureOrder(
-            sample.ref, self._camera(sample), sample.answers.person(), tuple(images)
+            sample.ref, self._run, self._camera(sample), sample.answers.person(), tuple(images)
         )
         self.kiosk.from_thread(lambda: self._order(order))
         return told
@@ -336,7 +338,7 @@ class WorkerProcess:
 
     def _keep_field(self, report: ReadField) -> tuple[events.Event, ...]:
         sample = next((s for s in self.kiosk.state.samples if s.ref == report.ref), None)
-        if sample is None or sample.step != "capture":
+        if sample is None or sample.step != "capture" or report.run != self._run:
             return ()
         if sample.practice:
             self._images.setdefault(sample.ref, []).append(report.reading)

@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import contextlib
 import signal
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from datetime import datetime
 from functools import partial
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from edgehemo.capture import LiveCapture, distinct_frames, open_source
-from edgehemo.capture.autocapture import View, focus_bar
+from edgehemo.capture import FRAME_DEADLINE_S, LiveCapture, distinct_frames, open_source
+from edgehemo.capture.autocapture import View
 from edgehemo.capture.guard import GuardedCamera
 from edgehemo.device.configuration import load_device
 from edgehemo.device.equipment import Equipment, open_equipment
@@ -33,6 +32,15 @@ from edgehemo.errors import (
 )
 from edgehemo.images.frame import Frame
 from edgehemo.kiosk.faults import FAULT_CODES, FaultCode
+from edgehemo.kiosk.live_picture import (
+    LIVE_QUALITY,
+    LIVE_SIDE_PX,
+    PICTURES_PER_S,
+    SMALL_QUALITY,
+    SMALL_SIDE_PX,
+    Pace,
+    jpeg,
+)
 from edgehemo.kiosk.looking import Looking
 from edgehemo.kiosk.messages import (
     CaptureOrder,
@@ -53,6 +61,7 @@ from edgehemo.kiosk.messages import (
     WasChecked,
 )
 from edgehemo.kiosk.profile_of import profile_path
+from edgehemo.kiosk.reading_beside import ReadingBeside
 from edgehemo.kiosk.state import Checked
 from edgehemo.records.circumstances import Circumstances
 from edgehemo.screening.field import FieldReading
@@ -64,9 +73,12 @@ if TYPE_CHECKING:
     from edgehemo.anaemia.who_grade import Person
     from edgehemo.screening.sample import UnreadableImage
 
-# The live picture as the page shows it, and a field among those taken; longest side, px.
-LIVE_SIDE_PX, SMALL_SIDE_PX = 640, 160
-_LIVE_QUALITY, _SMALL_QUALITY = 75, 70
+# Of the pictures that could be taken one in so many is judged: five a second, where each may cost
+# the small processor as much as all else of the live picture.
+JUDGE_EVERY = 3
+# Where a hand moves the slide, so many fields may wait to be read while it goes on; more would be
+# of a smear that had enough long ago. A stage waits for each.
+MAX_UNREAD, MAX_UNREAD_BY_STAGE = 2, 1
 # A picture whose brightest hundredth stays below this share of full scale is darker than a bright
 # field that was set well, and lighter than one without a lamp.
 LOW_LIGHT_SHARE = 0.35
@@ -91,6 +103,7 @@ class _Worker:
         self._opened_for = ""
         # What came while a look went on, to be done next.
         self._held: tuple[Order | None, ...] = ()
+        self._saying = threading.Lock()
 
     def work(self) -> None:
         """Tell under what circumstances samples are taken, then do what comes."""
@@ -111,7 +124,9 @@ class _Worker:
                 self.say(Failed(getattr(order, "ref", None), "OUT_OF_MEMORY"))
 
     def say(self, report: Report) -> None:
-        self.connection.send(report)
+        """Tell the server; from the thread that reads too."""
+        with self._saying:
+            self.connection.send(report)
 
     def _do(self, order: Order) -> None:
         if isinstance(order, CheckOrder):
@@ -123,7 +138,7 @@ class _Worker:
         elif isinstance(order, ProbeOrder):
             self.say(Probed(order.code, self._gives_pictures(order.source)))
         elif isinstance(order, LookOrder):
-            picture = partial(jpeg, side_px=LIVE_SIDE_PX, quality=_LIVE_QUALITY)
+            picture = partial(jpeg, side_px=LIVE_SIDE_PX, quality=LIVE_QUALITY)
             self._held = Looking(self.connection, self.say, picture).look(order)
         else:
             assert isinstance(order, StopOrder)
@@ -244,45 +259,69 @@ class _Worker:
         return True
 
     def _capture(self, order: CaptureOrder) -> None:
+        """Take fields and have them read, while the live picture goes on."""
         equipment = self._opened(order.source)
         screening = self._screening(order.source, order.person, order.images)
         if screening.stop_reason is not None:
             self.say(HasEnough(order.ref))
             return
+        pace = Pace(PICTURES_PER_S, self._look)
         live = LiveCapture(
             judge=equipment.judge(None, partial(screening.scale_of, min_fields=1)),
-            on_view=partial(self._show, order.ref),
+            judge_every=JUDGE_EVERY,
+            on_view=partial(self._show, order.ref, pace),
         )
-        with open_source(order.source) as camera:
+        limit = (screening.rule.examined_fields or 1) - len(order.images)
+        with (
+            open_source(order.source) as camera,
+            ReadingBeside(partial(self._read, order, screening)) as beside,
+        ):
             camera.apply(equipment.camera_settings())
-            self._skip_taken(camera, len(order.images), order.ref)
-            limit = screening.rule.examined_fields or 1
-            for frame in distinct_frames(camera, max(1, limit - len(order.images)), live=live):
-                if camera.has_stage:
-                    self._show(order.ref, View(1.0, "FIELD_TAKEN", True), frame)
-                self._read(order.ref, screening, frame)
-                if screening.stop_reason is not None:
+            self._skip_taken(camera, len(order.images))
+            most = MAX_UNREAD_BY_STAGE if camera.has_stage else MAX_UNREAD
+            for frame in distinct_frames(camera, max(1, limit), live=live):
+                beside.take(frame)
+                self._until(order.ref, pace, camera, frame, lambda: beside.unread < most)
+                if beside.enough:
                     break
+            self._until(order.ref, pace, camera, None, lambda: beside.unread == 0)
         self.say(HasEnough(order.ref))
 
-    def _skip_taken(self, camera: GuardedCamera, taken: int, ref: int) -> None:
+    def _until(
+        self,
+        ref: int,
+        pace: Pace,
+        camera: GuardedCamera,
+        frame: Frame | None,
+        done: Callable[[], bool],
+    ) -> None:
+        """Show the place that was taken until something is done. frame: the first to show."""
+        view = View(1.0, "FIELD_TAKEN")
+        if frame is not None and camera.has_stage:
+            self._show(ref, pace, view, frame)
+        while not done():
+            self._show(ref, pace, view, camera.frame(FRAME_DEADLINE_S))
+
+    def _skip_taken(self, camera: GuardedCamera, taken: int) -> None:
         """A stage that moves by itself begins at the first place again."""
         if camera.has_stage:
             for _ in range(taken):
                 self._look()
                 camera.move_to_next_field()
 
-    def _show(self, ref: int, view: View, frame: Frame) -> None:
-        """Send a live picture; leave where another order waits."""
+    def _show(self, ref: int, pace: Pace, view: View, frame: Frame) -> None:
+        """Send a live picture in its time; leave where another order waits."""
         self._look()
-        bar = view.bar if view.bar else float(focus_bar(frame.pixels) > 0)
-        self.say(SawPicture(ref, jpeg(frame.pixels, LIVE_SIDE_PX, _LIVE_QUALITY), bar, view.advice))
+        picture = jpeg(frame.pixels, LIVE_SIDE_PX, LIVE_QUALITY)
+        self.say(SawPicture(ref, picture, view.bar, view.advice))
+        pace.keep()
 
-    def _look(self) -> None:
-        if self.connection.poll():
+    def _look(self, wait_s: float = 0.0) -> None:
+        if self.connection.poll(wait_s):
             raise _OtherOrder
 
-    def _read(self, ref: int, screening: Screening, frame: Frame) -> None:
+    def _read(self, order: CaptureOrder, screening: Screening, frame: Frame) -> bool:
+        """Read a field, in the thread that reads; whether more are wanted."""
         reading = screening.consider(frame)
         fields = [item for item in screening.images if isinstance(item, FieldReading)]
         accepted = [item for item in fields if item.accepted]
@@ -291,16 +330,18 @@ class _Worker:
         )
         self.say(
             ReadField(
-                ref,
+                order.ref,
+                order.run,
                 len(screening.images) - 1,
                 reading,
                 frame,
-                jpeg(frame.pixels, SMALL_SIDE_PX, _SMALL_QUALITY),
+                jpeg(frame.pixels, SMALL_SIDE_PX, SMALL_QUALITY),
                 len(accepted),
                 len(screening.images) - len(accepted),
                 round(red),
             )
         )
+        return screening.stop_reason is None
 
     def _finish(self, order: FinishOrder) -> None:
         equipment = self._opened(order.source)
@@ -314,19 +355,6 @@ class _Worker:
             now=datetime.now().astimezone(),
         )
         self.say(Finished(order.ref, reading, provenance))
-
-
-def jpeg(pixels: NDArray[np.uint8], side_px: int, quality: int) -> bytes:
-    """A picture (uint8 RGB) as a JPEG file, no side longer than ``side_px``."""
-    height, width = pixels.shape[:2]
-    factor = min(1.0, side_px / max(height, width))
-    size = (max(1, round(width * factor)), max(1, round(height * factor)))
-    small = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    done, data = cv2.imencode(
-        ".jpg", cv2.cvtColor(small, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality]
-    )
-    assert done, "a uint8 picture of three channels is always encoded"
-    return bytes(data)
 
 
 def _fault_of(error: EdgeHemoError) -> FaultCode:

@@ -30,7 +30,7 @@ from edgehemo.field.scale import ScaleEstimate
 from edgehemo.guidance.catalogue import guidance
 from edgehemo.guidance.codes import Advice
 from edgehemo.images.frame import Frame
-from edgehemo.quality.focus import frame_sharpness
+from edgehemo.quality.focus import Sharpness, frame_sharpness
 from edgehemo.simulation.field import Specimen, draw_specimen, photograph
 from edgehemo.simulation.panels import CBCPanel
 from edgehemo.simulation.parameters import (
@@ -176,6 +176,25 @@ def test_the_live_judge_goes_by_the_scale_of_the_slide_and_by_pixels() -> None:
         judged = frame_sharpness(nearly, best.value * best.um_per_px, slide=slide)
         assert judged.value is not None and judged.um_per_px == scale
         assert judged.value < judged.lowest
+
+
+def test_of_the_frames_at_rest_one_in_so_many_is_judged() -> None:
+    """The others say the same again; a new place is judged at once."""
+    judged: list[float | None] = []
+
+    def judge(pixels: NDArray[np.uint8], sharpest: float | None = None) -> Sharpness:
+        judged.append(frame_sharpness(pixels, sharpest, um_per_px=UM_PER_PX).value)
+        return frame_sharpness(pixels, sharpest, um_per_px=UM_PER_PX)
+
+    state = AutoCapture(judge, judge_every=3)
+    blurred = advices(state, resting(HERE, 2.4, STILL_FRAMES + 7))
+    assert blurred[STILL_FRAMES:] == ["REFOCUS"] * 7
+    assert len(judged) == 3
+    sharp = advices(state, resting(HERE, 0.0, 3))
+    assert sharp.count("FIELD_TAKEN") == 1
+    judged.clear()
+    assert "FIELD_TAKEN" in advices(state, resting(THERE, 0.0, STILL_FRAMES + 1))
+    assert len(judged) == 1
 
 
 def test_nothing_is_taken_before_the_pass_through_focus() -> None:

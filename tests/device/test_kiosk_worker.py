@@ -99,7 +99,7 @@ def test_a_process_that_hangs_holds_up_nothing_and_is_replaced(tmp_path: Path) -
                 # More than a pipe holds: whoever sends it waits.
                 many = tuple(UnreadableImage("x" * 1000, "y") for _ in range(2000))
                 begun = time.monotonic()
-                orders: list[Order] = [CaptureOrder(1, "simulated:", None, many), StopOrder()]
+                orders: list[Order] = [CaptureOrder(1, 1, "simulated:", None, many), StopOrder()]
                 for order in orders:
                     work._order(order)
                 assert time.monotonic() - begun < 0.5

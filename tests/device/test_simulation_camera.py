@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+import itertools
+from dataclasses import fields, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgehemo.capture.hand_moved import FRAMES_PER_S, HandMovedMicroscope
 from edgehemo.capture.protocol import Camera, CameraSettings, StagedCamera
 from edgehemo.capture.simulated import (
     FAULTS,
@@ -255,6 +258,54 @@ def test_bad_fields_are_bad_and_the_others_are_not() -> None:
     assert seen["empty"][2] < 0.25 * count.min()
 
 
+# Faults that come and go, and a slide that is moved by hand
+
+
+def test_a_file_switches_faults_on_and_off_while_it_runs(tmp_path: Path) -> None:
+    said = tmp_path / "faults"
+    spec = f"simulated:?width=160&height=120&faults_from={said}"
+    with SimulatedMicroscope.from_spec(spec) as camera:
+        assert camera.frame(5.0).pixels.max() > 100
+        said.write_text("dark")
+        assert camera.frame(5.0).pixels.max() < 25
+        assert camera.faults == {"dark"}
+        said.write_text("unplugged\n")
+        with pytest.raises(CaptureError, match="unplugged"):
+            camera.frame(5.0)
+        with pytest.raises(CaptureError, match="no such camera"):
+            camera.open()
+        said.unlink()
+        camera.open()
+        assert camera.frame(5.0).pixels.max() > 100
+        said.write_text("drak")
+        with pytest.raises(UsageError, match="did you mean dark"):
+            camera.frame(5.0)
+
+
+def test_a_hand_moves_the_slide_on_and_no_two_frames_are_the_same() -> None:
+    at_s = [0.0]
+    microscope = SimulatedMicroscope(replace(SMALL, hand_s=2.0, fields=2))
+    hand = HandMovedMicroscope(
+        microscope, clock=lambda: at_s[0], sleep=lambda s: at_s.__setitem__(0, at_s[0] + s)
+    )
+    with hand:
+        frames = [hand.frame(5.0) for _ in range(round(5 * FRAMES_PER_S))]
+    assert at_s[0] == pytest.approx(5.0, abs=0.1)
+    assert isinstance(hand, Camera)
+    assert not isinstance(hand, StagedCamera)
+    for one, next_one in itertools.pairwise(frames):
+        assert not np.array_equal(one.pixels, next_one.pixels)
+    shown = [frame.source for frame in frames]
+    assert shown == sorted(shown)
+    assert [shown.count(source) for source in sorted(set(shown))] == pytest.approx([60, 90], abs=2)
+    # Noise alone at rest; the smear itself on the way.
+    changes = [
+        float(np.abs(one.pixels.astype(float) - two.pixels).mean())
+        for one, two in itertools.pairwise(frames)
+    ]
+    assert max(changes[:55]) < 4 < min(changes[61:70])
+
+
 # Specifications
 
 VALUES = {
@@ -270,6 +321,8 @@ VALUES = {
     "defocus_um": st.floats(-60, 60),
     "fault": st.none() | st.sampled_from(FAULTS),
     "slide": st.sampled_from(SLIDES),
+    "faults_from": st.none() | st.sampled_from(("/tmp/faults", "faults=on.txt")),
+    "hand_s": st.floats(0, 600),
 }
 
 

@@ -1,14 +1,16 @@
 // The live picture: the next one is asked for when this one is shown, so that none is ever late.
-// The server answers with the first picture that comes after the question.
+// The server answers with the newest picture that was not shown yet.
 const RETRY_MS = 500;
-let turn = 0;
+let number = 0;
+// The picture that is followed. It moves into the page that takes the place of its own, so that it
+// never goes black between two.
+let followed = null;
 
-function follow(image, mine) {
-  let number = 0;
+function follow(image) {
   const next = () => {
-    if (mine !== turn || !image.isConnected) return;
+    if (image !== followed) return;
     number += 1;
-    image.src = `/live.jpg?n=${number}`;
+    image.src = `${image.dataset.live || "/live.jpg"}?n=${number}`;
   };
   image.addEventListener("load", next);
   image.addEventListener("error", () => setTimeout(next, RETRY_MS));
@@ -17,9 +19,14 @@ function follow(image, mine) {
 
 export const live = {
   begin(root) {
-    turn += 1;
     const image = root.querySelector("[data-live]");
-    if (image) follow(image, turn);
+    if (image && followed && image.dataset.live === followed.dataset.live) {
+      image.replaceWith(followed);
+      followed.alt = image.alt;
+      return;
+    }
+    followed = image;
+    if (image) follow(image);
   },
   told(view) {
     const say = document.querySelector("[data-say]");
