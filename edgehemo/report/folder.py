@@ -24,7 +24,14 @@ from edgehemo.files.atomic import (
 from edgehemo.files.staging import FolderBusyError, StagedFolder
 from edgehemo.report.histogram import histogram
 from edgehemo.report.page import render
-from edgehemo.report.pictures import annotated, cell_picture, data_uri, png, read_png
+from edgehemo.report.pictures import (
+    DRAWN_SUFFIX,
+    annotated,
+    cell_picture,
+    data_uri,
+    drawn_file,
+    read_drawn,
+)
 from edgehemo.report.result import SCREEN_SCHEMA, ScreeningResult, name_of
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.labels import SampleLabels
@@ -45,7 +52,8 @@ FIELDS_FOLDER = "fields"
 # at, and a page that stays below a few MB. All are in the folder beside it.
 SHOWN_OF_EACH = 12
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
-_OURS = re.compile(r"\d{3,}_[A-Za-z0-9._-]*\.png")
+# The drawn fields; earlier versions wrote them as PNG.
+_OURS = re.compile(r"\d{3,}_[A-Za-z0-9._-]*\.(?:jpg|png)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,7 @@ class OutputFolder:
         """Write the drawn picture of the field at ``index`` of the sample's images."""
         name = picture_of(index, reading.image)
         drawn = annotated(frame, reading)
-        write_bytes_atomically(self.staged.path / name, png(drawn))
+        write_bytes_atomically(self.staged.path / name, drawn_file(drawn))
         if self._added.get(reading.accepted, 0) < SHOWN_OF_EACH:
             self._added[reading.accepted] = self._added.get(reading.accepted, 0) + 1
             self._for_page[name] = data_uri(drawn)
@@ -133,7 +141,7 @@ class OutputFolder:
             if count[image.accepted] < SHOWN_OF_EACH:
                 count[image.accepted] += 1
                 uri = self._for_page.get(name)
-                shown[index] = uri or data_uri(read_png(self.staged.path / name))
+                shown[index] = uri or data_uri(read_drawn(self.staged.path / name))
         return shown
 
     def _found(self, reading: SampleReading, pictures: Mapping[int, str]) -> list[list[str]]:
@@ -142,7 +150,7 @@ class OutputFolder:
         uris: dict[tuple[int, int], str] = {}
         for index in sorted(wanted & set(pictures)):
             # One field at a time: a sample may have hundreds.
-            picture = read_png(self.staged.path / pictures[index])
+            picture = read_drawn(self.staged.path / pictures[index])
             for number, finding in enumerate(reading.findings):
                 for place, cell in enumerate(finding.cells):
                     if cell.image == index:
@@ -166,7 +174,7 @@ class OutputFolder:
 def picture_of(index: int, image: str) -> str:
     """Where the drawn picture of an image lies, relative to the folder."""
     stem = _UNSAFE.sub("_", Path(name_of(image)).stem)[:80]
-    return f"{FIELDS_FOLDER}/{index + 1:03d}_{stem}.png"
+    return f"{FIELDS_FOLDER}/{index + 1:03d}_{stem}{DRAWN_SUFFIX}"
 
 
 def output_folder(path: Path, *, resume: bool = False) -> OutputFolder:

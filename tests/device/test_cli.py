@@ -154,8 +154,8 @@ def test_screen_writes_the_result_the_report_and_the_fields(
     assert sorted(path.name for path in (out / "fields").iterdir()) == ["002_1.png", "003_2.png"]
     assert [entry.get("picture") for entry in record["images"]] == [
         None,
-        "fields/002_1.png",
-        "fields/003_2.png",
+        "fields/002_1.jpg",
+        "fields/003_2.jpg",
     ]
 
 

@@ -32,7 +32,7 @@ from edgehemo.report.folder import (
 )
 from edgehemo.report.histogram import histogram
 from edgehemo.report.page import Banner, render
-from edgehemo.report.pictures import annotated, cell_picture, data_uri, png
+from edgehemo.report.pictures import annotated, cell_picture, data_uri, drawn_file, png
 from edgehemo.screening.field import FieldReading
 
 STORED_FILE = "stored.json"
@@ -89,7 +89,7 @@ def fill(export: Exporting, result: StoredResult, folder: Path) -> None:
             continue
         drawn = annotated(frame, reading)
         images[field.position]["picture"] = picture_of(field.position, name)
-        write_bytes_atomically(folder / images[field.position]["picture"], png(drawn))
+        write_bytes_atomically(folder / images[field.position]["picture"], drawn_file(drawn))
         for number, finding in enumerate(findings):
             found[number] += [
                 data_uri(cell_picture(drawn, (cell["x0"], cell["y0"], cell["x1"], cell["y1"])))
