@@ -151,7 +151,7 @@ def test_screen_writes_the_result_the_report_and_the_fields(
     assert [entry["image"] for entry in record["images"]] == ["0.png", "1.png", "2.png"]
     assert str(tmp_path) not in (out / "result.json").read_text()
     assert str(tmp_path) not in (out / "report.html").read_text()
-    assert sorted(path.name for path in (out / "fields").iterdir()) == ["002_1.png", "003_2.png"]
+    assert sorted(path.name for path in (out / "fields").iterdir()) == ["002_1.jpg", "003_2.jpg"]
     assert [entry.get("picture") for entry in record["images"]] == [
         None,
         "fields/002_1.jpg",
@@ -167,7 +167,7 @@ def test_a_second_sample_leaves_no_field_of_the_first(smears: Path, tmp_path: Pa
     assert run(command) == EXIT_BAD_INPUT
     assert len(list((out / "fields").iterdir())) == 3
     assert run([*command, "--force"]) == EXIT_DONE
-    assert sorted(path.name for path in (out / "fields").iterdir()) == ["001_2.png", "mine.png"]
+    assert sorted(path.name for path in (out / "fields").iterdir()) == ["001_2.jpg", "mine.png"]
 
 
 def test_screen_prints_the_same_record_it_writes(
