@@ -6,6 +6,7 @@ One sample's at a time is kept, made again from what is stored whenever it is ne
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -26,11 +27,12 @@ PictureOf = Callable[[int], NDArray[np.uint8]]
 
 class Gallery:
     """Of one result. record: as result.json holds it; all but its images is kept, which are too
-    large for that.
+    large for that. refusals: codes of why fields were refused, the commonest first, and how often.
     """
 
     def __init__(self, record: Mapping[str, Any], picture_of: PictureOf) -> None:
         self.record = {key: value for key, value in record.items() if key != "images"}
+        self.refusals = _refusals(record["images"])
         self.cells: Sequence[AskedCell] = asked_cells(record)
         self._picture_of = picture_of
         self._cut: dict[int, bytes] = {}
@@ -49,6 +51,17 @@ class Gallery:
                     if cell.field == field:
                         self._cut[number] = _jpeg(cell_picture(pixels, cell.box))
             return self._cut[item]
+
+
+def _refusals(images: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, int], ...]:
+    """By the first check that each refused field failed."""
+    codes = Counter(
+        next(check["code"] for check in image["checks"] if check["verdict"] == "fail")
+        for image in images
+        if "error" not in image and not image["accepted"]
+    )
+    codes["FIELD_UNREADABLE"] = sum("error" in image for image in images)
+    return tuple((code, count) for code, count in codes.most_common() if count)
 
 
 def stored_gallery(reader: Reader, identifier: str) -> Gallery:

@@ -23,7 +23,9 @@ from edgehemo.kiosk.events import (
 )
 from edgehemo.kiosk.faults import CARETAKER, FAULTS
 from edgehemo.kiosk.gallery import Gallery
+from edgehemo.kiosk.help import HelpedPage, help_of
 from edgehemo.kiosk.offers import AREAS_WITH_PAGES
+from edgehemo.kiosk.result_page import result_page
 from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
 from edgehemo.kiosk.state import KioskState, Sample, screen_of
 from edgehemo.kiosk.viewers import steers
@@ -32,7 +34,7 @@ from edgehemo.records.pins import LONGEST, SHORTEST
 from edgehemo.records.results import result_of
 from edgehemo.records.users import Role, User, users
 from edgehemo.report.asked_cells import INCLUSIONS, AskedCell
-from edgehemo.report.verdict import GRADES, grade_name, verdict_of
+from edgehemo.report.verdict import GRADES, grade_name
 from edgehemo.words.cell_names import cell_name
 from edgehemo.words.language import NAMES, Words, offered
 
@@ -165,62 +167,45 @@ class Pages:
             log.error("%s", error)
             template = self._environment.get_template(NO_PAGE)
             needed = {"told": words.guidance("RECORDS_REFUSED")}
-        return template.render(
-            _=words._,
-            n_=words.n_,
-            words=words,
-            look=look,
-            state=state,
-            sample=state.sample,
-            screen=screen,
-            token=token,
-            problem=problem,
-            said="",
-            where="",
-            here="",
-            facts=facts,
-            languages=[(code, NAMES[code]) for code in offered()],
-            steps=step_names(words),
-            step_now=None if state.sample is None else counted_step(state.sample.step),
-            version=kiosk.version,
-            **needed,
-        )
+        helped: HelpedPage = "watched" if watched else screen
+        given = {
+            "state": state,
+            "sample": state.sample,
+            "screen": screen,
+            "token": token,
+            "problem": problem,
+            "languages": [(code, NAMES[code]) for code in offered()],
+            "steps": step_names(words),
+            "step_now": None if state.sample is None else counted_step(state.sample.step),
+            "version": kiosk.version,
+            "help": help_of(words, helped),
+        }
+        return template.render(_every_page(look, facts) | given | needed)
 
     def render_area(
         self, kiosk: Kiosk, token: str, look: Look, facts: Facts, on_area: OnArea
     ) -> str:
         """A page of the area that is open."""
         words = look.words
-        return self._environment.get_template(on_area.shown.template).render(
-            _=words._,
-            n_=words.n_,
-            words=words,
-            look=look,
-            state=kiosk.state,
-            sample=None,
-            screen=on_area.area,
-            where=area_name(words, on_area.area),
-            here=on_area.here,
-            token=token,
-            problem=on_area.went.problem,
-            said=on_area.went.said,
-            facts=facts,
-            languages=[],
-            steps=(),
-            step_now=None,
-            version=kiosk.version,
-            **on_area.shown.values,
-        )
+        given = {
+            "state": kiosk.state,
+            "screen": on_area.area,
+            "where": area_name(words, on_area.area),
+            "here": on_area.here,
+            "token": token,
+            "problem": on_area.went.problem,
+            "said": on_area.went.said,
+            "version": kiosk.version,
+            "help": help_of(words, on_area.area),
+        }
+        template = self._environment.get_template(on_area.shown.template)
+        return template.render(_every_page(look, facts) | given | dict(on_area.shown.values))
 
     def problem_page(self, look: Look, facts: Facts, title: str, action: str) -> str:
         """A page for what is no state: too many viewers, a page that does not exist."""
         template = self._environment.get_template("problem.html.j2")
-        words = look.words
-        return template.render(
-            _=words._, n_=words.n_, words=words, look=look, facts=facts, title=title,
-            action=action, problem="", said="", where="", here="", token="", version=0,
-            languages=[], state=None, sample=None, screen="problem", steps=(), step_now=None,
-        )  # fmt: skip
+        given = {"title": title, "action": action, "screen": "problem"}
+        return template.render(_every_page(look, facts) | given)
 
     def _of_screen(
         self, kiosk: Kiosk, state: KioskState, name: str, words: Words
@@ -264,10 +249,15 @@ class Pages:
             }
         if name in ("result", "sign_off", "done"):
             assert state.sample is not None
-            record = kiosk.gallery(state.sample).record
+            gallery = kiosk.gallery(state.sample)
+            record = gallery.record
+            override = self._override(kiosk, state.sample, name)
+            about = result_page(record, words, gallery.refusals, override)
             computed = None if record["anaemia"] is None else record["anaemia"]["grade"]
             return {
-                "result": verdict_of(record, words, self._override(kiosk, state.sample, name)),
+                "about": about,
+                "result": about.verdict,
+                "flags": (about.verdict.flag,) if about.verdict.flag else (),
                 "grades": [(g, grade_name(words, g)) for g in GRADES if g != computed],
                 "why_changed": [(r, override_reason_name(words, r)) for r in OVERRIDE_REASONS],
             }
@@ -365,6 +355,32 @@ class Pages:
         if sample is None or sample.number is None:
             return ""
         return f"{sample.number}: {step_name(words, sample.step)}"
+
+
+def _every_page(look: Look, facts: Facts) -> dict[str, Any]:
+    """What every page is given; most pages have more."""
+    words = look.words
+    return {
+        "_": words._,
+        "n_": words.n_,
+        "words": words,
+        "look": look,
+        "facts": facts,
+        "state": None,
+        "sample": None,
+        "screen": "",
+        "token": "",
+        "problem": "",
+        "said": "",
+        "where": "",
+        "here": "",
+        "languages": [],
+        "steps": (),
+        "step_now": None,
+        "version": 0,
+        "help": "",
+        "flags": (),
+    }
 
 
 def check_names(words: Words) -> dict[str, str]:

@@ -75,6 +75,8 @@ def verdict_of(record: Mapping[str, Any], words: Words, override: str | None = N
         todo = _todo(words, anaemia["grade"])
         others = [each for each in anaemia["possible"] if each != anaemia["grade"]]
         possible = tuple(grade_name(words, each) for each in others)
+        if "severe" in others:
+            todo = (_("Refer the person today: severe is possible."), todo[0])
     else:
         why = _why_no_grade(words, sample)
     by_person = override in GRADES

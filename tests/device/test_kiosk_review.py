@@ -284,8 +284,12 @@ def entry(kind: str, type: str, score: float | None, x: float) -> dict[str, Any]
 
 
 def a_record(cells: list[dict[str, Any]], findings: list[dict[str, Any]]) -> dict[str, Any]:
-    refused = {"cells": None, "width": 400, "height": 300}
-    shown = {"cells": cells, "width": 400, "height": 300}
+    checks = [
+        {"verdict": "warn", "code": "STAIN_COLOUR"},
+        {"verdict": "fail", "code": "OUT_OF_FOCUS"},
+    ]
+    refused = {"cells": None, "width": 400, "height": 300, "accepted": False, "checks": checks}
+    shown = {"cells": cells, "width": 400, "height": 300, "accepted": True, "checks": []}
     return {"images": [refused, shown], "sample": {"findings": findings}, "anaemia": None}
 
 
@@ -336,6 +340,13 @@ def test_pictures_of_practice_are_cut_from_what_was_kept_of_it() -> None:
     assert decoded[56, 56, 2] > 200 > decoded[56, 56, 0]
     with pytest.raises(RecordsError, match="not kept"):
         practice_gallery(record, {}).picture(0)
+
+
+def test_a_gallery_knows_why_fields_were_refused() -> None:
+    record = a_record([], [])
+    record["images"] += [record["images"][0], {"error": "cannot be read"}]
+    gallery = practice_gallery(record, {})
+    assert gallery.refusals == (("OUT_OF_FOCUS", 2), ("FIELD_UNREADABLE", 1))
 
 
 def test_a_field_is_decoded_once_for_all_its_cells() -> None:

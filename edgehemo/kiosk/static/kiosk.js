@@ -16,12 +16,16 @@ function version() {
 
 // Put a page's body in the place of this one, unless the person is typing and nothing changed.
 function show(html) {
+  const screen = document.body.dataset.screen;
+  const reads = document.querySelector("#help:popover-open") !== null;
   const page = new DOMParser().parseFromString(html, "text/html");
   document.documentElement.lang = page.documentElement.lang;
   document.documentElement.dataset.theme = page.documentElement.dataset.theme;
   document.title = page.title;
   const body = document.importNode(page.body, true);
   document.body.replaceWith(body);
+  // Whoever reads the help goes on reading while the page behind it moves on.
+  if (reads && body.dataset.screen === screen) body.querySelector("#help")?.showPopover();
   begin();
 }
 
