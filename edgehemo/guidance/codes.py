@@ -181,6 +181,7 @@ KioskCode = Literal[
     "LAMP_OFF",
     "WORKER_CRASHED",
     "WORKER_SILENT",
+    "KIOSK_BEGUN_ANEW",
     "WORKER_GAVE_UP",
     "STICK_MISSING",
     "STICK_FULL",

@@ -24,9 +24,10 @@ from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.events import Event
 from edgehemo.kiosk.flow import EventRefusedError, Step, step, why_refused
 from edgehemo.kiosk.gallery import Gallery, stored_gallery
-from edgehemo.kiosk.state import KioskState, Sample, restored, stored
+from edgehemo.kiosk.kept_state import state_to_go_on_from
+from edgehemo.kiosk.state import KioskState, Sample, stored
 from edgehemo.kiosk.viewers import Viewers
-from edgehemo.records.kiosk_state import keep_kiosk_state, kept_kiosk_state
+from edgehemo.records.kiosk_state import keep_kiosk_state
 from edgehemo.records.reviews import review
 from edgehemo.records.store import Writer
 from edgehemo.records.taking import draw_number, takings
@@ -110,8 +111,7 @@ class Kiosk:
         self._pictured = asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: set[asyncio.Task[object]] = set()
-        kept = kept_kiosk_state(writer)
-        self.state = KioskState() if kept is None else restored(kept)
+        self.state, self._begun_anew = state_to_go_on_from(writer)
 
     async def start(self) -> None:
         """Go on from where the kiosk was; begin to watch the deadlines."""
@@ -126,6 +126,8 @@ class Kiosk:
         await self.tell(events.Restarted(lost))
         if self.writer.set_aside is not None:
             await self.tell_if_possible(events.FaultSeen("RECORDS_SET_ASIDE"))
+        elif self._begun_anew:
+            await self.tell_if_possible(events.FaultSeen("KIOSK_BEGUN_ANEW"))
         self._deadlines = asyncio.create_task(self._watch_deadlines())
 
     async def stop(self) -> None:

@@ -36,6 +36,7 @@ FaultCode = Literal[
     "WORKER_CRASHED",
     "WORKER_SILENT",
     "WORKER_GAVE_UP",
+    "KIOSK_BEGUN_ANEW",
     "STICK_MISSING",
     "STICK_FULL",
     "PRINTER_MISSING",
@@ -86,6 +87,7 @@ FAULTS: Mapping[FaultCode, FaultRule] = {
     "WORKER_CRASHED": FaultRule("capture"),
     "WORKER_SILENT": FaultRule("capture"),
     "WORKER_GAVE_UP": FaultRule("capture", clears=False),
+    "KIOSK_BEGUN_ANEW": FaultRule("one_thing", passes=True, clears=False),
     "STICK_MISSING": FaultRule("one_thing", passes=True),
     "STICK_FULL": FaultRule("one_thing", passes=True, clears=False),
     "PRINTER_MISSING": FaultRule("one_thing", passes=True, clears=False),
@@ -95,6 +97,9 @@ FAULTS: Mapping[FaultCode, FaultRule] = {
 WORKER_TRIES, WORKER_WINDOW_S = 3, 600.0
 # Faults of a worker that does not answer, or is not there: trying again starts another.
 ASKS_FOR_ANOTHER_WORKER: frozenset[FaultCode] = frozenset({"WORKER_SILENT", "WORKER_GAVE_UP"})
+
+# Seen when the kiosk starts, before anybody signs in, and told to whoever signs in first.
+TOLD_AT_SIGN_IN: frozenset[FaultCode] = frozenset({"RECORDS_SET_ASIDE", "KIOSK_BEGUN_ANEW"})
 
 # What no health worker can mend, of faults and of the self-check: they are told whom to call, and
 # not a command to type.

@@ -18,6 +18,7 @@ from edgehemo.kiosk.events import Event, PersonEvent
 from edgehemo.kiosk.faults import (
     ASKS_FOR_ANOTHER_WORKER,
     FAULTS,
+    TOLD_AT_SIGN_IN,
     WORKER_TRIES,
     WORKER_WINDOW_S,
     FaultCode,
@@ -173,6 +174,9 @@ def _signed_out(state: KioskState, why: str) -> Step:
     assert session is not None
     leaving = _leaving(state)
     said = effects.NoteSignOut(name=session.name, why=why)
+    if state.sample is not None and state.sample.number is None:
+        # As one that was left by hand.
+        state = _with(state, samples=state.waiting)
     return Step(_with(_home(state), session=None, asked=None), (*leaving, said))
 
 
@@ -191,9 +195,15 @@ def _sign_in(state: KioskState, event: events.SignIn, now_s: float) -> Step:
     if same and event.role in RULES[state.place].roles:
         return Step(taken)
     if before is None:
-        return Step(_home(taken))
+        return Step(_with(_home(taken), fault=_untold(state)))
     out = _signed_out(state, "another user signed in")
     return Step(_with(out.state, session=session), out.effects)
+
+
+def _untold(state: KioskState) -> Fault | None:
+    """A fault that waits for somebody to sign in."""
+    fault = state.fault
+    return fault if fault is not None and fault.code in TOLD_AT_SIGN_IN else None
 
 
 def _pin_refused(state: KioskState, event: events.PinRefused, now_s: float) -> Step:
@@ -578,7 +588,7 @@ def _fault_seen(state: KioskState, event: events.FaultSeen, now_s: float) -> Ste
 def _concerns(state: KioskState, event: events.FaultSeen) -> str | None:
     """A camera that fails while nobody takes pictures is told by the next self-check."""
     if state.session is None:
-        return "nobody works"
+        return None if event.code in TOLD_AT_SIGN_IN else "nobody works"
     stops = FAULTS[event.code].stops
     if stops == "capture" and state.place not in ("check", "capture", "analysis"):
         return "nothing is being taken"
@@ -659,7 +669,8 @@ def _restarted(state: KioskState, event: events.Restarted, now_s: float) -> Step
         state = _home(state)
     sample = state.sample
     if sample is None or state.session is None:
-        return Step(_with(_home(state), place=state.place if state.session else "home"))
+        home = _with(_home(state), fault=_untold(state))
+        return Step(_with(home, place=state.place if state.session else "home"))
     if state.place == "abandon":
         return Step(_with(state, fault=None))
     return _to(state, sample.step, now_s)
@@ -738,7 +749,7 @@ RULES_OF: Mapping[type[Event], EventRule] = {
     events.Abandon: EventRule(_at("abandon"), _abandon, _in_words),
     events.OpenArea: EventRule(_at("home"), _open_area, _role_fits),
     events.UseArea: EventRule(frozenset(AREAS), _use_area),
-    events.FaultSeen: EventRule(_SIGNED_IN | {"pin"}, _fault_seen, _concerns),
+    events.FaultSeen: EventRule(_SIGNED_IN | {"pin", "sign_in"}, _fault_seen, _concerns),
     events.WorkerEnded: EventRule(_ANYWHERE, _worker_ended),
     events.WorkerSilent: EventRule(_at("check", "capture", "analysis", "pin"), _worker_silent,
                                    _is_waited_for),

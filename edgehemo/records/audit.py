@@ -22,6 +22,7 @@ Action = Literal[
     "store migrated",
     "store set aside",
     "store restored",
+    "kiosk state set aside",
     "clock trusted",
     "sample abandoned",
     "result recorded",

@@ -532,7 +532,9 @@ def locked_for_writing(folder: RecordsFolder) -> int:
         os.close(handle)
         raise RecordsBusyError(
             f"{folder.path}: another edgehemo is writing the records"
-            f"{f' (process {who})' if who.isdecimal() else ''}; wait for its end or stop the kiosk"
+            f"{f' (process {who})' if who.isdecimal() else ''}; wait for its end. "
+            "Where it is the kiosk: users, results and backups are on its page, under a "
+            "supervisor's PIN; for anything else stop it first"
         ) from None
     os.ftruncate(handle, 0)
     os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0)
