@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from edgehemo.kiosk.area import AreaPages
 from edgehemo.kiosk.screens import Area
+from edgehemo.kiosk.supervision.results import ResultsArea
 
-_PAGES: tuple[AreaPages, ...] = ()
+_PAGES: tuple[AreaPages, ...] = (ResultsArea(),)
 
 
 def areas_with_pages() -> Mapping[Area, AreaPages]:

@@ -6,7 +6,8 @@ A file a duty, from the ground up:
 - ``audit``: the chain. ``contents``, ``pictures``: files called by what is in them.
 - ``store``: `edgehemo.records.store.Writer`, one at a time, and `Reader`, any number.
 - ``taking``: a sample being taken. ``recording``: from its fields to a result.
-- ``results``: found and listed. ``versions``: changed. ``replay``: computed again.
+- ``results``: found and listed; ``search``: by what they say now. ``versions``: changed.
+  ``replay``: computed again.
 - ``reviews``, ``pairs``, ``settings``, ``users``, ``pins``, ``controls``: what people add.
 - ``exports/``, ``deidentified``, ``backup``, ``retention``, ``policy``: what leaves, and what goes.
 - ``verifying``: whether all of it holds together.

@@ -149,8 +149,14 @@ _FAILED_AFTER = (
     "WHERE good.profile_made_at = c.profile_made_at AND good.kind = 'check' AND good.passed = 1 "
     "AND good.slide = c.slide AND good.audit > {audit} AND good.audit < c.audit)"
 )
-# The same for a list of results.
-MARKED = "EXISTS (" + _FAILED_AFTER.format(profile="r.profile_made_at", audit="r.audit") + ")"
+_OF_LISTED = _FAILED_AFTER.format(profile="r.profile_made_at", audit="r.audit")
+# The same for a list of results; and those of them of which nobody has said anything since.
+MARKED = f"EXISTS ({_OF_LISTED})"
+UNANSWERED = (
+    f"EXISTS ({_OF_LISTED} AND NOT EXISTS (SELECT 1 FROM version answer "
+    "WHERE answer.result = r.number AND answer.audit > c.audit "
+    "AND answer.change IN ('signed', 'corrected', 'released', 'withdrawn')))"
+)
 
 
 def control_mark(reader: Reader, result: StoredResult) -> str | None:

@@ -3,6 +3,7 @@ import { keyboardIsOpen, keyboards } from "./keyboard.js";
 import { keypads } from "./keypad.js";
 import { person } from "./person.js";
 import { paged } from "./paged.js";
+import { fitting } from "./fitting.js";
 import { live } from "./live.js";
 
 const RETRY_MS = 2000;
@@ -72,7 +73,8 @@ function lost(is) {
 }
 
 function typed() {
-  return keyboardIsOpen() || [...document.querySelectorAll("main input.entry")].some((entry) => entry.value !== entry.defaultValue);
+  return keyboardIsOpen() || [...document.querySelectorAll("main input:not([type=hidden])")].some((entry) =>
+    entry.value !== entry.defaultValue || entry.checked !== entry.defaultChecked);
 }
 
 function follow() {
@@ -106,6 +108,7 @@ function begin() {
   keypads(document);
   person(document);
   paged(document);
+  fitting(document);
   live.begin(document);
   waits();
   const first = document.querySelector("[autofocus]");
