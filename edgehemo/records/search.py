@@ -56,9 +56,8 @@ class Found:
 
 _OVERRIDDEN = "json_type(v.amendments, '$.override') IS NOT NULL"
 _SAID = (
-    "CASE WHEN r.outcome = 'withheld' THEN 'withheld' "
-    f"WHEN {_OVERRIDDEN} THEN coalesce(v.amendments ->> '$.override.grade', 'ungraded') "
-    "ELSE coalesce(r.grade, 'ungraded') END"
+    f"CASE WHEN {_OVERRIDDEN} THEN coalesce(v.amendments ->> '$.override.grade', 'ungraded') "
+    "WHEN r.outcome = 'withheld' THEN 'withheld' ELSE coalesce(r.grade, 'ungraded') END"
 )
 _PILES = {
     "all": "1",

@@ -12,7 +12,8 @@ export function fitting(root) {
   if (!Number.isFinite(fit) || fit === Number(list.dataset.rows)) return;
   const here = new URL(document.body.dataset.here || location.href, location.href);
   if (here.searchParams.get("rows") === String(fit)) return;
+  const page = Number(here.searchParams.get("page") ?? 1);
   here.searchParams.set("rows", String(fit));
-  here.searchParams.delete("page");
+  here.searchParams.set("page", String(Math.floor(((page - 1) * Number(list.dataset.rows)) / fit) + 1));
   location.replace(here);
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from edgehemo.records.results import State
@@ -66,12 +66,12 @@ def asking(values: Mapping[str, str], today: date) -> Asking:
         since = datetime(first.year, first.month, first.day).astimezone()
     return Asking(
         Search(
-            pile=cast("Pile", pile) if pile in PILES else "all",
+            pile=pile if pile in PILES else "all",
             number=values.get("number", "").strip()[:64],
             operator=values.get("operator", "").strip()[:64] or None,
             since=since,
-            grade=cast("SaidGrade", grade) if grade in SAID_GRADES else None,
-            state=cast("State", state) if state in STATES else None,
+            grade=grade if grade in SAID_GRADES else None,
+            state=state if state in STATES else None,
             overridden=values.get("overridden") == "1",
         ),
         days,

@@ -92,10 +92,8 @@ def deeds(result: StoredResult, state: KioskState) -> tuple[Deed, ...]:
 def facts(result: StoredResult, words: Words, today: date) -> list[tuple[str, str]]:
     """Who took it, when and with what: name and value."""
     _ = words._
-    found = [
-        (_("Taken"), moment(words, result.made_at, result.clock, today)),
-        (_("By"), result.operator or "–"),
-    ]
+    taken = moment(words, result.made_at, result.clock, today)
+    found = [(_("Taken"), ", ".join(part for part in (taken, result.operator) if part))]
     if result.person is not None:
         found.append((_("Person"), _person(result, words)))
     if result.sample_now != result.sample:

@@ -34,8 +34,6 @@ from edgehemo.words.language import Words
 
 # So often it is noted that one person looks at one result.
 LOOKED_AGAIN = timedelta(minutes=15)
-# Things that were done, on a page of the history.
-HISTORY_ROWS = 5
 _TABS = ("", "history", "fields", "cells", "compare")
 
 
@@ -86,7 +84,8 @@ class ResultsArea:
         if deed not in result_page.deeds(result, desk.kiosk.state):
             return Went(back, problem=words._("This cannot be done with this result any more."))
         if problem := _not_said(deed, asked.values, words):
-            return Went(_with_list(f"{result.id}/{deed}", asked), problem=problem)
+            given = {key: asked.values.get(key, "") for key in ("grade", "reason")}
+            return Went(_with_list(f"{result.id}/{deed}", asked, **given), problem=problem)
         _change(desk.kiosk.writer, result, deed, asked)
         return Went(back, said=result_page.deed_said(words, deed))
 
@@ -149,7 +148,7 @@ class ResultsArea:
         if tab == "":
             record = light_record(reader, result.reading_sha256)
             values["result"] = result_page.verdict(result, record, asked.words)
-            values["facts"] = result_page.facts(result, asked.words, _today())
+            values["about"] = result_page.facts(result, asked.words, _today())
         elif tab == "history":
             values |= self._history(reader, asked, result)
         elif tab == "fields":
@@ -181,12 +180,10 @@ class ResultsArea:
             asked.words,
             _today(),
         )
-        page, pages = _page(asked, len(done), HISTORY_ROWS)
-        return {
-            "events": done[page * HISTORY_ROWS : (page + 1) * HISTORY_ROWS],
-            "page": page + 1,
-            "pages": pages,
-        }
+        rows = asking(asked.values, _today()).rows
+        page, pages = _page(asked, len(done), rows)
+        shown = done[page * rows : (page + 1) * rows]
+        return {"events": shown, "each": rows, "page": page + 1, "pages": pages}
 
     def _fields(self, reader: Reader, asked: Asked, result: StoredResult) -> dict[str, Any]:
         images = light_record(reader, result.reading_sha256)["images"]
@@ -244,7 +241,7 @@ class ResultsArea:
             return Shown("supervision/result_compared.html.j2", values)
         same, others = _candidates(reader, result)
         found = [*same, *others]
-        rows = HISTORY_ROWS
+        rows = asking(asked.values, today).rows
         page, pages = _page(asked, len(found), rows)
         values["rows"] = [
             {
@@ -253,7 +250,7 @@ class ResultsArea:
             }
             for each in found[page * rows : (page + 1) * rows]
         ]
-        values |= {"page": page + 1, "pages": pages}
+        values |= {"each": rows, "page": page + 1, "pages": pages}
         return Shown("supervision/result_compare.html.j2", values)
 
     def _deed(
@@ -279,6 +276,7 @@ class ResultsArea:
             "reasons": [(each, deed_reason_name(words, each)) for each in REASONS[deed]],
             "grades": [(each, grade_name(words, each)) for each in GRADES if each != now],
             "result": shown,
+            "given": {key: asked.values.get(key, "") for key in ("grade", "reason")},
         }
         return Shown("supervision/result_deed.html.j2", values)
 
@@ -330,9 +328,10 @@ def _parsed(query: str) -> Mapping[str, str]:
         return {}
 
 
-def _with_list(path: str, asked: Asked) -> str:
-    query = _list_query(asked)
-    return f"{path}?{urlencode({'list': query})}" if query else path
+def _with_list(path: str, asked: Asked, **more: str) -> str:
+    values = {"list": _list_query(asked), **more}
+    query = urlencode({key: value for key, value in values.items() if value})
+    return f"{path}?{query}" if query else path
 
 
 def _page(asked: Asked, count: int, each: int) -> tuple[int, int]:
