@@ -204,6 +204,7 @@ ErrorCode = Literal[
     "OUT_OF_MEMORY",
     "RECORDS_REFUSED",
     "RECORDS_BUSY",
+    "KIOSK_BUSY",
     "RECORDS_FULL",
     "RECORDS_DAMAGED",
     "SIGN_IN_REFUSED",

@@ -34,7 +34,7 @@ from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.events import NewSample, UseArea, person_event
 from edgehemo.kiosk.flow import EventRefusedError
 from edgehemo.kiosk.guarding import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
-from edgehemo.kiosk.jobs import JobBusyError, Jobs
+from edgehemo.kiosk.jobs import Jobs
 from edgehemo.kiosk.offers import is_offered
 from edgehemo.kiosk.pages import NO_PAGE, Facts, Look, OnArea, Pages
 from edgehemo.kiosk.screens import Area
@@ -301,12 +301,10 @@ class KioskApp:
 
     def _failed(self, words: Words, error: EdgeHemoError) -> str:
         _ = words._
-        if isinstance(error, JobBusyError):
-            return _("Something else is still being done. Wait until it ends.")
-        if error.code in catalogue():
-            told = words.guidance(error.code)
-            return f"{told.title}. {told.action}"
-        return _("It could not be done. Nothing was changed.")
+        said = _("It could not be done. Nothing was changed.")
+        # The code FAILED says no more than that.
+        known = error.code in catalogue() and error.code != EdgeHemoError.code
+        return f"{words.title(error.code)}. {said}" if known else said
 
     # -- how it looks -----------------------------------------------------------------------------
 

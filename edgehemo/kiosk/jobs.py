@@ -15,6 +15,8 @@ log = logging.getLogger(__name__)
 class JobBusyError(EdgeHemoError):
     """Another job is under way."""
 
+    code = "KIOSK_BUSY"
+
 
 class JobStopped(Exception):  # noqa: N818  not an error: a person asked for it
     """The person who began the job has stopped it."""

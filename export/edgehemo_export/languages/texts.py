@@ -86,9 +86,10 @@ def _of_guidance() -> Iterator[Text]:
             shown.append(entry.action)
         for text in shown:
             yield Text(text, None, code)
-    # Of a refused field, and of a result that is withheld or has no grade, the first words.
+    # Of a refused field, of a result that is withheld or has no grade, and of what cannot be done,
+    # the first words.
     for code, entry in entries.items():
-        if entry.kind in ("quality", "value", "finding"):
+        if entry.kind in ("quality", "value", "finding", "error"):
             yield Text(entry.title, None, code)
         elif entry.kind == "withheld":
             yield Text(entry.meaning, None, code)
