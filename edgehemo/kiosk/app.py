@@ -39,7 +39,9 @@ from edgehemo.kiosk.offers import is_offered
 from edgehemo.kiosk.pages import NO_PAGE, Facts, Look, OnArea, Pages
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import screen_of
+from edgehemo.kiosk.supervision.people import name_problem, pin_problem
 from edgehemo.kiosk.viewers import steers
+from edgehemo.records.users import add_first_user, is_user_name, known_users
 from edgehemo.words.language import Words, offered
 
 log = logging.getLogger(__name__)
@@ -134,6 +136,7 @@ class KioskApp:
                     Route("/", self.page),
                     Route("/do", self.do, methods=["POST"]),
                     Route("/pin", self.pin, methods=["POST"]),
+                    Route("/first", self.first_user, methods=["POST"]),
                     Route("/look", self.look_at, methods=["POST"]),
                     Route("/area/{area}/{path:path}", self.area, methods=["GET"]),
                     Route("/area/{area}/{path:path}", self.do_in_area, methods=["POST"]),
@@ -163,7 +166,13 @@ class KioskApp:
             return RedirectResponse(f"/area/{place}/", 303)
         return self._page(request)
 
-    def _page(self, request: Request, problem: str = "", status: int = 200) -> Response:
+    def _page(
+        self,
+        request: Request,
+        problem: str = "",
+        status: int = 200,
+        given: Mapping[str, str] | None = None,
+    ) -> Response:
         cookie = request.cookies.get(COOKIE)
         viewer = self.guard.viewer(cookie)
         fresh = None
@@ -178,6 +187,7 @@ class KioskApp:
             self._look(request),
             self._facts(),
             problem,
+            given,
         )
         answer = HTMLResponse(html, status)
         if fresh is not None:
@@ -226,6 +236,27 @@ class KioskApp:
         except EdgeHemoError as error:
             log.error("%s", error)
             return self._page(request, self._in_words(request, "not stored"), 503)
+        return RedirectResponse("/", 303)
+
+    async def first_user(self, request: Request) -> Response:
+        """Whoever is to supervise this device, where nobody is known to it yet."""
+        _, form = await self._posted(request)
+        words = self._look(request).words
+        name, writer = form.get("name", "").strip(), self.kiosk.writer
+        if self.kiosk.state.session is not None or known_users(writer):
+            return self._page(request, status=409)
+        problem = name_problem(name, [], words) or pin_problem(form, words)
+        if problem:
+            given = {"name": name} if is_user_name(name) else {}
+            return self._page(request, problem, 409, given)
+        try:
+            await self.kiosk.stored(
+                lambda: add_first_user(writer, name, form["pin"], by="first start")
+            )
+        except EdgeHemoError as error:
+            log.error("%s", error)
+            return self._page(request, self._in_words(request, "not stored"), 503)
+        self.kiosk.bump()
         return RedirectResponse("/", 303)
 
     # -- areas ------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from edgehemo.kiosk.area import AreaPages
 from edgehemo.kiosk.screens import Area
+from edgehemo.kiosk.supervision.people import PeopleArea
 from edgehemo.kiosk.supervision.results import ResultsArea
 
-_PAGES: tuple[AreaPages, ...] = (ResultsArea(),)
+_PAGES: tuple[AreaPages, ...] = (ResultsArea(), PeopleArea())
 
 
 def areas_with_pages() -> Mapping[Area, AreaPages]:

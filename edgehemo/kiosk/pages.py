@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, get_args
@@ -144,9 +144,17 @@ class Pages:
         self._environment = page_environment("edgehemo.kiosk")
 
     def render(
-        self, kiosk: Kiosk, viewer: str, token: str, look: Look, facts: Facts, problem: str = ""
+        self,
+        kiosk: Kiosk,
+        viewer: str,
+        token: str,
+        look: Look,
+        facts: Facts,
+        problem: str = "",
+        given: Mapping[str, str] | None = None,
     ) -> str:
-        """The page of the state. problem: what was wrong with the last input, in words.
+        """The page of the state. problem: what was wrong with the last input, in words. given: what
+        of it stands in its place again.
 
         For a state without a page, or whose page needs what the records cannot give, a page that
         says so, with the way out.
@@ -168,7 +176,7 @@ class Pages:
             template = self._environment.get_template(NO_PAGE)
             needed = {"told": words.guidance("RECORDS_REFUSED")}
         helped: HelpedPage = "watched" if watched else screen
-        given = {
+        values = {
             "state": state,
             "sample": state.sample,
             "screen": screen,
@@ -179,8 +187,9 @@ class Pages:
             "step_now": None if state.sample is None else counted_step(state.sample.step),
             "version": kiosk.version,
             "help": help_of(words, helped),
+            "given": given or {},
         }
-        return template.render(_every_page(look, facts) | given | needed)
+        return template.render(_every_page(look, facts) | values | needed)
 
     def render_area(
         self, kiosk: Kiosk, token: str, look: Look, facts: Facts, on_area: OnArea
@@ -212,7 +221,10 @@ class Pages:
     ) -> dict[str, Any]:
         """What one screen needs besides."""
         if name == "sign_in":
-            return {"people": self._people(kiosk, state, words)}
+            return {
+                "people": self._people(kiosk, state, words),
+                "pin_digits": (SHORTEST, LONGEST),
+            }
         if name == "pin":
             return {"asked": self._asked(kiosk, state, words), "pin_digits": (SHORTEST, LONGEST)}
         if name == "home":

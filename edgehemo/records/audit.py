@@ -45,6 +45,8 @@ Action = Literal[
     "user added",
     "user reset",
     "user removed",
+    "user brought back",
+    "user role changed",
     "signed in",
     "signed out",
     "wrong PIN",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgehemo.errors import MissingDependencyError, RecordsError
 
@@ -14,18 +14,28 @@ if TYPE_CHECKING:
 # 16 MiB and three passes on one lane: some 0.1 s of a Raspberry Pi's time for each try.
 MEMORY_KIB, PASSES, LANES = 16 * 1024, 3, 1
 SHORTEST, LONGEST = 4, 12
+# Digits alone, and enough of them; not a row of them, which is guessed first.
+PinFault = Literal["length", "easy"]
 _DIGITS = re.compile(rf"[0-9]{{{SHORTEST},{LONGEST}}}")
 # Wrong tries before a pause, the first pause and the longest, in seconds; each is twice the last.
 FREE_TRIES = 3
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 30, 3600
 
 
+def pin_fault(pin: str) -> PinFault | None:
+    """What is wrong with a new PIN; None where it will do."""
+    if not _DIGITS.fullmatch(pin):
+        return "length"
+    steps = {int(b) - int(a) for a, b in pairwise(pin)}
+    return "easy" if len(steps) == 1 and steps <= {-1, 0, 1} else None
+
+
 def hashed(pin: str) -> str:
     """The hash of a new PIN. RecordsError for one that is too short or too easy."""
-    if not _DIGITS.fullmatch(pin):
+    fault = pin_fault(pin)
+    if fault == "length":
         raise RecordsError(f"a PIN has {SHORTEST} to {LONGEST} digits and nothing else")
-    steps = {int(b) - int(a) for a, b in pairwise(pin)}
-    if len(steps) == 1 and steps <= {-1, 0, 1}:
+    if fault == "easy":
         raise RecordsError("this PIN is guessed first: use other digits than a row of them")
     return str(_hasher().hash(pin))
 

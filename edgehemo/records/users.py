@@ -32,6 +32,35 @@ class User:
     wrong: int
 
 
+@dataclass(frozen=True, slots=True)
+class KnownUser:
+    """Somebody who may work here, or could once. last_in: the last sign-in, None before the first.
+    removed_at: None where they may work.
+    """
+
+    name: str
+    role: Role
+    made_at: str
+    wrong: int
+    last_in: str | None
+    removed_at: str | None
+
+
+def known_users(reader: Reader) -> list[KnownUser]:
+    """All users, those first who may work, by name; the removed ones after them."""
+    rows = reader.rows(
+        "SELECT name, role, made_at, wrong, (SELECT at FROM audit WHERE subject = user.name "
+        "AND action = 'signed in' ORDER BY number DESC LIMIT 1), removed_at FROM user "
+        "ORDER BY removed_at IS NOT NULL, name"
+    )
+    return [KnownUser(*row) for row in rows]
+
+
+def is_user_name(name: str) -> bool:
+    """Whether a user may be called so."""
+    return _NAME.fullmatch(name) is not None
+
+
 def users(reader: Reader) -> list[User]:
     """All users, by name; removed ones are not among them."""
     rows = reader.rows(
@@ -42,13 +71,13 @@ def users(reader: Reader) -> list[User]:
 
 def add_user(writer: Writer, name: str, role: Role, pin: str, *, by: str) -> User:
     """Add a user; the first is a supervisor. RecordsError for a name that is taken or none."""
-    if not _NAME.fullmatch(name):
+    if not is_user_name(name):
         raise RecordsError("a user's name has up to 64 letters, digits and any of . _ -, no space")
     if role not in ROLES:
         raise RecordsError(f"roles are {', '.join(ROLES)}")
     pin_hash = hashed(pin)
     with writer.transaction() as connection:
-        if role != "supervisor" and not _supervisors(writer):
+        if role != "supervisor" and not supervisors(writer):
             raise RecordsError("the first user is a supervisor, who can add the others")
         known = writer.rows("SELECT removed_at FROM user WHERE name = ?", (name,))
         if known and known[0][0] is None:
@@ -63,6 +92,14 @@ def add_user(writer: Writer, name: str, role: Role, pin: str, *, by: str) -> Use
         )
         writer.note("user added", name, {"role": role}, by=by)
     return User(name, role, made_at, 0)
+
+
+def add_first_user(writer: Writer, name: str, pin: str, *, by: str) -> User:
+    """Add the supervisor who makes all others. RecordsError where anybody is known already."""
+    with writer.transaction():
+        if writer.rows("SELECT 1 FROM user LIMIT 1"):
+            raise RecordsError("there are users already; a supervisor adds others")
+        return add_user(writer, name, "supervisor", pin, by=by)
 
 
 def reset_pin(writer: Writer, name: str, pin: str, *, by: str) -> None:
@@ -81,12 +118,38 @@ def remove_user(writer: Writer, name: str, *, by: str) -> None:
     """A user may do nothing any more; results keep the name. The last supervisor stays."""
     with writer.transaction() as connection:
         _known(writer, name)
-        if _supervisors(writer) == [name]:
+        if supervisors(writer) == [name]:
             raise RecordsError(f"{name} is the only supervisor: add another one first")
         connection.execute(
             "UPDATE user SET removed_at = ? WHERE name = ?", (writer.stamp().text, name)
         )
         writer.note("user removed", name, by=by)
+
+
+def bring_back(writer: Writer, name: str, pin: str, *, by: str) -> None:
+    """A removed user may work again, with a new PIN. RecordsError for one who was not removed."""
+    pin_hash = hashed(pin)
+    with writer.transaction() as connection:
+        if not writer.rows("SELECT 1 FROM user WHERE name = ? AND removed_at IS NOT NULL", (name,)):
+            raise RecordsError(f"no user {name[:64]} was removed")
+        connection.execute(
+            "UPDATE user SET removed_at = NULL, pin = ?, wrong = 0, wrong_at_s = NULL "
+            "WHERE name = ?",
+            (pin_hash, name),
+        )
+        writer.note("user brought back", name, by=by)
+
+
+def set_role(writer: Writer, name: str, role: Role, *, by: str) -> None:
+    """Give a user another role. The last supervisor stays one."""
+    if role not in ROLES:
+        raise RecordsError(f"roles are {', '.join(ROLES)}")
+    with writer.transaction() as connection:
+        _known(writer, name)
+        if role != "supervisor" and supervisors(writer) == [name]:
+            raise RecordsError(f"{name} is the only supervisor: add another one first")
+        connection.execute("UPDATE user SET role = ? WHERE name = ?", (role, name))
+        writer.note("user role changed", name, {"role": role}, by=by)
 
 
 def sign_in(
@@ -150,7 +213,8 @@ def _known(writer: Writer, name: str) -> None:
         raise RecordsError(f"there is no user {name[:64]}; `edgehemo users list` shows them")
 
 
-def _supervisors(reader: Reader) -> list[str]:
+def supervisors(reader: Reader) -> list[str]:
+    """Everybody who is one and may work."""
     rows = reader.rows(
         "SELECT name FROM user WHERE role = 'supervisor' AND removed_at IS NULL ORDER BY name"
     )

@@ -178,7 +178,7 @@ def test_every_deed_is_done_with_a_reason_and_told_in_the_history(tmp_path: Path
                 in (await browser.get(f"/area/results/{made[2]}/change")).text
             )
             history = (await browser.get(f"/area/results/{made[2]}/history?rows=20")).text
-            for text in ("Version 6:", "grade set to Severe", "The smear is poor", "held it"):
+            for text in ("Version 6", "grade set to Severe", "The smear is poor", "held it"):
                 assert text in history
 
     asyncio.run(run())

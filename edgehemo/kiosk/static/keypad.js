@@ -23,7 +23,7 @@ function key(text) {
   return button;
 }
 
-function letters(button, entry, pad) {
+function letters(button, pad) {
   const digits = [...pad.childNodes];
   let shown = false;
   button.addEventListener("click", () => {
@@ -34,11 +34,30 @@ function letters(button, entry, pad) {
   });
 }
 
+// The entries that an attribute names, one or several.
+function named(ids) {
+  return ids.split(" ").map((id) => document.getElementById(id));
+}
+
+// Of several entries a pad types into the one that was touched last, at first the first.
+function target(entries) {
+  let current = entries[0];
+  const look = () => {
+    for (const entry of entries) entry.classList.toggle("current", entries.length > 1 && entry === current);
+  };
+  for (const entry of entries) {
+    entry.addEventListener("focus", () => { current = entry; look(); });
+  }
+  look();
+  return () => current;
+}
+
 function enable(root) {
   for (const button of root.querySelectorAll("[data-needs]")) {
-    const entry = document.getElementById(button.dataset.needs);
-    const look = () => { button.disabled = entry.disabled || entry.value.length < Number(button.dataset.least); };
-    entry.addEventListener("input", look);
+    const entries = named(button.dataset.needs);
+    const least = Number(button.dataset.least);
+    const look = () => { button.disabled = entries.some((entry) => entry.disabled || entry.value.length < least); };
+    for (const entry of entries) entry.addEventListener("input", look);
     look();
   }
 }
@@ -62,17 +81,18 @@ function scanned(root) {
 
 export function keypads(root) {
   for (const pad of root.querySelectorAll("[data-pad]")) {
-    const entry = document.getElementById(pad.dataset.pad);
+    const current = target(named(pad.dataset.pad));
     pad.addEventListener("click", (event) => {
       const pressed = event.target.closest("button");
       if (!pressed) return;
+      const entry = current();
       if ("erase" in pressed.dataset) {
         entry.value = entry.value.slice(0, -1);
         changed(entry);
       } else type(entry, pressed.dataset.key);
     });
     const switcher = root.querySelector(`[data-letters="${pad.dataset.pad}"]`);
-    if (switcher) letters(switcher, entry, pad);
+    if (switcher) letters(switcher, pad);
   }
   enable(root);
   scanned(root);

@@ -8,12 +8,11 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from edgehemo.kiosk.supervision.paging import ROWS, number_in, rows_of
 from edgehemo.records.results import State
 from edgehemo.records.search import PILES, SAID_GRADES, Found, Pile, SaidGrade, Search
 from edgehemo.words.language import Words
 
-# Rows on the smallest screen; the page's script asks for more where they fit.
-ROWS, MOST_ROWS = 5, 24
 STATES: tuple[State, ...] = ("unsigned", "signed", "corrected", "held", "withdrawn")
 # Ranges of days that a search offers, today among them.
 DAYS = (1, 7, 30, 90)
@@ -59,7 +58,7 @@ class Asking:
 def asking(values: Mapping[str, str], today: date) -> Asking:
     """What an address asks for; what it does not say rightly is left out."""
     pile, grade, state = values.get("pile"), values.get("grade"), values.get("state")
-    days = _number(values.get("days"), 1, 36_500)
+    days = number_in(values.get("days"), 1, 36_500)
     since = None
     if days is not None:
         first = today - timedelta(days=days - 1)
@@ -75,15 +74,9 @@ def asking(values: Mapping[str, str], today: date) -> Asking:
             overridden=values.get("overridden") == "1",
         ),
         days,
-        _number(values.get("page"), 1, 1_000_000) or 1,
-        _number(values.get("rows"), 3, MOST_ROWS) or ROWS,
+        number_in(values.get("page"), 1, 1_000_000) or 1,
+        rows_of(values),
     )
-
-
-def _number(text: str | None, least: int, most: int) -> int | None:
-    if text is None or not text.isdecimal() or len(text) > 9:
-        return None
-    return min(max(int(text), least), most)
 
 
 def short_grade(words: Words, said: SaidGrade) -> str:

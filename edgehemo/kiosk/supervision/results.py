@@ -17,6 +17,7 @@ from edgehemo.kiosk.state import CELLS_PER_PAGE
 from edgehemo.kiosk.supervision import result_list, result_page
 from edgehemo.kiosk.supervision.history import history_of
 from edgehemo.kiosk.supervision.light_records import light_record
+from edgehemo.kiosk.supervision.paging import page_of, rows_of
 from edgehemo.kiosk.supervision.pictures import ResultPictures
 from edgehemo.kiosk.supervision.reasons import OTHER, REASONS, Deed, deed_reason_name, said_reason
 from edgehemo.kiosk.supervision.result_list import asking
@@ -180,14 +181,14 @@ class ResultsArea:
             asked.words,
             _today(),
         )
-        rows = asking(asked.values, _today()).rows
-        page, pages = _page(asked, len(done), rows)
+        rows = rows_of(asked.values)
+        page, pages = page_of(asked.values, len(done), rows)
         shown = done[page * rows : (page + 1) * rows]
         return {"events": shown, "each": rows, "page": page + 1, "pages": pages}
 
     def _fields(self, reader: Reader, asked: Asked, result: StoredResult) -> dict[str, Any]:
         images = light_record(reader, result.reading_sha256)["images"]
-        page, pages = _page(asked, len(images), 1)
+        page, pages = page_of(asked.values, len(images), 1)
         image, field = images[page], result.fields[page]
         there = field.sha256 is not None and reader.contents.has(field.sha256)
         checks = image.get("checks") or ()
@@ -208,7 +209,7 @@ class ResultsArea:
     def _cells(self, reader: Reader, asked: Asked, result: StoredResult) -> dict[str, Any]:
         gallery = self._pictures.gallery(reader, result.id)
         said = {(each.field, each.cell): each for each in reviews_of(reader, result.number)}
-        page, pages = _page(asked, len(gallery.cells), CELLS_PER_PAGE)
+        page, pages = page_of(asked.values, len(gallery.cells), CELLS_PER_PAGE)
         shown = range(len(gallery.cells))[page * CELLS_PER_PAGE : (page + 1) * CELLS_PER_PAGE]
         words = asked.words
         cells = []
@@ -241,8 +242,8 @@ class ResultsArea:
             return Shown("supervision/result_compared.html.j2", values)
         same, others = _candidates(reader, result)
         found = [*same, *others]
-        rows = asking(asked.values, today).rows
-        page, pages = _page(asked, len(found), rows)
+        rows = rows_of(asked.values)
+        page, pages = page_of(asked.values, len(found), rows)
         values["rows"] = [
             {
                 **result_list.row_of(each, _hgb(reader, each.reading_sha256), words, today),
@@ -332,14 +333,6 @@ def _with_list(path: str, asked: Asked, **more: str) -> str:
     values = {"list": _list_query(asked), **more}
     query = urlencode({key: value for key, value in values.items() if value})
     return f"{path}?{query}" if query else path
-
-
-def _page(asked: Asked, count: int, each: int) -> tuple[int, int]:
-    """Which page is asked for, from 0, and how many there are."""
-    pages = max(1, -(-count // each))
-    text = asked.values.get("page", "")
-    page = int(text) - 1 if text.isdecimal() and len(text) < 9 else 0
-    return min(max(page, 0), pages - 1), pages
 
 
 def _hgb(reader: Reader, reading_sha256: str) -> Mapping[str, float] | None:
