@@ -79,6 +79,15 @@ BAD_LIGHT = 0.22
 # An operator stops rather where a white cell is seen.
 WHITE_CELL_FACTOR = 3.0
 
+# What more or less dye on the slide changes.
+_DYES = (
+    "eosin_od_per_pg_um2",
+    "red_cell_azure_od_per_pg_um2",
+    "nucleus_od",
+    "cytoplasm_od",
+    "platelet_od",
+)
+
 # How much apart the random streams of one slide are kept.
 _STREAM_PANEL, _STREAM_FIELD, _STREAM_NOISE, _STREAM_BAD = 1, 2, 3, 4
 
@@ -93,7 +102,9 @@ class SimulatedOptions:
     (best focus is 0). fault: switched on from the start. slide: what lies on the stage.
     faults_from: a file that names the faults that are on now, looked at before every frame: a
     camera can be pulled, and plugged in again, while a program runs. hand_s: a hand moves the slide
-    on after so many seconds; 0, and a stage does it.
+    on after so many seconds; 0, and a stage does it. stain: how much dye there is, over what is
+    usual. film_um: how thick the smear was spread, None as usual. debris_per_mm2: stain deposits
+    and dust. inclusions: share of the red cells that hold parasites or nuclear remnants.
     """
 
     seed: int = 0
@@ -110,6 +121,10 @@ class SimulatedOptions:
     slide: Slide = "smear"
     faults_from: str | None = None
     hand_s: float = 0.0
+    stain: float = 1.0
+    film_um: float | None = None
+    debris_per_mm2: float = 0.0
+    inclusions: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +148,10 @@ OPTIONS: dict[str, _Option] = {
     "mchc": _Option("mchc_g_per_l", 200.0, 390.0),
     "defocus_um": _Option("defocus_um", *FOCUS_LIMITS_UM),
     "hand": _Option("hand_s", 0.0, 600.0),
+    "stain": _Option("stain", 0.1, 4.0),
+    "film_um": _Option("film_um", 0.1, 9.0),
+    "debris": _Option("debris_per_mm2", 0.0, 20_000.0),
+    "inclusions": _Option("inclusions", 0.0, 1.0),
 }
 # Options that are words, and which.
 WORDS: dict[str, tuple[str, ...]] = {"fault": FAULTS, "slide": SLIDES}
@@ -208,7 +227,7 @@ class SimulatedMicroscope(OpenedByContext):
         self.options = options or SimulatedOptions()
         rng = self._stream(_STREAM_PANEL)
         self.panel = panel or _panel(self.options, rng)
-        base = parameters or default_parameters()
+        base = _prepared(parameters or default_parameters(), self.options)
         self.parameters = replace(base, smear=smear_of_sample(rng, base.smear))
         self.parameters.check()
         self.truth: FieldTruth | None = None
@@ -467,6 +486,21 @@ def _panel(options: SimulatedOptions, rng: np.random.Generator) -> CBCPanel:
         wbc_1e9_per_l=drawn.wbc_1e9_per_l,
         plt_1e9_per_l=drawn.plt_1e9_per_l,
     )
+
+
+def _prepared(base: SimulationParameters, options: SimulatedOptions) -> SimulationParameters:
+    """The smear and its stain as the options have them; as they are where these say nothing."""
+    smear, stain = base.smear, base.stain
+    if options.film_um is not None:
+        smear = replace(smear, film_thickness_um=options.film_um)
+    if options.debris_per_mm2:
+        smear = replace(smear, debris_per_mm2=options.debris_per_mm2)
+    if options.inclusions:
+        smear = replace(smear, inclusion_fraction=options.inclusions)
+    if options.stain != 1.0:
+        dyes = {name: getattr(stain, name) * options.stain for name in _DYES}
+        stain = replace(stain, **dyes)
+    return replace(base, smear=smear, stain=stain)
 
 
 def _bad_fields(options: SimulatedOptions, rng: np.random.Generator) -> dict[int, BadField]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from edgehemo.cells.cell import NOT_A_CELL, UNCERTAIN
@@ -25,6 +25,7 @@ from edgehemo.kiosk.events import Event
 from edgehemo.kiosk.flow import EventRefusedError, Step, step, why_refused
 from edgehemo.kiosk.gallery import Gallery, stored_gallery
 from edgehemo.kiosk.kept_state import state_to_go_on_from
+from edgehemo.kiosk.practice import DrawnCell, Practised
 from edgehemo.kiosk.state import KioskState, Sample, stored
 from edgehemo.kiosk.viewers import Viewers
 from edgehemo.records.kiosk_state import keep_kiosk_state
@@ -95,9 +96,10 @@ class Kiosk:
         # the code of why not; and the small pictures of them.
         self.shown_fields: list[tuple[int, bool, str]] = []
         self.small_pictures: dict[int, bytes] = {}
-        # The galleries of practice samples, by their ref, which are nowhere else; and the one of a
-        # stored result that was asked for last.
-        self._practised: dict[int, Gallery] = {}
+        # The galleries of practice samples and what was done with them, by their ref, which are
+        # nowhere else; and the gallery of a stored result that was asked for last.
+        self._practice_galleries: dict[int, Gallery] = {}
+        self._practised: dict[int, Practised] = {}
         self._gallery: tuple[str, Gallery] | None = None
         self.version = 0
         self._viewers = Viewers()
@@ -196,6 +198,10 @@ class Kiosk:
             sign_out(self.writer, effect.name, effect.why)
         elif isinstance(effect, effects.KeepReview) and effect.taking is not None:
             self._keep_review(effect, effect.taking)
+        elif isinstance(effect, effects.KeepReview) and effect.ref is not None:
+            known = self.practised(effect.ref)
+            words = {**known.words, effect.item: effect.type}
+            self._practised[effect.ref] = replace(known, words=words)
         elif isinstance(effect, effects.GiveUp) and effect.taking is not None:
             reason = f"{effect.reason}: {effect.words}" if effect.words else effect.reason
             if effect.has_result:
@@ -223,9 +229,9 @@ class Kiosk:
         cannot be read.
         """
         if sample.practice:
-            if sample.ref not in self._practised:
-                raise RecordsError("this practice is not known any more")
-            return self._practised[sample.ref]
+            if sample.ref not in self._practice_galleries:
+                raise RecordsError("nothing was read in this practice, or it is not known any more")
+            return self._practice_galleries[sample.ref]
         if sample.taking is None:
             raise RecordsError("the records do not know this sample")
         return self._stored_gallery(sample.taking)
@@ -239,8 +245,18 @@ class Kiosk:
     def keep_practice(self, ref: int, gallery: Gallery) -> None:
         """Keep what came of a practice until it is over."""
         refs = {sample.ref for sample in self.state.samples}
-        practised = {**self._practised, ref: gallery}
-        self._practised = {number: each for number, each in practised.items() if number in refs}
+        kept = {**self._practice_galleries, ref: gallery}
+        self._practice_galleries = {number: each for number, each in kept.items() if number in refs}
+        self._practised = {n: each for n, each in self._practised.items() if n in refs}
+
+    def practised(self, ref: int) -> Practised:
+        """What else is known of a practice."""
+        return self._practised.get(ref, Practised())
+
+    def keep_drawn(self, ref: int, drawn: Mapping[int, DrawnCell | None]) -> None:
+        """Keep what the asked cells of a practice are."""
+        self._practised[ref] = replace(self.practised(ref), drawn=drawn)
+        self.bump()
 
     def _begin(self, effect: Effect) -> None:
         if isinstance(effect, effects.DrawANumber) and effect.ref is not None:

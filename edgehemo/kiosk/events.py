@@ -11,6 +11,7 @@ from edgehemo.anaemia.who_grade import Sex
 from edgehemo.errors import UsageError
 from edgehemo.files.strict import Count, NonNegative, RecordError, Share
 from edgehemo.kiosk.faults import FaultCode
+from edgehemo.kiosk.practice_slides import SlideName
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import Checked
 from edgehemo.records.users import Role
@@ -80,12 +81,16 @@ class Idle(DeviceEvent, frozen=True):
 # -- a sample -------------------------------------------------------------------------------------
 
 
+class OpenPractice(PersonEvent, frozen=True):
+    """To the slides to practise on; from the end of a practice too."""
+
+
 class NewSample(PersonEvent, frozen=True):
-    """Begin one. practice: on a simulated slide, never stored. altitude_m: of the site, which the
-    device knows.
+    """Begin one. slide: to practise on, never stored. altitude_m: of the site, which the device
+    knows.
     """
 
-    practice: bool = False
+    slide: SlideName | None = None
     altitude_m: Annotated[float, Meta(ge=-450, lt=5000)] = 0.0
 
 

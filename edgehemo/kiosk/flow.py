@@ -234,15 +234,25 @@ def _lock(state: KioskState, event: events.Lock | events.Idle, now_s: float) -> 
 # -- a sample -------------------------------------------------------------------------------------
 
 
+def _open_practice(state: KioskState, event: events.OpenPractice, now_s: float) -> Step:
+    """What was practised before is done with."""
+    return Step(_with(_home(_with(state, samples=state.waiting)), place="practice"))
+
+
+def _practice_is_over(state: KioskState, event: events.OpenPractice) -> str | None:
+    sample = state.sample
+    return "this is no practice" if sample is not None and not sample.practice else None
+
+
 def _new_sample(state: KioskState, event: events.NewSample, now_s: float) -> Step:
     assert state.session is not None
     sample = Sample(
         ref=state.next_ref,
         owner=state.session.name,
-        practice=event.practice,
+        slide=event.slide,
         answers=Answers(altitude_m=event.altitude_m),
     )
-    if event.practice:
+    if event.slide is not None:
         number = f"PRACTICE-{state.next_ref}"
         sample = sample.model_copy(
             update={"number": number, "number_from": "drawn", "step": "person"}
@@ -259,6 +269,8 @@ def _new_sample(state: KioskState, event: events.NewSample, now_s: float) -> Ste
 
 
 def _room_for_one(state: KioskState, event: events.NewSample) -> str | None:
+    if (event.slide is None) != (state.place == "home"):
+        return "a slide to practise on has its own page"
     return "too many samples wait" if len(state.samples) >= MAX_SAMPLES else None
 
 
@@ -484,6 +496,9 @@ def _sign(state: KioskState, event: events.Sign, now_s: float) -> Step:
     words = event.reason.strip() if event.grade else ""
     because = event.because if event.grade else None
     reason = ": ".join(part for part in (because, words) if part)
+    sample = _in_hand(state)
+    if sample.practice:
+        state = _changed(state, sample.ref, signed_grade=event.grade)
     return Step(state, (effects.SignResult(state.hand, event.grade, reason, _by(state)),))
 
 
@@ -549,7 +564,10 @@ def _not_done(state: KioskState, event: events.AskAbandon) -> str | None:
 
 
 def _abandon(state: KioskState, event: events.Abandon, now_s: float) -> Step:
+    """A practice of which something was seen is told whether that was right."""
     sample = _in_hand(state)
+    if sample.practice and sample.step not in ("person", "check"):
+        return _to(state, "done", now_s, gave_up=event.reason)
     given_up = effects.GiveUp(
         sample.ref,
         taking=sample.taking,
@@ -717,7 +735,8 @@ RULES_OF: Mapping[type[Event], EventRule] = {
     events.SignIn: EventRule(_ANYWHERE, _sign_in),
     events.PinRefused: EventRule(_at("pin"), _pin_refused, _for_the_asked),
     events.Idle: EventRule(_ANYWHERE - {"sign_in"}, _lock),
-    events.NewSample: EventRule(_at("home"), _new_sample, _room_for_one),
+    events.OpenPractice: EventRule(_at("home", "done"), _open_practice, _practice_is_over),
+    events.NewSample: EventRule(_at("home", "practice"), _new_sample, _room_for_one),
     events.TakeUp: EventRule(_at("home"), _take_up, _waits),
     events.GiveNumber: EventRule(_at("number"), _give_number, _number_fits),
     events.DrawNumber: EventRule(_at("number"), _draw),

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgehemo.anaemia.who_grade import Person
 from edgehemo.capture.protocol import CameraSettings
 from edgehemo.images.frame import Frame
 from edgehemo.kiosk.faults import FaultCode
+from edgehemo.kiosk.practice import DrawnCell
 from edgehemo.kiosk.state import Checked
 from edgehemo.records.circumstances import Circumstances
+from edgehemo.report.asked_cells import AskedCell
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading, UnreadableImage
@@ -57,6 +60,15 @@ class ProbeOrder:
 
 
 @dataclass(frozen=True, slots=True)
+class TruthOrder:
+    """Draw fields of a practice slide again: what are the asked cells?"""
+
+    ref: int
+    source: str
+    asked: tuple[AskedCell, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StopOrder:
     """Let go of the camera."""
 
@@ -78,7 +90,7 @@ class LookOrder:
     move: bool = False
 
 
-Order = CheckOrder | CaptureOrder | FinishOrder | ProbeOrder | StopOrder | LookOrder
+Order = CheckOrder | CaptureOrder | FinishOrder | ProbeOrder | StopOrder | LookOrder | TruthOrder
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +134,14 @@ class ReadField:
     accepted: int
     refused: int
     red_cells: int
+
+
+@dataclass(frozen=True, slots=True)
+class KnowsTruth:
+    """What the asked cells of a practice slide are, by their number; None where none was drawn."""
+
+    ref: int
+    drawn: Mapping[int, DrawnCell | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,5 +229,6 @@ Report = (
     | ReadField
     | HasEnough
     | Finished
+    | KnowsTruth
     | Failed
 )

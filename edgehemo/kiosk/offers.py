@@ -26,6 +26,7 @@ from edgehemo.kiosk.events import (
     Lock,
     NewSample,
     OpenArea,
+    OpenPractice,
     OpenReview,
     OpenSignOff,
     OtherUser,
@@ -47,7 +48,8 @@ _ALL_OUT: frozenset[type[Event]] = frozenset({Leave})
 OFFERED: Mapping[Screen, frozenset[type[Event]]] = {
     "sign_in": frozenset({ChooseUser}),
     "pin": frozenset({OtherUser}),
-    "home": frozenset({NewSample, TakeUp, OpenArea, SignOut, Lock}),
+    "home": frozenset({NewSample, OpenPractice, TakeUp, OpenArea, SignOut, Lock}),
+    "practice": frozenset({NewSample, Back}),
     "number": frozenset({GiveNumber, DrawNumber, Leave}),
     "person": frozenset({GivePerson, Back, Leave, AskAbandon}),
     "check": frozenset({CheckAgain, StartCapture, Back, Leave}),
@@ -56,7 +58,7 @@ OFFERED: Mapping[Screen, frozenset[type[Event]]] = {
     "result": frozenset({OpenReview, OpenSignOff, Leave, AskAbandon}),
     "review": frozenset({TurnPage, ShowCell, ReviewOne, ConfirmPage, OpenSignOff, Back, Leave}),
     "sign_off": frozenset({Sign, Back, Leave}),
-    "done": frozenset({Finish}),
+    "done": frozenset({Finish, OpenPractice}),
     "abandon": frozenset({Abandon, Back}),
     "fault": frozenset({TryAgain, GoOn, Leave, AskAbandon}),
 }

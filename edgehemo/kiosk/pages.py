@@ -25,6 +25,8 @@ from edgehemo.kiosk.faults import CARETAKER, FAULTS
 from edgehemo.kiosk.gallery import Gallery
 from edgehemo.kiosk.help import HelpedPage, help_of
 from edgehemo.kiosk.offers import AREAS_WITH_PAGES
+from edgehemo.kiosk.practice import Lesson, lesson, slide_name
+from edgehemo.kiosk.practice_slides import SLIDE_NAMES, SLIDES
 from edgehemo.kiosk.result_page import result_page
 from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
 from edgehemo.kiosk.state import KioskState, Sample, screen_of
@@ -162,7 +164,9 @@ class Pages:
         state = kiosk.state
         screen = screen_of(state)
         watched = not steers(state, viewer)
-        name = "watched" if watched else screen
+        name: HelpedPage = "watched" if watched else screen
+        if name == "done" and state.sample is not None and state.sample.practice:
+            name = "practice_done"
         words = look.words
         try:
             template = self._environment.get_template(f"{name}.html.j2")
@@ -175,7 +179,6 @@ class Pages:
             log.error("%s", error)
             template = self._environment.get_template(NO_PAGE)
             needed = {"told": words.guidance("RECORDS_REFUSED")}
-        helped: HelpedPage = "watched" if watched else screen
         values = {
             "state": state,
             "sample": state.sample,
@@ -186,7 +189,7 @@ class Pages:
             "steps": step_names(words),
             "step_now": None if state.sample is None else counted_step(state.sample.step),
             "version": kiosk.version,
-            "help": help_of(words, helped),
+            "help": help_of(words, name),
             "given": given or {},
         }
         return template.render(_every_page(look, facts) | values | needed)
@@ -240,6 +243,11 @@ class Pages:
             }
         if name == "number":
             return {"known": self._known_numbers(kiosk, state)}
+        if name == "practice":
+            return {"slides": [(slide, slide_name(words, slide)) for slide in SLIDE_NAMES]}
+        if name == "practice_done":
+            assert state.sample is not None
+            return {"lesson": self._lesson(kiosk, state.sample, words)}
         if name == "person":
             return {"altitude_m": self.device.kiosk.altitude_m}
         if name == "abandon":
@@ -256,7 +264,7 @@ class Pages:
                 "small": [
                     (n, good, self._why(code, words)) for n, good, code in kiosk.shown_fields
                 ],
-                "wanted": self.device.screening.fields_wanted,
+                "wanted": self._fields_wanted(state),
                 "advice": [(code, words.guidance(code).action) for code in get_args(Advice)],
             }
         if name in ("result", "sign_off", "done"):
@@ -313,11 +321,24 @@ class Pages:
 
     def _override(self, kiosk: Kiosk, sample: Sample, name: str) -> str | None:
         """The grade that a person set when the result was signed."""
-        if name != "done" or sample.practice or sample.taking is None:
+        if name != "done" or sample.taking is None:
             return None
         amendments = result_of(kiosk.writer, sample.taking).latest.amendments
         override: dict[str, str | None] = amendments.get("override", {})
         return override.get("grade")
+
+    def _fields_wanted(self, state: KioskState) -> int:
+        """Of a practice slide no more than it has."""
+        wanted = self.device.screening.fields_wanted
+        slide = None if state.sample is None else state.sample.slide
+        return wanted if slide is None else min(wanted, SLIDES[slide].fields)
+
+    def _lesson(self, kiosk: Kiosk, sample: Sample, words: Words) -> Lesson:
+        practised = kiosk.practised(sample.ref)
+        if sample.gave_up is not None:
+            return lesson(sample, None, (), practised, words)
+        gallery = kiosk.gallery(sample)
+        return lesson(sample, gallery.record, gallery.cells, practised, words)
 
     def _gallery(self, gallery: Gallery, sample: Sample, words: Words) -> dict[str, Any]:
         """The cells of the page that is open, or the one cell with what it may be called."""

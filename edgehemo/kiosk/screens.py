@@ -15,6 +15,7 @@ from edgehemo.records.users import ROLES, Role
 # Where a signed-in person is.
 Place = Literal[
     "home",
+    "practice",
     "number",
     "person",
     "check",
@@ -73,6 +74,7 @@ _ENGINEER: frozenset[Role] = frozenset({"engineer"})
 
 RULES: Mapping[Place, PlaceRule] = {
     "home": PlaceRule(_ALL, None),
+    "practice": PlaceRule(_ALL),
     "number": PlaceRule(_ALL, None),
     "person": PlaceRule(_ALL, "number"),
     "check": PlaceRule(_ALL, "person"),

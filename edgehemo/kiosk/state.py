@@ -10,10 +10,11 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from edgehemo.anaemia.who_grade import Person, Sex
+from edgehemo.anaemia.who_grade import Grade, Person, Sex
 from edgehemo.errors import RecordsError
 from edgehemo.files.strict import Count, NonNegative, Record, RecordError, Share, Text
 from edgehemo.kiosk.faults import FaultCode
+from edgehemo.kiosk.practice_slides import SlideName
 from edgehemo.kiosk.screens import Place, SampleStep, Screen
 from edgehemo.records.identifiers import SampleFrom
 from edgehemo.records.users import Role
@@ -81,7 +82,9 @@ class Sample(Record, frozen=True, kw_only=True):
     stands. taking: what the records call it, and its result later; None before its first field.
     outcome: of its result. asked: cells of it that ask for a person; the first `must` of them were
     seen in findings, and are looked at before anybody signs. seen: those that have a person's word.
-    page, open_cell: where in the gallery the person is; no cell is open on its pages.
+    page, open_cell: where in the gallery the person is; no cell is open on its pages. slide: of a
+    practice, and signed_grade, gave_up: the grade a person set, and why it was given up; a practice
+    is nowhere else.
     """
 
     ref: Count
@@ -90,7 +93,6 @@ class Sample(Record, frozen=True, kw_only=True):
     number: Text | None = None
     number_from: SampleFrom | None = None
     answers: Answers = Answers()
-    practice: bool = False
     taking: Text | None = None
     progress: Progress = Progress()
     outcome: Literal["reported", "withheld"] | None = None
@@ -99,6 +101,14 @@ class Sample(Record, frozen=True, kw_only=True):
     seen: tuple[Count, ...] = ()
     page: Count = 0
     open_cell: Count | None = None
+    slide: SlideName | None = None
+    signed_grade: Grade | None = None
+    gave_up: Text | None = None
+
+    @property
+    def practice(self) -> bool:
+        """Whether it is on a simulated slide, and never stored."""
+        return self.slide is not None
 
     @property
     def to_review(self) -> int:

@@ -27,6 +27,7 @@ from edgehemo.kiosk.messages import (
     Finished,
     FinishOrder,
     HasEnough,
+    KnowsTruth,
     LookFailed,
     LookOrder,
     Order,
@@ -39,8 +40,10 @@ from edgehemo.kiosk.messages import (
     SawPicture,
     StopOrder,
     TookPicture,
+    TruthOrder,
     WasChecked,
 )
+from edgehemo.kiosk.practice_slides import SLIDES
 from edgehemo.kiosk.process_link import ProcessLink
 from edgehemo.kiosk.profile_of import profile_path
 from edgehemo.kiosk.selfcheck import in_order, stored_checks
@@ -61,9 +64,8 @@ from edgehemo.screening.sample import UnreadableImage
 
 log = logging.getLogger(__name__)
 
-# What is practised on, and how good the JPEG of its fields is, from which cells are cut.
+# How good the JPEG of a practice's fields is, from which cells are cut.
 PRACTICE_QUALITY = 90
-PRACTICE_SLIDE = "simulated:?seed=7&fields=14&bad=2&hgb=85"
 # A sign of life is told of so often.
 ALIVE_EVERY_S = 3.0
 # A camera that failed is looked at again so often.
@@ -213,7 +215,7 @@ class WorkerProcess:
         return told
 
     def _camera(self, sample: Sample) -> str:
-        return PRACTICE_SLIDE if sample.practice else self.source
+        return self.source if sample.slide is None else SLIDES[sample.slide].source
 
     def _begun(self, sample: Sample) -> str:
         writer = self.kiosk.writer
@@ -301,6 +303,8 @@ class WorkerProcess:
             # After the fields that came before it, through the same thread.
             enough = (events.EnoughFields(report.ref),)
             self.kiosk.do(self._guarded(lambda: enough))
+        elif isinstance(report, KnowsTruth):
+            self.kiosk.keep_drawn(report.ref, report.drawn)
         elif isinstance(report, Finished):
             self.kiosk.do(self._guarded(self._keep_result, report))
         elif isinstance(report, Failed):
@@ -375,6 +379,9 @@ class WorkerProcess:
             self._images.pop(sample.ref, None)
             gallery = practice_gallery(output.model_dump(), pictures)
             self.kiosk.keep_practice(sample.ref, gallery)
+            if gallery.cells:
+                truth = TruthOrder(sample.ref, self._camera(sample), tuple(gallery.cells))
+                self.kiosk.from_thread(lambda: self._order(truth))
             return (self._analysed(sample.ref, output.outcome, gallery),)
         assert sample.taking is not None
         self._recording(sample.taking).finish(report.reading, report.provenance)

@@ -49,6 +49,7 @@ from edgehemo.kiosk.messages import (
     Finished,
     FinishOrder,
     HasEnough,
+    KnowsTruth,
     LookOrder,
     Order,
     Probed,
@@ -58,8 +59,10 @@ from edgehemo.kiosk.messages import (
     Report,
     SawPicture,
     StopOrder,
+    TruthOrder,
     WasChecked,
 )
+from edgehemo.kiosk.practice import drawn_cells
 from edgehemo.kiosk.profile_of import profile_path
 from edgehemo.kiosk.reading_beside import ReadingBeside
 from edgehemo.kiosk.state import Checked
@@ -137,6 +140,8 @@ class _Worker:
             self._finish(order)
         elif isinstance(order, ProbeOrder):
             self.say(Probed(order.code, self._gives_pictures(order.source)))
+        elif isinstance(order, TruthOrder):
+            self.say(KnowsTruth(order.ref, drawn_cells(order.source, order.asked)))
         elif isinstance(order, LookOrder):
             picture = partial(jpeg, side_px=LIVE_SIDE_PX, quality=LIVE_QUALITY)
             self._held = Looking(self.connection, self.say, picture).look(order)

@@ -486,7 +486,7 @@ def test_too_many_samples_are_refused() -> None:
 
 
 def test_practice_has_a_number_of_its_own() -> None:
-    state = after(OPERATOR, events.NewSample(practice=True))
+    state = after(OPERATOR, events.OpenPractice(), events.NewSample(slide="good"))
     assert state.place == "person"
     assert state.sample is not None
     assert state.sample.number == "PRACTICE-1"
@@ -592,6 +592,7 @@ def one_of_each_screen() -> dict[Screen, KioskState]:
     for number in range(1, len(path) + 1):
         state = after(*path[:number])
         states.setdefault(screen_of(state), state)
+    states["practice"] = after(OPERATOR, events.OpenPractice())
     states["abandon"] = after(*to_capture(), events.AskAbandon())
     states["fault"] = after(*to_capture(), events.FaultSeen("CAMERA_UNPLUGGED"))
     for role in ROLES:

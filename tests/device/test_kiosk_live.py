@@ -202,7 +202,8 @@ def test_a_mere_sign_of_life_has_no_page_load_anew(tmp_path: Path) -> None:
                 for event in (
                     events.ChooseUser("amina"),
                     events.SignIn("amina", "operator", "screen-1"),
-                    events.NewSample(practice=True),
+                    events.OpenPractice(),
+                    events.NewSample(slide="good"),
                     events.GivePerson(40, "female", 0),
                     events.SelfChecked(()),
                     events.StartCapture(),

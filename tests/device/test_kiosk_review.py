@@ -369,7 +369,8 @@ def test_a_field_is_decoded_once_for_all_its_cells() -> None:
 def test_the_table_of_offers_is_that_of_the_templates() -> None:
     by_name = {kind.__name__.lower(): kind for kind in PERSON_EVENTS}
     for screen, offered in OFFERED.items():
-        source = (TEMPLATES / f"{screen}.html.j2").read_text("utf-8")
+        pages = (TEMPLATES / f"{name}.html.j2" for name in (screen, f"practice_{screen}"))
+        source = "".join(each.read_text("utf-8") for each in pages if each.is_file())
         named = set(re.findall(r'(?:act|hidden)\("([a-z]+)"', source))
         assert {by_name[name] for name in named} == offered, screen
 

@@ -39,7 +39,8 @@ async def to_check(kiosk: Kiosk) -> None:
     for event in (
         events.ChooseUser("amina"),
         events.SignIn("amina", "operator", "screen-1"),
-        events.NewSample(practice=True),
+        events.OpenPractice(),
+        events.NewSample(slide="good"),
         events.GivePerson(40, "female", 0),
     ):
         await kiosk.tell(event)

@@ -323,7 +323,39 @@ VALUES = {
     "slide": st.sampled_from(SLIDES),
     "faults_from": st.none() | st.sampled_from(("/tmp/faults", "faults=on.txt")),
     "hand_s": st.floats(0, 600),
+    "stain": st.floats(0.1, 4),
+    "film_um": st.none() | st.floats(0.1, 9),
+    "debris_per_mm2": st.floats(0, 20_000),
+    "inclusions": st.floats(0, 1),
 }
+
+
+def taken(**options: float) -> SimulatedMicroscope:
+    """A microscope that has taken a picture of a slide of these options."""
+    microscope = SimulatedMicroscope(replace(SMALL, **options))  # type: ignore[arg-type]
+    microscope.open()
+    microscope.frame(5.0)
+    return microscope
+
+
+def test_more_dye_darkens_the_cells_and_not_the_glass() -> None:
+    usual, more = taken(), taken(stain=2.5)
+    assert usual.truth is not None and more.truth is not None
+    glass = usual.truth.coverage == 0
+    green, darker = usual.truth.transmittance[..., 1], more.truth.transmittance[..., 1]
+    assert np.median(darker[glass]) == pytest.approx(np.median(green[glass]), abs=0.002)
+    assert np.median(darker[~glass]) < 0.9 * np.median(green[~glass])
+
+
+def test_a_slide_is_prepared_as_the_options_say() -> None:
+    usual, thin = taken(), taken(film_um=0.3)
+    assert usual.truth is not None and thin.truth is not None
+    assert len(thin.truth.of_kind("rbc")) < 0.5 * len(usual.truth.of_kind("rbc"))
+    assert not any(cell.inclusion for cell in usual.truth.cells)
+    full = taken(inclusions=1.0)
+    assert full.truth is not None
+    assert all(cell.inclusion for cell in full.truth.of_kind("rbc"))
+    assert taken(debris_per_mm2=20_000.0).parameters.smear.debris_per_mm2 == 20_000.0
 
 
 @given(st.fixed_dictionaries(VALUES))
