@@ -27,6 +27,7 @@ from edgehemo.profile.parts import ControlSlide, Spread
 from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.sample import UnreadableImage
+from edgehemo.statistics.student import normal_deviate
 from edgehemo.version import __version__
 
 # Westgard asks for 20 runs over 10 days or more; 10 serve provisionally.
@@ -121,13 +122,12 @@ def standard_deviations(value: float, target: Spread) -> float:
     """How far a value lies from its target, as the normal deviate that is as rare.
 
     The target's mean and SD are known from so many runs only: the distance over the SD of a new
-    value follows Student's t, which is turned into a normal deviate (Wallace, Annals of
-    Mathematical Statistics 30 (1959) 1124). From some fifty runs on it is the plain distance in SD.
+    value follows Student's t, which is turned into a normal deviate
+    (`edgehemo.statistics.student.normal_deviate`). From some fifty runs on it is the plain distance
+    in SD.
     """
-    freedom = target.runs - 1
     t = (value - target.mean) / (target.sd * math.sqrt(1.0 + 1.0 / target.runs))
-    factor = (8 * freedom + 1) / (8 * freedom + 3)
-    return math.copysign(factor * math.sqrt(freedom * math.log1p(t * t / freedom)), t)
+    return normal_deviate(t, target.runs - 1)
 
 
 def with_slide(profile: CalibrationProfile, slide: ControlSlide) -> CalibrationProfile:

@@ -176,6 +176,27 @@ DeviceCode = Literal[
     "CLOCK_WRONG",
 ]
 
+# What has changed at a device over weeks.
+DriftCode = Literal[
+    "LIGHT_FADED",
+    "LIGHT_BRIGHTER",
+    "LIGHT_COLOUR_CHANGED",
+    "STAIN_CHANGED",
+    "STAIN_HUE_CHANGED",
+    "FOCUS_WORN",
+    "SMEARS_THICKER",
+    "SMEARS_THINNER",
+    "REFUSALS_MORE",
+    "WITHHELD_MORE",
+    "RESULTS_SHIFTED",
+    "NAMES_UNSURE_MORE",
+    "FIELDS_UNFAMILIAR",
+    "OVERRIDES_MORE",
+    "ANALYSER_DISAGREES",
+    "CONTROL_DRIFTS",
+    "RETRAINING_DUE",
+]
+
 # What stops the work at the kiosk, beside what the others are.
 KioskCode = Literal[
     "LAMP_OFF",
@@ -220,6 +241,7 @@ Code = (
     | FindingCode
     | ValueCode
     | DeviceCode
+    | DriftCode
     | KioskCode
     | ErrorCode
 )
@@ -232,6 +254,7 @@ Kind = Literal[
     "finding",
     "value",
     "device",
+    "drift",
     "kiosk",
     "error",
 ]

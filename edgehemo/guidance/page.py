@@ -19,6 +19,7 @@ HEADINGS: dict[Kind, str] = {
     "finding": "What a person must look at",
     "value": "Why a value is not given",
     "device": "What the doctor finds",
+    "drift": "What has changed over weeks",
     "kiosk": "What stops the work at the kiosk",
     "error": "Errors",
 }

@@ -18,7 +18,8 @@ class Plot:
     """One plot being drawn: axes at once, then bands, lines and points in data coordinates.
 
     x_range, y_range: shown data, low below high. Numbers that are not finite are left out; what
-    lies outside the range is drawn at its edge.
+    lies outside the range is drawn at its edge. x_ticks: the marks of the x axis and what they say,
+    None for round numbers.
     """
 
     title: str
@@ -28,6 +29,7 @@ class Plot:
     y_range: tuple[float, float]
     width: int = 470
     height: int = 330
+    x_ticks: Sequence[tuple[float, str]] | None = None
     _parts: list[str] = field(default_factory=list)
 
     def band(self, low: float, high: float, colour: str) -> None:
@@ -37,6 +39,23 @@ class Plot:
             f'<rect x="{_LEFT}" y="{top:.1f}" width="{self.width - _LEFT - _RIGHT}" '
             f'height="{max(0.0, bottom - top):.1f}" fill="{colour}"/>'
         )
+
+    def span(self, start: float, end: float, colour: str) -> None:
+        """A vertical band."""
+        left, right = self._x(start), self._x(end)
+        self._parts.append(
+            f'<rect x="{left:.1f}" y="{_TOP}" width="{max(0.0, right - left):.1f}" '
+            f'height="{self.height - _TOP - _BOTTOM}" fill="{colour}"/>'
+        )
+
+    def upright(self, x: float, colour: str, tip: str) -> None:
+        """A vertical line from top to bottom whose tooltip says ``tip``."""
+        if math.isfinite(x):
+            self._parts.append(
+                f'<path d="M{self._x(x):.1f} {_TOP}V{self.height - _BOTTOM}" stroke="{colour}" '
+                f'stroke-width="1.5" stroke-dasharray="2 3" fill="none">'
+                f"<title>{escape(tip)}</title></path>"
+            )
 
     def level(self, y: float, colour: str, label: str = "", *, dashed: bool = False) -> None:
         """A horizontal line right across, its label at the right end above it."""
@@ -106,10 +125,13 @@ class Plot:
             f'<text transform="translate(14 {(_TOP + bottom) / 2}) rotate(-90)" '
             f'text-anchor="middle">{escape(self.y_label)}</text>',
         ]
-        for value in ticks(*self.x_range):
+        marks = self.x_ticks
+        if marks is None:
+            marks = [(value, f"{value:g}") for value in ticks(*self.x_range)]
+        for value, text in marks:
             axes.append(
                 f'<text x="{self._x(value):.1f}" y="{bottom + 16}" text-anchor="middle">'
-                f"{value:g}</text>"
+                f"{escape(text)}</text>"
             )
         for value in ticks(*self.y_range):
             axes.append(

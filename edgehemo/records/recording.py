@@ -11,6 +11,7 @@ from edgehemo.errors import EdgeHemoError
 from edgehemo.records import taking as samples
 from edgehemo.records.audit import head_of
 from edgehemo.records.circumstances import person_text
+from edgehemo.records.measured import keep_measured, measured_of
 from edgehemo.records.reading_document import packed
 from edgehemo.records.results import (
     inserted,
@@ -88,6 +89,11 @@ class Recording:
         estimate = reading.estimate
         hgb = None if estimate is None else estimate.hgb_g_per_l
         stamp = replace(writer.stamp(), at=provenance.created_at)
+        types = reading.types
+        measured = measured_of(
+            reading.images,
+            () if types is None else (types.red_cells_reason, types.white_cells_reason),
+        )
         with writer.transaction() as connection:
             fields = field_rows(connection, taking.id)
             row: dict[str, object] = {
@@ -145,6 +151,7 @@ class Recording:
             for item in fields:
                 inserted(connection, "result_field", {"result": number, **item})
             inserted(connection, "version", {**first, "audit": entry.number})
+            keep_measured(connection, number, measured)
             connection.execute("DELETE FROM taking WHERE id = ?", (taking.id,))
             writer.settled([document])
             return head_of(connection)

@@ -17,6 +17,7 @@ from edgehemo.device.output import DoctorOutput
 from edgehemo.files.json_schema import Document, Schema
 from edgehemo.inference.output import VerifyOutput
 from edgehemo.measurands import BLOOD_FACTS
+from edgehemo.monitor.output import MonitorOutput
 from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.records.backup import BackupManifest
 from edgehemo.records.exports.archive_export import ArchiveManifest
@@ -147,6 +148,7 @@ OUTPUTS = (
         "records-restore", "a backup put in the place of the records", (RecordsRestoreOutput,)
     ),
     Document("records-purge", "pictures that the policy let go", (RecordsPurgeOutput,)),
+    Document("monitor", "how a device has changed over weeks, and what is found", (MonitorOutput,)),
     Document("users-list", "who may work with the kiosk", (UsersListOutput,)),
     Document("keys", "the keys this device trusts", (KeysOutput,)),
 )

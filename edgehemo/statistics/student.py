@@ -1,6 +1,8 @@
-"""The one quantile the device needs of Student's t, without a statistics library."""
+"""What the device needs of Student's t, without a statistics library."""
 
 from __future__ import annotations
+
+import math
 
 from edgehemo.statistics.normal import Z_95
 
@@ -27,3 +29,20 @@ def t95(degrees_of_freedom: int) -> float:
     first = (z**3 + z) / (4 * n)
     second = (5 * z**5 + 16 * z**3 + 3 * z) / (96 * n**2)
     return z + first + second
+
+
+def normal_deviate(t: float, degrees_of_freedom: float) -> float:
+    """The normal deviate that is as rare as a value of Student's t, with its sign.
+
+    Wallace, Annals of Mathematical Statistics 30 (1959) 1124.
+    """
+    factor = (8 * degrees_of_freedom + 1) / (8 * degrees_of_freedom + 3)
+    square = degrees_of_freedom * math.log1p(t * t / degrees_of_freedom)
+    return math.copysign(factor * math.sqrt(square), t)
+
+
+def student_deviate(z: float, degrees_of_freedom: float) -> float:
+    """The value of Student's t that is as rare as a normal deviate: `normal_deviate` undone."""
+    factor = (8 * degrees_of_freedom + 1) / (8 * degrees_of_freedom + 3)
+    square = degrees_of_freedom * math.expm1((z / factor) ** 2 / degrees_of_freedom)
+    return math.copysign(math.sqrt(square), z)

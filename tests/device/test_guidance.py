@@ -24,6 +24,7 @@ from edgehemo.guidance.codes import (
     Code,
     DeviceCode,
     DoubtCode,
+    DriftCode,
     ErrorCode,
     FindingCode,
     Kind,
@@ -49,6 +50,7 @@ TYPES: dict[Kind, object] = {
     "finding": FindingCode,
     "value": ValueCode,
     "device": DeviceCode,
+    "drift": DriftCode,
     "kiosk": KioskCode,
     "error": ErrorCode,
 }
@@ -197,7 +199,7 @@ def test_every_text_is_short_plain_sentences() -> None:
         for text in (entry.meaning, entry.action):
             for sentence in re.split(r"(?<=[.!?]) ", text):
                 assert len(sentence.split()) <= 30, (code, sentence)
-        if entry.kind in ("withheld", "doubt", "finding", "value"):
+        if entry.kind in ("withheld", "doubt", "finding", "value", "drift"):
             assert entry.reason and not entry.reason.endswith("."), code
         else:
             assert not entry.reason, code

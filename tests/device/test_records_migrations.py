@@ -11,8 +11,9 @@ import pytest
 
 from edgehemo.errors import RecordsError
 from edgehemo.images.frame import Frame
-from edgehemo.records import schema
+from edgehemo.records import recording, schema
 from edgehemo.records.folder import RecordsFolder
+from edgehemo.records.measured import catch_up
 from edgehemo.records.results import listed, result_of
 from edgehemo.records.store import Reader, Store, Writer
 from edgehemo.records.verifying import verify
@@ -47,6 +48,8 @@ def older_store(
     known = schema.migrations()[:version]
     with monkeypatch.context() as patch:
         patch.setattr(schema, "migrations", lambda: known)
+        if not any("CREATE TABLE measured " in text for text in known):
+            patch.setattr(recording, "keep_measured", lambda *_: None)
         with Writer(folder) as writer:
             done = stored(writer, frames, FAKES)
             assert done is not None
@@ -80,6 +83,10 @@ def test_an_older_store_is_brought_up_to_date(
     (copy,) = folder.copies.iterdir()
     assert copy.name in caplog.text
     assert rows_of(copy) == before
+    with Writer(folder) as writer:
+        catch_up(writer)
+        ((light,),) = writer.rows("SELECT background_green FROM measured")
+        assert light is not None and verify(writer).whole
 
 
 @pytest.mark.parametrize("version", VERSIONS)
