@@ -150,8 +150,8 @@ TAMPERED = {
     "UPDATE audit SET actor = 'nobody' WHERE number = 2": "audit entry 2 was changed",
     "DELETE FROM audit WHERE number = 1": "missing",
     "UPDATE latest SET state = 'signed'": "the list does not show its latest version",
-    "DELETE FROM latest; DELETE FROM version; DELETE FROM result_field; DELETE FROM result":
-        "is not there any more",
+    "DELETE FROM measured_refusal; DELETE FROM measured; DELETE FROM latest; DELETE FROM version; "
+    "DELETE FROM result_field; DELETE FROM result": "is not there any more",
 }  # fmt: skip
 
 
