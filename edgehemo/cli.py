@@ -44,6 +44,7 @@ BUILT_IN = {
     "kiosk": "Serve the page on which a sample is screened by touch.",
     "records": "List, show, export, back up and check stored results.",
     "monitor": "Say how this device has changed over weeks, and what to do.",
+    "outbox": "Show what waits to be sent and what was received; send it.",
     "users": "Add, list and remove who may work with this device's kiosk.",
     "quality": "Check focus, light, stain and density of images.",
     "cells": "Find the red cells, white cells and platelets of images.",

@@ -26,8 +26,8 @@ def device_page() -> str:
     """Every key of the device configuration."""
     whole = inspect.type_info(DeviceConfiguration)
     assert isinstance(whole, inspect.StructType)
-    sections = [item for item in whole.fields if isinstance(item.type, inspect.StructType)]
-    plain = [item for item in whole.fields if not isinstance(item.type, inspect.StructType)]
+    sections = [item for item in whole.fields if _table_type(item) is not None]
+    plain = [item for item in whole.fields if _table_type(item) is None]
     parts = [
         "# Device configuration: every key",
         "",
@@ -39,12 +39,25 @@ def device_page() -> str:
         _device_table(plain, TOP_KEYS),
     ]
     for section in sections:
-        assert isinstance(section.type, inspect.StructType)
-        kind = section.type.cls
+        table_type = _table_type(section)
+        assert table_type is not None
+        kind = table_type.cls
         meanings = {**described(CameraSettings), **described(kind)}
-        parts += [f"## [{section.encode_name}]", "", _device_table(section.type.fields, meanings)]
+        heading = f"[{section.encode_name}]"
+        if not isinstance(section.type, inspect.StructType):
+            # Markdown takes double brackets as they are; one such table for each of them.
+            heading = f"[{heading}], any number of them"
+        parts += [f"## {heading}", "", _device_table(table_type.fields, meanings)]
         parts += [line for note in _notes(kind) for line in (note, "")]
     return "\n".join(parts)
+
+
+def _table_type(item: inspect.Field) -> inspect.StructType | None:
+    """What a section holds: of a table itself, or of each of a list of tables."""
+    kind = item.type
+    if isinstance(kind, inspect.VarTupleType):
+        kind = kind.item_type
+    return kind if isinstance(kind, inspect.StructType) else None
 
 
 # The three keys without a section have no docstring of their own.

@@ -570,13 +570,16 @@ def _changed(
     json_file: str | None,
     amendments: Amendments | None = None,
 ) -> int:
+    from edgehemo.interop.outbox import noting
     from edgehemo.records.output import RecordsChangeOutput, VersionEntry
     from edgehemo.records.results import number_of, result_at
     from edgehemo.records.versions import change
 
-    with _store().writer() as writer:
+    device, store = _device_and_store()
+    hooks = noting(device.receivers)
+    with store.writer() as writer:
         name = result_at(writer, number_of(writer, identifier)).id
-        made = change(writer, name, what, by=by, reason=reason, amendments=amendments)
+        made = change(writer, name, what, by=by, reason=reason, amendments=amendments, hooks=hooks)
         head = writer.head()
     common.say(f"{name}: version {made.version}, {made.state}", json_file)
     output = RecordsChangeOutput(result_id=name, version=VersionEntry.of(made), audit=head)

@@ -28,6 +28,7 @@ from edgehemo.capture import LIVE_FIELDS
 from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
 from edgehemo.capture.sources import CAMERA_SCHEMES, camera_spec
 from edgehemo.device.named_profiles import FALLBACK_PROFILE, profile_names, profile_text
+from edgehemo.device.receivers import MAX_RECEIVERS, Receiver, doubled_names
 from edgehemo.errors import DeviceError, UsageError
 from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 from edgehemo.files.strict import Record, RecordError, keys_of
@@ -174,6 +175,11 @@ class DeviceConfiguration(Record, frozen=True, kw_only=True):
     screening: ScreeningSection = field(default_factory=ScreeningSection)
     kiosk: KioskSection = field(default_factory=KioskSection)
     records: RecordsSection = field(default_factory=RecordsSection)
+    receivers: Annotated[tuple[Receiver, ...], Meta(max_length=MAX_RECEIVERS)] = ()
+
+    def __post_init__(self) -> None:
+        if doubled := list(doubled_names(self.receivers)):
+            raise RecordError(doubled)
 
     @property
     def data_dir(self) -> Path:
@@ -286,7 +292,10 @@ def _all_problems(error: RecordError, origin: str) -> str:
 def _nearest_key(place: str) -> str:
     section, _, key = place.rpartition(".")
     kinds = {item.encode_name: item.type for item in msgspec.structs.fields(DeviceConfiguration)}
-    names = keys_of(kinds[section] if section else DeviceConfiguration)
+    if section.startswith("receivers["):
+        names = keys_of(Receiver)
+    else:
+        names = keys_of(kinds[section] if section else DeviceConfiguration)
     near = difflib.get_close_matches(key, names, n=1)
     return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(names)}"
 

@@ -209,6 +209,27 @@ KioskCode = Literal[
     "PRINTER_MISSING",
 ]
 
+# Why a message is not with its receiver.
+SendingCode = Literal[
+    "RECEIVER_UNREACHABLE",
+    "RECEIVER_SILENT",
+    "RECEIVER_BUSY",
+    "RECEIVER_FAILED",
+    "RECEIVER_DENIED",
+    "RECEIVER_ADDRESS_WRONG",
+    "RECEIVER_FILES_WRONG",
+    "CERTIFICATE_REFUSED",
+    "ANSWER_UNREADABLE",
+    "FOLDER_ABSENT",
+    "FOLDER_FULL",
+    "FOLDER_UNWRITABLE",
+    "MESSAGE_REFUSED",
+    "MESSAGE_TOO_LARGE",
+    "MESSAGE_NOT_MADE",
+    "MESSAGE_DAMAGED",
+    "SENDING_FAULT",
+]
+
 # What an error of the project is; each class of `edgehemo.errors` bears one.
 ErrorCode = Literal[
     "FAILED",
@@ -243,6 +264,7 @@ Code = (
     | DeviceCode
     | DriftCode
     | KioskCode
+    | SendingCode
     | ErrorCode
 )
 Kind = Literal[
@@ -256,5 +278,6 @@ Kind = Literal[
     "device",
     "drift",
     "kiosk",
+    "sending",
     "error",
 ]

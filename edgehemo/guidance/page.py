@@ -21,6 +21,7 @@ HEADINGS: dict[Kind, str] = {
     "device": "What the doctor finds",
     "drift": "What has changed over weeks",
     "kiosk": "What stops the work at the kiosk",
+    "sending": "Why a message is not with its receiver",
     "error": "Errors",
 }
 

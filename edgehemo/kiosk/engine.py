@@ -33,7 +33,7 @@ from edgehemo.records.reviews import review
 from edgehemo.records.store import Writer
 from edgehemo.records.taking import draw_number, takings
 from edgehemo.records.users import sign_in, sign_out
-from edgehemo.records.versions import change
+from edgehemo.records.versions import VersionHook, change
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +78,9 @@ def _said(state: KioskState) -> float:
 
 
 class Kiosk:
-    """One kiosk; used from one event loop. work: None where nothing can capture."""
+    """One kiosk; used from one event loop. work: None where nothing can capture. hooks: called with
+    every version that is made.
+    """
 
     def __init__(
         self,
@@ -86,8 +88,10 @@ class Kiosk:
         *,
         clock: Callable[[], float] = time.time,
         work: Work | None = None,
+        hooks: tuple[VersionHook, ...] = (),
     ) -> None:
         self.writer = writer
+        self._hooks = hooks
         self.work = work
         self.clock = clock
         self.view = LiveView()
@@ -205,7 +209,10 @@ class Kiosk:
         elif isinstance(effect, effects.GiveUp) and effect.taking is not None:
             reason = f"{effect.reason}: {effect.words}" if effect.words else effect.reason
             if effect.has_result:
-                change(self.writer, effect.taking, "withdrawn", by=effect.by, reason=reason)
+                change(
+                    self.writer, effect.taking, "withdrawn",
+                    by=effect.by, reason=reason, hooks=self._hooks,
+                )  # fmt: skip
             else:
                 self.writer.abandon_taking(effect.taking, reason, by=effect.by)
 

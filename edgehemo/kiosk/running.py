@@ -8,6 +8,9 @@ from edgehemo.capture.sources import camera_spec
 from edgehemo.device.configuration import load_device
 from edgehemo.device.recorded import device_clock
 from edgehemo.errors import UsageError
+from edgehemo.interop.access import SharedWriter
+from edgehemo.interop.outbox import noting
+from edgehemo.interop.sending import Sender
 from edgehemo.kiosk.app import KioskApp
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.guarding import Guard
@@ -29,10 +32,15 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
         listening(device.kiosk.port if port is None else port) as at,
         Store.below(device.data_dir).writer(clock=device_clock(device)) as writer,
     ):
-        kiosk = Kiosk(writer)
+        kiosk = Kiosk(writer, hooks=noting(device.receivers))
         work = WorkerProcess(kiosk, device, camera)
         kiosk.work = work
         number = at.getsockname()[1]
         app = KioskApp(kiosk, device, Guard(number), simulated=spec.scheme == "simulated")
+        sender = Sender(device.receivers, SharedWriter(writer), device.name)
+        sender.start()
         said(f"kiosk: http://{HOST}:{number}/")
-        await serve(app.application(), at, kiosk.release)
+        try:
+            await serve(app.application(), at, kiosk.release)
+        finally:
+            sender.stop()

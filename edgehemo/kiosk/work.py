@@ -14,6 +14,7 @@ from edgehemo.device.clock import note_result
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.equipment import open_bundle
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError
+from edgehemo.interop.outbox import noting
 from edgehemo.kiosk import effects, events
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.engine import Kiosk
@@ -278,6 +279,7 @@ class WorkerProcess:
             change(
                 self.kiosk.writer, sample.taking, "signed",
                 by=effect.by, reason=effect.reason, amendments=amendments,
+                hooks=noting(self.device.receivers),
             )  # fmt: skip
         return (events.Signed(sample.ref),)
 

@@ -52,6 +52,10 @@ Action = Literal[
     "wrong PIN",
     "bundle changed",
     "profile changed",
+    "message delivered",
+    "message refused",
+    "message asked for again",
+    "message viewed",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 

@@ -16,6 +16,12 @@ from edgehemo.device.installed_bundles import StoreState
 from edgehemo.device.output import DoctorOutput
 from edgehemo.files.json_schema import Document, Schema
 from edgehemo.inference.output import VerifyOutput
+from edgehemo.interop.output import (
+    OutboxOutput,
+    OutboxRetryOutput,
+    OutboxSendOutput,
+    OutboxShowOutput,
+)
 from edgehemo.measurands import BLOOD_FACTS
 from edgehemo.monitor.output import MonitorOutput
 from edgehemo.profile.profile import CalibrationProfile
@@ -149,6 +155,10 @@ OUTPUTS = (
     ),
     Document("records-purge", "pictures that the policy let go", (RecordsPurgeOutput,)),
     Document("monitor", "how a device has changed over weeks, and what is found", (MonitorOutput,)),
+    Document("outbox", "what waits to be sent and what was received", (OutboxOutput,)),
+    Document("outbox-show", "the messages of one result", (OutboxShowOutput,)),
+    Document("outbox-retry", "messages that will be sent again", (OutboxRetryOutput,)),
+    Document("outbox-send", "what came of one run of sending", (OutboxSendOutput,)),
     Document("users-list", "who may work with the kiosk", (UsersListOutput,)),
     Document("keys", "the keys this device trusts", (KeysOutput,)),
 )

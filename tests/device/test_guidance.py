@@ -30,6 +30,7 @@ from edgehemo.guidance.codes import (
     Kind,
     KioskCode,
     QualityCode,
+    SendingCode,
     ValueCode,
     WithheldCode,
 )
@@ -52,6 +53,7 @@ TYPES: dict[Kind, object] = {
     "device": DeviceCode,
     "drift": DriftCode,
     "kiosk": KioskCode,
+    "sending": SendingCode,
     "error": ErrorCode,
 }
 # What brings a code to a person: function -> where its code stands among the arguments. The other
@@ -73,6 +75,9 @@ EMITTERS: dict[str, tuple[int, ...]] = {
     "Check": (4,),
     "judged": (),
     "_where_measured": (2,),
+    "Failed": (0,),
+    "Refused": (0,),
+    "NotMade": (0,),
 }
 CODE_KEYWORDS = frozenset({"low", "high", "code"})
 # Functions whose keywords are the values of a code's texts, and those that are none of them.

@@ -1,0 +1,320 @@
+"""Who gets results: ``[[receivers]]`` of the device configuration.
+
+One table of kinds says what address each has and which formats it takes. Nothing is sent to
+anybody who does not stand here. Files that are named are looked at by `problems_of`, apart from
+what is written in the configuration itself.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import ssl
+import stat
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+from urllib.parse import SplitResult, urlsplit
+
+from msgspec import Meta
+
+from edgehemo.files.strict import Problem, Record, RecordError, Text
+
+ReceiverKind = Literal["fhir", "mllp", "laboratory", "folder", "mqtt"]
+MessageFormat = Literal["fhir-r4", "hl7-2.3.1", "hl7-2.5.1", "json"]
+WithheldRule = Literal["report", "nothing"]
+
+# More receivers than any site has.
+MAX_RECEIVERS = 16
+# A file of credentials is a few lines.
+_MAX_CREDENTIALS_BYTES = 10_000
+_MAX_CERTIFICATE_BYTES = 200_000
+_LABEL = re.compile(r"label:[A-Za-z0-9_.-]{1,32}\Z")
+
+
+@dataclass(frozen=True, slots=True)
+class KindFacts:
+    """What a kind of receiver is. schemes: of its address, the one with TLS first; empty where it
+    is a folder. takes: formats, the one that is taken where none is named first; empty where it
+    gets no results.
+    """
+
+    about: str
+    example: str
+    schemes: tuple[str, ...]
+    takes: tuple[MessageFormat, ...]
+
+
+RECEIVER_KINDS: Mapping[ReceiverKind, KindFacts] = {
+    "fhir": KindFacts(
+        "a FHIR R4 server", "https://clinic.example/fhir", ("https", "http"), ("fhir-r4",)
+    ),
+    "mllp": KindFacts(
+        "a laboratory system that listens for HL7 v2 over MLLP",
+        "mllp://192.168.1.20:2575",
+        ("mllps", "mllp"),
+        ("hl7-2.5.1", "hl7-2.3.1"),
+    ),
+    "laboratory": KindFacts(
+        "the laboratory that looks after this kiosk",
+        "https://laboratory.example",
+        ("https", "http"),
+        ("json",),
+    ),
+    "folder": KindFacts(
+        "a folder, or the USB stick of a label",
+        "label:EDGEHEMO",
+        (),
+        ("json", "fhir-r4", "hl7-2.5.1", "hl7-2.3.1"),
+    ),
+    "mqtt": KindFacts(
+        "a broker that is told of this device's health and gets no result",
+        "mqtts://laboratory.example:8883",
+        ("mqtts", "mqtt"),
+        (),
+    ),
+}
+# The port of an address that names none.
+DEFAULT_PORTS = {"https": 443, "http": 80, "mllps": 2575, "mllp": 2575, "mqtts": 8883, "mqtt": 1883}
+_WITH_TLS = ("https", "mllps", "mqtts")
+# In a hospital's own network HL7 is spoken without TLS; everything else is not.
+_PLAIN_ALLOWED = ("mllp",)
+
+
+class Receiver(Record, frozen=True, kw_only=True):
+    """name: what results, lists and the log call it; it stays when the address changes. kind: what
+    it is. address: where it is; `label:EDGEHEMO` is the USB stick of that label. format: what it is
+    sent, where its kind takes several. withheld: what a sample without a result sends, its report
+    with the reasons or nothing. simulated: whether results of the simulated microscope are sent,
+    marked as such. identified: with the sample's number, operator, site and date; false sends
+    pseudonyms, to the laboratory and to folders of JSON only. certificate: a file with the
+    certificate, or that of its authority, that the receiver must show; without it the system's
+    authorities are trusted. client_certificate: a file with the certificate that this device shows.
+    client_key: a file with its key. credentials: a file with a token, or a user and a password.
+    timeout_s: seconds after which an answer is not waited for any more.
+    """
+
+    name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
+    kind: ReceiverKind
+    address: Annotated[str, Meta(min_length=1, max_length=500)]
+    format: MessageFormat | None = None
+    withheld: WithheldRule = "report"
+    simulated: bool = False
+    identified: bool = True
+    certificate: Text | None = None
+    client_certificate: Text | None = None
+    client_key: Text | None = None
+    credentials: Text | None = None
+    timeout_s: Annotated[float, Meta(ge=1, le=300)] = 30.0
+
+    def __post_init__(self) -> None:
+        if wrong := list(_wrong(self)):
+            raise RecordError(wrong)
+
+    @property
+    def facts(self) -> KindFacts:
+        """What its kind is."""
+        return RECEIVER_KINDS[self.kind]
+
+    @property
+    def takes(self) -> MessageFormat | None:
+        """The format it is sent; None of one that gets no results."""
+        return self.format or (self.facts.takes[0] if self.facts.takes else None)
+
+    @property
+    def split(self) -> SplitResult:
+        """The address in its parts; of a folder all of it is the path."""
+        return urlsplit(self.address)
+
+    @property
+    def host(self) -> str:
+        return self.split.hostname or ""
+
+    @property
+    def port(self) -> int:
+        return self.split.port or DEFAULT_PORTS[self.split.scheme]
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS protects what is sent."""
+        return self.split.scheme in _WITH_TLS
+
+
+def _wrong(receiver: Receiver) -> Iterator[Problem]:
+    """All that does not fit together."""
+    facts = RECEIVER_KINDS[receiver.kind]
+    yield from _wrong_address(receiver, facts)
+    if receiver.format is not None and receiver.format not in facts.takes:
+        taken = " or ".join(facts.takes) or "none, for it gets no results"
+        yield Problem("format", f"{receiver.kind} takes {taken}", given=receiver.format)
+    if (receiver.client_certificate is None) != (receiver.client_key is None):
+        yield Problem("client_key", "client_certificate and client_key must be given together")
+    if not any(receiver.address.startswith(f"{scheme}://") for scheme in _WITH_TLS):
+        for key in ("certificate", "client_certificate"):
+            if getattr(receiver, key) is not None:
+                secure = f"a {facts.schemes[0]}:// address" if facts.schemes else "no folder"
+                yield Problem(key, f"a certificate needs {secure}", given=getattr(receiver, key))
+    if receiver.credentials is not None and receiver.kind in ("folder", "mllp"):
+        yield Problem("credentials", f"{receiver.kind} knows none", given=receiver.credentials)
+    if not receiver.identified and receiver.format not in ("json", None):
+        yield Problem("identified", f"{receiver.format} always names the sample")
+    if not receiver.identified and receiver.kind in ("fhir", "mllp"):
+        yield Problem("identified", f"{receiver.kind} always names the sample")
+
+
+def _wrong_address(receiver: Receiver, facts: KindFacts) -> Iterator[Problem]:
+    address = receiver.address
+    expected = f"write it as {facts.example}"
+    if not facts.schemes:
+        if not (_LABEL.match(address) or Path(address).expanduser().is_absolute()):
+            yield Problem(
+                "address", f"is neither a whole path nor the label of a stick; {expected}"
+            )
+        return
+    try:
+        parts = urlsplit(address)
+        port = parts.port
+    except ValueError:
+        yield Problem("address", f"is no address; {expected}")
+        return
+    if parts.scheme not in facts.schemes or not parts.hostname:
+        yield Problem("address", f"is no address of {facts.about}; {expected}")
+        return
+    if port == 0:
+        yield Problem("address", "has no usable port")
+    if parts.username is not None or parts.password is not None:
+        yield Problem("address", "holds a name or password; those go into the credentials file")
+    if parts.query or parts.fragment:
+        yield Problem("address", f"has something after ? or #; {expected}")
+    if parts.scheme in ("mllp", "mllps", "mqtt", "mqtts") and parts.path not in ("", "/"):
+        yield Problem("address", f"ends with the port; {expected}")
+    if (
+        parts.scheme not in (*_WITH_TLS, *_PLAIN_ALLOWED)
+        and not is_loopback(parts.hostname)
+    ):  # fmt: skip
+        yield Problem("address", f"without TLS only this machine itself is spoken to; {expected}")
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine itself."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def doubled_names(receivers: Sequence[Receiver]) -> Iterator[Problem]:
+    """Names that several receivers have."""
+    seen: set[str] = set()
+    for number, receiver in enumerate(receivers):
+        if receiver.name in seen:
+            yield Problem(
+                f"receivers[{number}].name", "another receiver has it", given=receiver.name
+            )
+        seen.add(receiver.name)
+
+
+# -- files that a receiver names --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Credentials:
+    """What this device shows a receiver; never shown by repr. token: of a bearer."""
+
+    token: str | None = None
+    user: str | None = None
+    password: str | None = None
+
+
+class ReceiverFileError(Exception):
+    """A file that a receiver names cannot be used; a phrase says why, and what to do."""
+
+
+def credentials_of(receiver: Receiver) -> Credentials | None:
+    """What the credentials file holds; None where none is named. Raises ReceiverFileError."""
+    if receiver.credentials is None:
+        return None
+    path = Path(receiver.credentials).expanduser()
+    text = _private_text(path)
+    try:
+        found = tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise ReceiverFileError(
+            f'{path}: is not TOML; write token = "..." or user = "..." and password = "..."'
+        ) from None
+    token, user, password = (found.pop(key, None) for key in ("token", "user", "password"))
+    values = [value for value in (token, user, password) if value is not None]
+    if found or values not in ([token], [user, password]) or not values:
+        raise ReceiverFileError(f"{path}: holds either token, or user and password")
+    if not all(isinstance(value, str) and value and value.isprintable() for value in values):
+        raise ReceiverFileError(f"{path}: holds a value that is no text of one line")
+    return Credentials(token, user, password)
+
+
+def _private_text(path: Path) -> str:
+    """The text of a file that nobody but its owner may read."""
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise ReceiverFileError(f"{path}: is no file")
+        if status.st_mode & 0o077:
+            raise ReceiverFileError(f"{path}: others than its owner may read it; chmod 600 {path}")
+        if status.st_size > _MAX_CREDENTIALS_BYTES:
+            raise ReceiverFileError(f"{path}: is too large for what it should be")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ReceiverFileError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise ReceiverFileError(f"{path}: is not UTF-8 text") from None
+
+
+def tls_context(receiver: Receiver) -> ssl.SSLContext:
+    """What TLS must show: the pinned certificate or its authority's, else the system's authorities.
+
+    A pinned certificate may be the receiver's own, whoever signed it. The host's name is compared
+    in every case. Raises ReceiverFileError.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    if receiver.certificate is None:
+        context.load_default_certs()
+    else:
+        path = Path(receiver.certificate).expanduser()
+        try:
+            if path.stat().st_size > _MAX_CERTIFICATE_BYTES:
+                raise ReceiverFileError(f"{path}: is too large for a certificate")
+            context.load_verify_locations(cadata=path.read_text(encoding="ascii"))
+        except OSError as error:
+            # ssl.SSLError is one of them.
+            raise ReceiverFileError(
+                f"{path}: is no certificate in PEM ({error.strerror or error})"
+            ) from None
+        except ValueError:
+            raise ReceiverFileError(f"{path}: is no certificate in PEM") from None
+        context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    if receiver.client_certificate is not None and receiver.client_key is not None:
+        key = Path(receiver.client_key).expanduser()
+        _private_text(key)
+        try:
+            context.load_cert_chain(Path(receiver.client_certificate).expanduser(), key)
+        except (OSError, ValueError) as error:
+            raise ReceiverFileError(
+                f"{receiver.client_certificate}: cannot be used with its key ({error})"
+            ) from None
+    return context
+
+
+def problems_of(receiver: Receiver) -> list[str]:
+    """What is wrong with the files that a receiver names, a phrase each."""
+    found = []
+    for look in (credentials_of, tls_context if receiver.encrypted else None):
+        if look is not None:
+            try:
+                look(receiver)
+            except ReceiverFileError as error:
+                found.append(str(error))
+    return found

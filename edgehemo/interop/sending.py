@@ -1,0 +1,137 @@
+"""The sender: threads beside the kiosk, or a process of its own. One at a time on a device.
+
+What is under way when a process is killed is sent again by the next one, under the same identity.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from edgehemo.device.receivers import Receiver
+from edgehemo.errors import place_of
+from edgehemo.interop.access import Access, SenderStoppedError, only_sender
+from edgehemo.interop.asking import is_asked, take_asked
+from edgehemo.interop.lane import Lane
+from edgehemo.interop.outbox import forget_delivered
+
+log = logging.getLogger(__name__)
+
+# How often is looked whether something was noted or asked.
+LOOK_EVERY_S = 1.0
+# How often another process that sends is asked whether it still does.
+_TAKE_OVER_EVERY_S = 5.0
+# After a fault of the records themselves.
+_AFTER_FAULT_S = 30.0
+_FORGET_EVERY_S = 6 * 3600.0
+# How long a thread may take to end once it was told to; a receiver may be waited for longer.
+_END_WITHIN_S = 2.0
+
+
+class Sender:
+    """Sends for as long as it runs. receivers: those of the device configuration. device: what this
+    device is called. make_lane: for tests.
+    """
+
+    def __init__(
+        self,
+        receivers: Sequence[Receiver],
+        access: Access,
+        device: str,
+        *,
+        make_lane: Callable[[Receiver, Access, str], Lane] = Lane,
+    ) -> None:
+        self._access = access
+        self._lanes = [
+            make_lane(each, access, device) for each in receivers if each.takes is not None
+        ]
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._forget_at_s = 0.0
+
+    def start(self) -> None:
+        """Send in threads of their own, once no other process does; nothing without receivers."""
+        if self._lanes:
+            self._thread = threading.Thread(target=self.run, name="outbox", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End. What is under way is not written down any more and is sent again next time."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join(_END_WITHIN_S)
+        self._access.stop()
+
+    def run(self) -> None:
+        """Send until told to stop."""
+        while not self._stop.is_set():
+            with only_sender(self._access.folder) as alone:
+                if alone:
+                    self._run_lanes()
+                    return
+            log.info("another process sends; waiting for its end")
+            self._stop.wait(_TAKE_OVER_EVERY_S)
+
+    def _run_lanes(self) -> None:
+        threads = [
+            threading.Thread(
+                target=self._guarded, args=(lane.turn, lane), name=f"outbox-{lane.receiver.name}",
+                daemon=True,
+            )
+            for lane in self._lanes
+        ]  # fmt: skip
+        for thread in threads:
+            thread.start()
+        self._guarded(self._keep_house, None)
+        for thread in threads:
+            thread.join(_END_WITHIN_S)
+
+    def _guarded(self, work: Callable[[], float | None], lane: Lane | None) -> None:
+        """Do something again and again; a fault of it ends neither it nor the process."""
+        while not self._stop.is_set():
+            try:
+                wait_s = work()
+            except SenderStoppedError:
+                break
+            except Exception as error:
+                # Not its message, which may hold a patient's data.
+                log.error("the outbox: %s at %s", type(error).__name__, place_of(error))
+                self._stop.wait(_AFTER_FAULT_S)
+                continue
+            # A person may ask for what waits, and a clock may be set: no long sleep.
+            if wait_s != 0.0:
+                self._stop.wait(LOOK_EVERY_S if wait_s is None else min(wait_s, LOOK_EVERY_S))
+        if lane is not None:
+            lane.close()
+
+    def _keep_house(self) -> float | None:
+        """Do what persons asked, and let go of what was delivered long ago."""
+        now_s = time.time()
+        if is_asked(self._access.folder):
+            with self._access.writing() as writer:
+                take_asked(writer, now_s=now_s)
+            for lane in self._lanes:
+                lane.hurry()
+        if time.monotonic() >= self._forget_at_s:
+            self._forget_at_s = time.monotonic() + _FORGET_EVERY_S
+            with self._access.writing() as writer:
+                forget_delivered(writer, now_s=now_s)
+        return None
+
+
+def send_once(lanes: Sequence[Lane]) -> None:
+    """Have every lane send what is due now, beside each other; raises what one of them met."""
+    with ThreadPoolExecutor(max(1, len(lanes)), thread_name_prefix="outbox") as pool:
+        for done in [pool.submit(_emptied, lane) for lane in lanes]:
+            done.result()
+
+
+def _emptied(lane: Lane) -> None:
+    try:
+        while lane.turn() == 0.0:
+            pass
+    finally:
+        lane.close()
