@@ -236,7 +236,7 @@ def test_an_encoder_that_fails_keeps_nobody_from_signing_and_blocks_nothing(
             raise ValueError("patient Jane Doe")
         return known.encode(told)
 
-    monkeypatch.setitem(formats.FORMATS, "json", FormatFacts(encode, ".json", "x"))  # type: ignore[arg-type]
+    monkeypatch.setitem(formats.FORMATS, "json", FormatFacts(encode, ".json", "x"))
     signed_results(writer, [LAB], frames, FAKES, 2)
     door = ScriptedDoor()
     with caplog.at_level(logging.INFO):
@@ -244,7 +244,7 @@ def test_an_encoder_that_fails_keeps_nobody_from_signing_and_blocks_nothing(
     assert states(writer) == [("lab", 2, "refused"), ("lab", 2, "delivered")]
     assert row_of(writer, 1).standing.code == "MESSAGE_NOT_MADE"
     assert "ValueError" in caplog.text and "Jane" not in caplog.text
-    monkeypatch.setitem(formats.FORMATS, "json", known)  # type: ignore[arg-type]
+    monkeypatch.setitem(formats.FORMATS, "json", known)
     assert ask_again(writer, [1, 2], by="sup", now_s=0.0) == [1]
     lane(writer, door).turn()
     assert states(writer) == [("lab", 2, "delivered"), ("lab", 2, "delivered")]

@@ -203,7 +203,12 @@ def test_every_command_writes_what_its_schema_says(
         seen.add(record["schema"])
     # Slow ones, whose own tests hold them to it as well (tests/conftest.py).
     elsewhere = {"bench", "verify", "bundle-install", "bundle-rollback"}
-    stored = ("edgehemo.records-", "edgehemo.users-", "edgehemo.monitor/")
+    stored = (
+        "edgehemo.records-",
+        "edgehemo.users-",
+        "edgehemo.monitor/",
+        "edgehemo.outbox",
+    )
     elsewhere |= {each.schema_id[9:-2] for each in OUTPUTS if each.schema_id.startswith(stored)}
     assert seen | {f"edgehemo.{name}/1" for name in elsewhere} == {
         document.schema_id for document in OUTPUTS

@@ -16,7 +16,7 @@ import hashlib
 import json
 import random
 import sqlite3
-import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -65,7 +65,7 @@ class Stub:
             return self.script.pop(0)
         return self.chance.choice(FAULTS) if self.chance.random() < self.share else ""
 
-    def keep(self, rows: list[tuple[str, int | None, bytes]]) -> list[bool]:
+    def keep(self, rows: Sequence[tuple[str, int | None, bytes]]) -> list[bool]:
         """Whether each is new; all or nothing."""
         self.connection.execute("BEGIN IMMEDIATE")
         new = []
@@ -277,4 +277,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
