@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import logging
 import sqlite3
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import edgehemo.interop
 from edgehemo.device.receivers import Receiver, ReceiverFileError
 from edgehemo.errors import RecordsError
 from edgehemo.images.frame import Frame
@@ -160,6 +162,23 @@ def test_a_receivers_sequence_has_no_gap(writer: Writer, frames: list[Frame]) ->
     numbers = [(row.receiver, row.sequence) for row in reversed(listed(writer))]
     assert [number for name, number in numbers if name == "lab"] == [1, 2, 3, 4]
     assert [number for name, number in numbers if name == "clinic"] == [1, 2]
+
+
+def test_nobody_changes_a_result_without_noting_it() -> None:
+    """A door that forgets the hook would keep a correction from those who have the result."""
+    package = Path(edgehemo.interop.__file__).parents[1]
+    found = 0
+    for path in package.rglob("*.py"):
+        if path.is_relative_to(package / "records"):
+            continue
+        text = path.read_text(encoding="utf-8")
+        if "records.versions import" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "change":
+                found += 1
+                assert any(item.arg == "hooks" for item in node.keywords), f"{path}:{node.lineno}"
+    assert found >= 4
 
 
 # -- made once, sent for ever -----------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from edgehemo.errors import RecordsError
+from edgehemo.interop.outbox import noting
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import CELLS_PER_PAGE
@@ -87,7 +88,7 @@ class ResultsArea:
         if problem := _not_said(deed, asked.values, words):
             given = {key: asked.values.get(key, "") for key in ("grade", "reason")}
             return Went(_with_list(f"{result.id}/{deed}", asked, **given), problem=problem)
-        _change(desk.kiosk.writer, result, deed, asked)
+        _change(desk, result, deed, asked)
         return Went(back, said=result_page.deed_said(words, deed))
 
     def _list(self, desk: Desk, asked: Asked) -> Shown:
@@ -408,8 +409,8 @@ def _not_said(deed: Deed, values: Mapping[str, str], words: Words) -> str:
     return ""
 
 
-def _change(writer: Writer, result: StoredResult, deed: Deed, asked: Asked) -> None:
-    values = asked.values
+def _change(desk: Desk, result: StoredResult, deed: Deed, asked: Asked) -> None:
+    writer, values = desk.kiosk.writer, asked.values
     amendments = None
     if deed == "sign":
         amendments = amendments_from(writer, result.number)
@@ -422,4 +423,5 @@ def _change(writer: Writer, result: StoredResult, deed: Deed, asked: Asked) -> N
         by=asked.who.name,
         reason=said_reason(values.get("reason", ""), values.get("words", "")[:200]),
         amendments=amendments,
+        hooks=noting(desk.device.receivers),
     )
