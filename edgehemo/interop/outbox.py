@@ -419,8 +419,8 @@ def _delivery(rows: Sequence[Row]) -> Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Outgoing:
-    """What the status line says. waiting: messages that are still to be sent. refused: messages
-    that a person must look at, those aside that a later version of their result has replaced.
+    """What the status line says. waiting: results that are still to be sent to somebody. refused:
+    results whose newest version a receiver refused, so that a person must look.
     """
 
     waiting: int
@@ -434,12 +434,12 @@ def outgoing(reader: Reader, receivers: Sequence[Receiver]) -> Outgoing:
         return Outgoing(0, 0)
     of_them = f"receiver IN ({', '.join('?' for _ in names)})"
     ((waiting,),) = reader.rows(
-        f"SELECT count(*) FROM outbox WHERE state IN ({_OPEN}) AND {of_them}", names
+        f"SELECT count(DISTINCT result) FROM outbox WHERE state IN ({_OPEN}) AND {of_them}", names
     )
     ((refused,),) = reader.rows(
-        f"SELECT count(*) FROM outbox o WHERE state = 'refused' AND {of_them} AND NOT EXISTS "
-        "(SELECT 1 FROM outbox l WHERE l.receiver = o.receiver AND l.result = o.result "
-        "AND l.version > o.version)",
+        f"SELECT count(DISTINCT result) FROM outbox o WHERE state = 'refused' AND {of_them} "
+        "AND NOT EXISTS (SELECT 1 FROM outbox l WHERE l.receiver = o.receiver "
+        "AND l.result = o.result AND l.version > o.version)",
         names,
     )
     return Outgoing(waiting, refused)

@@ -24,6 +24,7 @@ from edgehemo.interop.lane import Lane
 from edgehemo.interop.message import Message, Told
 from edgehemo.interop.outbox import (
     KEEP_DELIVERED_DAYS,
+    Outgoing,
     ask_again,
     counts,
     deliveries_of,
@@ -36,6 +37,12 @@ from edgehemo.interop.outbox import (
     row_of,
 )
 from edgehemo.interop.states import Failed, Refused, Stored
+from edgehemo.kiosk.delivery_words import (
+    delivery_lines,
+    delivery_mark,
+    refused_words,
+    waiting_words,
+)
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.results import number_of, result_at
 from edgehemo.records.store import Store, Writer
@@ -43,6 +50,7 @@ from edgehemo.records.verifying import verify
 from edgehemo.records.versions import Amendments, Override, change
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
+from edgehemo.words.language import Words
 from tests.support.receivers import ScriptedDoor, receiver, signed_results
 from tests.support.screening_fakes import TruthFinder, blurred, scripted, simulated_frames
 from tests.support.stored import provenance, started, stored
@@ -478,3 +486,27 @@ def test_a_withheld_samples_message_holds_no_number(writer: Writer, frames: list
     content = json.loads(door.came[0].body)
     assert content["outcome"] == "withheld"
     assert content["record"]["sample"]["hgb_g_per_l"] is None
+
+
+# -- what the kiosk says ----------------------------------------------------------------------
+
+
+def test_the_kiosk_says_what_is_noted_here_and_received_there(
+    writer: Writer, frames: list[Frame]
+) -> None:
+    words = Words("en", "g/L")
+    names = signed_results(writer, [LAB, CLINIC], frames, FAKES, 2)
+    lane(writer, ScriptedDoor([[Refused("MESSAGE_REFUSED", "no"), Stored()]])).turn()
+    first, second = (delivery_of(writer, name) for name in names)
+    assert [(each.receiver, each.mark, each.text) for each in delivery_lines(words, first)] == [
+        ("clinic", "waiting", "Noted here"), ("lab", "refused", "Refused there")
+    ]  # fmt: skip
+    assert delivery_lines(words, first)[1].why == "The receiver refused this result"
+    assert [delivery_mark(each) for each in (first, second, ())] == ["refused", "waiting", None]
+    lane(writer, ScriptedDoor(), CLINIC).turn()
+    lane(writer, ScriptedDoor(), CLINIC).turn()
+    assert delivery_mark(delivery_of(writer, names[1])) == "received"
+    assert waiting_words(words, Outgoing(0, 0)) == refused_words(words, Outgoing(0, 0)) == ""
+    assert waiting_words(words, Outgoing(1, 0)) == "1 result waits to be sent"
+    assert waiting_words(words, outgoing(writer, [LAB, CLINIC])) == ""
+    assert refused_words(words, Outgoing(0, 2)) == "2 results were refused by their receiver"

@@ -86,10 +86,10 @@ def _of_guidance() -> Iterator[Text]:
             shown.append(entry.action)
         for text in shown:
             yield Text(text, None, code)
-    # Of a refused field, of a result that is withheld or has no grade, and of what cannot be done,
-    # the first words.
+    # Of a refused field, of a result that is withheld, has no grade or is not with its receiver,
+    # and of what cannot be done, the first words.
     for code, entry in entries.items():
-        if entry.kind in ("quality", "value", "finding", "error"):
+        if entry.kind in ("quality", "value", "finding", "sending", "error"):
             yield Text(entry.title, None, code)
         elif entry.kind == "withheld":
             yield Text(entry.meaning, None, code)
