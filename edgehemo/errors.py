@@ -127,6 +127,12 @@ class RecordsBusyError(RecordsError):
     code = "RECORDS_BUSY"
 
 
+class KioskBusyError(EdgeHemoError):
+    """Long work of the kiosk is under way already."""
+
+    code = "KIOSK_BUSY"
+
+
 class RecordsFullError(RecordsError):
     """There is no space left for the records; what was being written is not kept."""
 

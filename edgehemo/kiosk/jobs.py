@@ -7,15 +7,9 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from edgehemo.errors import EdgeHemoError, place_of
+from edgehemo.errors import EdgeHemoError, KioskBusyError, place_of
 
 log = logging.getLogger(__name__)
-
-
-class JobBusyError(EdgeHemoError):
-    """Another job is under way."""
-
-    code = "KIOSK_BUSY"
 
 
 class JobStopped(Exception):  # noqa: N818  not an error: a person asked for it
@@ -69,12 +63,12 @@ class Jobs:
         self._thread: threading.Thread | None = None
 
     def begin(self, area: str, about: str, work: Callable[[Job], object]) -> Job:
-        """Begin one. JobBusyError where another runs. work: gives its result, tells of progress
+        """Begin one. KioskBusyError where another runs. work: gives its result, tells of progress
         by `Job.at`, and ends with JobStopped or an error.
         """
         with self._lock:
             if self._running is not None:
-                raise JobBusyError("something else is still being done; wait for it or stop it")
+                raise KioskBusyError("something else is still being done; wait for it or stop it")
             job = Job(about, area)
             job._told = self._told
             self._running = self._last[area] = job

@@ -14,14 +14,14 @@ import httpx
 import pytest
 
 from edgehemo.device.configuration import load_profile
-from edgehemo.errors import RecordsError
+from edgehemo.errors import KioskBusyError, RecordsError
 from edgehemo.kiosk import offers
 from edgehemo.kiosk.app import HEARD_EVERY_S, KioskApp
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.area_table import areas_with_pages
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.guarding import Guard
-from edgehemo.kiosk.jobs import Job, JobBusyError, Jobs
+from edgehemo.kiosk.jobs import Job, Jobs
 from edgehemo.kiosk.screens import AREAS, Area
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import Writer
@@ -177,7 +177,7 @@ def test_one_job_at_a_time_which_tells_stops_and_fails() -> None:
         return 1000
 
     job = jobs.begin("backup", "copy", counts)
-    with pytest.raises(JobBusyError):
+    with pytest.raises(KioskBusyError):
         jobs.begin("doctor", "look", lambda _: None)
     assert told.wait(5)
     assert job.step == "counting"
