@@ -174,7 +174,7 @@ def screen_sources(
                 recorded_screening(equipment, screening, um_per_px, labels or SampleLabels())
             )
             items = map(_without_folders, items)
-        folder = None if out is None else output_folder(Path(out))
+        folder = None if out is None else output_folder(Path(out), words=equipment.device.words)
         try:
             return _screened(
                 items, screening, folder, equipment, um_per_px, on_image, labels, recording

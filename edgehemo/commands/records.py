@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from edgehemo.records.results import Change, Listed, State, StoredResult
     from edgehemo.records.store import Store
     from edgehemo.records.versions import Amendments
+    from edgehemo.report.pdf import Paper
+    from edgehemo.words.language import Language
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 # Differences of a replay that are printed; the JSON has more.
@@ -225,17 +227,17 @@ def replay(identifier: str, json_file: str | None) -> int:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["folder", "csv", "json", "archive"]),
+    type=click.Choice(["pdf", "html", "folder", "csv", "json", "archive"]),
     required=True,
-    help="folder: report, fields and pictures. csv: a table. json: all but the pictures. archive: "
-    "everything, encrypted.",
+    help="pdf, html: the report. folder: report, fields and pictures. csv: a table. json: all but "
+    "the pictures. archive: everything, encrypted.",
 )
 @click.option(
     "--out",
     metavar="PATH",
     required=True,
     type=click.Path(path_type=Path),
-    help="The file, or the folder, to be written.",
+    help="The file to be written; a folder, of the format folder and of several reports.",
 )
 @click.option(
     "--identified",
@@ -251,6 +253,18 @@ def replay(identifier: str, json_file: str | None) -> int:
     help="Public key of age (age1...) that may open the archive, beside those of the device "
     "configuration. May be repeated.",
 )
+@click.option(
+    "--paper",
+    type=click.Choice(["a4", "letter", "a4_one_page", "roll_80mm"]),
+    default="a4",
+    show_default=True,
+    help="Of a pdf; a4_one_page and roll_80mm hold the first page alone.",
+)
+@click.option(
+    "--language",
+    type=click.Choice(["en", "es", "fr", "pt", "sw"]),
+    help="Of reports. Default: as the device configuration says.",
+)
 @common.json_option
 def export(
     identifiers: tuple[str, ...],
@@ -259,6 +273,8 @@ def export(
     out: Path,
     identified: bool,
     recipients: tuple[str, ...],
+    paper: Paper,
+    language: Language | None,
     json_file: str | None,
 ) -> int:
     """Export stored results; that they left the device is noted in the chain.
@@ -293,6 +309,8 @@ def export(
                 View.of(reader, identified=identified),
                 head,
                 (*device.records.recipients, *recipients),
+                replace(device.words, language=language or device.kiosk.language),
+                paper,
                 progress.advance,
             )
             chosen.write(exporting, out)

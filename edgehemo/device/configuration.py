@@ -33,6 +33,7 @@ from edgehemo.errors import DeviceError, UsageError
 from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 from edgehemo.files.strict import Record, RecordError, keys_of
 from edgehemo.records.policy import RecordsSection
+from edgehemo.words.language import Language, Unit, Words
 
 DEVICE_SCHEMA: Literal["edgehemo.device/1"] = "edgehemo.device/1"
 ENVIRONMENT_VARIABLE = "EDGEHEMO_DEVICE"
@@ -41,8 +42,6 @@ SYSTEM_PATH = SYSTEM_FOLDER / "device.toml"
 MAX_FILE_BYTES = 100_000
 
 Board = Literal["workstation", "raspberry_pi_4", "raspberry_pi_5"]
-Language = Literal["en", "es", "fr", "pt", "sw"]
-Unit = Literal["g/L", "g/dL"]
 Theme = Literal["light", "dark"]
 
 
@@ -187,6 +186,11 @@ class DeviceConfiguration(Record, frozen=True, kw_only=True):
         if self.paths.data is None:
             return user_folder("data")
         return Path(os.path.expandvars(self.paths.data)).expanduser()
+
+    @property
+    def words(self) -> Words:
+        """Language and unit of this device's reports."""
+        return Words(self.kiosk.language, self.kiosk.unit)
 
     @classmethod
     def parse(cls, text: str, origin: str) -> Self:

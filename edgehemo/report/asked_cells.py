@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,6 +70,27 @@ def asked_cells(record: Mapping[str, Any]) -> tuple[AskedCell, ...]:
     red = [each for each in unnamed if each[2]["kind"] == "rbc"]
     red.sort(key=lambda each: (each[2]["type_score"], each[0], each[1]))
     return (*found.values(), *(_asked(*each) for each in (*white, *red[:MOST_RED])))
+
+
+def cells_shown(
+    record: Mapping[str, Any], named: Collection[tuple[int, int]]
+) -> tuple[AskedCell, ...]:
+    """Of a report: the cells of findings, those that a person named, and those that wait for one.
+
+    named: (field, cell) of what a person named, whether it was asked or not.
+    """
+    asked = asked_cells(record)
+    known = {(cell.field, cell.cell) for cell in asked}
+    images = record["images"]
+    others = tuple(
+        _asked(field, place, images[field]["cells"][place])
+        for field, place in sorted(set(named) - known)
+    )
+    found = [cell for cell in asked if cell.codes]
+    rest = [cell for cell in asked if not cell.codes]
+    said = [cell for cell in rest if (cell.field, cell.cell) in named]
+    waiting = [cell for cell in rest if (cell.field, cell.cell) not in named]
+    return (*found, *said, *others, *waiting)
 
 
 def must_be_seen(cells: Sequence[AskedCell]) -> int:

@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgehemo.errors import UsageError
 from edgehemo.files.atomic import (
@@ -22,15 +22,20 @@ from edgehemo.files.atomic import (
     write_text_atomically,
 )
 from edgehemo.files.staging import FolderBusyError, StagedFolder
+from edgehemo.report.asked_cells import asked_cells
+from edgehemo.report.building import report_view
+from edgehemo.report.evidence import Pictures
 from edgehemo.report.histogram import histogram
-from edgehemo.report.page import render
+from edgehemo.report.html import report_html
 from edgehemo.report.pictures import (
     DRAWN_SUFFIX,
+    Picture,
     annotated,
     cell_picture,
-    data_uri,
     drawn_file,
+    jpeg,
     read_drawn,
+    shrunk,
 )
 from edgehemo.report.result import SCREEN_SCHEMA, ScreeningResult, name_of
 from edgehemo.screening.field import FieldReading
@@ -38,6 +43,7 @@ from edgehemo.screening.labels import SampleLabels
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.recorded import RecordedAs
 from edgehemo.screening.sample import SampleReading
+from edgehemo.words.language import Words
 
 if TYPE_CHECKING:
     from edgehemo.images.frame import Frame
@@ -51,6 +57,7 @@ FIELDS_FOLDER = "fields"
 # Pictures shown in the report, of accepted and of refused fields each: what a reader will look
 # at, and a page that stays below a few MB. All are in the folder beside it.
 SHOWN_OF_EACH = 12
+ENGLISH = Words()
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 # The drawn fields; earlier versions wrote them as PNG.
 _OURS = re.compile(r"\d{3,}_[A-Za-z0-9._-]*\.(?:jpg|png)")
@@ -61,13 +68,15 @@ class OutputFolder:
     """Takes each field's picture as it comes and the two files at the end.
 
     All that it must know lies in the folder in the making, so that an interrupted sample goes on in
-    it (`output_folder` with ``resume``). path: as the caller named it. _for_page: the pictures that
-    the page will likely show, by their name, as data URIs; what is missing is read from the folder.
+    it (`output_folder` with ``resume``). path: as the caller named it. words: of the page.
+    _for_page: the pictures that the page will likely show, by their name; what is
+    missing is read from the folder.
     """
 
     path: Path
     staged: StagedFolder
-    _for_page: dict[str, str] = field(default_factory=dict, repr=False)
+    words: Words = ENGLISH
+    _for_page: dict[str, Picture] = field(default_factory=dict, repr=False)
     _added: dict[bool, int] = field(default_factory=dict, repr=False)
 
     def add(self, index: int, reading: FieldReading, frame: Frame) -> None:
@@ -77,7 +86,7 @@ class OutputFolder:
         write_bytes_atomically(self.staged.path / name, drawn_file(drawn))
         if self._added.get(reading.accepted, 0) < SHOWN_OF_EACH:
             self._added[reading.accepted] = self._added.get(reading.accepted, 0) + 1
-            self._for_page[name] = data_uri(drawn)
+            self._for_page[name] = jpeg(shrunk(drawn))
 
     def finish(
         self,
@@ -116,13 +125,14 @@ class OutputFolder:
             recorded,
         )
         write_json_atomically(made / RESULT_FILE, result.record)
-        page = render(
-            result.record,
-            self._shown(reading, pictures),
-            histogram(reading.accepted),
-            self._found(reading, pictures),
+        record = result.record
+        view = report_view(
+            record,
+            self.words,
+            pictures=Pictures(self._shown(reading, pictures), self._found(record, pictures)),
+            sizes=histogram(reading.accepted),
         )
-        write_text_atomically(made / REPORT_FILE, page)
+        write_text_atomically(made / REPORT_FILE, report_html(view))
         self.staged.publish(earlier)
         log.debug("report written with %d pictures", len(pictures))
         return result
@@ -131,35 +141,34 @@ class OutputFolder:
         """Remove what was made so far; an earlier result stays."""
         self.staged.discard()
 
-    def _shown(self, reading: SampleReading, pictures: Mapping[int, str]) -> dict[int, str]:
-        """The pictures that the page shows, as data URIs: the first of each verdict."""
-        shown: dict[int, str] = {}
+    def _shown(self, reading: SampleReading, pictures: Mapping[int, str]) -> dict[int, Picture]:
+        """The pictures that the page shows: the first of each verdict."""
+        shown: dict[int, Picture] = {}
         count = {True: 0, False: 0}
         for index, name in pictures.items():
             image = reading.images[index]
             assert isinstance(image, FieldReading), "only a field has a picture"
             if count[image.accepted] < SHOWN_OF_EACH:
                 count[image.accepted] += 1
-                uri = self._for_page.get(name)
-                shown[index] = uri or data_uri(read_drawn(self.staged.path / name))
+                kept = self._for_page.get(name)
+                shown[index] = kept or jpeg(shrunk(read_drawn(self.staged.path / name)))
         return shown
 
-    def _found(self, reading: SampleReading, pictures: Mapping[int, str]) -> list[list[str]]:
-        """Of each finding its cells as data URIs, cut from the drawn fields."""
-        wanted = {cell.image for finding in reading.findings for cell in finding.cells}
-        uris: dict[tuple[int, int], str] = {}
-        for index in sorted(wanted & set(pictures)):
+    def _found(
+        self, record: Mapping[str, Any], pictures: Mapping[int, str]
+    ) -> dict[tuple[int, int], Picture]:
+        """The cells of findings, cut from the drawn fields. Those without a name are many, and wait
+        for a person at the kiosk.
+        """
+        found = [cell for cell in asked_cells(record) if cell.codes]
+        cut: dict[tuple[int, int], Picture] = {}
+        for index in sorted({cell.field for cell in found} & set(pictures)):
             # One field at a time: a sample may have hundreds.
             picture = read_drawn(self.staged.path / pictures[index])
-            for number, finding in enumerate(reading.findings):
-                for place, cell in enumerate(finding.cells):
-                    if cell.image == index:
-                        box = (cell.x0, cell.y0, cell.x1, cell.y1)
-                        uris[number, place] = data_uri(cell_picture(picture, box))
-        return [
-            [uris[n, k] for k in range(len(finding.cells)) if (n, k) in uris]
-            for n, finding in enumerate(reading.findings)
-        ]
+            for cell in found:
+                if cell.field == index:
+                    cut[index, cell.cell] = jpeg(cell_picture(picture, cell.box))
+        return cut
 
     def _remove_others(self, written: set[str]) -> None:
         """Pictures in the making that are of no image of the sample: an interrupted process may
@@ -177,8 +186,9 @@ def picture_of(index: int, image: str) -> str:
     return f"{FIELDS_FOLDER}/{index + 1:03d}_{stem}{DRAWN_SUFFIX}"
 
 
-def output_folder(path: Path, *, resume: bool = False) -> OutputFolder:
-    """The folder, to be written; resume: go on with the pictures of an interrupted sample.
+def output_folder(path: Path, *, resume: bool = False, words: Words = ENGLISH) -> OutputFolder:
+    """The folder, to be written; resume: go on with the pictures of an interrupted sample. words:
+    of the page.
 
     Raises UsageError where another screening is writing into it or where it holds files of these
     names that are not an earlier result's, OSError where it cannot be made.
@@ -196,7 +206,7 @@ def output_folder(path: Path, *, resume: bool = False) -> OutputFolder:
     except BaseException:
         staged.discard()
         raise
-    return OutputFolder(path, staged)
+    return OutputFolder(path, staged, words)
 
 
 def own_files(path: Path) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -113,15 +114,34 @@ def cell_picture(
     return np.asarray(cv2.resize(part, (CELL_PX, CELL_PX), interpolation=flag), np.uint8)
 
 
-def data_uri(picture: NDArray[np.uint8], width_px: int = REPORT_WIDTH_PX) -> str:
-    """A ``data:`` URI of the picture as JPEG, at most ``width_px`` wide."""
-    if picture.shape[1] > width_px:
-        height = max(1, round(picture.shape[0] * width_px / picture.shape[1]))
-        picture = np.asarray(
-            cv2.resize(picture, (width_px, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
-        )
-    encoded = _encoded(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, REPORT_JPEG_QUALITY])
-    return "data:image/jpeg;base64," + base64.b64encode(encoded).decode("ascii")
+def shrunk(picture: NDArray[np.uint8], width_px: int = REPORT_WIDTH_PX) -> NDArray[np.uint8]:
+    """A uint8 RGB picture at most ``width_px`` wide."""
+    if picture.shape[1] <= width_px:
+        return picture
+    height = max(1, round(picture.shape[0] * width_px / picture.shape[1]))
+    return np.asarray(
+        cv2.resize(picture, (width_px, height), interpolation=cv2.INTER_AREA), dtype=np.uint8
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture as a report holds it: a JPEG file and its size, px."""
+
+    file: bytes = field(repr=False)
+    width: int
+    height: int
+
+
+def jpeg(picture: NDArray[np.uint8]) -> Picture:
+    """A uint8 RGB picture as JPEG, of the quality that reports have."""
+    file = _encoded(picture, ".jpg", [cv2.IMWRITE_JPEG_QUALITY, REPORT_JPEG_QUALITY])
+    return Picture(file, picture.shape[1], picture.shape[0])
+
+
+def data_uri(picture: Picture) -> str:
+    """A ``data:`` URI of a picture."""
+    return "data:image/jpeg;base64," + base64.b64encode(picture.file).decode("ascii")
 
 
 def _draw(picture: NDArray[np.uint8], cell: Cell, thickness: int) -> None:

@@ -18,8 +18,8 @@ class Verdict:
     """shape: how it is drawn. title: the grade in words. hgb: value, low and high in the site's
     unit, None where there is none. limit: of this person, likewise. possible: other grades that the
     interval reaches. why: why there is no grade. todo: what to do, in order. counted: what it
-    stands on. flag: what must be as loud as the result. by_person: whether a
-    person set the grade.
+    stands on. flag: what must be as loud as the result. by_person: whether a person set the grade,
+    or withdrew it.
     """
 
     shape: Shape
@@ -51,7 +51,9 @@ def grade_name(words: Words, grade: str) -> str:
 
 
 def verdict_of(record: Mapping[str, Any], words: Words, override: str | None = None) -> Verdict:
-    """Of a record as result.json holds it. override: the grade that a person set in its place."""
+    """Of a record as result.json holds it. override: the grade that a person set in its place;
+    ``""`` where a person withdrew it.
+    """
     _ = words._
     sample, anaemia, held_back = record["sample"], record["anaemia"], record["withheld"]
     interval = sample["hgb_g_per_l"]
@@ -79,9 +81,13 @@ def verdict_of(record: Mapping[str, Any], words: Words, override: str | None = N
             todo = (_("Refer the person today: severe is possible."), todo[0])
     else:
         why = _why_no_grade(words, sample)
-    by_person = override in GRADES
-    if by_person and override is not None:
-        title, todo = grade_name(words, override), _todo(words, override)
+    by_person = override is not None
+    if override in GRADES:
+        shape, title, todo = override, grade_name(words, override), _todo(words, override)
+    elif override == "":
+        shape, title, possible = "ungraded", _("No grade"), ()
+        why = _("A person withdrew the grade.")
+        todo = (_("Measure haemoglobin another way."),)
     counted = _(
         "{accepted} of {all} fields accepted, {cells} red cells",
         accepted=words.number(sample["accepted"]),

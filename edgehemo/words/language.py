@@ -82,6 +82,12 @@ class Words:
         translated = _catalogue(self.language).gettext(text)
         return translated.format_map(values) if values else translated
 
+    def known(self, text: str) -> str:
+        """A text that is no constant of the code, such as a stored one: translated where it is
+        known, else as it is.
+        """
+        return _catalogue(self.language).gettext(text) if text else text
+
     def n_(self, one: str, many: str, count: int) -> str:
         """A text with a count, in the form the count asks for; ``{n}`` is its place."""
         translated = _catalogue(self.language).ngettext(one, many, count)
@@ -108,6 +114,34 @@ class Words:
         the year stands first.
         """
         return f"{at:%Y-%m-%d}" if self.language == "en" else f"{at:%d/%m/%Y}"
+
+    def moment(self, at: datetime) -> str:
+        """A day and a time in this device's zone, and which zone that is."""
+        here = at.astimezone()
+        offset = f"{here:%z}"
+        zone = "UTC" if offset == "+0000" else f"UTC{offset[:3]}:{offset[3:]}"
+        return f"{self.date(here)} {self.time(here)} ({zone})"
+
+    def percent(self, share: float, decimals: int = 0) -> str:
+        """A share of one in percent, its sign included."""
+        return f"{self.number(100 * share, decimals)}\u00a0%"
+
+    def plain(self, value: float) -> str:
+        """Three significant digits at most, without zeros at the end."""
+        text = self.significant(value)
+        point = _NUMBERS[self.language][0]
+        return text.rstrip("0").rstrip(point) if point in text else text
+
+    def significant(self, value: float | None) -> str:
+        """Three significant digits and no more than four decimals; a dash for None."""
+        if value is None:
+            return "–"
+        if value == 0:
+            return self.number(0)
+        size = abs(value)
+        if size >= 100:
+            return self.number(value)
+        return self.number(value, 1 if size >= 10 else 2 if size >= 1 else 3 if size >= 0.1 else 4)
 
     def guidance(self, code: str) -> Guidance:
         """What a code of the guidance catalogue says."""

@@ -17,8 +17,10 @@ from edgehemo.commands.estimate import sample_lines
 from edgehemo.demo.demonstration import SIMULATED_PROFILE
 from edgehemo.errors import CalibrationError
 from edgehemo.profile.profile import load_profile, new_profile, save_profile
-from edgehemo.report.page import render
+from edgehemo.report.building import report_view
+from edgehemo.report.html import report_html
 from edgehemo.report.result import DEMONSTRATION_NOTICE
+from edgehemo.words.language import Words
 from edgehemo_calibration.commands.calibrate import calibrate
 from edgehemo_calibration.pictures_given import same_files, same_places
 from edgehemo_calibration.sharpness import measure_focus
@@ -57,11 +59,11 @@ def test_a_demonstration_is_as_loud_as_a_simulation() -> None:
     record = json.loads(json.dumps(result.record))
     assert not any("DEMONSTRATION" in line for line in sample_lines(
         {**record["sample"], "withheld": None}))  # fmt: skip
-    assert "DEMONSTRATION" not in render(record, {}, None)
+    assert "DEMONSTRATION" not in report_html(report_view(record, Words()))
     record["sample"]["calibration"] = analyser.grade
     lines = sample_lines({**record["sample"], "withheld": None})
     assert lines[0] == DEMONSTRATION_NOTICE
-    page = render(record, {}, None)
+    page = report_html(report_view(record, Words()))
     assert page.count(DEMONSTRATION_NOTICE) == 2
     assert "DEMONSTRATION" in page.partition("</title>")[0]
 

@@ -246,7 +246,7 @@ def test_labels_stand_in_the_result_and_on_the_page(
     result = json.loads((smears.parent / "out" / "result.json").read_text())
     assert result["labels"] == {"sample": "K-17 <b>", "operator": "amina", "site": "Kisumu 3"}
     page = (smears.parent / "out" / "report.html").read_text()
-    assert "<title>K-17 &lt;b&gt; · Screening report" in page
+    assert "K-17 &lt;b&gt; · Blood smear screening report" in page
     assert "amina" in page and "Kisumu 3" in page
     assert screen(smears) == 2
     assert "holds the result of sample K-17 <b>" in capsys.readouterr().err

@@ -260,6 +260,32 @@ def test_the_command_line_offers_the_formats_of_the_table() -> None:
     assert list(option.type.choices) == list(FORMATS)  # type: ignore[attr-defined]
 
 
+def test_reports_are_exported_on_the_paper_and_in_the_language_asked_for(
+    data: Path, result: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    pytest.importorskip("typst", reason="the [pdf] extra is not installed")
+    for paper, language, title in (
+        ("a4", "en", "Blood smear screening report"),
+        ("roll_80mm", "pt", "Relatório de rastreio do esfregaço de sangue"),
+    ):
+        asked = ["--paper", paper, "--language", language, "--identified"]
+        out = tmp_path / f"{language}.pdf"
+        said = json_of(
+            ["records", "export", result, "--format", "pdf", "--out", str(out), *asked], capsys
+        )
+        assert (said["format"], said["results"]) == ("pdf", [result])
+        assert out.read_bytes().startswith(b"%PDF-")
+        page = tmp_path / f"{language}.html"
+        json_of(
+            ["records", "export", result, "--format", "html", "--out", str(page), *asked], capsys
+        )
+        assert title in page.read_text()
+        assert f'<html lang="{language}">' in page.read_text()
+    folder = ["records", "export", result, "--format", "pdf", "--out", str(tmp_path)]
+    assert run(folder) == EXIT_BAD_INPUT
+    assert "is a folder; name the file" in capsys.readouterr().err
+
+
 def test_changes_are_made_and_shown_from_the_command_line(
     data: Path, result: str, capsys: pytest.CaptureFixture[str]
 ) -> None:

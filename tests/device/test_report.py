@@ -20,8 +20,11 @@ from edgehemo.capture.protocol import FailedSource
 from edgehemo.estimate.values import SampleEstimate
 from edgehemo.files.atomic import dump_json
 from edgehemo.images.frame import Frame
+from edgehemo.report.building import report_view
+from edgehemo.report.evidence import Pictures
+from edgehemo.report.first_page import chance, grade_scale
 from edgehemo.report.histogram import HIGH_UM, LOW_UM, drawn_histogram, histogram
-from edgehemo.report.page import chance, haemoglobin_scale, measured, render, sentence
+from edgehemo.report.html import report_html
 from edgehemo.report.pictures import (
     CELL_PX,
     CELL_ROOM,
@@ -29,14 +32,17 @@ from edgehemo.report.pictures import (
     REFUSED_RGB,
     annotated,
     cell_picture,
-    data_uri,
+    jpeg,
     png,
+    shrunk,
 )
 from edgehemo.report.result import NOTICE, SIMULATED_NOTICE, ScreeningResult, name_of
+from edgehemo.report.told import code_of, sentence, told
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading, Screening, screen_frames
 from edgehemo.statistics.interval import Interval
+from edgehemo.words.language import Words
 from tests.support import schemas
 from tests.support.pages import faults_of_page
 from tests.support.screening_fakes import (
@@ -179,10 +185,13 @@ def test_nothing_of_the_person_or_the_folders_is_kept(reading: SampleReading) ->
 def page_of(reading: SampleReading, frames: list[Frame], *, simulated: bool = False) -> str:
     record = ScreeningResult(reading, provenance(simulated=simulated)).record
     pictures = {
-        index: data_uri(annotated(frames[index], field))
+        index: jpeg(shrunk(annotated(frames[index], field)))
         for index, field in enumerate(reading.fields)
     }
-    return render(record, pictures, histogram(reading.accepted))
+    view = report_view(
+        record, Words(), pictures=Pictures(pictures), sizes=histogram(reading.accepted)
+    )
+    return report_html(view)
 
 
 def test_the_page_says_what_was_measured_and_how_sure_it_is(
@@ -190,10 +199,10 @@ def test_the_page_says_what_was_measured_and_how_sure_it_is(
 ) -> None:
     text = " ".join(Page(page_of(reading, frames)).text.split())
     assert "96 g/L" in text
-    assert "95 % interval 81 to 111 g/L" in text
+    assert "haemoglobin, 95 %: 81 to 111" in text
     assert "0.310 L/L" in text
     assert "Moderate anaemia" in text
-    assert "The interval also allows: mild anaemia" in text
+    assert "The interval also allows: Mild anaemia" in text
     assert "too few to claim accuracy" in text
     assert "Turn the fine focus until the cells are sharp." in text
     assert "broken.png" in text
@@ -226,7 +235,7 @@ def test_a_withheld_sample_shows_the_reason_and_no_result(
 ) -> None:
     text = " ".join(Page(page_of(withheld, frames)).text.split())
     assert "No result" in text
-    assert "What to do: Turn the fine focus" in text
+    assert "What to do next Turn the fine focus" in text
     assert "Haemoglobin (HGB)" not in text
 
 
@@ -318,11 +327,14 @@ def test_every_histogram_stays_inside_its_drawing(diameters: list[float]) -> Non
 def test_the_scale_of_haemoglobin_is_ordered(value: float, reach: float, age: float) -> None:
     person = Person(age_years=age, sex="male")
     anaemia = grade(Interval(value, max(0.0, value - reach), value + reach), person)
-    drawn = haemoglobin_scale(asdict(anaemia.rounded()))
-    assert 0 <= drawn.low <= drawn.value <= drawn.high <= drawn.width
-    ends = [x + width for x, width, _, _ in drawn.bands]
+    drawn = grade_scale(asdict(anaemia.rounded()), Words())
+    assert drawn is not None
+    assert 0 <= drawn.low <= drawn.value <= drawn.high <= 1
+    assert [band.grade for band in drawn.bands] == ["severe", "moderate", "mild", "none"]
+    ends = [0.0, *(band.end for band in drawn.bands)]
+    assert [band.start for band in drawn.bands] == ends[:-1]
     assert ends == sorted(ends)
-    assert ends[-1] == pytest.approx(drawn.width)
+    assert ends[-1] == 1
 
 
 @pytest.mark.parametrize(
@@ -339,13 +351,44 @@ def test_a_source_is_named_without_its_folders(source: str, name: str) -> None:
 
 
 def test_words_and_numbers_read_as_they_should() -> None:
+    english, french = Words(), Words("fr", "g/dL")
     assert sentence("no field") == "No field."
     assert sentence("Done.") == "Done."
-    assert measured(None) == "–"
-    assert measured(12345.6) == "12,346"
-    assert measured(0.04567) == "0.0457"
-    assert measured(0.000868) == "0.0009"
-    assert measured(0.0) == "0"
-    assert chance(0.9999) == "over 99 %"
-    assert chance(0.001) == "under 1 %"
-    assert chance(0.5) == "50 %"
+    assert english.significant(None) == "–"
+    assert english.significant(12345.6) == "12,346"
+    assert english.significant(0.04567) == "0.0457"
+    assert english.significant(0.000868) == "0.0009"
+    assert english.significant(0.0) == "0"
+    assert french.significant(-6.85) == "-6,85"
+    assert english.plain(70.0) == "70"
+    assert french.plain(0.05) == "0,05"
+    assert chance(0.9999, english) == "over 99\u00a0%"
+    assert chance(0.001, english) == "under 1\u00a0%"
+    assert chance(0.5, french) == "50\u00a0%"
+
+
+def test_a_moment_names_its_zone(monkeypatch: pytest.MonkeyPatch) -> None:
+    import time
+
+    at = datetime(2026, 11, 20, 22, 30, tzinfo=UTC)
+    for zone, said in (
+        ("UTC", "2026-11-20 22:30 (UTC)"),
+        ("EAT-3", "2026-11-21 01:30 (UTC+03:00)"),
+        ("NST3:30", "2026-11-20 19:00 (UTC-03:30)"),
+    ):
+        monkeypatch.setenv("TZ", zone)
+        time.tzset()
+        assert Words().moment(at) == said
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_stored_reasons_are_told_by_their_code_in_another_language() -> None:
+    reason = "fewer than 100 red cells"
+    assert code_of(reason) == "TOO_FEW_RED_CELLS"
+    assert told(Words(), reason) == "Fewer than 100 red cells."
+    assert told(Words("fr"), reason) == sentence(Words("fr").title("TOO_FEW_RED_CELLS"))
+    assert told(Words("fr"), "a reason of another version") == "A reason of another version."
+    given = "the calibration profile p.json was changed by hand after it was sealed"
+    meaning = Words("sw").guidance("PROFILE_EDITED").meaning
+    assert told(Words("sw"), given, "PROFILE_EDITED") == meaning

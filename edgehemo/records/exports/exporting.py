@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from edgehemo.errors import UsageError
 from edgehemo.records.controls import control_mark
 from edgehemo.records.deidentified import View
 from edgehemo.records.results import StoredResult
 from edgehemo.records.store import Reader
+from edgehemo.report.pdf import Paper
 from edgehemo.screening.recorded import AuditHead
+from edgehemo.words.language import Words
 
+ENGLISH = Words()
 # Called after each result.
 OnResult = Callable[[], None]
 
@@ -20,7 +24,8 @@ OnResult = Callable[[], None]
 @dataclass(frozen=True, slots=True)
 class Exporting:
     """One export. reader: the records. view: identified or not. audit: the head it bears.
-    recipients: public keys that an archive is encrypted to.
+    recipients: public keys that an archive is encrypted to. words: language and unit of reports.
+    paper: what they are printed on.
     """
 
     reader: Reader
@@ -28,6 +33,8 @@ class Exporting:
     view: View
     audit: AuditHead
     recipients: tuple[str, ...] = ()
+    words: Words = ENGLISH
+    paper: Paper = "a4"
     on_result: OnResult = lambda: None
 
     def entry(self, result: StoredResult) -> dict[str, Any]:
@@ -70,6 +77,20 @@ class Exporting:
         if not self.view.identified and values["profile_name"] is not None:
             values["profile_name"] = "profile"
         return values
+
+
+def one_file_each(export: Exporting, out: Path, ending: str) -> Iterator[tuple[StoredResult, Path]]:
+    """Each result and the file it goes to: ``out`` itself for a single one, else a file below it
+    called by the result. UsageError where ``out`` is a folder and one file is to be written.
+    """
+    if len(export.results) == 1:
+        if out.is_dir():
+            raise UsageError(f"{out}: is a folder; name the file to be written")
+        yield export.results[0], out
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    for result in export.results:
+        yield result, out / f"{result.id}{ending}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,21 +18,18 @@ from edgehemo.files.atomic import (
     write_text_atomically,
 )
 from edgehemo.files.staging import FolderBusyError, StagedFolder
-from edgehemo.records.controls import control_mark
 from edgehemo.records.exports.exporting import Exporting
 from edgehemo.records.exports.output import RecordsExportOutput
 from edgehemo.records.results import StoredResult
-from edgehemo.records.versions import amendments_of
+from edgehemo.records.stored_view import stored_view
 from edgehemo.report.folder import (
     REPORT_FILE,
     RESULT_FILE,
-    SHOWN_OF_EACH,
     own_files,
     picture_of,
 )
-from edgehemo.report.histogram import histogram
-from edgehemo.report.page import Banner, render
-from edgehemo.report.pictures import annotated, cell_picture, data_uri, drawn_file, png
+from edgehemo.report.html import report_html
+from edgehemo.report.pictures import annotated, drawn_file, png
 from edgehemo.screening.field import FieldReading
 
 STORED_FILE = "stored.json"
@@ -73,10 +70,6 @@ def fill(export: Exporting, result: StoredResult, folder: Path) -> None:
         "audit": export.audit.model_dump(),
     }
     readings = result.document(export.reader).images()
-    shown: dict[int, str] = {}
-    count = {True: 0, False: 0}
-    findings = record["sample"].get("findings", [])
-    found: list[list[str]] = [[] for _ in findings]
     images = [dict(image) for image in record["images"]]
     for field, reading in zip(result.fields, readings, strict=True):
         if field.sha256 is None or not export.reader.contents.has(field.sha256):
@@ -85,70 +78,18 @@ def fill(export: Exporting, result: StoredResult, folder: Path) -> None:
         name = export.view.image(field.position, field.source)
         target = f"{PICTURES_FOLDER}/{field.position + 1:03d}.png"
         write_bytes_atomically(folder / target, png(frame.pixels))
-        if not isinstance(reading, FieldReading):
-            continue
-        drawn = annotated(frame, reading)
-        images[field.position]["picture"] = picture_of(field.position, name)
-        write_bytes_atomically(folder / images[field.position]["picture"], drawn_file(drawn))
-        for number, finding in enumerate(findings):
-            found[number] += [
-                data_uri(cell_picture(drawn, (cell["x0"], cell["y0"], cell["x1"], cell["y1"])))
-                for cell in finding["cells"]
-                if cell["image"] == field.position
-            ]
-        if count[reading.accepted] < SHOWN_OF_EACH:
-            count[reading.accepted] += 1
-            shown[field.position] = data_uri(drawn)
+        if isinstance(reading, FieldReading):
+            images[field.position]["picture"] = picture_of(field.position, name)
+            drawn = annotated(frame, reading)
+            write_bytes_atomically(folder / images[field.position]["picture"], drawn_file(drawn))
     record["images"] = images
     write_json_atomically(folder / RESULT_FILE, record)
     stored = RecordsExportOutput(
         identified=export.view.identified, audit=export.audit, results=[entry]
     )
     write_json_atomically(folder / STORED_FILE, stored.model_dump())
-    accepted = [item for item in readings if isinstance(item, FieldReading) and item.accepted]
-    sizes, said = histogram(accepted), banners(export, result)
-    page = render(record, shown, sizes, found, banners=said)
-    write_text_atomically(folder / REPORT_FILE, page)
-
-
-def banners(export: Exporting, result: StoredResult) -> list[Banner]:
-    """What a stored result's report says above all: its state, and what a person set."""
-    latest = result.latest
-    when = export.view.moment(latest.at)[: 10 if export.view.identified else 7]
-    by = export.view.name("operator", latest.by)
-    why = f": {latest.reason}" if latest.reason and export.view.identified else ""
-    said = {
-        "unsigned": Banner("Not signed: nobody has answered for this result yet."),
-        "signed": Banner(f"Signed by {by} on {when}."),
-        "corrected": Banner(f"Corrected by {by} on {when}{why}."),
-        "held": Banner(f"HELD by {by} on {when}{why}. Do not use this result.", loud=True),
-        "withdrawn": Banner(
-            f"WITHDRAWN by {by} on {when}{why}. Do not use this result.", loud=True
-        ),
-    }
-    lines = [said[latest.state]]
-    if (mark := control_mark(export.reader, result)) is not None:
-        lines.append(Banner(mark, loud=True))
-    amendments = amendments_of(latest)
-    if amendments.override is not None:
-        grade = amendments.override.grade
-        lines.append(
-            Banner("A person withdrew the grade below.")
-            if grade is None
-            else Banner(f"A person set the grade to {grade} in the place of the one below.")
-        )
-    lines += [
-        Banner(
-            f"Cell {cell.cell + 1} of field {cell.field + 1} was called {cell.type} by a person."
-        )
-        for cell in amendments.cells
-    ]
-    if amendments.comment is not None and export.view.identified:
-        lines.append(Banner(f"Comment: {amendments.comment}"))
-    if result.clock == "unset":
-        unset = "The clock was not set when this was made: its date cannot be believed."
-        lines.append(Banner(unset, loud=True))
-    return lines
+    view = stored_view(export.reader, result.id, export.words, seen=export.view, audit=export.audit)
+    write_text_atomically(folder / REPORT_FILE, report_html(view))
 
 
 def _former(place: Path, identifier: str) -> tuple[str, ...]:

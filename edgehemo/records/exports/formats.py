@@ -9,10 +9,13 @@ from edgehemo.records.exports.csv_export import write_csv_export
 from edgehemo.records.exports.exporting import ExportFormat
 from edgehemo.records.exports.folder_export import write_folder_export
 from edgehemo.records.exports.json_export import write_json_export
+from edgehemo.records.exports.report_export import write_html_export, write_pdf_export
 
 FORMATS: Mapping[str, ExportFormat] = {
     item.name: item
     for item in (
+        ExportFormat("pdf", "the report on paper", write_pdf_export),
+        ExportFormat("html", "the report as a page", write_html_export),
         ExportFormat(
             "folder", "report, fields and pictures in a folder", write_folder_export, pictures=True
         ),

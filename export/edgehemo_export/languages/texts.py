@@ -12,10 +12,12 @@ from jinja2 import Environment
 from jinja2.ext import extract_from_ast
 
 import edgehemo
-from edgehemo.guidance.catalogue import catalogue
+from edgehemo.anaemia.who_grade import limits
+from edgehemo.guidance.catalogue import catalogue, placeholders
 from edgehemo.guidance.codes import Advice
 from edgehemo.kiosk.faults import CARETAKER, FAULT_CODES
 from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
+from edgehemo.report.result import DEMONSTRATION_NOTICE, NOTICE, SIMULATED_NOTICE
 
 PACKAGE = Path(edgehemo.__file__).parent
 # The rooms whose code speaks to people in their language.
@@ -36,7 +38,7 @@ class Text:
 def kiosk_texts() -> list[Text]:
     """All of them, each once, in the order in which they are met."""
     found: dict[str, Text] = {}
-    for text in (*_of_templates(), *_of_code(), *_of_guidance()):
+    for text in (*_of_templates(), *_of_code(), *_of_guidance(), *_of_reports()):
         known = found.setdefault(text.text, text)
         if known.plural is None and text.plural is not None:
             found[text.text] = text
@@ -77,6 +79,15 @@ def _of_code() -> Iterator[Text]:
                 yield Text(strings[0], strings[1], path.name)
 
 
+def _of_reports() -> Iterator[Text]:
+    """What results store in English and reports translate: notices, and the groups of the WHO."""
+    for notice in (NOTICE, SIMULATED_NOTICE, DEMONSTRATION_NOTICE):
+        yield Text(notice, None, "result.py")
+    table = limits()
+    for group in (*(each.limits for each in table.groups), *table.trimesters.values()):
+        yield Text(group.name, None, "who_2024.json")
+
+
 def _of_guidance() -> Iterator[Text]:
     entries = catalogue()
     for code in (*get_args(Advice), *FAULT_CODES, *SELF_CHECK_CODES):
@@ -89,7 +100,11 @@ def _of_guidance() -> Iterator[Text]:
     # Of a refused field, of a result that is withheld, has no grade or is not with its receiver,
     # and of what cannot be done, the first words.
     for code, entry in entries.items():
-        if entry.kind in ("quality", "value", "finding", "sending", "error"):
+        if entry.kind in ("quality", "value", "finding", "doubt", "sending", "error"):
             yield Text(entry.title, None, code)
         elif entry.kind == "withheld":
             yield Text(entry.meaning, None, code)
+        # An advice with values in it is stored with them, and stays in English.
+        advising = entry.kind in ("quality", "finding", "doubt", "withheld")
+        if advising and not placeholders(entry.action):
+            yield Text(entry.action, None, code)
