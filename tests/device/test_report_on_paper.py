@@ -62,14 +62,16 @@ def records(
     with store.writer() as writer:
         named: dict[str, str] = {}
         for name in ("unsigned", "signed", "corrected", "held", "withdrawn"):
-            made = stored(writer, frames, FINDER, f"S-{len(named)}", operator="amina", site="c-3")
+            made = stored(
+                writer, frames, FINDER, f"SAMPLE-{len(named)}", operator="amina", site="Kisumu"
+            )
             assert made is not None
             named[name] = made.result_id
         for name in ("signed", "corrected"):
             change(writer, named[name], "signed", by="amina")
         review(writer, named["corrected"], field=0, cell=1, type="target_cell", by="dr.okello")
         amendments = Amendments(
-            sample="S-77",
+            sample="SAMPLE-77",
             cells=(RenamedCell(field=0, cell=1, type="target_cell"),),
             override=Override(grade="severe"),
             comment="seen again",
@@ -189,11 +191,11 @@ def test_every_state_is_said_and_what_must_be_loud_is(
     said = " ".join(corrected.signature.lines)
     assert "Corrected by dr.okello" in said
     assert "Why: mislabelled" in said
-    assert "Sample number: S-77 in the place of S-2." in said
+    assert "Sample number: SAMPLE-77 in the place of SAMPLE-2." in said
     assert "1 cell named by a person." in said
     assert "Comment: seen again" in said
     assert (corrected.verdict.shape, corrected.verdict.by_person) == ("severe", True)
-    assert corrected.facts[0].value == "S-77"
+    assert corrected.facts[0].value == "SAMPLE-77"
     cells = [
         block for part in corrected.sections for block in part.blocks if isinstance(block, Cells)
     ]
@@ -220,7 +222,7 @@ def test_without_names_nothing_of_whose_it_is_is_printed(
     seen = View.of(writer, identified=False)
     for name in ("signed", "corrected"):
         text = text_of_pdf(report_pdf(stored_view(writer, named[name], Words(), seen=seen)))
-        for secret in ("amina", "okello", "c-3", "S-77", "S-1", "test device", "mislabelled"):
+        for secret in ("amina", "okello", "Kisumu", "SAMPLE-", "test device", "mislabelled"):
             assert secret not in text
         assert "2026-11\n" in text or "2026-11 " in text
         assert "2026-11-2" not in text
