@@ -115,6 +115,18 @@ class NotEnoughMemoryError(EdgeHemoError):
     code = "OUT_OF_MEMORY"
 
 
+class StickMissingError(EdgeHemoError):
+    """No USB stick that can be written is plugged in, or it was pulled out."""
+
+    code = "STICK_MISSING"
+
+
+class StickFullError(EdgeHemoError):
+    """What is to be written does not fit on the USB stick."""
+
+    code = "STICK_FULL"
+
+
 class RecordsError(EdgeHemoError):
     """The records cannot be read or written, or refuse what is asked of them."""
 

@@ -8,6 +8,8 @@ folder in the place of all of them.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import re
 import shutil
@@ -17,7 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.errors import RecordsFullError, StickFullError, StickMissingError
 
+# With less free than this a stick counts as full.
+ROOM_LEFT_BYTES = 4_000_000
 # The kernel's escapes in mountinfo, and udev's in the names of labels.
 _OCTAL = re.compile(r"\\([0-7]{3})")
 _HEX = re.compile(r"\\x([0-9a-fA-F]{2})")
@@ -78,6 +83,47 @@ def sticks(
             found[mount.device] = stick
     own_label = device.records.backup_label
     return sorted(found.values(), key=lambda each: (each.label != own_label, str(each.path)))
+
+
+def stick_to_write(device: DeviceConfiguration) -> Stick:
+    """The stick that something may be written to. StickMissingError where there is none."""
+    for each in sticks(device):
+        if each.writable:
+            return each
+    raise StickMissingError("no USB stick that can be written is plugged in")
+
+
+@contextlib.contextmanager
+def writing_to(stick: Stick) -> Iterator[None]:
+    """What goes wrong with the stick meanwhile, as a fault of the stick.
+
+    StickFullError where there is no room left on it; StickMissingError where it was pulled out or
+    takes nothing any more. All else passes.
+    """
+    try:
+        yield
+    except RecordsFullError as error:
+        # SQLite does not say on which disk there is no room.
+        if _room(stick) < ROOM_LEFT_BYTES:
+            raise _full(stick) from error
+        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise _full(stick) from error
+        if not (stick.path.is_dir() and _takes_a_file(stick.path)):
+            raise StickMissingError("the USB stick was pulled out, or takes no more") from error
+        raise
+
+
+def _full(stick: Stick) -> StickFullError:
+    return StickFullError(f"there is no room left on the USB stick {stick.label}")
+
+
+def _room(stick: Stick) -> int:
+    try:
+        return shutil.disk_usage(stick.path).free
+    except OSError:
+        return 0
 
 
 def _stick(path: Path, label: str, *, read_only: bool = False) -> Stick | None:

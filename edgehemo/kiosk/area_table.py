@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from edgehemo.kiosk.area import AreaPages
 from edgehemo.kiosk.screens import Area
+from edgehemo.kiosk.supervision.backup import BackupArea
 from edgehemo.kiosk.supervision.people import PeopleArea
 from edgehemo.kiosk.supervision.results import ResultsArea
 
-_PAGES: tuple[AreaPages, ...] = (ResultsArea(), PeopleArea())
+_PAGES: tuple[AreaPages, ...] = (ResultsArea(), PeopleArea(), BackupArea())
 
 
 def areas_with_pages() -> Mapping[Area, AreaPages]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from edgehemo.errors import EdgeHemoError, KioskBusyError, place_of
 
 log = logging.getLogger(__name__)
+
+# Every page is asked for again when progress is told: not for each of ten thousand files.
+TOLD_EVERY_S = 0.5
 
 
 class JobStopped(Exception):  # noqa: N818  not an error: a person asked for it
@@ -34,14 +38,18 @@ class Job:
     ended: bool = False
     _stop: threading.Event = field(default_factory=threading.Event)
     _told: Callable[[], None] = lambda: None
+    _told_at_s: float = 0.0
 
     def at(self, share: float | None, step: str = "") -> None:
         """Tell of progress. JobStopped where a person has stopped it."""
         if self._stop.is_set():
             raise JobStopped
+        now, other = time.monotonic(), step not in ("", self.step)
         self.share = share
         self.step = step or self.step
-        self._told()
+        if other or now - self._told_at_s >= TOLD_EVERY_S:
+            self._told_at_s = now
+            self._told()
 
     @property
     def stopping(self) -> bool:

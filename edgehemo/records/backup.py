@@ -139,6 +139,20 @@ def back_up(
     return Backup(path, manifest, copied, copied_bytes)
 
 
+def bytes_wanted(reader: Reader, place: Path) -> int:
+    """How many bytes a backup into a folder would add there: the database, and contents that are
+    new.
+    """
+    contents = Contents(place / f"{_PREFIX}{reader.id[:12]}" / "contents")
+    total = int(reader.rows("SELECT page_count * page_size FROM pragma_page_count(), "
+                            "pragma_page_size()")[0][0])  # fmt: skip
+    for sha256, size in reader.rows("SELECT sha256, bytes FROM content WHERE purged_at IS NULL"):
+        there = contents.place(sha256)
+        if not there.is_file() or there.stat().st_size != size:
+            total += size
+    return total
+
+
 def last_backup(reader: Reader) -> LastBackup | None:
     """The last good backup; None where there was none."""
     found = reader.rows(
