@@ -36,5 +36,11 @@ def kiosk(source: str | None, port: int | None) -> int:
             f'the kiosk needs {error.name}, which is not installed: pip install ".[kiosk]" in the '
             "folder of the source"
         ) from None
+    from edgehemo.commands import logs
+    from edgehemo.device.configuration import load_device
+    from edgehemo.device.kiosk_log import log_path
+
+    logs.keep_in(log_path(load_device(None)))
+    logs.begun("edgehemo kiosk")
     asyncio.run(run_kiosk(source, port, said=lambda line: common.say(line, None)))
     return EXIT_DONE

@@ -68,6 +68,22 @@ def ask(context: click.Context, **changes: int | bool | Path | None) -> None:
     _listen(given)
 
 
+def keep_in(path: Path) -> None:
+    """Keep a log at ``path`` beside what the options ask for; one that cannot be written is said
+    and does without.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        handler = _log_file(path, logging.INFO)
+    except (OSError, UsageError) as error:
+        log.warning("no log is kept: %s", error)
+        return
+    handler.name = _KEY
+    for logger in _loggers():
+        logger.setLevel(min(logger.level or logging.INFO, logging.INFO))
+        logger.addHandler(handler)
+
+
 def stop() -> None:
     """Let go of the log file and of standard error."""
     for logger in _loggers():
@@ -124,7 +140,8 @@ def _log_file(path: Path, level: int) -> logging.Handler:
         )
     except OSError as error:
         raise UsageError(
-            f"--log-file {path}: cannot be written ({error.strerror or error}); name another file"
+            f"{path}: no log can be written there ({error.strerror or error}); name another file "
+            "with --log-file"
         ) from None
     formatter = logging.Formatter(FILE_FORMAT, "%Y-%m-%dT%H:%M:%SZ")
     formatter.converter = time.gmtime

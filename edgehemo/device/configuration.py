@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypedDict
@@ -29,6 +28,7 @@ from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
 from edgehemo.capture.sources import CAMERA_SCHEMES, camera_spec
 from edgehemo.device.named_profiles import FALLBACK_PROFILE, profile_names, profile_text
 from edgehemo.device.receivers import MAX_RECEIVERS, Receiver, doubled_names
+from edgehemo.device.toml_editing import Value, with_values
 from edgehemo.errors import DeviceError, UsageError
 from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 from edgehemo.files.strict import Record, RecordError, keys_of
@@ -40,6 +40,9 @@ ENVIRONMENT_VARIABLE = "EDGEHEMO_DEVICE"
 SYSTEM_PATH = SYSTEM_FOLDER / "device.toml"
 # A device file is a page of text; more is not one.
 MAX_FILE_BYTES = 100_000
+
+# Where people live whose haemoglobin can be adjusted; the last is not among them.
+ALTITUDE_RANGE_M = (-450, 5000)
 
 Board = Literal["workstation", "raspberry_pi_4", "raspberry_pi_5"]
 Theme = Literal["light", "dark"]
@@ -154,7 +157,7 @@ class KioskSection(Record, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=1024, le=65_535)] = 8321
     site: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][\w .-]{0,63}\Z")] | None = None
     unit: Unit = "g/L"
-    altitude_m: Annotated[float, Meta(ge=-450, lt=5000)] = 0.0
+    altitude_m: Annotated[float, Meta(ge=ALTITUDE_RANGE_M[0], lt=ALTITUDE_RANGE_M[1])] = 0.0
     px_per_mm: Annotated[float, Meta(ge=2, le=30)] = 5.6
     theme: Theme = "light"
     stick: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
@@ -308,25 +311,5 @@ def with_inference(
     text: str, *, runtime: ArtefactFormat, precision: Precision, threads: int
 ) -> str:
     """A device configuration's TOML with its [inference] set; all else, comments too, stays."""
-    values = {"runtime": f'"{runtime}"', "precision": f'"{precision}"', "threads": str(threads)}
-    lines = text.splitlines()
-    head = next((i for i, line in enumerate(lines) if _table(line) == "inference"), None)
-    if head is None:
-        body = [f"{key} = {value}" for key, value in values.items()]
-        return "\n".join([*lines, "", "[inference]", *body]) + "\n"
-    end = next((i for i in range(head + 1, len(lines)) if _table(lines[i]) is not None), len(lines))
-    for key, value in values.items():
-        for i in range(head + 1, end):
-            match = re.match(rf'\s*{key}\s*=\s*(?:"[^"]*"|[^#\s]+)(.*)$', lines[i])
-            if match:
-                lines[i] = f"{key} = {value}{match.group(1)}"
-                break
-        else:
-            lines.insert(head + 1, f"{key} = {value}")
-            end += 1
-    return "\n".join(lines) + "\n"
-
-
-def _table(line: str) -> str | None:
-    match = re.match(r"\s*\[([^\]]+)\]\s*(?:#.*)?$", line)
-    return None if match is None else match.group(1).strip()
+    values: dict[str, Value] = {"runtime": runtime, "precision": precision, "threads": threads}
+    return with_values(text, {"inference": values})

@@ -24,6 +24,7 @@ from edgehemo.device.board import (
     temperature_finding,
     throttling_finding,
 )
+from edgehemo.device.cameras_found import sensors_found, usb_cameras
 from edgehemo.device.finding import DoctorReport, Finding, Status, trouble
 from edgehemo.device.machine import Machine, this_machine
 from edgehemo.device.requirements import required
@@ -43,8 +44,6 @@ DISK_WARN_MB = 2000
 DISK_FAIL_MB = 500
 
 DISTRIBUTION = "edgehemo"
-# Video nodes of the Pi's codecs and image processors: no cameras.
-_NO_CAMERA = re.compile(r"bcm2835-(codec|isp)|rpi-?hevc|rpivid|pispbe|rp1-cfe|unicam")
 
 
 def examine(machine: Machine | None = None) -> DoctorReport:
@@ -284,8 +283,8 @@ def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Findin
 def _cameras(machine: Machine, device: DeviceConfiguration | None) -> Iterator[Finding]:
     from edgehemo.capture.sources import camera_spec
 
-    usb = _usb_cameras(machine)
-    sensors = _sensors(machine)
+    usb = usb_cameras(machine)
+    sensors = sensors_found(machine)
     parts = [f"uvc:/dev/{node} ({label})" for node, label in usb]
     parts += [f"{sensor} on the board's connector" for sensor in sensors]
     detail = ", ".join(parts) or "none plugged in"
@@ -330,30 +329,6 @@ def _pi_camera(wanted: str, target: str, sensors: list[str]) -> Finding:
             f"{wanted}: {len(sensors)} sensor(s) found on the board's connectors",
         )
     return Finding("camera", "ok", f"{wanted} ({sensors[number]})")
-
-
-def _usb_cameras(machine: Machine) -> list[tuple[str, str]]:
-    """Device node and name of each camera; a camera's metadata node (index 1) is left out."""
-    found = []
-    for path in machine.glob("sys/class/video4linux/video*"):
-        label = machine.text(f"sys/class/video4linux/{path.name}/name") or "unnamed"
-        index = machine.text(f"sys/class/video4linux/{path.name}/index") or "0"
-        if index == "0" and not _NO_CAMERA.search(label):
-            found.append((path.name, label))
-    return found
-
-
-def _sensors(machine: Machine) -> list[str]:
-    """Image sensors on the board's connectors, as their drivers name them (``imx477``)."""
-    labels = [
-        machine.text(f"sys/class/video4linux/{path.name}/name") or ""
-        for path in machine.glob("sys/class/video4linux/v4l-subdev*")
-    ]
-    return [
-        label.split()[0]
-        for label in labels
-        if re.match(r"(imx|ov|arducam|gc|ar)\w*\d+(_\w+)? ", label + " ")
-    ]
 
 
 def _disk(device: DeviceConfiguration | None) -> Finding:

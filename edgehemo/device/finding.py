@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from edgehemo.guidance.catalogue import guidance_with
@@ -13,13 +14,16 @@ Status = Literal["ok", "warn", "fail"]
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at. action, code: what to do, empty when nothing is wrong."""
+    """One thing looked at. action, code: what to do, empty when nothing is wrong. values: what went
+    into the places of the action, for whoever says it in another language.
+    """
 
     name: str
     status: Status
     detail: str
     action: str = ""
     code: DeviceCode | WithheldCode | Literal[""] = ""
+    values: Mapping[str, str] = field(default_factory=dict)
 
 
 def trouble(name: str, status: Status, code: DeviceCode, detail: str, **values: object) -> Finding:
@@ -27,7 +31,8 @@ def trouble(name: str, status: Status, code: DeviceCode, detail: str, **values: 
 
     values: what goes into the places of that action.
     """
-    return Finding(name, status, detail, guidance_with(code, values).action, code)
+    said = {key: str(value) for key, value in values.items()}
+    return Finding(name, status, detail, guidance_with(code, said).action, code, said)
 
 
 @dataclass(frozen=True, slots=True)

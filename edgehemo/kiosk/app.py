@@ -12,6 +12,7 @@ import logging
 import shutil
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import parse_qsl
@@ -112,7 +113,7 @@ class KioskApp:
         self.simulated = simulated
         self.pages = Pages(device)
         self.areas = areas_with_pages() if areas is None else areas
-        self.desk = Desk(kiosk, device, Jobs(self._job_moved))
+        self.desk = Desk(kiosk, device, Jobs(self._job_moved), self._take_up, guard.address)
         # What was done on a page of an area, for the page that follows.
         self._went: dict[str, Went] = {}
         # Who was shown a live picture last, and its number.
@@ -329,6 +330,18 @@ class KioskApp:
     def _job_moved(self) -> None:
         """From the thread of a job: its page is another now."""
         self.kiosk.from_thread(self.kiosk.bump)
+
+    def _take_up(self, device: DeviceConfiguration) -> None:
+        """From any thread: the device configuration is another now."""
+
+        def take() -> None:
+            self.device = self.pages.device = device
+            self.desk = replace(self.desk, device=device)
+            if self.kiosk.work is not None:
+                self.kiosk.work.take_up(device)
+            self.kiosk.bump()
+
+        self.kiosk.from_thread(take)
 
     def _failed(self, words: Words, error: EdgeHemoError) -> str:
         _ = words._

@@ -7,7 +7,7 @@ ends says the flow. What it shows is not in the state: its pages have addresses 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -21,11 +21,15 @@ from edgehemo.words.language import Words
 
 @dataclass(frozen=True, slots=True)
 class Desk:
-    """What an area works with."""
+    """What an area works with. take_up: told a device configuration that was changed and written,
+    from any thread; the kiosk then works by it. address: of the page.
+    """
 
     kiosk: Kiosk
     device: DeviceConfiguration
     jobs: Jobs
+    take_up: Callable[[DeviceConfiguration], None] = lambda _: None
+    address: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,12 +5,22 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from edgehemo.kiosk.area import AreaPages
+from edgehemo.kiosk.engineering.artefacts import ArtefactsArea
+from edgehemo.kiosk.engineering.doctor import DoctorArea
+from edgehemo.kiosk.engineering.equipment import EquipmentArea
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.supervision.backup import BackupArea
 from edgehemo.kiosk.supervision.people import PeopleArea
 from edgehemo.kiosk.supervision.results import ResultsArea
 
-_PAGES: tuple[AreaPages, ...] = (ResultsArea(), PeopleArea(), BackupArea())
+_PAGES: tuple[AreaPages, ...] = (
+    ResultsArea(),
+    PeopleArea(),
+    BackupArea(),
+    EquipmentArea(),
+    ArtefactsArea(),
+    DoctorArea(),
+)
 
 
 def areas_with_pages() -> Mapping[Area, AreaPages]:

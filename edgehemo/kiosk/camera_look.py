@@ -128,7 +128,9 @@ class CameraLook:
             self._from_thread(lambda: send(order))
 
     def hear(self, report: SawLook | TookPicture | LookFailed) -> bool:
-        """What the process says of this look; whether it is of what was asked for last."""
+        """What the process says of this look; whether pages say something else now, beside the
+        numbers of the picture.
+        """
         with self._changed:
             if report.number != self._number:
                 return False
@@ -145,7 +147,13 @@ class CameraLook:
             else:
                 self._seen = replace(seen, problem=(report.code, report.message))
             self._changed.notify_all()
-        return True
+            now = self._seen
+        return (now.settings, now.problem, now.taken, now.levels is None) != (
+            seen.settings,
+            seen.problem,
+            seen.taken,
+            seen.levels is None,
+        )
 
     def wait_taken(self, timeout_s: float) -> Seen:
         """Wait until the pictures that were asked for are there, or cannot be."""

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from edgehemo.cells.cell import NOT_A_CELL, UNCERTAIN
+from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import EdgeHemoError, RecordsError, RecordsFullError, SignInError, place_of
 from edgehemo.kiosk import effects, events
 from edgehemo.kiosk.camera_look import CameraLook
@@ -49,6 +50,8 @@ class Work(Protocol):
     """
 
     def begin(self, effect: Effect, state: KioskState) -> None: ...
+
+    def take_up(self, device: DeviceConfiguration) -> None: ...
 
     def close(self) -> None: ...
 

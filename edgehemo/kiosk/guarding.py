@@ -39,6 +39,7 @@ class Guard:
         self._secret = secrets.token_bytes(32)
         self.hosts = frozenset(f"{name}:{port}" for name in names)
         self.origins = frozenset(f"http://{host}" for host in self.hosts)
+        self.address = f"http://{LOOPBACK_NAMES[0]}:{port}/"
 
     def answers_to(self, host: str | None) -> bool:
         """Whether a request's Host is this server's."""

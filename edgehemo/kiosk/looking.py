@@ -131,7 +131,14 @@ class Looking:
             self._apply(camera, order)
 
     def _show(self, camera: GuardedCamera, number: int) -> None:
-        self._show_frame(camera.frame(FRAME_DEADLINE_S).pixels, number)
+        try:
+            frame = camera.frame(FRAME_DEADLINE_S)
+        except CaptureError as error:
+            if error.code != "CAMERA_DARK":
+                raise
+            # Whoever turns the exposure sees how dark it is; no sample is taken of it.
+            frame = camera.camera.frame(FRAME_DEADLINE_S)
+        self._show_frame(frame.pixels, number)
 
     def _show_frame(self, pixels: NDArray[np.uint8], number: int) -> None:
         levels = levels_of(pixels)

@@ -146,6 +146,10 @@ class WorkerProcess:
         if link is not None:
             link.close()
 
+    def take_up(self, device: DeviceConfiguration) -> None:
+        """Go by a device configuration that was changed; the process reads it at the next check."""
+        self.device = device
+
     def restart(self) -> None:
         """End a process that does not answer and start another. OSError where none starts."""
         link, self._link = self._link, None
@@ -293,7 +297,7 @@ class WorkerProcess:
         elif isinstance(report, SawPicture):
             self.kiosk.show_view(report.jpeg, report.bar, report.advice)
         elif isinstance(report, SawLook | TookPicture | LookFailed):
-            if self.kiosk.look.hear(report) and not isinstance(report, SawLook):
+            if self.kiosk.look.hear(report):
                 self.kiosk.bump()
             if isinstance(report, SawLook):
                 self.kiosk.show_view(report.jpeg, report.bar, "")

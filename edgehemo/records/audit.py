@@ -56,6 +56,7 @@ Action = Literal[
     "message refused",
     "message asked for again",
     "message viewed",
+    "configuration changed",
 ]
 ACTIONS: tuple[Action, ...] = get_args(Action)
 

@@ -86,6 +86,7 @@ def test_json_is_the_contract() -> None:
     assert record["status"] == "warn"
     assert record["findings"][1] == {
         "name": "b", "status": "warn", "detail": "y", "action": "do z", "code": "DISK_LOW",
+        "values": {},
     }  # fmt: skip
     with pytest.raises(KeyError):
         report.of("c")

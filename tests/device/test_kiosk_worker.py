@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from edgehemo.device.configuration import load_profile
+from edgehemo.device.configuration import DeviceConfiguration, load_profile
 from edgehemo.kiosk import effects, events
 from edgehemo.kiosk.effects import Effect
 from edgehemo.kiosk.engine import Kiosk
@@ -30,6 +30,9 @@ class Noted:
 
     def begin(self, effect: Effect, state: KioskState) -> None:
         self.begun.append(effect)
+
+    def take_up(self, device: DeviceConfiguration) -> None:
+        pass
 
     def close(self) -> None:
         pass

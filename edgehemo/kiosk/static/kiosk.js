@@ -5,6 +5,7 @@ import { person } from "./person.js";
 import { paged } from "./paged.js";
 import { fitting } from "./fitting.js";
 import { live } from "./live.js";
+import { look } from "./look.js";
 
 const RETRY_MS = 2000;
 let busy = false;
@@ -84,7 +85,11 @@ function follow() {
     told = Number(event.data);
     catchUp().catch(() => lost(true));
   });
-  changes.addEventListener("view", (event) => live.told(JSON.parse(event.data)));
+  changes.addEventListener("view", (event) => {
+    const view = JSON.parse(event.data);
+    live.told(view);
+    look(view);
+  });
   changes.addEventListener("full", () => changes.close());
   changes.addEventListener("error", () => {
     lost(true);

@@ -98,9 +98,9 @@ def _of_guidance() -> Iterator[Text]:
         for text in shown:
             yield Text(text, None, code)
     # Of a refused field, of a result that is withheld, has no grade or is not with its receiver,
-    # and of what cannot be done, the first words.
+    # of the device, and of what cannot be done, the first words.
     for code, entry in entries.items():
-        if entry.kind in ("quality", "value", "finding", "doubt", "sending", "error"):
+        if entry.kind in ("quality", "value", "finding", "doubt", "sending", "error", "device"):
             yield Text(entry.title, None, code)
         elif entry.kind == "withheld":
             yield Text(entry.meaning, None, code)

@@ -1,0 +1,86 @@
+"""Profiles and bundles that lie on a USB stick: in its topmost folder, or one below."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from edgehemo.bundle.bundle import MANIFEST_NAME
+from edgehemo.bundle.packing import is_packed
+from edgehemo.device.sticks import Stick
+from edgehemo.profile.profile import MAX_PROFILE_BYTES, PROFILE_SCHEMA
+
+# Of a stick no more names than these are looked at, so that a full one holds nothing up.
+MAX_NAMES = 400
+# A profile says its schema at its beginning.
+_HEAD_BYTES = 400
+
+
+@dataclass(frozen=True, slots=True)
+class OnStick:
+    """What can be installed. label: of the stick."""
+
+    kind: Literal["profile", "bundle"]
+    path: Path
+    label: str
+
+
+def artefacts_on(sticks: Sequence[Stick]) -> list[OnStick]:
+    """What lies on these sticks; whether it can be used is seen when it is installed."""
+    return [
+        OnStick(kind, path, stick.label)
+        for stick in sticks
+        for path in _names(stick.path)
+        if (kind := _kind(path)) is not None
+    ]
+
+
+def _names(folder: Path) -> Iterator[Path]:
+    """The names of a stick, folder before what lies in it."""
+    left = MAX_NAMES
+    for path in _listed(folder):
+        yield path
+        left -= 1
+        if left <= 0:
+            return
+        if path.is_dir() and not (path / MANIFEST_NAME).is_file():
+            for inner in _listed(path):
+                yield inner
+                left -= 1
+                if left <= 0:
+                    return
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError:
+        return []
+
+
+def _kind(path: Path) -> Literal["profile", "bundle"] | None:
+    try:
+        if path.is_symlink():
+            return None
+        if path.is_dir():
+            return "bundle" if (path / MANIFEST_NAME).is_file() else None
+        if is_packed(path):
+            return "bundle" if _holds_a_manifest(path) else None
+        if path.suffix == ".json" and path.stat().st_size <= MAX_PROFILE_BYTES:
+            with path.open("rb") as file:
+                head = file.read(_HEAD_BYTES)
+            return "profile" if PROFILE_SCHEMA.partition("/")[0].encode() in head else None
+    except OSError:
+        return None
+    return None
+
+
+def _holds_a_manifest(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as packed:
+            return MANIFEST_NAME in packed.namelist()[:MAX_NAMES]
+    except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError):
+        return False

@@ -1,0 +1,1 @@
+"""The engineer's pages: camera, calibration, profiles and bundles, the device itself."""
