@@ -94,6 +94,11 @@ Order = CheckOrder | CaptureOrder | FinishOrder | ProbeOrder | StopOrder | LookO
 
 
 @dataclass(frozen=True, slots=True)
+class Awake:
+    """The process has begun and takes orders."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The equipment for a camera is open. circumstances: under which it takes samples."""
 
@@ -218,7 +223,7 @@ class LookFailed:
     message: str
 
 
-Report = (
+Report = Awake | (
     SawLook
     | TookPicture
     | LookFailed

@@ -224,9 +224,11 @@ class Pages:
     ) -> dict[str, Any]:
         """What one screen needs besides."""
         if name == "sign_in":
+            untold = None if state.fault is None else words.guidance(state.fault.code)
             return {
                 "people": self._people(kiosk, state, words),
                 "pin_digits": (SHORTEST, LONGEST),
+                "untold": untold,
             }
         if name == "pin":
             return {"asked": self._asked(kiosk, state, words), "pin_digits": (SHORTEST, LONGEST)}

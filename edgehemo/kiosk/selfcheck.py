@@ -15,11 +15,15 @@ from edgehemo.records.results import count
 from edgehemo.records.store import Writer
 
 # What it can find, beside the faults of `edgehemo.kiosk.faults`.
-SelfCheckCode = Literal["RECORDS_SPACE_LOW", "RECORDS_FULL", "BACKUP_DUE", "CALIBRATION_NONE",
-                        "CLOCK_UNSET", "RECORDS_UNREADABLE"]  # fmt: skip
+SelfCheckCode = Literal[
+    "RECORDS_SPACE_LOW", "RECORDS_FULL", "BACKUP_DUE", "CALIBRATION_NONE", "CLOCK_UNSET",
+    "RECORDS_UNREADABLE", "CONTROL_HISTORY_UNREADABLE",
+]  # fmt: skip
 SELF_CHECK_CODES: tuple[SelfCheckCode, ...] = get_args(SelfCheckCode)
 # The order in which they are shown; what a hand can mend stands first.
 ORDER = ("camera", "lamp", "storage", "clock", "bundle", "profile", "control", "backup")
+
+_BADNESS = ("good", "soon", "fails")
 
 
 def stored_checks(writer: Writer, device: DeviceConfiguration, now: datetime) -> list[Checked]:
@@ -28,8 +32,13 @@ def stored_checks(writer: Writer, device: DeviceConfiguration, now: datetime) ->
 
 
 def in_order(checks: Sequence[Checked]) -> tuple[Checked, ...]:
-    """As they are shown."""
-    return tuple(sorted(checks, key=lambda each: ORDER.index(each.name)))
+    """As they are shown: each thing once, as the worst that was found of it."""
+    worst: dict[str, Checked] = {}
+    for each in checks:
+        known = worst.get(each.name)
+        if known is None or _BADNESS.index(each.verdict) > _BADNESS.index(known.verdict):
+            worst[each.name] = each
+    return tuple(sorted(worst.values(), key=lambda each: ORDER.index(each.name)))
 
 
 def _storage(writer: Writer, device: DeviceConfiguration) -> Checked:

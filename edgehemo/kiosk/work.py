@@ -22,6 +22,7 @@ from edgehemo.kiosk.faults import FAULTS, FaultCode
 from edgehemo.kiosk.gallery import Gallery, practice_gallery
 from edgehemo.kiosk.live_picture import jpeg
 from edgehemo.kiosk.messages import (
+    Awake,
     CaptureOrder,
     CheckOrder,
     Failed,
@@ -86,6 +87,8 @@ class WorkerProcess:
         self._closing = False
         kiosk.look.source, kiosk.look.send = source, self._order
         self._run = 0
+        # The fault that is over once another process has begun.
+        self._mended_by_starting: FaultCode | None = None
 
     # -- the process ------------------------------------------------------------------------------
 
@@ -179,14 +182,12 @@ class WorkerProcess:
 
     async def _restarted(self) -> None:
         fault = self.kiosk.state.fault
+        self._mended_by_starting = fault.code if fault is not None and fault.trying else None
         try:
             self.restart()
         except OSError as error:
             log.error("no process that captures and analyses could be started: %s", error)
             self._tell_of_the_end(memory=error.errno == errno.ENOMEM)
-            return
-        if fault is not None:
-            await self.kiosk.tell_if_possible(events.FaultCleared(fault.code))
 
     async def _guarded(self, work: Callable[..., object], *arguments: object) -> None:
         """Do something with the records in its thread; its error is a fault on the page."""
@@ -290,7 +291,12 @@ class WorkerProcess:
     # -- reports ----------------------------------------------------------------------------------
 
     def _hear(self, report: Report) -> None:
-        if isinstance(report, Ready):
+        if isinstance(report, Awake):
+            # Until now the page says that another process is started.
+            code, self._mended_by_starting = self._mended_by_starting, None
+            if code is not None:
+                self.kiosk.do(self.kiosk.tell_if_possible(events.FaultCleared(code)))
+        elif isinstance(report, Ready):
             # Practice is read with another profile, and is not stored.
             if report.source == self.source:
                 self._circumstances = report.circumstances

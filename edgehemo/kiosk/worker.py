@@ -43,6 +43,7 @@ from edgehemo.kiosk.live_picture import (
 )
 from edgehemo.kiosk.looking import Looking
 from edgehemo.kiosk.messages import (
+    Awake,
     CaptureOrder,
     CheckOrder,
     Failed,
@@ -107,9 +108,12 @@ class _Worker:
         # What came while a look went on, to be done next.
         self._held: tuple[Order | None, ...] = ()
         self._saying = threading.Lock()
+        # Cameras that gave a picture.
+        self._seen: set[str] = set()
 
     def work(self) -> None:
         """Tell under what circumstances samples are taken, then do what comes."""
+        self.say(Awake())
         with contextlib.suppress(EdgeHemoError):
             self.say(Ready(self.source, self._circumstances(self.source)))
         while True:
@@ -122,7 +126,8 @@ class _Worker:
             except _OtherOrder:
                 continue
             except EdgeHemoError as error:
-                self.say(Failed(getattr(order, "ref", None), _fault_of(error)))
+                source = getattr(order, "source", self.source)
+                self.say(Failed(getattr(order, "ref", None), self._fault(error, source)))
             except MemoryError:
                 self.say(Failed(getattr(order, "ref", None), "OUT_OF_MEMORY"))
 
@@ -204,6 +209,8 @@ class _Worker:
         self._equipment = None
         try:
             equipment = self._opened(source)
+            # Of the models that are opened later too: not in the middle of a sample.
+            equipment.bundle.check_files()
             refuse_simulated_profile(equipment.profile, equipment.profile_name, [source])
             refuse_another_camera(
                 equipment.profile, equipment.profile_name, [source], equipment.device
@@ -224,8 +231,10 @@ class _Worker:
         blocked = equipment.blocked
         if equipment.profile is None:
             yield Checked(name="profile", verdict="soon", code="CALIBRATION_NONE")
-        elif blocked is not None and blocked.code in FAULT_CODES:
+        elif blocked is not None:
             about = "control" if blocked.code.startswith("CONTROL") else "profile"
+            if blocked.code == "CLOCK_UNSET":
+                about = "clock"
             # Fields may be taken and looked at; every result is withheld until it is mended.
             yield Checked(name=about, verdict="fails", code=blocked.code, blocks=True)
         else:
@@ -237,13 +246,15 @@ class _Worker:
                 camera.apply(equipment.camera_settings())
                 frame = camera.frame(10.0)
         except EdgeHemoError as error:
-            code = _fault_of(error)
+            code = self._fault(error, source)
             about = "lamp" if code == "CAMERA_DARK" else "camera"
             if about == "lamp":
+                self._seen.add(source)
                 yield Checked(name="camera", verdict="good")
                 code = "LAMP_OFF"
             yield Checked(name=about, verdict="fails", code=code, blocks=True)
             return
+        self._seen.add(source)
         yield Checked(name="camera", verdict="good", fact=f"{frame.width}×{frame.height}")
         level = float(np.percentile(frame.pixels[::8, ::8], 99)) / 255
         low = level < LOW_LIGHT_SHARE
@@ -253,6 +264,14 @@ class _Worker:
             code="CAMERA_DARK" if low else None,
             fact=f"{level * 100:.0f} %",
         )
+
+    def _fault(self, error: EdgeHemoError, source: str) -> FaultCode:
+        """What an error is at the kiosk. A camera that gave pictures before was pulled: that a hand
+        can mend, where one that never was there asks for whoever looks after the device.
+        """
+        code = _fault_of(error)
+        gone = code == "CAMERA_NOT_FOUND" and source in self._seen
+        return "CAMERA_UNPLUGGED" if gone else code
 
     def _gives_pictures(self, source: str) -> bool:
         try:

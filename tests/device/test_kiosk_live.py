@@ -124,9 +124,11 @@ def test_what_is_left_is_not_read_and_an_error_is_raised_where_pictures_are_take
         all_read()
 
 
-@pytest.mark.parametrize("source", ["simulated:?fields=6", "simulated:?fields=6&hand=0.8"])
-def test_pictures_come_while_a_field_is_read(source: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    reading_s = 0.7
+@pytest.mark.parametrize("hand", ["", "&hand=1.0"])
+def test_pictures_come_while_a_field_is_read(hand: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Small pictures, so that drawing them does not hold up the simulated camera.
+    source = f"simulated:?fields=6&width=200&height=150{hand}"
+    reading_s = 1.5
 
     def slow(self: Screening, item: Any) -> UnreadableImage:
         time.sleep(reading_s)
@@ -152,11 +154,11 @@ def test_pictures_come_while_a_field_is_read(source: str, monkeypatch: pytest.Mo
     assert {each.run for _, each in read} == {7}
     for at, _ in read:
         during = [
-            when for when, each in said if isinstance(each, SawPicture) and 0 < at - when < 0.6
+            when for when, each in said if isinstance(each, SawPicture) and 0 < at - when < 1.4
         ]
-        # Fifteen a second were nine; a machine that does other work shows fewer.
+        # Fifteen a second were twenty; a machine that does other work shows fewer.
         assert len(during) >= 4
-        assert max(np.diff([*during, at])) < 0.35
+        assert max(np.diff([*during, at])) < 1.0
 
 
 class StopRuleOfTwo:

@@ -108,7 +108,7 @@ def test_a_process_that_hangs_holds_up_nothing_and_is_replaced(tmp_path: Path) -
                     work._order(order)
                 assert time.monotonic() - begun < 0.5
                 await kiosk.tell(events.WorkerSilent())
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(30):
                     while work.pid in (None, first) or is_alive(first):
                         await asyncio.sleep(0.05)
                     while kiosk.state.fault is not None:
