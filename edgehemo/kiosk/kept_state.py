@@ -28,8 +28,8 @@ def state_to_go_on_from(writer: Writer) -> tuple[KioskState, bool]:
     try:
         return restored(kept), False
     except RecordsError as error:
-        file = set_aside_kiosk_state(writer, kept)
-        log.error("%s; it was set aside as %s and the kiosk begins anew", error, file.name)
+        set_aside_kiosk_state(writer, kept)
+        log.error("%s; it was set aside beside the records and the kiosk begins anew", error)
         return state_from_records(writer), True
 
 

@@ -15,7 +15,7 @@ import pytest
 
 import edgehemo.errors
 from edgehemo.cli import run
-from edgehemo.errors import EXIT_DONE, EdgeHemoError
+from edgehemo.errors import EXIT_DONE, EdgeHemoError, KioskBusyError
 from edgehemo.guidance import catalogue as catalogue_module
 from edgehemo.guidance.catalogue import CATALOGUE_FILE, catalogue, guidance, placeholders
 from edgehemo.guidance.codes import (
@@ -37,7 +37,6 @@ from edgehemo.guidance.codes import (
 from edgehemo.guidance.messages import extract, texts
 from edgehemo.guidance.page import HEADINGS, catalogue_markdown, help_page, help_text
 from edgehemo.guidance.withheld import not_given, withheld
-from edgehemo.kiosk.jobs import JobBusyError
 from tests.support.pages import faults_of_page
 
 ROOT = Path(edgehemo.errors.__file__).parents[1]
@@ -167,7 +166,7 @@ def test_every_code_of_the_catalogue_is_emitted() -> None:
 def test_every_error_of_the_project_has_a_code_of_its_own() -> None:
     # The device's own: tools of the workstation go by the general ones.
     ours = [error for error in error_classes() if error.__module__.split(".")[0] == "edgehemo"]
-    assert JobBusyError in ours, "the kiosk's own count as well"
+    assert KioskBusyError in ours, "the kiosk's own count as well"
     # A case of another error goes by that one's code.
     codes = [error.code for error in ours if "code" in vars(error)]
     assert set(codes) == set(get_args(ErrorCode))

@@ -7,14 +7,14 @@ from edgehemo.device.doctor import examine
 from edgehemo.device.finding import DoctorReport
 from edgehemo.device.kiosk_log import last_lines, log_path
 from edgehemo.device.toml_editing import Value
-from edgehemo.errors import DeviceError
+from edgehemo.errors import DeviceError, KioskBusyError
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.engineering.device_facts import device_facts
 from edgehemo.kiosk.engineering.doctor_view import benched, looked_at
 from edgehemo.kiosk.engineering.job_view import is_running, trouble_of, why_not_kept
 from edgehemo.kiosk.engineering.own_command import Said, run_command
 from edgehemo.kiosk.engineering.paging import asked_for, page_of
-from edgehemo.kiosk.jobs import Job, JobBusyError
+from edgehemo.kiosk.jobs import Job
 from edgehemo.kiosk.screens import Area
 
 _LOOK, _BENCH = "doctor", "bench"
@@ -75,7 +75,7 @@ class DoctorArea:
             if not is_running(job, _LOOK):
                 try:
                     desk.jobs.begin(self.area, _LOOK, _examined)
-                except JobBusyError:
+                except KioskBusyError:
                     busy = True
             return Shown("engineering/doctor.html.j2", {"page": None, "one": None, "busy": busy})
         found = looked_at(self._report, asked.words)

@@ -8,7 +8,7 @@ from typing import get_args
 from edgehemo.capture.protocol import SETTING_RANGES, CameraSettings
 from edgehemo.device.cameras_found import cameras_found
 from edgehemo.device.changing import change_device
-from edgehemo.device.configuration import ALTITUDE_RANGE_M, Theme, Unit
+from edgehemo.device.configuration import ALTITUDE_RANGE_M, Theme
 from edgehemo.device.machine import Machine, this_machine
 from edgehemo.device.toml_editing import Changes, Value
 from edgehemo.errors import DeviceError
@@ -26,7 +26,7 @@ from edgehemo.kiosk.engineering.settings_view import (
     with_partner,
 )
 from edgehemo.kiosk.screens import Area
-from edgehemo.words.language import NAMES, Words, offered
+from edgehemo.words.language import NAMES, Unit, Words, offered
 
 # The line on the screen that a ruler is held to, and how far a touch changes it.
 LINE_MM, PX_PER_MM_STEP = 50, 0.05

@@ -100,7 +100,8 @@ def exporting(
                 View.of(reader, identified=identified),
                 reader.head(),
                 device.records.recipients,
-                one_more,
+                device.words,
+                on_result=one_more,
             )
             # Of several results a folder has one for each; of one too, so that all look alike.
             out = stick.path / name
