@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgehemo.files.atomic import write_json_atomically
 from edgehemo.version import __version__
-from soak import at_once, hostile, killed, records
+from soak import at_once, hostile, killed, outbox, records
 from soak.attack import Attack, Figures, Scene
 
 ATTACKS: Mapping[str, Attack] = {
@@ -30,6 +30,7 @@ ATTACKS: Mapping[str, Attack] = {
     "hostile: command line": hostile.command_line,
     "hostile: packed bundles": hostile.packed_bundles,
     **records.ATTACKS,
+    **outbox.ATTACKS,
 }
 
 

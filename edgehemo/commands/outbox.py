@@ -196,7 +196,7 @@ def send(once: bool, json_file: str | None) -> int:
     was refused.
     """
     device, store = _device_and_store()
-    if not any(receiver.takes for receiver in device.receivers):
+    if not device.receivers:
         raise UsageError("this device has no receivers; name them in the device configuration")
     if not store.folder.exists():
         with store.writer():
@@ -258,12 +258,12 @@ def _sent_until_stopped(device: DeviceConfiguration, store: Store) -> int:
     with only_sender(store.folder) as alone:
         if not alone:
             raise RecordsBusyError(_KIOSK_SENDS)
-    sender = Sender(device.receivers, OwnWriter(store, _waits), device.name)
+    sender = Sender(device, OwnWriter(store, _waits))
     asked_to_end = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked_to_end.set())
     sender.start()
-    names = ", ".join(receiver.name for receiver in device.receivers if receiver.takes)
+    names = ", ".join(receiver.name for receiver in device.receivers)
     common.say(f"sending to {names}")
     asked_to_end.wait()
     sender.stop()

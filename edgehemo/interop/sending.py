@@ -10,13 +10,20 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
 
-from edgehemo.device.receivers import Receiver
+from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.device.receivers import ReceiverFileError
 from edgehemo.errors import place_of
 from edgehemo.interop.access import Access, SenderStoppedError, only_sender
 from edgehemo.interop.asking import is_asked, take_asked
+from edgehemo.interop.health import TOLD_EVERY_S, health_of
 from edgehemo.interop.lane import Lane
 from edgehemo.interop.outbox import forget_delivered
+from edgehemo.records.clock import now
+
+if TYPE_CHECKING:
+    from edgehemo.interop.receivers.mqtt_health import MqttTeller
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +39,23 @@ _END_WITHIN_S = 2.0
 
 
 class Sender:
-    """Sends for as long as it runs. receivers: those of the device configuration. device: what this
-    device is called. make_lane: for tests.
-    """
+    """Sends to the receivers of a device for as long as it runs, and tells its health."""
 
-    def __init__(
-        self,
-        receivers: Sequence[Receiver],
-        access: Access,
-        device: str,
-        *,
-        make_lane: Callable[[Receiver, Access, str], Lane] = Lane,
-    ) -> None:
+    def __init__(self, device: DeviceConfiguration, access: Access) -> None:
+        self._device = device
         self._access = access
         self._lanes = [
-            make_lane(each, access, device) for each in receivers if each.takes is not None
+            Lane(each, access, device.name) for each in device.receivers if each.takes is not None
         ]
+        self._brokers = [each for each in device.receivers if each.takes is None]
+        self._tellers: dict[str, MqttTeller] = {}
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
-        self._forget_at_s = 0.0
+        self._forget_at_s = self._tell_at_s = 0.0
 
     def start(self) -> None:
         """Send in threads of their own, once no other process does; nothing without receivers."""
-        if self._lanes:
+        if self._lanes or self._brokers:
             self._thread = threading.Thread(target=self.run, name="outbox", daemon=True)
             self._thread.start()
 
@@ -86,8 +87,11 @@ class Sender:
         for thread in threads:
             thread.start()
         self._guarded(self._keep_house, None)
+        for teller in self._tellers.values():
+            teller.close()
+        # Nobody else sends before the last of them is through, however long it waits for an answer.
         for thread in threads:
-            thread.join(_END_WITHIN_S)
+            thread.join()
 
     def _guarded(self, work: Callable[[], float | None], lane: Lane | None) -> None:
         """Do something again and again; a fault of it ends neither it nor the process."""
@@ -119,7 +123,26 @@ class Sender:
             self._forget_at_s = time.monotonic() + _FORGET_EVERY_S
             with self._access.writing() as writer:
                 forget_delivered(writer, now_s=now_s)
+        if self._brokers and time.monotonic() >= self._tell_at_s:
+            self._tell_at_s = time.monotonic() + TOLD_EVERY_S
+            self._tell_health()
         return None
+
+    def _tell_health(self) -> None:
+        """Tell the brokers how this device is. What goes wrong with one costs nothing else."""
+        # The library is loaded where a broker is configured.
+        from edgehemo.interop.receivers.mqtt_health import MqttTeller  # noqa: PLC0415
+
+        with self._access.reading() as reader:
+            health = health_of(reader, self._device, now().isoformat(timespec="seconds"))
+        for broker in self._brokers:
+            try:
+                if broker.name not in self._tellers:
+                    teller = MqttTeller(broker, health.store, self._device.name)
+                    self._tellers[broker.name] = teller
+                self._tellers[broker.name].tell(health)
+            except (ReceiverFileError, OSError, ValueError) as error:
+                log.warning("%s is not told of this device's health: %s", broker.name, error)
 
 
 def send_once(lanes: Sequence[Lane]) -> None:

@@ -37,7 +37,7 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
         kiosk.work = work
         number = at.getsockname()[1]
         app = KioskApp(kiosk, device, Guard(number), simulated=spec.scheme == "simulated")
-        sender = Sender(device.receivers, SharedWriter(writer), device.name)
+        sender = Sender(device, SharedWriter(writer))
         sender.start()
         said(f"kiosk: http://{HOST}:{number}/")
         try:

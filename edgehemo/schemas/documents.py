@@ -16,6 +16,7 @@ from edgehemo.device.installed_bundles import StoreState
 from edgehemo.device.output import DoctorOutput
 from edgehemo.files.json_schema import Document, Schema
 from edgehemo.inference.output import VerifyOutput
+from edgehemo.interop.health import Health
 from edgehemo.interop.output import (
     OutboxOutput,
     OutboxRetryOutput,
@@ -159,6 +160,7 @@ OUTPUTS = (
     Document("outbox-show", "the messages of one result", (OutboxShowOutput,)),
     Document("outbox-retry", "messages that will be sent again", (OutboxRetryOutput,)),
     Document("outbox-send", "what came of one run of sending", (OutboxSendOutput,)),
+    Document("health", "what a broker is told of a device", (Health,)),
     Document("users-list", "who may work with the kiosk", (UsersListOutput,)),
     Document("keys", "the keys this device trusts", (KeysOutput,)),
 )

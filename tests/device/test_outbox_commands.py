@@ -23,7 +23,7 @@ from edgehemo.interop.asking import FOLDER
 from edgehemo.interop.sending import Sender
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import Store, Writer
-from tests.support.receivers import receiver, signed_results
+from tests.support.receivers import device_with, receiver, signed_results
 from tests.support.schemas import validate
 from tests.support.screening_fakes import TruthFinder, simulated_frames
 from tests.support.stored import device_file, stored
@@ -218,7 +218,7 @@ def test_the_kiosks_sender_sends_what_is_signed_while_it_runs(
     capsys: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
     usb = receiver("usb", kind="folder", address=str(out))
-    sender = Sender([usb], SharedWriter(kiosk), "kiosk")
+    sender = Sender(device_with(usb), SharedWriter(kiosk))
     sender.start()
     try:
         signed_results(kiosk, [usb], frames, FAKES, 2)
@@ -239,7 +239,7 @@ def test_retry_beside_a_kiosk_is_done_by_its_sender(
 ) -> None:
     usb = receiver("usb", kind="folder", address=str(out))
     out.rmdir()
-    sender = Sender([usb], SharedWriter(kiosk), "kiosk")
+    sender = Sender(device_with(usb), SharedWriter(kiosk))
     sender.start()
     try:
         signed_results(kiosk, [usb], frames, FAKES, 1)
@@ -263,7 +263,7 @@ def test_a_request_that_cannot_be_read_harms_nothing(
     (kiosk.folder.path / FOLDER).mkdir()
     for number, text in enumerate(["", "[]", '{"numbers": [99], "by": "x"}', '{"numbers": "x"}']):
         (kiosk.folder.path / FOLDER / f"{number}.json").write_text(text)
-    sender = Sender([usb], SharedWriter(kiosk), "kiosk")
+    sender = Sender(device_with(usb), SharedWriter(kiosk))
     sender.start()
     try:
         until(lambda: list((kiosk.folder.path / FOLDER).iterdir()) == [])
@@ -280,7 +280,7 @@ def test_two_senders_never_send_at_once_and_the_second_takes_over(
 
     monkeypatch.setattr(sending, "_TAKE_OVER_EVERY_S", 0.1)
     usb = receiver("usb", kind="folder", address=str(out))
-    sender = Sender([usb], SharedWriter(kiosk), "kiosk")
+    sender = Sender(device_with(usb), SharedWriter(kiosk))
     with only_sender(kiosk.folder) as alone:
         assert alone
         sender.start()
@@ -297,7 +297,7 @@ def test_a_sender_alone_waits_for_a_command_that_writes(
     waits: list[str] = []
     access = OwnWriter(Store.below(data), lambda error: waits.append(str(error)))
     usb = receiver("usb", kind="folder", address=str(out))
-    sender = Sender([usb], access, "kiosk")
+    sender = Sender(device_with(usb), access)
     with Writer(RecordsFolder.below(data)):
         sender.start()
         until(lambda: bool(waits))

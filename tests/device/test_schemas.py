@@ -202,7 +202,7 @@ def test_every_command_writes_what_its_schema_says(
         validate(record)
         seen.add(record["schema"])
     # Slow ones, whose own tests hold them to it as well (tests/conftest.py).
-    elsewhere = {"bench", "verify", "bundle-install", "bundle-rollback"}
+    elsewhere = {"health", "bench", "verify", "bundle-install", "bundle-rollback"}
     stored = (
         "edgehemo.records-",
         "edgehemo.users-",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.receivers import Receiver
 from edgehemo.images.frame import Frame
 from edgehemo.interop.outbox import noting
@@ -88,6 +89,13 @@ def receiver(name: str = "lab", **given: Any) -> Receiver:
         "kind": "laboratory", "address": "https://laboratory.example", "simulated": True, **given
     }  # fmt: skip
     return Receiver.model_validate({"name": name, **values})
+
+
+def device_with(*receivers: Receiver) -> DeviceConfiguration:
+    """A device that has these receivers."""
+    return DeviceConfiguration(
+        schema="edgehemo.device/1", name="kiosk", board="workstation", receivers=receivers
+    )
 
 
 @dataclass

@@ -1,0 +1,225 @@
+"""What a broker is told: how the device is, and that it is silent; losing it loses nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from paho.mqtt.client import Client
+from paho.mqtt.enums import CallbackAPIVersion
+
+from edgehemo.device.receivers import ReceiverFileError
+from edgehemo.errors import RecordsError
+from edgehemo.images.frame import Frame
+from edgehemo.interop import sending
+from edgehemo.interop.access import SharedWriter
+from edgehemo.interop.health import health_of, topic_of
+from edgehemo.interop.receivers.mqtt_health import MqttTeller
+from edgehemo.interop.sending import Sender
+from edgehemo.records.folder import RecordsFolder
+from edgehemo.records.store import Writer
+from tests.support.receivers import ROOT, device_with, receiver, signed_results
+from tests.support.schemas import validate
+from tests.support.screening_fakes import TruthFinder, simulated_frames
+from tests.support.stored import device_file
+
+MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
+needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto")
+FAKES = TruthFinder()
+STORE = "ab" * 16
+
+
+@pytest.fixture(scope="module")
+def frames() -> list[Frame]:
+    return simulated_frames(FAKES, count=1)
+
+
+@pytest.fixture
+def writer(tmp_path: Path) -> Iterator[Writer]:
+    with Writer(RecordsFolder.below(tmp_path)) as opened:
+        yield opened
+
+
+class Broker:
+    """Mosquitto on a port of its own, and what it has retained."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            self.port = taken.getsockname()[1]
+        self.configuration = folder / "mosquitto.conf"
+        self.configuration.write_text(
+            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
+        )
+        self.start()
+
+    def start(self) -> None:
+        assert MOSQUITTO is not None
+        self.process = subprocess.Popen(
+            [MOSQUITTO, "-c", str(self.configuration)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+    def retained(self) -> dict[str, Any]:
+        """What somebody who asks now is told; empty where nothing is."""
+        came: list[bytes] = []
+        heard = threading.Event()
+        client = Client(CallbackAPIVersion.VERSION2)
+
+        def on_message(_: Any, __: Any, message: Any) -> None:
+            came.append(message.payload)
+            heard.set()
+
+        def on_connect(*_: Any) -> None:
+            client.subscribe("edgehemo/#")
+
+        client.on_message = on_message
+        client.on_connect = on_connect
+        client.connect("127.0.0.1", self.port)
+        client.loop_start()
+        heard.wait(1)
+        client.disconnect()
+        client.loop_stop()
+        value: dict[str, Any] = json.loads(came[-1]) if came else {}
+        return value
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Iterator[Broker]:
+    made = Broker(tmp_path)
+    try:
+        yield made
+    finally:
+        made.kill()
+
+
+def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
+    end = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < end, "it did not come to pass in time"
+        time.sleep(0.05)
+
+
+def test_health_is_counts_and_dates_and_nothing_of_a_patient(
+    writer: Writer, frames: list[Frame]
+) -> None:
+    lab = receiver()
+    empty = health_of(writer, device_with(lab), "now")
+    assert (empty.results, empty.last_result_at, empty.last_backup_at) == (0, None, None)
+    signed_results(writer, [lab], frames, FAKES, 2)
+    health = health_of(writer, device_with(lab), "now")
+    assert (health.online, health.results, health.waiting, health.refused) == (True, 2, 2, 0)
+    text = health.model_dump_json()
+    validate(json.loads(text))
+    assert "S-1" not in text
+    assert topic_of(writer.id) == f"edgehemo/{writer.id[:12]}/health"
+    with pytest.raises(RecordsError):
+        topic_of("a/#")
+
+
+@needs_broker
+def test_a_kiosk_that_is_killed_is_silent_for_everybody(
+    broker: Broker, tmp_path: Path, frames: list[Frame]
+) -> None:
+    data = tmp_path / "data"
+    with Writer(RecordsFolder.below(data)):
+        pass
+    file = device_file(data)
+    file.write_text(
+        file.read_text() + '[[receivers]]\nname = "health"\nkind = "mqtt"\n'
+        f'address = "mqtt://127.0.0.1:{broker.port}"\n'
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgehemo", "outbox", "send"], cwd=ROOT,
+        stdout=subprocess.DEVNULL, env={**os.environ, "EDGEHEMO_DEVICE": str(file)},
+    )  # fmt: skip
+    try:
+        until(lambda: broker.retained().get("online") is True, 30)
+        validate(broker.retained())
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until(lambda: broker.retained().get("online") is False)
+        validate(broker.retained())
+    finally:
+        process.kill()
+        process.wait()
+
+
+@needs_broker
+def test_a_device_that_ends_in_order_says_so_and_a_broker_that_comes_back_is_told_again(
+    broker: Broker, writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from edgehemo.interop.receivers import mqtt_health
+
+    monkeypatch.setattr(mqtt_health, "_RETRY_FROM_S", 1)
+    monkeypatch.setattr(mqtt_health, "_RETRY_TO_S", 1)
+    health = receiver("health", kind="mqtt", address=f"mqtt://127.0.0.1:{broker.port}")
+    sender = Sender(device_with(health), SharedWriter(writer))
+    sender.start()
+    until(lambda: broker.retained().get("online") is True)
+    broker.kill()
+    # It keeps nothing on its disk: what it knows afterwards was told anew.
+    broker.start()
+    until(lambda: broker.retained().get("online") is True)
+    sender.stop()
+    assert broker.retained()["online"] is False
+
+
+def test_a_broker_that_is_not_there_costs_no_result(
+    writer: Writer, frames: list[Frame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sending, "TOLD_EVERY_S", 0.1)
+    out = tmp_path / "out"
+    out.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    usb = receiver("usb", kind="folder", address=str(out))
+    nowhere = receiver("health", kind="mqtt", address=f"mqtt://127.0.0.1:{port}")
+    unusable = receiver("other", kind="mqtt", address="mqtt://localhost", credentials="/nowhere")
+    sender = Sender(device_with(usb, nowhere, unusable), SharedWriter(writer))
+    sender.start()
+    signed_results(writer, [usb], frames, FAKES, 1)
+    until(lambda: len(list(out.iterdir())) == 1)
+    began = time.monotonic()
+    sender.stop()
+    assert time.monotonic() - began < 5
+
+
+def test_a_teller_without_its_files_is_not_made() -> None:
+    unusable = receiver("other", kind="mqtt", address="mqtt://localhost", credentials="/nowhere")
+    with pytest.raises(ReceiverFileError):
+        MqttTeller(unusable, STORE, "kiosk")
+
+
+def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a library for proxies happens to be installed."""
+    from types import SimpleNamespace
+
+    from paho.mqtt import client as library
+
+    monkeypatch.setattr(library, "socks", SimpleNamespace(HTTP=3, SOCKS5=2))
+    monkeypatch.setenv("mqtt_proxy", "http://127.0.0.1:9")
+    teller = MqttTeller(receiver("h", kind="mqtt", address="mqtt://localhost:1"), STORE, "kiosk")
+    assert teller._client._get_proxy() is None
+    teller.close()
