@@ -138,9 +138,11 @@ class Lane:
         except Exception as error:
             # Not the message of the exception: it may hold a patient's data.
             log.error(
-                "sending to %s: %s at %s",
-                self.receiver.name, type(error).__name__, place_of(error),
-            )  # fmt: skip
+                "sending by %s: %s at %s",
+                self.receiver.kind,
+                type(error).__name__,
+                place_of(error),
+            )
             failed = Failed("SENDING_FAULT", f"{type(error).__name__} at {place_of(error)}")
         self.close()
         return [failed] * len(parcels)
