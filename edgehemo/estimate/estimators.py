@@ -214,6 +214,13 @@ ESTIMATORS: tuple[Estimator, ...] = (
     Estimator("network-and-absorbance", ("hgb_g_per_l",), (NETWORK_HGB_AND_ABSORBANCE,)),
     Estimator("network-and-cover", ("hct_l_per_l",), (NETWORK_HCT_AND_COVER,)),
 )
+# What is preferred for each measurand before any pair is measured: what errs least over simulated
+# microscopes whose stain scatters between smears by 2 to 25 % (`benchmarks/few_pairs.py`).
+PREFERRED: Mapping[Measurand, tuple[str, ...]] = {
+    "hgb_g_per_l": ("absorbance-and-dark-share",),
+    "hct_l_per_l": ("cover",),
+    "rbc_1e12_per_l": ("cover-per-cell-area", "cover"),
+}
 BY_NAME: Mapping[str, Estimator] = {estimator.name: estimator for estimator in ESTIMATORS}
 
 
@@ -224,4 +231,6 @@ def need_network(names: Iterable[str]) -> bool:
 
 def estimators_of(measurand: Measurand) -> tuple[Estimator, ...]:
     """The candidates for one measurand, the preferred first."""
-    return tuple(estimator for estimator in ESTIMATORS if measurand in estimator.measurands)
+    first = tuple(BY_NAME[name] for name in PREFERRED[measurand])
+    others = (estimator for estimator in ESTIMATORS if measurand in estimator.measurands)
+    return (*first, *(estimator for estimator in others if estimator not in first))

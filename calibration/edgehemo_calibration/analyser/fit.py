@@ -1,11 +1,13 @@
 """Fits HGB, HCT and RBC on samples measured by an analyser. Pure: no file, no clock.
 
 The candidates are those of `edgehemo.estimate.estimators`: physical indices, the field estimator
-(a network, where the bundle holds one) and their combinations. Each is an ordinary
-least-squares line. Among those whose leave-one-out error is within one standard error of the
-smallest, which chance alone may have made the smallest, the first in the table's order of
-preference is taken (the one-standard-error rule, Breiman et al. 1984). Its error flatters it all
-the same, so the figure reported is the nested one: with the choice made anew inside every fold.
+(a network, where the bundle holds one) and their combinations. Each is a line nearly through zero
+(`line`). Below twenty different results the estimator is fixed beforehand, the first in the table's
+order of preference: the smallest error of so few samples is mostly chance. It is left only where it
+errs more than twice as much as another. From twenty on the first is taken whose leave-one-out
+error is within one standard error of the smallest (the one-standard-error rule, Breiman et al.
+1984). The choice flatters its error, so the figure reported is the nested one: with the choice
+made anew inside every fold.
 Samples with the very same CBC panel are one patient's and leave together.
 """
 
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
@@ -34,11 +36,15 @@ from edgehemo_calibration.analyser.comparison import (
     passing_bablok,
 )
 from edgehemo_calibration.analyser.envelope import calibration_pictures
+from edgehemo_calibration.analyser.line import MIXED_UP, Array, Line, fit_line, left_out_estimates
 from edgehemo_calibration.analyser.prediction import left_out_reach
 
 MIN_SAMPLES = 8
 MIN_PANELS = 6
 MIN_SAMPLES_CALIBRATED = 20
+# With fewer the preferred estimator is left only where its error is more than so many times the
+# smallest: its features mean nothing on this microscope.
+CLEARLY_WORSE = 2.0
 # A sample this many robust standard deviations off is shown as an outlier; none is dropped.
 OUTLIER_DEVIATIONS = 3.5
 # One so many off, by the number of samples it holds from, stops the calibration until somebody
@@ -52,8 +58,6 @@ SUSPECT_LEAST: Mapping[Measurand, float] = {
     "hct_l_per_l": 0.045,
     "rbc_1e12_per_l": 0.5,
 }
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,41 +106,39 @@ class AnalyserFit:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """A least-squares line: coefficients (intercept first), (X'X)^-1, residual sd."""
-
-    coefficients: Array
-    unscaled_covariance: Array
-    residual_sd: float
-
-    def at(self, features: Array) -> Array:
-        """Values at features, float64 (n, count) -> (n,)."""
-        return np.asarray(_design(features) @ self.coefficients)
-
-    def leverage(self, features: Array) -> Array:
-        """X' (X'X)^-1 x of new samples, float64 (n, count) -> (n,)."""
-        x = _design(features)
-        return np.asarray(np.einsum("ni,ij,nj->n", x, self.unscaled_covariance, x))
-
-
-@dataclass(frozen=True, slots=True)
 class _Table:
-    """One measurand's data: references (n,), group numbers (n,), features by estimator (n, k)."""
+    """One measurand's data: references (n,), group numbers (n,), features by estimator (n, k).
+
+    fields_per_sample: median. free_choice: whether the samples are enough to choose an estimator
+    by. mixed_up: the chance that a pair is.
+    """
 
     reference: Array
     groups: NDArray[np.int64]
     features: Mapping[str, Array]
     estimators: tuple[Estimator, ...]
     unusable: Mapping[str, str]
+    fields_per_sample: float
+    free_choice: bool
+    mixed_up: float
 
     def without(self, group: int) -> _Table:
         kept = self.groups != group
-        return _Table(
-            self.reference[kept],
-            self.groups[kept],
-            {name: values[kept] for name, values in self.features.items()},
-            self.estimators,
-            self.unusable,
+        return replace(
+            self,
+            reference=self.reference[kept],
+            groups=self.groups[kept],
+            features={name: values[kept] for name, values in self.features.items()},
+        )
+
+    def line(self, name: str, mixed_up: float | None = None) -> Line | None:
+        """Of one estimator; None where its features do not vary. mixed_up: another chance."""
+        return fit_line(
+            self.features[name],
+            self.reference,
+            fields_per_sample=self.fields_per_sample,
+            patients=len(np.unique(self.groups)),
+            mixed_up=self.mixed_up if mixed_up is None else mixed_up,
         )
 
 
@@ -175,7 +177,7 @@ def fit_analyser(
         if any(measurand not in sample.reference for sample in samples):
             refused[measurand] = "not measured for every sample"
             continue
-        table = _table(samples, groups, measurand)
+        table = _table(samples, groups, measurand, 0.0 if keep_suspects else MIXED_UP)
         outcome = _fit_measurand(samples, table, measurand)
         if isinstance(outcome, str):
             refused[measurand] = outcome
@@ -232,33 +234,11 @@ def refuse_too_few(
         )
 
 
-def fit_line(features: Array, values: Array) -> Line | None:
-    """Least squares of values (n,) on features (n, k); None where they do not determine a line."""
-    x = _design(features)
-    n, terms = x.shape
-    if n < terms + 1:
-        return None
-    # Scaled columns, so that the condition number means something.
-    scale = np.maximum(np.abs(x).max(axis=0), 1e-300)
-    gram = (x / scale).T @ (x / scale)
-    if np.linalg.cond(gram) > 1e10:
-        return None
-    inverse = np.linalg.inv(gram) / np.outer(scale, scale)
-    coefficients = inverse @ x.T @ values
-    residual = values - x @ coefficients
-    return Line(
-        coefficients=coefficients,
-        unscaled_covariance=(inverse + inverse.T) / 2,
-        residual_sd=float(math.sqrt(float(residual @ residual) / (n - terms))),
-    )
-
-
-def _design(features: Array) -> Array:
-    return np.column_stack([np.ones(len(features)), features])
-
-
 def _table(
-    samples: Sequence[AnalyserSample], groups: NDArray[np.int64], measurand: Measurand
+    samples: Sequence[AnalyserSample],
+    groups: NDArray[np.int64],
+    measurand: Measurand,
+    mixed_up: float,
 ) -> _Table:
     features: dict[str, Array] = {}
     unusable: dict[str, str] = {}
@@ -270,7 +250,16 @@ def _table(
         else:
             features[estimator.name] = np.array([row for row in rows if row], dtype=np.float64)
     reference = np.array([sample.reference[measurand] for sample in samples], dtype=np.float64)
-    return _Table(reference, groups, features, candidates, unusable)
+    return _Table(
+        reference,
+        groups,
+        features,
+        candidates,
+        unusable,
+        fields_per_sample=float(np.median([len(sample.indices.fields) for sample in samples])),
+        free_choice=len(np.unique(groups)) >= MIN_SAMPLES_CALIBRATED,
+        mixed_up=mixed_up,
+    )
 
 
 def _unusable(
@@ -290,27 +279,55 @@ def _unusable(
     return ""
 
 
-def _left_out_errors(table: _Table, name: str) -> Array | str:
-    """Errors of one estimator, each sample predicted without its group; or why there are none."""
-    line = fit_line(table.features[name], table.reference)
+def _why_no_line(table: _Table, name: str) -> str:
+    """Why an estimator's line cannot be used, empty where it can."""
+    line = table.line(name, mixed_up=0.0)
     if line is None:
         return "its features do not vary, or only together"
     if (line.coefficients[1:] <= 0).any():
         return "falls where physics says it must rise"
-    errors = np.empty(len(table.reference))
-    for group in np.unique(table.groups):
-        out = table.groups == group
-        part = fit_line(table.features[name][~out], table.reference[~out])
-        if part is None:
-            return "its features do not vary, or only together"
-        errors[out] = part.at(table.features[name][out]) - table.reference[out]
-    return errors
+    return ""
 
 
-def _chosen(table: _Table) -> tuple[str | None, tuple[Candidate, ...]]:
-    """The preferred estimator of those about as good as the best, and all that were tried."""
-    absolute: dict[str, Array] = {}
-    tried: list[Candidate] = []
+def _left_out_errors(table: _Table, name: str) -> Array | str:
+    """Errors of one estimator, each sample predicted without its group; or why there are none.
+
+    Of lines for which no pair is mixed up: estimators are compared, and a pair that is spoils all.
+    """
+    if reason := _why_no_line(table, name):
+        return reason
+    found = left_out_estimates(
+        table.features[name],
+        table.reference,
+        table.groups,
+        fields_per_sample=table.fields_per_sample,
+    )
+    return "too few different panels" if found is None else found - table.reference
+
+
+def _chosen(table: _Table) -> str | None:
+    """The estimator to use: the preferred one unless another is clearly better, which few samples
+    can hardly tell; None where none can be used.
+    """
+    usable = [e.name for e in table.estimators if e.name in table.features]
+    errors = {name: _left_out_errors(table, name) for name in usable}
+    absolute = {name: np.abs(e) for name, e in errors.items() if not isinstance(e, str)}
+    if not absolute:
+        return None
+    best = min(absolute.values(), key=lambda found: float(found.mean()))
+    preferred = next(iter(absolute))
+    twice = float(absolute[preferred].mean()) > CLEARLY_WORSE * float(best.mean())
+    if not (table.free_choice or twice):
+        return preferred
+    # Robust: one outlier would make every estimator as good as the best.
+    standard_error = _robust_sd(best) / math.sqrt(len(np.unique(table.groups)))
+    enough = float(best.mean()) + standard_error
+    return next(name for name, found in absolute.items() if float(found.mean()) <= enough)
+
+
+def _tried(table: _Table) -> tuple[Candidate, ...]:
+    """Every estimator with its leave-one-out error, or the reason why it has none."""
+    tried = []
     for estimator in table.estimators:
         names = tuple(feature.name for feature in estimator.features)
         reason = table.unusable.get(estimator.name, "")
@@ -318,36 +335,26 @@ def _chosen(table: _Table) -> tuple[str | None, tuple[Candidate, ...]]:
         if isinstance(errors, str):
             tried.append(Candidate(estimator=estimator.name, features=names, reason=errors))
             continue
-        mae = float(np.abs(errors).mean())
-        rmse = float(np.sqrt((errors**2).mean()))
+        mae, rmse = float(np.abs(errors).mean()), float(np.sqrt((errors**2).mean()))
         tried.append(
             Candidate(estimator=estimator.name, features=names, loo_mae=mae, loo_rmse=rmse)
         )
-        absolute[estimator.name] = np.abs(errors)
-    if not absolute:
-        return None, tuple(tried)
-    best = min(absolute.values(), key=lambda found: float(found.mean()))
-    # Robust: one outlier would make every estimator as good as the best.
-    standard_error = _robust_sd(best) / math.sqrt(len(np.unique(table.groups)))
-    enough = float(best.mean()) + standard_error
-    chosen = next(name for name, found in absolute.items() if float(found.mean()) <= enough)
-    return chosen, tuple(tried)
+    return tuple(tried)
 
 
 def _fit_measurand(
     samples: Sequence[AnalyserSample], table: _Table, measurand: Measurand
 ) -> tuple[MeasurandCalibration, tuple[Point, ...]] | str:
-    name, candidates = _chosen(table)
+    name, candidates = _chosen(table), _tried(table)
     if name is None:
         return "no estimator fits: " + "; ".join(
             f"{candidate.estimator} {candidate.reason}" for candidate in candidates
         )
     estimator = next(e for e in table.estimators if e.name == name)
     features = table.features[name]
-    line = fit_line(features, table.reference)
+    line = table.line(name)
     groups = np.unique(table.groups)
-    freedom = len(groups) - len(estimator.features) - 1
-    if line is None or freedom < 1:
+    if line is None:
         return "too few different panels for its features"
 
     n = len(table.reference)
@@ -357,16 +364,16 @@ def _fit_measurand(
     for group in groups:
         out = table.groups == group
         part = table.without(int(group))
-        inner, _ = _chosen(part)
-        inner_line = None if inner is None else fit_line(part.features[inner], part.reference)
+        inner = _chosen(part)
+        inner_line = None if inner is None else part.line(inner)
         mean_only[out] = part.reference.mean()
         if inner is None or inner_line is None:
             estimates[out] = mean_only[out]
         else:
             estimates[out] = inner_line.at(table.features[inner][out])
-            spread[out] = 1.0 + inner_line.leverage(table.features[inner][out])
-            residual_sd[out] = inner_line.residual_sd
-            inner_freedom[out] = len(groups) - 2 - table.features[inner].shape[1]
+            spread[out] = inner_line.spread(table.features[inner][out])
+            residual_sd[out] = inner_line.prediction_sd
+            inner_freedom[out] = inner_line.degrees_of_freedom
         for i in np.flatnonzero(out):
             used[i] = inner or "mean"
     errors = estimates - table.reference
@@ -378,7 +385,7 @@ def _fit_measurand(
             "choose samples over a wider range"
         )
     # The choice and the leverage are in the nested errors: no interval may be narrower than they.
-    prediction_sd = max(line.residual_sd, float(np.sqrt((errors**2 / spread).mean())))
+    prediction_sd = max(line.prediction_sd, float(np.sqrt((errors**2 / spread).mean())))
     reach = left_out_reach(errors, spread, residual_sd, inner_freedom, table.groups)
     between = _between_field_sd(samples, estimator, line)
     chosen = next(candidate for candidate in candidates if candidate.estimator == name)
@@ -388,16 +395,16 @@ def _fit_measurand(
         features=tuple(feature.name for feature in estimator.features),
         coefficients=_floats(line.coefficients),
         unscaled_covariance=tuple(_floats(row) for row in line.unscaled_covariance),
-        residual_sd=line.residual_sd,
+        residual_sd=line.residual_sd(features, table.reference),
         prediction_sd=prediction_sd,
-        degrees_of_freedom=freedom,
-        t95=t95(freedom),
+        degrees_of_freedom=line.degrees_of_freedom,
+        t95=t95(line.degrees_of_freedom),
         feature_low=_floats(features.min(axis=0)),
         feature_high=_floats(features.max(axis=0)),
         value_low=float(table.reference.min()),
         value_high=float(table.reference.max()),
         between_field_sd=between,
-        fields_per_sample=float(np.median([len(sample.indices.fields) for sample in samples])),
+        fields_per_sample=table.fields_per_sample,
         samples=n,
         groups=len(groups),
         chosen_loo_mae=chosen.loo_mae if chosen.loo_mae is not None else nested_mae,
@@ -411,7 +418,7 @@ def _fit_measurand(
         passing_bablok=passing_bablok(table.reference, estimates),
         candidates=candidates,
     )
-    outliers, suspects = _outliers(errors, SUSPECT_LEAST[measurand])
+    outliers, suspects = _outliers(errors, reach, SUSPECT_LEAST[measurand])
     points = tuple(
         Point(
             sample=sample.name,
@@ -429,16 +436,19 @@ def _fit_measurand(
     return calibration, points
 
 
-def _outliers(errors: Array, least: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+def _outliers(
+    errors: Array, reach: Array, least: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
     """Which samples are far off, and which so far that something is wrong with them.
 
-    least: an error below this is never held against a sample, in the measurand's unit.
+    reach: half the widths of the intervals predicted without them. least: an error below this is
+    never held against a sample, in the measurand's unit.
     """
     deviations = np.abs(errors - np.median(errors)) / max(_robust_sd(errors), 1e-12)
     limit = next(
         limit for count, limit in reversed(SUSPECT_DEVIATIONS.items()) if len(errors) >= count
     )
-    suspects = (deviations > limit) & (np.abs(errors) >= least)
+    suspects = (deviations > limit) & (np.abs(errors) >= least) & (np.abs(errors) > reach)
     return deviations > OUTLIER_DEVIATIONS, suspects
 
 
