@@ -32,7 +32,7 @@ from edgehemo.estimate.pooling import pool
 from edgehemo.estimate.sample import estimate_sample
 from edgehemo.estimate.values import FieldIndices, SampleIndices
 from edgehemo.field.canonical import canonical_field
-from edgehemo.measurands import MEASURANDS
+from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.profile.profile import new_profile
 from edgehemo.simulation.field import simulate_field
 from edgehemo.simulation.panels import draw_panel
@@ -52,7 +52,7 @@ PAIRS = (8, 20, 40)
 # the stain beyond what is drawn (see above); those of a batch.
 FILM, STAIN, STAIN_ON_TOP = (0.03, 0.08), (0.02, 0.12), (0.0, 0.25)
 BATCH_STAIN, BATCH_FILM = 0.07, 0.03
-HGB = "hgb_g_per_l"
+HGB: Measurand = "hgb_g_per_l"
 Array = NDArray[np.float64]
 
 
@@ -129,12 +129,12 @@ def microscope(rng: np.random.Generator) -> list[Patient]:
                 sensor=drawn.sensor,
             ).frame
             fields.append(deeper(field_indices(canonical_field(frame, um_per_px=um_per_px)), top))
-        reference = {
+        reference: dict[Measurand, float] = {
             HGB: panel.hgb_g_per_l,
             "hct_l_per_l": panel.hct_l_per_l,
             "rbc_1e12_per_l": panel.rbc_1e12_per_l,
         }
-        sample = AnalyserSample(f"s{number}", pool(fields), reference)  # type: ignore[arg-type]
+        sample = AnalyserSample(f"s{number}", pool(fields), reference)
         found.append(Patient(sample, pool(fields[:1]), another))
     return found
 

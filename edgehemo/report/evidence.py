@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from edgehemo.cells.shares import explained_by_others
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.measurands import MEASURAND_FACTS
 from edgehemo.report.asked_cells import cells_shown
@@ -272,19 +273,26 @@ def _types(record: Mapping[str, Any], words: Words) -> Section | None:
             )
         )
     else:
-        rows = [
-            (
-                cell_name(words, share["type"]),
-                words.percent(share["share"], 1),
-                interval_text(
-                    words, words.percent(share["low"], 1), words.percent(share["high"], 1)
-                ),
-                words.number(share["named"]),
-            )
-            for share in sorted(types["red_cells"], key=lambda item: -item["share"])
-        ]
+        shares = sorted(types["red_cells"], key=lambda item: -item["share"])
+        cells = sum(share["named"] for share in shares) + types["red_cells_uncertain"]
+        absent = {
+            share["type"]
+            for share in shares
+            if explained_by_others(share["named"], share["share"], cells)
+        }
+        rows = [_share_row(share, words, may_be_absent=share["type"] in absent) for share in shares]
         header = (_("Red cells"), _("Share"), _("95 % interval"), _("Named"))
         blocks.append(Table(header, tuple(rows), numbers=(1, 2, 3)))
+        if absent:
+            blocks.append(
+                Note(
+                    _(
+                        "* As many cells as bear this name would bear it if there were none, for "
+                        "other types are mistaken for it."
+                    ),
+                    soft=True,
+                )
+            )
         blocks.append(
             Note(
                 _(
@@ -294,7 +302,9 @@ def _types(record: Mapping[str, Any], words: Words) -> Section | None:
                 + " "
                 + _(
                     "The shares are corrected by how often the model mistakes one type for another."
-                ),
+                )
+                + " "
+                + _("Their intervals hold that this differs from slide to slide."),
                 soft=True,
             )
         )
@@ -323,6 +333,20 @@ def _types(record: Mapping[str, Any], words: Words) -> Section | None:
         else:
             blocks.append(Note(_("White cells: none was named.")))
     return Section(_("Types of cells"), tuple(blocks))
+
+
+def _share_row(
+    share: Mapping[str, Any], words: Words, *, may_be_absent: bool
+) -> tuple[str, str, str, str]:
+    """A type's share of the red cells. may_be_absent: its names are mostly other types' that were
+    mistaken for it, so that only the most it can be is said.
+    """
+    name, named = cell_name(words, share["type"]), words.number(share["named"])
+    high = words.percent(share["high"], 1)
+    if may_be_absent:
+        return name, words._("at most {share}", share=high), "", f"{named} *"
+    interval = interval_text(words, words.percent(share["low"], 1), high)
+    return name, words.percent(share["share"], 1), interval, named
 
 
 def _measures(record: Mapping[str, Any], words: Words) -> Section | None:

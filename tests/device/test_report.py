@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from html.parser import HTMLParser
 from typing import Any
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from edgehemo.anaemia.who_grade import Person, grade
 from edgehemo.capture.protocol import FailedSource
+from edgehemo.cells.shares import TypeShare
 from edgehemo.estimate.values import SampleEstimate
 from edgehemo.files.atomic import dump_json
 from edgehemo.images.frame import Frame
@@ -38,6 +39,7 @@ from edgehemo.report.pictures import (
 )
 from edgehemo.report.result import NOTICE, SIMULATED_NOTICE, ScreeningResult, name_of
 from edgehemo.report.told import code_of, sentence, told
+from edgehemo.screening.cell_types import SampleTypes
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.provenance import Provenance
 from edgehemo.screening.sample import SampleReading, Screening, screen_frames
@@ -209,6 +211,25 @@ def test_the_page_says_what_was_measured_and_how_sure_it_is(
     assert BUNDLE_DIGEST in text
     assert text.count(NOTICE) == 2
     assert SIMULATED_NOTICE not in text
+
+
+def test_a_share_does_not_contradict_the_number_of_names(
+    reading: SampleReading, frames: list[Frame]
+) -> None:
+    """47 cells bear a name that other types take for it: not 0.0 %, but what it can be at most."""
+    shares = (
+        TypeShare("burr_cell", 140, 0.70, 0.61, 0.83),
+        TypeShare("normal", 47, 0.0002, 0.0, 0.235),
+        TypeShare("teardrop", 0, 0.001, 0.0, 0.02),
+    )
+    types = SampleTypes(shares, "", 13, {}, "")
+    text = " ".join(Page(page_of(replace(reading, types=types), frames)).text.split())
+    assert "normal at most 23.5 % 47 *" in text
+    assert "* As many cells as bear this name would bear it if there were none" in text
+    assert "burr cell 70.0 % 61.0 % to 83.0 % 140" in text
+    assert "teardrop 0.1 % 0.0 % to 2.0 % 0" in text
+    without = replace(reading, types=replace(types, red_cells=shares[:1]))
+    assert "As many cells as bear this name" not in Page(page_of(without, frames)).text
 
 
 def test_the_page_is_self_contained(reading: SampleReading, frames: list[Frame]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,13 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import Confusion
 from edgehemo.cells.cell import UNCERTAIN
-from edgehemo.cells.shares import MIN_CELLS, count_names, type_shares
+from edgehemo.cells.shares import (
+    MIN_CELLS,
+    SLIDE_CELLS,
+    count_names,
+    explained_by_others,
+    type_shares,
+)
 from edgehemo.errors import UsageError
 
 CLASSES = ("normal", "teardrop", "burr_cell", "target_cell", "schistocyte")
@@ -45,11 +53,49 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         confusion = kept_out(rng, rates, (300, 60, 40, 150, 80))
         truth = rng.dirichlet((8.0, 0.5, 0.5, 1.0, 0.5))
         named = rng.multinomial(600, truth @ rates)
-        shares = type_shares(named, CLASSES, confusion)
+        shares = type_shares(named, CLASSES, confusion, slide_cells=math.inf)
         assert shares is not None
         held += [s.low <= t <= s.high for s, t in zip(shares, truth, strict=True)]
     # 400 intervals of 95 %: three standard deviations are 3.3 points.
     assert 0.917 <= np.mean(held) <= 0.995
+
+
+def test_intervals_hold_where_each_slide_confuses_types_in_its_own_way() -> None:
+    """The kept-out cells are of ten slides, the sample is of another; many cells do not help."""
+    rng = np.random.default_rng(8)
+
+    def of_slide(rates: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.array([rng.dirichlet(15 * row + 0.02) for row in rates])
+
+    held: dict[str, list[bool]] = {"slides": [], "never differing": []}
+    for _ in range(60):
+        rates = named_rates(rng)
+        counts = sum(
+            np.array(kept_out(rng, of_slide(rates), (300, 60, 40, 150, 80)).counts)
+            for _ in range(10)
+        )
+        confusion = Confusion(counts=np.asarray(counts).tolist())
+        truth = rng.dirichlet((8.0, 0.5, 0.5, 1.0, 0.5))
+        named = rng.multinomial(600, truth @ of_slide(rates))
+        for name, cells in {"slides": SLIDE_CELLS, "never differing": math.inf}.items():
+            shares = type_shares(named, CLASSES, confusion, slide_cells=cells)
+            assert shares is not None
+            held[name] += [s.low <= t <= s.high for s, t in zip(shares, truth, strict=True)]
+    assert np.mean(held["slides"]) > 0.9
+    assert np.mean(held["never differing"]) < 0.85
+
+
+def test_a_count_never_lies_outside_its_shares_interval() -> None:
+    """Forty-seven cells named normal where half of the burr cells are: perhaps none is normal."""
+    confusion = Confusion(counts=[[900, 60, 40], [500, 450, 50]])
+    named = np.array([47, 45, 8])
+    shares = type_shares(named, ("normal", "burr_cell"), confusion)
+    assert shares is not None
+    normal = shares[0]
+    assert explained_by_others(normal.named, normal.share, 100)
+    assert normal.low <= normal.share < 0.47 <= normal.high
+    assert not explained_by_others(shares[1].named, shares[1].share, 100)
+    assert not explained_by_others(0, 0.0, 100)
 
 
 def test_correction_is_nearer_the_truth_than_counting_names() -> None:
@@ -74,7 +120,7 @@ def test_fewer_kept_out_cells_make_wider_intervals() -> None:
     widths = []
     for cells in (20, 2000):
         confusion = Confusion(counts=(rates * cells).astype(int).tolist())
-        shares = type_shares(named, ("normal", "burr_cell"), confusion)
+        shares = type_shares(named, ("normal", "burr_cell"), confusion, slide_cells=math.inf)
         assert shares is not None
         widths.append(shares[0].high - shares[0].low)
     assert widths[0] > 2 * widths[1]
