@@ -224,10 +224,10 @@ def test_a_share_does_not_contradict_the_number_of_names(
     )
     types = SampleTypes(shares, "", 13, {}, "")
     text = " ".join(Page(page_of(replace(reading, types=types), frames)).text.split())
-    assert "normal at most 23.5 % 47 *" in text
+    assert "Normal red cell at most 23.5 % 47 *" in text
     assert "* As many cells as bear this name would bear it if there were none" in text
-    assert "burr cell 70.0 % 61.0 % to 83.0 % 140" in text
-    assert "teardrop 0.1 % 0.0 % to 2.0 % 0" in text
+    assert "Burr cell 70.0 % 61.0 % to 83.0 % 140" in text
+    assert "Teardrop cell 0.1 % 0.0 % to 2.0 % 0" in text
     without = replace(reading, types=replace(types, red_cells=shares[:1]))
     assert "As many cells as bear this name" not in Page(page_of(without, frames)).text
 
