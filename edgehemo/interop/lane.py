@@ -150,16 +150,16 @@ class Lane:
     def _tell(self, parcels: Sequence[Parcel], answers: Sequence[Answer]) -> None:
         """Into the log: numbers and codes, never words, which may hold a patient's data."""
         for parcel, answer in zip(parcels, answers, strict=True):
-            name, number = self.receiver.name, parcel.number
+            receiver, number = self.receiver.name, parcel.number
             if isinstance(answer, Stored):
                 self.delivered += 1
-                log.info("%s has received outbox number %d", name, number)
+                log.info("%s has received outbox number %d", receiver, number)
             elif isinstance(answer, Refused):
                 self.refused += 1
-                log.warning("%s refused outbox number %d: %s", name, number, answer.code)
+                log.warning("%s refused outbox number %d: %s", receiver, number, answer.code)
             else:
                 self.failed += 1
-                log.info("%s did not take outbox number %d: %s", name, number, answer.code)
+                log.info("%s did not take outbox number %d: %s", receiver, number, answer.code)
 
 
 def _parcel(row: Row, body: bytes) -> Parcel:
