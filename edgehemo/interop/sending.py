@@ -142,7 +142,7 @@ class Sender:
                     self._tellers[broker.name] = teller
                 self._tellers[broker.name].tell(health)
             except (ReceiverFileError, OSError, ValueError) as error:
-                log.warning("%s is not told of this device's health: %s", broker.name, error)
+                log.warning("a broker is not told of this device's health: %s", error)
 
 
 def send_once(lanes: Sequence[Lane]) -> None:
