@@ -14,7 +14,7 @@ from pathlib import Path
 
 from edgehemo.files.atomic import write_json_atomically
 from edgehemo.version import __version__
-from soak import at_once, hostile, killed, outbox, records
+from soak import at_once, hostile, killed, kiosk, outbox, records
 from soak.attack import Attack, Figures, Scene
 
 ATTACKS: Mapping[str, Attack] = {
@@ -31,6 +31,7 @@ ATTACKS: Mapping[str, Attack] = {
     "hostile: packed bundles": hostile.packed_bundles,
     **records.ATTACKS,
     **outbox.ATTACKS,
+    **kiosk.ATTACKS,
 }
 
 

@@ -23,7 +23,8 @@ from edgehemo.errors import EXIT_DONE
 def kiosk(source: str | None, port: int | None) -> int:
     """Serve the kiosk's page on 127.0.0.1 until it is stopped.
 
-    Users are added with `edgehemo users add`. Everything goes on after a power cut where it was.
+    Beyond this device it is served only where the device configuration says so, by TLS and with a
+    token. Everything goes on after a power cut where it was.
     """
     import asyncio
 

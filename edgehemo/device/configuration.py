@@ -144,6 +144,13 @@ class ScreeningSection(Record, frozen=True, kw_only=True):
     anaemia_screen: bool = False
 
 
+# An address with its port, such as ``192.168.1.20:8443`` or ``[::]:8443``; a name as a browser
+# sends it, in small letters.
+_LISTEN = r"^([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9a-fA-F:.]+\]):[1-9][0-9]{1,4}\Z"
+_HOST_NAME = r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?\Z"
+FileName = Annotated[str, Meta(min_length=1, max_length=1000)]
+
+
 class KioskSection(Record, frozen=True, kw_only=True):
     """language: of the page and the report. port: on 127.0.0.1. site: where it stands, a code and
     no address; it is on every result. unit: of haemoglobin. altitude_m: of the people of this site,
@@ -151,6 +158,10 @@ class KioskSection(Record, frozen=True, kw_only=True):
     with 800x480, 5.9 of 10.1 inches with 1280x800. theme: light for bright rooms. stick: a folder
     that stands for the USB stick, on a workstation; ``~`` and environment variables allowed, None =
     the sticks that are plugged in.
+
+    listen: address and port at which the page is served beyond this device, by TLS; None, and it is
+    not. It asks for all of tls_certificate and tls_key, files in PEM, and token, a file with the
+    word that each browser is asked for once. names: what browsers call this device there.
     """
 
     language: Language = "en"
@@ -161,6 +172,11 @@ class KioskSection(Record, frozen=True, kw_only=True):
     px_per_mm: Annotated[float, Meta(ge=2, le=30)] = 5.6
     theme: Theme = "light"
     stick: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    listen: Annotated[str, Meta(pattern=_LISTEN)] | None = None
+    names: tuple[Annotated[str, Meta(pattern=_HOST_NAME)], ...] = ()
+    tls_certificate: FileName | None = None
+    tls_key: FileName | None = None
+    token: FileName | None = None
 
 
 class DeviceConfiguration(Record, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from edgehemo.errors import EdgeHemoError, RecordsError, UsageError, place_of
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.kiosk.area import AreaPages, Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.area_table import areas_with_pages
+from edgehemo.kiosk.door import Door
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.events import NewSample, UseArea, person_event
 from edgehemo.kiosk.flow import EventRefusedError
@@ -86,12 +87,13 @@ class Guarded:
         await self.app(scope, receive, send_with_headers)
 
     def _refused(self, request: Request) -> Response | None:
-        if not self.guard.answers_to(request.headers.get("host")):
+        scheme = request.scope["scheme"]
+        if not self.guard.answers_to(request.headers.get("host"), scheme):
             return Response("this is not the kiosk's address\n", 421, media_type="text/plain")
         if request.method not in ("GET", "HEAD", "POST"):
             return Response("", 405, {"allow": "GET, HEAD, POST"})
         if request.method == "POST" and not self.guard.comes_from_here(
-            request.headers.get("origin"), request.headers.get("sec-fetch-site")
+            request.headers.get("origin"), request.headers.get("sec-fetch-site"), scheme
         ):
             return Response("this did not come from the kiosk's page\n", 403)
         return None
@@ -119,8 +121,8 @@ class KioskApp:
         # Who was shown a live picture last, and its number.
         self._shown = ("", 0)
 
-    def application(self) -> ASGIApp:
-        """The whole application, guarded."""
+    def application(self, token: str | None = None) -> ASGIApp:
+        """The whole application, guarded. token: what who comes by TLS is asked for."""
 
         @asynccontextmanager
         async def lifespan(_: Starlette) -> AsyncIterator[None]:
@@ -131,30 +133,40 @@ class KioskApp:
                 await asyncio.to_thread(self.desk.jobs.close)
                 await self.kiosk.stop()
 
-        return Guarded(
-            Starlette(
-                routes=[
-                    Route("/", self.page),
-                    Route("/do", self.do, methods=["POST"]),
-                    Route("/pin", self.pin, methods=["POST"]),
-                    Route("/first", self.first_user, methods=["POST"]),
-                    Route("/look", self.look_at, methods=["POST"]),
-                    Route("/area/{area}/{path:path}", self.area, methods=["GET"]),
-                    Route("/area/{area}/{path:path}", self.do_in_area, methods=["POST"]),
-                    Route("/changes", self.changes),
-                    Route("/live.jpg", self.live),
-                    Route("/field/{position:int}.jpg", self.field),
-                    Route("/cell/{ref:int}/{item:int}.jpg", self.cell),
-                    Route("/screen.css", self.screen_css),
-                    Route("/alive", self.alive),
-                    Route("/favicon.ico", self.no_icon),
-                    Mount("/static", StaticFiles(directory=STATIC)),
-                ],
-                exception_handlers={HTTPException: self._no_such_page, Exception: self._broken},
-                lifespan=lifespan,
-            ),
-            self.guard,
+        app: ASGIApp = Starlette(
+            routes=[
+                Route("/", self.page),
+                Route("/do", self.do, methods=["POST"]),
+                Route("/pin", self.pin, methods=["POST"]),
+                Route("/first", self.first_user, methods=["POST"]),
+                Route("/look", self.look_at, methods=["POST"]),
+                Route("/area/{area}/{path:path}", self.area, methods=["GET"]),
+                Route("/area/{area}/{path:path}", self.do_in_area, methods=["POST"]),
+                Route("/changes", self.changes),
+                Route("/live.jpg", self.live),
+                Route("/field/{position:int}.jpg", self.field),
+                Route("/cell/{ref:int}/{item:int}.jpg", self.cell),
+                Route("/screen.css", self.screen_css),
+                Route("/alive", self.alive),
+                Route("/favicon.ico", self.no_icon),
+                Mount("/static", StaticFiles(directory=STATIC)),
+            ],
+            exception_handlers={HTTPException: self._no_such_page, Exception: self._broken},
+            lifespan=lifespan,
         )
+        if token is not None:
+            app = Door(app, token, self._ask_token, self._token_form)
+        return Guarded(app, self.guard)
+
+    def _ask_token(self, request: Request, wait_s: int, wrong: bool) -> Response:
+        html = self.pages.token_page(self._look(request), self._facts(), wait_s, wrong)
+        return HTMLResponse(html, 429 if wait_s else 401)
+
+    async def _token_form(self, request: Request) -> dict[str, str]:
+        try:
+            return await _form(request)
+        except HTTPException:
+            return {}
 
     # -- answers ----------------------------------------------------------------------------------
 
@@ -192,7 +204,10 @@ class KioskApp:
         )
         answer = HTMLResponse(html, status)
         if fresh is not None:
-            answer.set_cookie(COOKIE, fresh, httponly=True, samesite="strict", path="/")
+            secure = request.url.scheme == "https"
+            answer.set_cookie(
+                COOKIE, fresh, secure=secure, httponly=True, samesite="strict", path="/"
+            )
         return answer
 
     async def do(self, request: Request) -> Response:

@@ -33,24 +33,33 @@ LOOPBACK_NAMES = ("127.0.0.1", "localhost", "[::1]")
 
 
 class Guard:
-    """Of one server. port: it listens on. names: hosts it answers to."""
+    """Of one kiosk. port: it listens on at the loopback address. beyond: hosts, with their port, by
+    which it is called by TLS.
+    """
 
-    def __init__(self, port: int, names: Iterable[str] = LOOPBACK_NAMES) -> None:
+    def __init__(self, port: int, beyond: Iterable[str] = ()) -> None:
         self._secret = secrets.token_bytes(32)
-        self.hosts = frozenset(f"{name}:{port}" for name in names)
-        self.origins = frozenset(f"http://{host}" for host in self.hosts)
+        own = frozenset(f"{name}:{port}" for name in LOOPBACK_NAMES)
+        there = frozenset(beyond)
+        # A browser leaves the port of TLS out.
+        there |= {host.removesuffix(":443") for host in there}
+        self._hosts = {"http": own, "https": there}
+        self._origins = {
+            scheme: frozenset(f"{scheme}://{host}" for host in hosts)
+            for scheme, hosts in self._hosts.items()
+        }
         self.address = f"http://{LOOPBACK_NAMES[0]}:{port}/"
 
-    def answers_to(self, host: str | None) -> bool:
-        """Whether a request's Host is this server's."""
-        return host in self.hosts
+    def answers_to(self, host: str | None, scheme: str = "http") -> bool:
+        """Whether a request's Host is this server's. scheme: by which it came."""
+        return (host or "").lower() in self._hosts[scheme]
 
-    def comes_from_here(self, origin: str | None, site: str | None) -> bool:
+    def comes_from_here(self, origin: str | None, site: str | None, scheme: str = "http") -> bool:
         """Whether a post comes from our own page. origin, site: the headers Origin and
         Sec-Fetch-Site; a browser sends at least one of them.
         """
         if origin is not None:
-            return origin in self.origins
+            return origin in self._origins[scheme]
         return site == "same-origin"
 
     def new_viewer(self) -> str:

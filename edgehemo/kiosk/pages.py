@@ -219,6 +219,12 @@ class Pages:
         given = {"title": title, "action": action, "screen": "problem"}
         return template.render(_every_page(look, facts) | given)
 
+    def token_page(self, look: Look, facts: Facts, wait_s: int, wrong: bool) -> str:
+        """The page that asks a browser of the network for the token."""
+        template = self._environment.get_template("token.html.j2")
+        given = {"screen": "token", "wait_s": wait_s, "wrong": wrong}
+        return template.render(_every_page(look, facts) | given)
+
     def _of_screen(
         self, kiosk: Kiosk, state: KioskState, name: str, words: Words
     ) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import ExitStack
 
 from edgehemo.capture.sources import camera_spec
 from edgehemo.device.configuration import load_device
@@ -14,6 +15,7 @@ from edgehemo.interop.sending import Sender
 from edgehemo.kiosk.app import KioskApp
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.guarding import Guard
+from edgehemo.kiosk.network import network_of
 from edgehemo.kiosk.serving import HOST, listening, serve
 from edgehemo.kiosk.work import WorkerProcess
 from edgehemo.records.store import Store
@@ -28,7 +30,9 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
     spec = camera_spec(camera)
     if spec is None:
         raise UsageError(f"{camera}: is not a camera; the kiosk takes its pictures from one")
+    network = network_of(device.kiosk)
     with (
+        ExitStack() as opened,
         listening(device.kiosk.port if port is None else port) as at,
         Store.below(device.data_dir).writer(clock=device_clock(device)) as writer,
     ):
@@ -36,11 +40,18 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
         work = WorkerProcess(kiosk, device, camera)
         kiosk.work = work
         number = at.getsockname()[1]
-        app = KioskApp(kiosk, device, Guard(number), simulated=spec.scheme == "simulated")
+        guard = Guard(number, () if network is None else network.hosts)
+        app = KioskApp(kiosk, device, guard, simulated=spec.scheme == "simulated")
+        beyond, token = None, None
+        if network is not None:
+            beyond = (opened.enter_context(network.listening()), network.context)
+            token = network.token
         sender = Sender(device, SharedWriter(writer))
         sender.start()
         said(f"kiosk: http://{HOST}:{number}/")
+        if network is not None:
+            said(f"kiosk: {network.url}, which asks for the token")
         try:
-            await serve(app.application(), at, kiosk.release)
+            await serve(app.application(token), at, kiosk.release, beyond)
         finally:
             sender.stop()

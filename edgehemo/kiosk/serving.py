@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,27 +22,12 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class _Server(uvicorn.Server):
-    """Ends in order by a signal; the process then exits with 0."""
-
-    def __init__(self, config: uvicorn.Config, release: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._release = release
+    """One of the servers of a kiosk."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the signals for as long as it serves."""
-        loop = asyncio.get_running_loop()
-        for number in _SIGNALS:
-            loop.add_signal_handler(number, self._end)
-        try:
-            yield
-        finally:
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
-
-    def _end(self) -> None:
-        self.should_exit = True
-        self._release()
+        """None: `serve` takes them for all servers."""
+        yield
 
 
 def listening(port: int) -> socket.socket:
@@ -54,17 +41,59 @@ def listening(port: int) -> socket.socket:
         ) from None
 
 
-async def serve(application: ASGIApp, at: socket.socket, release: Callable[[], None]) -> None:
-    """Serve until a signal comes. release: called then, to end the long answers."""
-    config = uvicorn.Config(
+async def serve(
+    application: ASGIApp,
+    at: socket.socket,
+    release: Callable[[], None],
+    beyond: tuple[socket.socket, ssl.SSLContext] | None = None,
+) -> None:
+    """Serve until a signal comes. release: called then, to end the long answers. beyond: a socket
+    at which the same is served by TLS.
+    """
+    servers = [_Server(_configured(application, lifespan="on"))]
+    sockets = [at]
+    if beyond is not None:
+        config = _configured(application, lifespan="off")
+        config.load()
+        config.ssl = beyond[1]
+        servers.append(_Server(config))
+        sockets.append(beyond[0])
+
+    def end() -> None:
+        for server in servers:
+            server.should_exit = True
+        release()
+
+    loop = asyncio.get_running_loop()
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, end)
+    try:
+        first = asyncio.create_task(servers[0].serve(sockets=[sockets[0]]))
+        # The kiosk is begun by the first: nobody is answered before.
+        while not (servers[0].started or first.done()):
+            await asyncio.sleep(0.02)
+        others = [
+            asyncio.create_task(server.serve(sockets=[there]))
+            for server, there in zip(servers[1:], sockets[1:], strict=True)
+        ]
+        await first
+        end()
+        await asyncio.gather(*others)
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+
+
+def _configured(application: ASGIApp, lifespan: Literal["on", "off"]) -> uvicorn.Config:
+    return uvicorn.Config(
         application,
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
-        lifespan="on",
+        lifespan=lifespan,
         timeout_graceful_shutdown=GRACE_S,
         limit_concurrency=64,
         h11_max_incomplete_event_size=16_384,
+        proxy_headers=False,
     )
-    await _Server(config, release).serve(sockets=[at])

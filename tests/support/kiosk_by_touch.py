@@ -62,7 +62,8 @@ MISFITS = """() => { const out = []; const root = document.documentElement;
 class KioskServer:
     """`edgehemo kiosk` with a device of its own. source: the camera. extra: TOML, after the rest.
 
-    limits: run in the process before it begins, such as a limit of its memory or files.
+    limits: run in the process before it begins, such as a limit of its memory or files. options: of
+    the command, such as ``-v``.
     """
 
     folder: Path
@@ -71,6 +72,7 @@ class KioskServer:
     extra: str = ""
     environment: dict[str, str] = field(default_factory=dict)
     limits: Callable[[], None] | None = None
+    options: tuple[str, ...] = ()
     port: int = 0
     process: subprocess.Popen[str] | None = None
 
@@ -117,7 +119,8 @@ class KioskServer:
         begun = time.monotonic()
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [EDGEHEMO, "kiosk", "--source", self.source, "--port", str(self.port)],
+                [EDGEHEMO, "kiosk", "--source", self.source, "--port", str(self.port),
+                 *self.options],
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,

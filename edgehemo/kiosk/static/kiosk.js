@@ -70,7 +70,8 @@ async function post(form, button) {
 
 function lost(is) {
   const said = document.getElementById("lost");
-  if (said) said.hidden = !is;
+  // A browser that has not given the token is told nothing, and nothing is lost.
+  if (said) said.hidden = !is || document.body.dataset.screen === "token";
 }
 
 function typed() {
