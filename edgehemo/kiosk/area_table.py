@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from edgehemo.kiosk.area import AreaPages
 from edgehemo.kiosk.engineering.artefacts import ArtefactsArea
+from edgehemo.kiosk.engineering.calibration import CalibrationArea
 from edgehemo.kiosk.engineering.doctor import DoctorArea
 from edgehemo.kiosk.engineering.equipment import EquipmentArea
 from edgehemo.kiosk.screens import Area
@@ -18,6 +19,7 @@ _PAGES: tuple[AreaPages, ...] = (
     PeopleArea(),
     BackupArea(),
     EquipmentArea(),
+    CalibrationArea(),
     ArtefactsArea(),
     DoctorArea(),
 )

@@ -44,7 +44,7 @@ from edgehemo.kiosk.state import KioskState, screen_of
 
 # The areas that have their pages (`area_table`); one without is not offered on the start page.
 AREAS_WITH_PAGES: frozenset[Area] = frozenset(
-    {"results", "users", "backup", "equipment", "artefacts", "doctor"}
+    {"results", "users", "backup", "equipment", "calibration", "artefacts", "doctor"}
 )
 _ALL_OUT: frozenset[type[Event]] = frozenset({Leave})
 OFFERED: Mapping[Screen, frozenset[type[Event]]] = {

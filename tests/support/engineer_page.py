@@ -47,6 +47,7 @@ class AtArea:
     browser: httpx.AsyncClient
     area: Area
     device_file: Path
+    token: str
 
     async def get(self, path: str = "") -> httpx.Response:
         """A page of the area."""
@@ -54,8 +55,7 @@ class AtArea:
 
     async def post(self, path: str, /, **values: str) -> httpx.Response:
         """What a button of the area does; then the page that follows."""
-        token = token_of(await self.browser.get(f"/area/{self.area}/"))
-        form = {"token": token, "screen": self.area, "here": "", **values}
+        form = {"token": self.token, "screen": self.area, "here": "", **values}
         return await self.browser.post(f"/area/{self.area}/{path}", data=form)
 
     async def until(self, done: Callable[[], bool], timeout_s: float = 60.0) -> None:
@@ -113,7 +113,7 @@ async def engineer_at(
                 page = await browser.post("/pin", data={"token": token_of(page), "pin": PIN})
                 page = await does(browser, page, "openarea", area=pages.area)
                 assert page.url.path == f"/area/{pages.area}/"
-                yield AtArea(kiosk, app, browser, pages.area, file)
+                yield AtArea(kiosk, app, browser, pages.area, file, token_of(page))
         finally:
             app.desk.jobs.close()
             await kiosk.stop()
