@@ -167,6 +167,22 @@ class SignInError(RecordsError):
         self.wait_s = wait_s
 
 
+class PrinterMissingError(EdgeHemoError):
+    """No printer is known, or nothing that prints is installed."""
+
+    code = "PRINTER_MISSING"
+
+
+class PrintFailedError(EdgeHemoError):
+    """A printer did not print. said: in its own words, empty where it said nothing."""
+
+    code = "PRINT_FAILED"
+
+    def __init__(self, message: str, said: str) -> None:
+        super().__init__(message)
+        self.said = said
+
+
 class WithheldError(EdgeHemoError):
     """The work was done and its result withheld, or it failed its gate."""
 

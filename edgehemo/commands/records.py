@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from edgehemo.records.results import Change, Listed, State, StoredResult
     from edgehemo.records.store import Store
     from edgehemo.records.versions import Amendments
-    from edgehemo.report.pdf import Paper
+    from edgehemo.report.paper import Paper
     from edgehemo.words.language import Language
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])

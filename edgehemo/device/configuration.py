@@ -33,6 +33,7 @@ from edgehemo.errors import DeviceError, UsageError
 from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 from edgehemo.files.strict import Record, RecordError, keys_of
 from edgehemo.records.policy import RecordsSection
+from edgehemo.report.paper import Paper
 from edgehemo.words.language import Language, Unit, Words
 
 DEVICE_SCHEMA: Literal["edgehemo.device/1"] = "edgehemo.device/1"
@@ -157,7 +158,9 @@ class KioskSection(Record, frozen=True, kw_only=True):
     metres above the sea. px_per_mm: how many pixels a millimetre of the screen has: 5.6 of 7 inches
     with 800x480, 5.9 of 10.1 inches with 1280x800. theme: light for bright rooms. stick: a folder
     that stands for the USB stick, on a workstation; ``~`` and environment variables allowed, None =
-    the sticks that are plugged in.
+    the sticks that are plugged in. printer: of reports, as CUPS calls it, None = CUPS's own
+    default. paper: of reports: two or more sheets with their pictures, one sheet, or a roll of 80
+    mm.
 
     listen: address and port at which the page is served beyond this device, by TLS; None, and it is
     not. It asks for all of tls_certificate and tls_key, files in PEM, and token, a file with the
@@ -172,6 +175,8 @@ class KioskSection(Record, frozen=True, kw_only=True):
     px_per_mm: Annotated[float, Meta(ge=2, le=30)] = 5.6
     theme: Theme = "light"
     stick: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
+    printer: Annotated[str, Meta(pattern=r"^[^\s/#-][^\s/#]{0,126}\Z")] | None = None
+    paper: Paper = "a4"
     listen: Annotated[str, Meta(pattern=_LISTEN)] | None = None
     names: tuple[Annotated[str, Meta(pattern=_HOST_NAME)], ...] = ()
     tls_certificate: FileName | None = None

@@ -207,6 +207,7 @@ KioskCode = Literal[
     "STICK_MISSING",
     "STICK_FULL",
     "PRINTER_MISSING",
+    "PRINT_FAILED",
 ]
 
 # Why a message is not with its receiver.

@@ -27,22 +27,35 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.errors import EdgeHemoError, RecordsError, UsageError, place_of
+from edgehemo.errors import EdgeHemoError, KioskBusyError, RecordsError, UsageError, place_of
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.kiosk.area import AreaPages, Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.area_table import areas_with_pages
 from edgehemo.kiosk.door import Door
 from edgehemo.kiosk.engine import Kiosk
-from edgehemo.kiosk.events import NewSample, UseArea, person_event
+from edgehemo.kiosk.errands import Errands
+from edgehemo.kiosk.events import (
+    CopyToStick,
+    Event,
+    NewSample,
+    Print,
+    StopHandingOut,
+    TryAgain,
+    UseArea,
+    person_event,
+)
+from edgehemo.kiosk.faults import FAULTS
 from edgehemo.kiosk.flow import EventRefusedError
 from edgehemo.kiosk.guarding import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
 from edgehemo.kiosk.jobs import Jobs
 from edgehemo.kiosk.offers import is_offered
 from edgehemo.kiosk.pages import NO_PAGE, Facts, Look, OnArea, Pages
+from edgehemo.kiosk.result_code import code_lines, code_svg
 from edgehemo.kiosk.screens import Area
-from edgehemo.kiosk.state import screen_of
+from edgehemo.kiosk.state import Fault, KioskState, Sample, screen_of
 from edgehemo.kiosk.supervision.people import name_problem, pin_problem
 from edgehemo.kiosk.viewers import steers
+from edgehemo.records.results import result_of
 from edgehemo.records.users import add_first_user, is_user_name, known_users
 from edgehemo.words.language import Words, offered
 
@@ -116,6 +129,7 @@ class KioskApp:
         self.pages = Pages(device)
         self.areas = areas_with_pages() if areas is None else areas
         self.desk = Desk(kiosk, device, Jobs(self._job_moved), self._take_up, guard.address)
+        self.errands = Errands(kiosk, device, self.desk.jobs)
         # What was done on a page of an area, for the page that follows.
         self._went: dict[str, Went] = {}
         # Who was shown a live picture last, and its number.
@@ -146,6 +160,7 @@ class KioskApp:
                 Route("/live.jpg", self.live),
                 Route("/field/{position:int}.jpg", self.field),
                 Route("/cell/{ref:int}/{item:int}.jpg", self.cell),
+                Route("/code/{ref:int}.svg", self.code),
                 Route("/screen.css", self.screen_css),
                 Route("/alive", self.alive),
                 Route("/favicon.ico", self.no_icon),
@@ -201,6 +216,7 @@ class KioskApp:
             self._facts(),
             problem,
             given,
+            self.errands.of(self.kiosk.state.sample),
         )
         answer = HTMLResponse(html, status)
         if fresh is not None:
@@ -226,7 +242,11 @@ class KioskApp:
                 event = msgspec.structs.replace(event, altitude_m=altitude_m)
             if not is_offered(self.kiosk.state, event):
                 raise EventRefusedError(event, "no page offers it")
+            fault = self.kiosk.state.fault
             await self.kiosk.tell(event)
+            self._do_beside(event, fault, self._look(request).words)
+        except KioskBusyError as error:
+            return self._page(request, self._failed(self._look(request).words, error), 409)
         except (EventRefusedError, UsageError) as error:
             why = error.why if isinstance(error, EventRefusedError) else str(error)
             return self._page(request, self._in_words(request, why), 409)
@@ -234,6 +254,36 @@ class KioskApp:
             log.error("%s", error)
             return self._page(request, self._in_words(request, "not stored"), 503)
         return RedirectResponse("/", 303)
+
+    def _do_beside(self, event: Event, fault: Fault | None, words: Words) -> None:
+        """What is printed or copied; KioskBusyError where something else still is."""
+        if isinstance(event, Print):
+            self.errands.begin("print", words)
+        elif isinstance(event, CopyToStick):
+            self.errands.begin("stick", words)
+        elif isinstance(event, StopHandingOut):
+            self.errands.stop()
+        elif isinstance(event, TryAgain) and _is_of_an_errand(self.kiosk.state, fault):
+            self.errands.again()
+
+    async def code(self, request: Request) -> Response:
+        """The QR code of the signed result in hand."""
+        viewer = self.guard.viewer(request.cookies.get(COOKIE))
+        state = self.kiosk.state
+        sample = state.sample
+        shown = screen_of(state) == "done" and viewer is not None and steers(state, viewer)
+        if not shown or sample is None or sample.taking is None:
+            return Response("", 404)
+        if sample.ref != request.path_params["ref"]:
+            return Response("", 404)
+        picture = await asyncio.to_thread(self._code_of, sample, sample.taking)
+        return Response(picture, media_type="image/svg+xml")
+
+    def _code_of(self, sample: Sample, taking: str) -> bytes:
+        result = result_of(self.kiosk.writer, taking)
+        record = self.kiosk.gallery(sample).record
+        head = self.kiosk.writer.head()
+        return code_svg(code_lines(result, record, head, self.device.kiosk.unit))
 
     async def pin(self, request: Request) -> Response:
         """A PIN: at the page that asks for it, or at another screen that takes the kiosk over."""
@@ -344,6 +394,7 @@ class KioskApp:
 
     def _job_moved(self) -> None:
         """From the thread of a job: its page is another now."""
+        self.errands.moved()
         self.kiosk.from_thread(self.kiosk.bump)
 
     def _take_up(self, device: DeviceConfiguration) -> None:
@@ -352,6 +403,7 @@ class KioskApp:
         def take() -> None:
             self.device = self.pages.device = device
             self.desk = replace(self.desk, device=device)
+            self.errands.device = device
             if self.kiosk.work is not None:
                 self.kiosk.work.take_up(device)
             self.kiosk.bump()
@@ -539,6 +591,11 @@ class KioskApp:
         ):
             return _("Look at age, sex and pregnancy again: they do not fit together.")
         return ""
+
+
+def _is_of_an_errand(state: KioskState, fault: Fault | None) -> bool:
+    """On the page of a signed result nothing else is missing but what was asked for there."""
+    return state.place == "done" and fault is not None and FAULTS[fault.code].stops == "one_thing"
 
 
 async def _form(request: Request) -> dict[str, str]:

@@ -72,11 +72,6 @@ class SignResult(Effect):
 
 
 @dataclass(frozen=True, slots=True)
-class PrintReport(Effect):
-    """Ends in a fault where there is no printer."""
-
-
-@dataclass(frozen=True, slots=True)
 class GiveUp(Effect):
     """Abandon what the records know of a sample, or withdraw its result."""
 

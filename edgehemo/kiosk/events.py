@@ -235,7 +235,15 @@ class Signed(DeviceEvent, frozen=True):
 
 
 class Print(PersonEvent, frozen=True):
-    """The report, on the kiosk's printer."""
+    """The report, on the kiosk's printer; done beside the flow (`edgehemo.kiosk.handing_out`)."""
+
+
+class CopyToStick(PersonEvent, frozen=True):
+    """The report and what was measured, on the USB stick; likewise."""
+
+
+class StopHandingOut(PersonEvent, frozen=True):
+    """What is printed or copied is not waited for any more."""
 
 
 class Finish(PersonEvent, frozen=True):

@@ -513,8 +513,17 @@ def _signed(state: KioskState, event: events.Signed, now_s: float) -> Step:
     return Step(_changed(state, event.ref, step="done"))
 
 
-def _print(state: KioskState, event: events.Print, now_s: float) -> Step:
-    return Step(state, (effects.PrintReport(state.hand),))
+def _hand_out(
+    state: KioskState,
+    event: events.Print | events.CopyToStick | events.StopHandingOut,
+    now_s: float,
+) -> Step:
+    """What leaves the device, and when, is not of the flow."""
+    return Step(state)
+
+
+def _is_stored(state: KioskState, event: Event) -> str | None:
+    return "nothing of a practice leaves the device" if _in_hand(state).practice else None
 
 
 def _finish(state: KioskState, event: events.Finish, now_s: float) -> Step:
@@ -759,7 +768,9 @@ RULES_OF: Mapping[type[Event], EventRule] = {
     events.OpenSignOff: EventRule(_at("result", "review"), _open_sign_off, _all_seen),
     events.Sign: EventRule(_at("sign_off"), _sign, _with_reason),
     events.Signed: EventRule(_ANYWHERE, _signed, _known("sign_off")),
-    events.Print: EventRule(_at("done"), _print),
+    events.Print: EventRule(_at("done"), _hand_out, _is_stored),
+    events.CopyToStick: EventRule(_at("done"), _hand_out, _is_stored),
+    events.StopHandingOut: EventRule(_at("done"), _hand_out, _is_stored),
     events.Finish: EventRule(_at("done"), _finish),
     events.Back: EventRule(_PLACES, _back, _leads_back),
     events.Leave: EventRule((_PLACES - {"home"}) | {"fault"}, _leave),

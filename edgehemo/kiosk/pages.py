@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -15,6 +16,7 @@ from edgehemo.errors import RecordsError
 from edgehemo.guidance.codes import Advice
 from edgehemo.kiosk.area import Shown, Went
 from edgehemo.kiosk.engine import Kiosk
+from edgehemo.kiosk.errands import Errand
 from edgehemo.kiosk.events import (
     ABANDON_REASONS,
     OVERRIDE_REASONS,
@@ -29,7 +31,7 @@ from edgehemo.kiosk.practice import Lesson, lesson, slide_name
 from edgehemo.kiosk.practice_slides import SLIDE_NAMES, SLIDES
 from edgehemo.kiosk.result_page import result_page
 from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
-from edgehemo.kiosk.state import KioskState, Sample, screen_of
+from edgehemo.kiosk.state import Checked, KioskState, Sample, screen_of
 from edgehemo.kiosk.viewers import steers
 from edgehemo.pages.environment import page_environment
 from edgehemo.records.pins import LONGEST, SHORTEST
@@ -154,9 +156,10 @@ class Pages:
         facts: Facts,
         problem: str = "",
         given: Mapping[str, str] | None = None,
+        errand: Errand | None = None,
     ) -> str:
         """The page of the state. problem: what was wrong with the last input, in words. given: what
-        of it stands in its place again.
+        of it stands in its place again. errand: what is printed or copied of a signed result.
 
         For a state without a page, or whose page needs what the records cannot give, a page that
         says so, with the way out.
@@ -191,6 +194,7 @@ class Pages:
             "version": kiosk.version,
             "help": help_of(words, name),
             "given": given or {},
+            "errand": errand,
         }
         return template.render(_every_page(look, facts) | values | needed)
 
@@ -386,6 +390,7 @@ class Pages:
                     "line": line,
                     "name": names.get(line.name, line.name),
                     "told": told,
+                    "fact": fact_of(line, words),
                     "by_hand": line.code not in CARETAKER,
                 }
             )
@@ -437,6 +442,27 @@ def check_names(words: Words) -> dict[str, str]:
         "control": _("Control slide"),
         "backup": _("Backup"),
     }
+
+
+_SIZE = re.compile(r"(?P<value>\d+(?:\.\d+)?) GB")
+
+
+def fact_of(line: Checked, words: Words) -> str:
+    """What was found, as the language writes it. The state holds it without a language: free
+    space in GB, days and times by ISO 8601.
+    """
+    if (size := _SIZE.fullmatch(line.fact)) is not None:
+        return words._("{n} GB free", n=words.number(float(size["value"]), 1))
+    if line.name == "backup" and not line.fact:
+        return words._("none yet")
+    if line.name in ("clock", "control", "backup") and line.fact:
+        try:
+            at = datetime.fromisoformat(line.fact)
+        except ValueError:
+            return line.fact
+        # A day alone has ten characters.
+        return words.date(at) if len(line.fact) == 10 else f"{words.date(at)} {words.time(at)}"
+    return line.fact
 
 
 def _blocks(state: KioskState) -> bool:

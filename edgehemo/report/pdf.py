@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from functools import lru_cache
 from importlib.resources import files as package_files
-from typing import Any, Literal, get_args
+from typing import Any
 
 from edgehemo.errors import MissingDependencyError
 from edgehemo.report.drawings import (
@@ -27,6 +27,7 @@ from edgehemo.report.drawings import (
     shape_svg,
     sizes_svg,
 )
+from edgehemo.report.paper import Paper
 from edgehemo.report.view import (
     Cells,
     Facts,
@@ -39,8 +40,6 @@ from edgehemo.report.view import (
     Table,
 )
 
-Paper = Literal["a4", "letter", "a4_one_page", "roll_80mm"]
-PAPERS: tuple[Paper, ...] = get_args(Paper)
 # These hold no evidence.
 FIRST_PAGE_ONLY: frozenset[Paper] = frozenset({"a4_one_page", "roll_80mm"})
 # Archivable with its structure, and accessible; typst refuses to compile what does not keep them.

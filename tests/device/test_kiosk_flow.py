@@ -22,6 +22,7 @@ from edgehemo.kiosk.faults import (
     WORKER_WINDOW_S,
 )
 from edgehemo.kiosk.flow import RULES_OF, EventRefusedError, step, why_refused
+from edgehemo.kiosk.practice_slides import SLIDE_NAMES
 from edgehemo.kiosk.screens import (
     AREAS,
     PLACES,
@@ -533,7 +534,7 @@ OF_KIND: dict[type[Event], st.SearchStrategy[Event]] = {
         st.sampled_from(["screen-1", "screen-2"]),
     ),
     events.PinRefused: st.builds(events.PinRefused, st.just("amina"), st.just(30.0)),
-    events.NewSample: st.builds(events.NewSample, st.booleans()),
+    events.NewSample: st.builds(events.NewSample, st.none() | st.sampled_from(SLIDE_NAMES)),
     events.TakeUp: st.builds(events.TakeUp, REFS),
     events.GiveNumber: st.builds(events.GiveNumber, st.sampled_from(["1", "26-2", "3", "Amina"])),
     events.NumberDrawn: st.builds(events.NumberDrawn, REFS, st.just("AB12-00001")),

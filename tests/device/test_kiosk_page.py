@@ -14,7 +14,7 @@ import pytest
 from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
-from edgehemo.device.configuration import load_profile
+from edgehemo.device.configuration import DeviceConfiguration, load_profile
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.kiosk import events
 from edgehemo.kiosk.app import KioskApp
@@ -36,14 +36,17 @@ COOKIE_HEADER = f"{COOKIE}={'a' * 43}".encode()
 
 
 @asynccontextmanager
-async def served(folder: Path) -> AsyncIterator[tuple[Kiosk, httpx.AsyncClient]]:
+async def served(
+    folder: Path, device: DeviceConfiguration | None = None
+) -> AsyncIterator[tuple[Kiosk, httpx.AsyncClient]]:
     """A kiosk with two users, and a browser that looks at it."""
     with Writer(RecordsFolder(folder)) as writer:
         if not writer.rows("SELECT 1 FROM user"):
             add_user(writer, "grace", "supervisor", "4071", by="test")
             add_user(writer, "amina", "operator", PIN, by="test")
         kiosk = Kiosk(writer)
-        app = KioskApp(kiosk, load_profile("workstation"), Guard(PORT), simulated=True)
+        configured = load_profile("workstation") if device is None else device
+        app = KioskApp(kiosk, configured, Guard(PORT), simulated=True)
         transport = httpx.ASGITransport(app.application())
         await kiosk.start()
         try:

@@ -30,7 +30,8 @@ from edgehemo.report.building import report_view
 from edgehemo.report.evidence import Pictures
 from edgehemo.report.histogram import drawn_histogram
 from edgehemo.report.html import report_html
-from edgehemo.report.pdf import PAPERS, Paper, report_pdf
+from edgehemo.report.paper import PAPERS, Paper
+from edgehemo.report.pdf import report_pdf
 from edgehemo.report.pictures import jpeg
 from edgehemo.report.result import NOTICE, ScreeningResult
 from edgehemo.report.view import Cells, Fields, ReportView

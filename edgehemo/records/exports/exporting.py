@@ -12,7 +12,7 @@ from edgehemo.records.controls import control_mark
 from edgehemo.records.deidentified import View
 from edgehemo.records.results import StoredResult
 from edgehemo.records.store import Reader
-from edgehemo.report.pdf import Paper
+from edgehemo.report.paper import Paper
 from edgehemo.screening.recorded import AuditHead
 from edgehemo.words.language import Words
 

@@ -88,6 +88,10 @@ def _of_reports() -> Iterator[Text]:
         yield Text(group.name, None, "who_2024.json")
 
 
+# Kinds of codes of which pages and papers say the title.
+_BY_TITLE = ("quality", "value", "finding", "doubt", "sending", "error", "device", "kiosk")
+
+
 def _of_guidance() -> Iterator[Text]:
     entries = catalogue()
     for code in (*get_args(Advice), *FAULT_CODES, *SELF_CHECK_CODES):
@@ -100,7 +104,7 @@ def _of_guidance() -> Iterator[Text]:
     # Of a refused field, of a result that is withheld, has no grade or is not with its receiver,
     # of the device, and of what cannot be done, the first words.
     for code, entry in entries.items():
-        if entry.kind in ("quality", "value", "finding", "doubt", "sending", "error", "device"):
+        if entry.kind in _BY_TITLE:
             yield Text(entry.title, None, code)
         elif entry.kind == "withheld":
             yield Text(entry.meaning, None, code)
