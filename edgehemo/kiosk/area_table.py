@@ -11,11 +11,13 @@ from edgehemo.kiosk.engineering.doctor import DoctorArea
 from edgehemo.kiosk.engineering.equipment import EquipmentArea
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.supervision.backup import BackupArea
+from edgehemo.kiosk.supervision.monitoring import MonitoringArea
 from edgehemo.kiosk.supervision.people import PeopleArea
 from edgehemo.kiosk.supervision.results import ResultsArea
 
 _PAGES: tuple[AreaPages, ...] = (
     ResultsArea(),
+    MonitoringArea(),
     PeopleArea(),
     BackupArea(),
     EquipmentArea(),

@@ -42,13 +42,11 @@ from edgehemo.kiosk.events import (
     TryAgain,
     TurnPage,
 )
-from edgehemo.kiosk.screens import Area, Screen
+from edgehemo.kiosk.screens import AREAS, Area, Screen
 from edgehemo.kiosk.state import KioskState, screen_of
 
 # The areas that have their pages (`area_table`); one without is not offered on the start page.
-AREAS_WITH_PAGES: frozenset[Area] = frozenset(
-    {"results", "users", "backup", "equipment", "calibration", "artefacts", "doctor"}
-)
+AREAS_WITH_PAGES: frozenset[Area] = frozenset(AREAS)
 _ALL_OUT: frozenset[type[Event]] = frozenset({Leave})
 OFFERED: Mapping[Screen, frozenset[type[Event]]] = {
     "sign_in": frozenset({ChooseUser}),

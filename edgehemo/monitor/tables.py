@@ -162,3 +162,16 @@ def operators(reader: Rows, scope: Scope) -> tuple[OperatorRow, ...]:
         values,
     )
     return tuple(OperatorRow(*row) for row in rows)
+
+
+def agreement_pairs(reader: Rows, scope: Scope) -> list[tuple[float, float]]:
+    """The device's and the analyser's haemoglobin of every sample that has both, g/L, oldest
+    first: what `agreement` is made of.
+    """
+    where, values = scope.where()
+    rows = reader.rows(
+        f"SELECT r.hgb_g_per_l, p.value FROM {TABLES} WHERE {where} AND l.state != 'withdrawn' "
+        "AND r.hgb_g_per_l IS NOT NULL AND p.value IS NOT NULL ORDER BY r.number",
+        values,
+    )
+    return [(float(device), float(analyser)) for device, analyser in rows]

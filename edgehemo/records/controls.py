@@ -57,9 +57,18 @@ def stored_controls(
     reader: Reader, profile: CalibrationProfile
 ) -> tuple[ControlCheck | Clearance, ...]:
     """The records of a profile in the store, oldest first."""
+    return _history(reader, profile_key(profile))
+
+
+def newest_history(reader: Reader) -> tuple[ControlCheck | Clearance, ...]:
+    """The stored records of the profile that was checked last, oldest first."""
+    found = reader.rows("SELECT profile_made_at FROM control ORDER BY number DESC LIMIT 1")
+    return _history(reader, found[0][0]) if found else ()
+
+
+def _history(reader: Reader, key: str) -> tuple[ControlCheck | Clearance, ...]:
     rows = reader.rows(
-        "SELECT kind, content FROM control WHERE profile_made_at = ? ORDER BY number",
-        (profile_key(profile),),
+        "SELECT kind, content FROM control WHERE profile_made_at = ? ORDER BY number", (key,)
     )
     try:
         return tuple(KINDS[kind].model_validate(json.loads(content)) for kind, content in rows)

@@ -17,6 +17,7 @@ from edgehemo.guidance.catalogue import catalogue, placeholders
 from edgehemo.guidance.codes import Advice
 from edgehemo.kiosk.faults import CARETAKER, FAULT_CODES
 from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
+from edgehemo.monitor.quantities import QUANTITIES
 from edgehemo.report.result import DEMONSTRATION_NOTICE, NOTICE, SIMULATED_NOTICE
 
 PACKAGE = Path(edgehemo.__file__).parent
@@ -101,6 +102,11 @@ def _of_guidance() -> Iterator[Text]:
             shown.append(entry.action)
         for text in shown:
             yield Text(text, None, code)
+    # Of what has changed over weeks, what to do.
+    for code in dict.fromkeys(way for each in QUANTITIES for way in (each.up, each.down) if way):
+        yield Text(entries[code].title, None, code)
+        yield Text(entries[code].action, None, code)
+    yield Text(entries["CONTROL_DRIFTS"].title, None, "CONTROL_DRIFTS")
     # Of a refused field, of a result that is withheld, has no grade or is not with its receiver,
     # of the device, and of what cannot be done, the first words.
     for code, entry in entries.items():
