@@ -63,6 +63,7 @@ def examine(machine: Machine | None = None) -> DoctorReport:
         *_unless_missing("cameras", lambda: _cameras(machine, device)),
         _disk(device),
         *_unless_missing("records", lambda: _records(machine, device)),
+        *_unless_missing("receivers", lambda: [_receivers(device)]),
         _memory(machine, device),
         temperature_finding(board),
         throttling_finding(board),
@@ -359,6 +360,22 @@ def _records(machine: Machine, device: DeviceConfiguration | None) -> Iterable[F
     from edgehemo.device.records_state import records_findings
 
     return records_findings(device, machine.now)
+
+
+def _receivers(device: DeviceConfiguration | None) -> Finding:
+    """Who gets results, and whether the files that they need can be used."""
+    from edgehemo.device.receivers import problems_of
+
+    if device is None or not device.receivers:
+        return Finding("receivers", "ok", "none: results are sent to nobody")
+    names = ", ".join(f"{each.name} ({each.kind})" for each in device.receivers)
+    problems = [
+        f"{each.name}: {problem}" for each in device.receivers for problem in problems_of(each)
+    ]
+    if problems:
+        detail = f"{names}; {'; '.join(problems)}"
+        return trouble("receivers", "fail", "RECEIVER_FILES_WRONG", detail)
+    return Finding("receivers", "ok", names)
 
 
 def _memory(machine: Machine, device: DeviceConfiguration | None) -> Finding:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from edgehemo.guidance.catalogue import guidance_with
-from edgehemo.guidance.codes import DeviceCode, WithheldCode
+from edgehemo.guidance.codes import DeviceCode, SendingCode, WithheldCode
 
 Status = Literal["ok", "warn", "fail"]
 
@@ -22,11 +22,13 @@ class Finding:
     status: Status
     detail: str
     action: str = ""
-    code: DeviceCode | WithheldCode | Literal[""] = ""
+    code: DeviceCode | SendingCode | WithheldCode | Literal[""] = ""
     values: Mapping[str, str] = field(default_factory=dict)
 
 
-def trouble(name: str, status: Status, code: DeviceCode, detail: str, **values: object) -> Finding:
+def trouble(
+    name: str, status: Status, code: DeviceCode | SendingCode, detail: str, **values: object
+) -> Finding:
     """A finding of something wrong, with the action its code asks for.
 
     values: what goes into the places of that action.

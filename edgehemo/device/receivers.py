@@ -7,6 +7,7 @@ what is written in the configuration itself.
 
 from __future__ import annotations
 
+import importlib.util
 import ipaddress
 import re
 import ssl
@@ -38,18 +39,19 @@ _LABEL = re.compile(r"label:[A-Za-z0-9_.-]{1,32}\Z")
 class KindFacts:
     """What a kind of receiver is. schemes: of its address, the one with TLS first; empty where it
     is a folder. takes: formats, the one that is taken where none is named first; empty where it
-    gets no results.
+    gets no results. needs: the package without which nothing is sent; empty for none.
     """
 
     about: str
     example: str
     schemes: tuple[str, ...]
     takes: tuple[MessageFormat, ...]
+    needs: str = ""
 
 
 RECEIVER_KINDS: Mapping[ReceiverKind, KindFacts] = {
     "fhir": KindFacts(
-        "a FHIR R4 server", "https://clinic.example/fhir", ("https", "http"), ("fhir-r4",)
+        "a FHIR R4 server", "https://clinic.example/fhir", ("https", "http"), ("fhir-r4",), "httpx"
     ),
     "mllp": KindFacts(
         "a laboratory system that listens for HL7 v2 over MLLP",
@@ -62,6 +64,7 @@ RECEIVER_KINDS: Mapping[ReceiverKind, KindFacts] = {
         "https://laboratory.example",
         ("https", "http"),
         ("json",),
+        "httpx",
     ),
     "folder": KindFacts(
         "a folder, or the USB stick of a label",
@@ -74,6 +77,7 @@ RECEIVER_KINDS: Mapping[ReceiverKind, KindFacts] = {
         "mqtts://laboratory.example:8883",
         ("mqtts", "mqtt"),
         (),
+        "paho",
     ),
 }
 # The port of an address that names none.
@@ -89,7 +93,7 @@ class Receiver(Record, frozen=True, kw_only=True):
     sent, where its kind takes several. withheld: what a sample without a result sends, its report
     with the reasons or nothing. simulated: whether results of the simulated microscope are sent,
     marked as such. identified: with the sample's number, operator, site and date; false sends
-    pseudonyms, to the laboratory and to folders of JSON only. certificate: a file with the
+    pseudonyms. certificate: a file with the
     certificate, or that of its authority, that the receiver must show; without it the system's
     authorities are trusted. client_certificate: a file with the certificate that this device shows.
     client_key: a file with its key. credentials: a file with a token, or a user and a password.
@@ -158,10 +162,6 @@ def _wrong(receiver: Receiver) -> Iterator[Problem]:
                 yield Problem(key, f"a certificate needs {secure}", given=getattr(receiver, key))
     if receiver.credentials is not None and receiver.kind in ("folder", "mllp"):
         yield Problem("credentials", f"{receiver.kind} knows none", given=receiver.credentials)
-    if not receiver.identified and receiver.format not in ("json", None):
-        yield Problem("identified", f"{receiver.format} always names the sample")
-    if not receiver.identified and receiver.kind in ("fhir", "mllp"):
-        yield Problem("identified", f"{receiver.kind} always names the sample")
 
 
 def _wrong_address(receiver: Receiver, facts: KindFacts) -> Iterator[Problem]:
@@ -308,9 +308,17 @@ def tls_context(receiver: Receiver) -> ssl.SSLContext:
     return context
 
 
+def not_installed(package: str) -> str:
+    """What to say where a receiver needs a package that is not there."""
+    return f'{package} is not installed: pip install ".[interchange]" in the folder of the source'
+
+
 def problems_of(receiver: Receiver) -> list[str]:
-    """What is wrong with the files that a receiver names, a phrase each."""
+    """What is wrong with the files that a receiver names and what it needs, a phrase each."""
     found = []
+    needs = receiver.facts.needs
+    if needs and importlib.util.find_spec(needs) is None:
+        found.append(not_installed(needs))
     for look in (credentials_of, tls_context if receiver.encrypted else None):
         if look is not None:
             try:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from edgehemo.device.receivers import Receiver, ReceiverFileError
+from edgehemo.device.receivers import Receiver, ReceiverFileError, not_installed
 from edgehemo.errors import RecordsError, place_of
 from edgehemo.interop.access import Access
 from edgehemo.interop.formats import FORMATS
@@ -19,6 +19,7 @@ from edgehemo.interop.receivers import DOORS
 from edgehemo.interop.receivers.door import Door, Kiosk, Parcel
 from edgehemo.interop.states import Answer, Failed, NotMade, Refused, Stored
 from edgehemo.interop.turns import Patience, next_turn
+from edgehemo.records.deidentified import View
 
 log = logging.getLogger(__name__)
 
@@ -126,15 +127,15 @@ class Lane:
         failed: Answer
         try:
             if self._door is None:
-                with self._access.reading() as reader:
-                    kiosk = Kiosk(store=reader.id, device=self._device)
-                self._door = self._open_door(self.receiver, kiosk)
+                self._door = self._open_door(self.receiver, self._kiosk())
             answers = self._door.send(parcels)
             if len(answers) == len(parcels):
                 return answers
             failed = Failed("SENDING_FAULT", f"{len(answers)} answers to {len(parcels)} messages")
         except ReceiverFileError as error:
             failed = Failed("RECEIVER_FILES_WRONG", str(error))
+        except ModuleNotFoundError as error:
+            failed = Failed("RECEIVER_FILES_WRONG", not_installed(str(error.name)))
         except Exception as error:
             # Not the message of the exception: it may hold a patient's data.
             log.error(
@@ -146,6 +147,12 @@ class Lane:
             failed = Failed("SENDING_FAULT", f"{type(error).__name__} at {place_of(error)}")
         self.close()
         return [failed] * len(parcels)
+
+    def _kiosk(self) -> Kiosk:
+        """Who sends, as this receiver may know it."""
+        with self._access.reading() as reader:
+            view = View.of(reader, identified=self.receiver.identified)
+            return Kiosk(store=reader.id, device=view.name("device", self._device) or "")
 
     def _tell(self, parcels: Sequence[Parcel], answers: Sequence[Answer]) -> None:
         """Into the log: numbers and codes, never words, which may hold a patient's data."""

@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.device.receivers import ReceiverFileError
+from edgehemo.device.receivers import ReceiverFileError, not_installed
 from edgehemo.errors import place_of
 from edgehemo.interop.access import Access, SenderStoppedError, only_sender
 from edgehemo.interop.asking import is_asked, take_asked
@@ -130,9 +130,14 @@ class Sender:
 
     def _tell_health(self) -> None:
         """Tell the brokers how this device is. What goes wrong with one costs nothing else."""
-        # The library is loaded where a broker is configured.
-        from edgehemo.interop.receivers.mqtt_health import MqttTeller  # noqa: PLC0415
-
+        try:
+            # The library is loaded where a broker is configured, and may not be installed.
+            from edgehemo.interop.receivers.mqtt_health import MqttTeller  # noqa: PLC0415
+        except ModuleNotFoundError as error:
+            why = not_installed(str(error.name))
+            log.warning("nobody is told of this device's health: %s", why)
+            self._brokers = []
+            return
         with self._access.reading() as reader:
             health = health_of(reader, self._device, now().isoformat(timespec="seconds"))
         for broker in self._brokers:
@@ -142,7 +147,8 @@ class Sender:
                     self._tellers[broker.name] = teller
                 self._tellers[broker.name].tell(health)
             except (ReceiverFileError, OSError, ValueError) as error:
-                log.warning("a broker is not told of this device's health: %s", error)
+                called = broker.name
+                log.warning("%s is not told of this device's health: %s", called, error)
 
 
 def send_once(lanes: Sequence[Lane]) -> None:

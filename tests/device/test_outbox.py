@@ -6,6 +6,7 @@ import ast
 import json
 import logging
 import sqlite3
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -429,6 +430,22 @@ def test_pseudonyms_go_where_no_names_are_wanted(writer: Writer, frames: list[Fr
     assert not any(word in body for word in (b"KIS-1234", b"Kisumu", b"amina", b"mwangi"))
     assert json.loads(body)["identified"] is False
     assert b'"cells"' not in body
+    # Nor does the batch say which device it is.
+    (kiosk,) = door.kiosks
+    assert kiosk.device.startswith("D-") and kiosk.store == writer.id
+
+
+def test_a_package_that_is_missing_is_told_and_the_message_waits(
+    writer: Writer, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signed_results(writer, [LAB], frames, FAKES, 1)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    monkeypatch.delitem(sys.modules, "edgehemo.interop.receivers.https", raising=False)
+    monkeypatch.delitem(sys.modules, "edgehemo.interop.receivers.laboratory_server", raising=False)
+    Lane(LAB, SharedWriter(writer), "kiosk").turn()
+    standing = row_of(writer, 1).standing
+    assert (standing.state, standing.code) == ("retrying", "RECEIVER_FILES_WRONG")
+    assert "pip install" in standing.said
 
 
 def test_weeks_offline_stay_quick(tmp_path: Path, frames: list[Frame]) -> None:

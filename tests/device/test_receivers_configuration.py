@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import pytest
 
 from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.device.doctor import examine
 from edgehemo.device.receivers import (
     DEFAULT_PORTS,
     MAX_RECEIVERS,
@@ -105,16 +107,6 @@ def test_names_are_each_receivers_own() -> None:
         configured(*(table(f"r{number}") for number in range(MAX_RECEIVERS + 1)))
 
 
-def test_pseudonyms_go_only_where_a_format_can_hold_them() -> None:
-    configured(table(kind="laboratory", address="https://l.example") + "\nidentified = false")
-    for given in (
-        table() + "\nidentified = false",
-        table(kind="folder", address="/srv") + '\nformat = "fhir-r4"\nidentified = false',
-    ):
-        with pytest.raises(DeviceError, match="always names the sample"):
-            configured(given)
-
-
 # -- files ------------------------------------------------------------------------------------
 
 
@@ -155,6 +147,31 @@ def test_credentials_that_others_may_read_are_refused(mode: int, tmp_path: Path)
     with pytest.raises(ReceiverFileError, match="chmod 600") as told:
         credentials_of(with_credentials(file))
     assert "abc" not in str(told.value)
+
+
+def test_a_package_that_is_missing_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    assert [len(problems_of(each)) for each in (
+        receiver(), receiver(kind="mqtt", address="mqtt://localhost"),
+        receiver(kind="folder", address="/srv"),
+    )] == [1, 1, 0]  # fmt: skip
+    assert "httpx is not installed" in problems_of(receiver())[0]
+
+
+def test_the_doctor_says_who_gets_results_and_which_file_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    device = tmp_path / "device.toml"
+    monkeypatch.setenv("EDGEHEMO_DEVICE", str(device))
+    device.write_text(TOP)
+    assert "sent to nobody" in examine().of("receivers").detail
+    named = f"[[receivers]]\n{table('lab', 'laboratory', 'https://l.example')}\n"
+    device.write_text(TOP + named)
+    assert examine().of("receivers").status == "ok"
+    device.write_text(TOP + named + f'credentials = "{tmp_path / "missing"}"\n')
+    found = examine().of("receivers")
+    assert (found.status, found.code) == ("fail", "RECEIVER_FILES_WRONG")
+    assert "lab: " in found.detail and "No such file" in found.detail and found.action
 
 
 def test_problems_with_files_are_all_told(tmp_path: Path) -> None:

@@ -100,15 +100,17 @@ def device_with(*receivers: Receiver) -> DeviceConfiguration:
 
 @dataclass
 class ScriptedDoor:
-    """A door that answers as it is told, and notes what came. answers: one list a call; afterwards
-    everything is stored.
+    """A door that answers as it is told, and notes what came and from whom. answers: one list a
+    call; afterwards everything is stored.
     """
 
     answers: list[list[Answer]] = field(default_factory=list)
     came: list[Parcel] = field(default_factory=list)
+    kiosks: list[Kiosk] = field(default_factory=list)
     closed: int = 0
 
     def open(self, receiver: Receiver, kiosk: Kiosk) -> ScriptedDoor:
+        self.kiosks.append(kiosk)
         return self
 
     def send(self, parcels: Sequence[Parcel]) -> list[Answer]:

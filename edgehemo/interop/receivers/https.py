@@ -35,6 +35,9 @@ OF_THE_RECEIVER: Mapping[int, SendingCode] = {
     404: "RECEIVER_ADDRESS_WRONG",
     405: "RECEIVER_ADDRESS_WRONG",
     410: "RECEIVER_ADDRESS_WRONG",
+    # Others change the same at this moment.
+    409: "RECEIVER_FAILED",
+    423: "RECEIVER_FAILED",
     408: "RECEIVER_BUSY",
     425: "RECEIVER_BUSY",
     429: "RECEIVER_BUSY",
