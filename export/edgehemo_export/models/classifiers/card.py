@@ -41,7 +41,7 @@ def classifier_card(
         "",
     ]
     taught = bool(record.get("taught_by"))
-    lines += abroad_section(checkpoint)
+    lines += abroad_section(spec, checkpoint)
     lines += card_parts.made_by(
         *training_commands(spec, again=again, taught=taught, everything=everything),
         *([] if everything else [f"edgehemo evaluate {spec.task}.safetensors --data DATA --save"]),
@@ -114,7 +114,7 @@ def left_out(metric: Mapping[str, Any]) -> bool:
     return str(metric["source"]).endswith(card_parts.LEFT_OUT)
 
 
-def abroad_section(checkpoint: Checkpoint) -> list[str]:
+def abroad_section(spec: ClassifierSpec, checkpoint: Checkpoint) -> list[str]:
     """What the first of a card's figures are: on sources that were left out whole."""
     found = [
         metric
@@ -123,10 +123,11 @@ def abroad_section(checkpoint: Checkpoint) -> list[str]:
     ]
     if not found:
         return []
+    fewer = "" if spec.left_out_steps is None else " but fewer steps"
     return card_parts.section(
         "On sources left out whole",
         "What a user will see on a microscope of his own: each source was left out of a training "
-        "of its own, of the same configuration but fewer steps, and measured whole. `Named` are "
+        f"of its own, of the same configuration{fewer}, and measured whole. `Named` are "
         "the cells that are not `uncertain`; the harm is named last.",
         card_parts.metrics_table(found),
     )
@@ -158,9 +159,10 @@ def training_commands(
     train = f"edgehemo train {spec.command} --data DATA --out"
     out = f"{spec.task}.safetensors"
     if everything:
+        fewer = "" if spec.left_out_steps is None else f" --steps {spec.left_out_steps}"
         return [
             f"{train} measured/{out}",
-            f"{train} without_SOURCE.safetensors --leave-out SOURCE --steps 450",
+            f"{train} without_SOURCE.safetensors --leave-out SOURCE{fewer}",
             f"edgehemo evaluate measured/{out} --data DATA --left-out without_SOURCE.safetensors "
             "--save",
             f"{train} {out} --config everything.toml --measured measured/{out}",

@@ -47,7 +47,7 @@ class ClassifierSpec:
     from a first one's checkpoint. unnamed: crops of every part, read like those of build, of which
     only some classes are known to be possible. drawn: crops of every part whose cell was drawn into
     another shape, with its class; given the crops of build. false_alarms: the harm that is
-    measured.
+    measured. left_out_steps: of the runs that left a source out, where they are fewer.
     """
 
     task: ModelTask
@@ -66,6 +66,7 @@ class ClassifierSpec:
     unnamed: Callable[[Path, ClassifierConfig, Path | None], UnnamedCrops] | None = None
     drawn: Callable[[Path, ClassifierConfig, Path | None, CellCrops], CellCrops] | None = None
     false_alarms: FalseAlarms | None = None
+    left_out_steps: int | None = None
 
     @property
     def command(self) -> str:

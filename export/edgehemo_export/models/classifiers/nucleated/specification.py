@@ -48,6 +48,7 @@ SPEC = ClassifierSpec(
         named=ALARMING_TYPES,
         says="healthy white cells named blast, erythroblast or immature",
     ),
+    left_out_steps=450,
     licences={
         "pbc": "PBC Barcelona (Acevedo et al. 2020), CC BY 4.0",
         "lmu": "AML-Cytomorphology LMU (Matek et al. 2019) as re-published, CC BY 4.0",
