@@ -15,6 +15,7 @@ from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
 
 if TYPE_CHECKING:
     from edgehemo.device.configuration import DeviceConfiguration
+    from edgehemo.records.exports.exporting import Hl7Version
     from edgehemo.records.results import Change, Listed, State, StoredResult
     from edgehemo.records.store import Store
     from edgehemo.records.versions import Amendments
@@ -227,17 +228,21 @@ def replay(identifier: str, json_file: str | None) -> int:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["pdf", "html", "folder", "csv", "json", "archive"]),
+    type=click.Choice(
+        ["pdf", "html", "folder", "csv", "json", "geojson", "coco", "archive", "fhir", "hl7"]
+    ),
     required=True,
     help="pdf, html: the report. folder: report, fields and pictures. csv: a table. json: all but "
-    "the pictures. archive: everything, encrypted.",
+    "the pictures. geojson: the cells of each field, as QuPath reads them. coco: the cells of all "
+    "fields. archive: everything, encrypted. fhir, hl7: for laboratory systems.",
 )
 @click.option(
     "--out",
     metavar="PATH",
     required=True,
     type=click.Path(path_type=Path),
-    help="The file to be written; a folder, of the format folder and of several reports.",
+    help="The file to be written; a folder of the formats folder and geojson, and of several "
+    "reports or messages.",
 )
 @click.option(
     "--identified",
@@ -261,6 +266,13 @@ def replay(identifier: str, json_file: str | None) -> int:
     help="Of a pdf; a4_one_page and roll_80mm hold the first page alone.",
 )
 @click.option(
+    "--hl7-version",
+    type=click.Choice(["2.5.1", "2.3.1"]),
+    default="2.5.1",
+    show_default=True,
+    help="Of an hl7 message.",
+)
+@click.option(
     "--language",
     type=click.Choice(["en", "es", "fr", "pt", "sw"]),
     help="Of reports. Default: as the device configuration says.",
@@ -274,6 +286,7 @@ def export(
     identified: bool,
     recipients: tuple[str, ...],
     paper: Paper,
+    hl7_version: Hl7Version,
     language: Language | None,
     json_file: str | None,
 ) -> int:
@@ -282,16 +295,16 @@ def export(
     An archive is a tar file that the public program age opens: age -d -i KEY FILE | tar x.
     """
     from edgehemo.device.recorded import command_actor
+    from edgehemo.interop.exports import EXPORTS
     from edgehemo.records.deidentified import View
     from edgehemo.records.exports.exporting import Exporting
-    from edgehemo.records.exports.formats import FORMATS
     from edgehemo.records.output import RecordsExportedOutput
     from edgehemo.records.results import number_of, result_at
 
     if bool(identifiers) == everything:
         raise UsageError("name the results to export, or give --all")
     device, store = _device_and_store()
-    chosen = FORMATS[kind]
+    chosen = EXPORTS[kind]
     with store.reader() as reader:
         numbers = (
             [row[0] for row in reader.rows("SELECT number FROM result ORDER BY number")]
@@ -311,6 +324,7 @@ def export(
                 (*device.records.recipients, *recipients),
                 replace(device.words, language=language or device.kiosk.language),
                 paper,
+                hl7_version,
                 progress.advance,
             )
             chosen.write(exporting, out)

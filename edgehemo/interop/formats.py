@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgehemo.device.receivers import MessageFormat
+from edgehemo.interop import fhir, hl7
+from edgehemo.interop.lab_messages import fhir_message, hl7_message
 from edgehemo.interop.message import Encoder
 from edgehemo.interop.result_json import result_message
 
@@ -23,4 +25,7 @@ class FormatFacts:
 
 FORMATS: Mapping[MessageFormat, FormatFacts] = {
     "json": FormatFacts(result_message, ".json", "application/json"),
+    "fhir-r4": FormatFacts(fhir_message, ".fhir.json", fhir.MEDIA_TYPE),
+    "hl7-2.5.1": FormatFacts(hl7_message("2.5.1"), ".hl7", hl7.MEDIA_TYPE),
+    "hl7-2.3.1": FormatFacts(hl7_message("2.3.1"), ".hl7", hl7.MEDIA_TYPE),
 }

@@ -254,10 +254,10 @@ def test_a_report_that_cannot_be_written_says_that_the_result_is_stored(
 
 def test_the_command_line_offers_the_formats_of_the_table() -> None:
     from edgehemo.commands.records import export
-    from edgehemo.records.exports.formats import FORMATS
+    from edgehemo.interop.exports import EXPORTS
 
     (option,) = [item for item in export.params if item.name == "kind"]
-    assert list(option.type.choices) == list(FORMATS)  # type: ignore[attr-defined]
+    assert list(option.type.choices) == list(EXPORTS)  # type: ignore[attr-defined]
 
 
 def test_reports_are_exported_on_the_paper_and_in_the_language_asked_for(

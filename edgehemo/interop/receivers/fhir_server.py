@@ -1,7 +1,8 @@
 """A FHIR R4 server over HTTPS: one transaction bundle a version.
 
-The bundle's entries are conditional creations (``ifNoneExist``) by identifiers that follow from
-their content: a server that has them answers 200 in the place of 201 and stores nothing again.
+The bundle's entries are conditional creations (``ifNoneExist``) and conditional updates by the
+result's own identifiers: a server that has them answers 200 in the place of 201, and holds each
+once.
 """
 
 from __future__ import annotations

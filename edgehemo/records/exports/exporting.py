@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from edgehemo.errors import UsageError
 from edgehemo.records.controls import control_mark
@@ -17,6 +17,7 @@ from edgehemo.screening.recorded import AuditHead
 from edgehemo.words.language import Words
 
 ENGLISH = Words()
+Hl7Version = Literal["2.3.1", "2.5.1"]
 # Called after each result.
 OnResult = Callable[[], None]
 
@@ -25,7 +26,7 @@ OnResult = Callable[[], None]
 class Exporting:
     """One export. reader: the records. view: identified or not. audit: the head it bears.
     recipients: public keys that an archive is encrypted to. words: language and unit of reports.
-    paper: what they are printed on.
+    paper: what they are printed on. hl7_version: of messages.
     """
 
     reader: Reader
@@ -35,6 +36,7 @@ class Exporting:
     recipients: tuple[str, ...] = ()
     words: Words = ENGLISH
     paper: Paper = "a4"
+    hl7_version: Hl7Version = "2.5.1"
     on_result: OnResult = lambda: None
 
     def entry(self, result: StoredResult) -> dict[str, Any]:

@@ -1,13 +1,15 @@
-"""The table of formats: the command line, the documentation and the tests go by it."""
+"""The formats that the records know by themselves; `edgehemo.interop.exports` has all of them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from edgehemo.records.exports.archive_export import write_archive_export
+from edgehemo.records.exports.coco_export import write_coco_export
 from edgehemo.records.exports.csv_export import write_csv_export
 from edgehemo.records.exports.exporting import ExportFormat
 from edgehemo.records.exports.folder_export import write_folder_export
+from edgehemo.records.exports.geojson_export import write_geojson_export
 from edgehemo.records.exports.json_export import write_json_export
 from edgehemo.records.exports.report_export import write_html_export, write_pdf_export
 
@@ -21,6 +23,8 @@ FORMATS: Mapping[str, ExportFormat] = {
         ),
         ExportFormat("csv", "a table, one row a result", write_csv_export),
         ExportFormat("json", "all that is stored but the pictures", write_json_export),
+        ExportFormat("geojson", "cells over each field, for QuPath", write_geojson_export),
+        ExportFormat("coco", "cells of all fields in one file", write_coco_export),
         ExportFormat(
             "archive",
             "everything in one file, encrypted to the supervisors' keys",
