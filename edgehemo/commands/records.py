@@ -229,12 +229,17 @@ def replay(identifier: str, json_file: str | None) -> int:
     "--format",
     "kind",
     type=click.Choice(
-        ["pdf", "html", "folder", "csv", "json", "geojson", "coco", "archive", "fhir", "hl7"]
+        [
+            "pdf", "html", "folder", "csv", "json", "geojson", "coco", "archive", "fhir", "hl7",
+            "training",
+        ]  # fmt: skip
     ),
     required=True,
     help="pdf, html: the report. folder: report, fields and pictures. csv: a table. json: all but "
     "the pictures. geojson: the cells of each field, as QuPath reads them. coco: the cells of all "
-    "fields. archive: everything, encrypted. fhir, hl7: for laboratory systems.",
+    "fields. archive: everything, encrypted. fhir, hl7: for laboratory systems. training: the "
+    "cells that people named and the samples with an analyser's values, as a data set that "
+    "`edgehemo train` takes; always without names.",
 )
 @click.option(
     "--out",

@@ -28,6 +28,7 @@ from edgehemo.monitor.output import MonitorOutput
 from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.records.backup import BackupManifest
 from edgehemo.records.exports.archive_export import ArchiveManifest
+from edgehemo.records.exports.dataset import DatasetFile
 from edgehemo.records.exports.output import RecordsExportOutput
 from edgehemo.records.output import (
     RecordsBackupOutput,
@@ -70,6 +71,9 @@ FILES = (
     Document("bundle-store", "which installed bundle a device uses", (StoreState,), written=False),
     Document(
         "backup", "what belongs to one backup of the records", (BackupManifest,), written=False
+    ),
+    Document(
+        "dataset", "a data set of one's own cells, dataset.toml", (DatasetFile,), written=False
     ),
     Document("archive", "what an archive of results holds", (ArchiveManifest,), written=False),
 )

@@ -12,6 +12,7 @@ from edgehemo.records.exports.folder_export import write_folder_export
 from edgehemo.records.exports.geojson_export import write_geojson_export
 from edgehemo.records.exports.json_export import write_json_export
 from edgehemo.records.exports.report_export import write_html_export, write_pdf_export
+from edgehemo.records.exports.training_export import write_training_export
 
 FORMATS: Mapping[str, ExportFormat] = {
     item.name: item
@@ -30,6 +31,11 @@ FORMATS: Mapping[str, ExportFormat] = {
             "everything in one file, encrypted to the supervisors' keys",
             write_archive_export,
             pictures=True,
+        ),
+        ExportFormat(
+            "training",
+            "cells that people named and samples with values, as a data set without names",
+            write_training_export,
         ),
     )
 }

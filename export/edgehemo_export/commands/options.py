@@ -29,7 +29,8 @@ data_option = click.option(
     "--data",
     type=click.Path(path_type=Path, exists=True, file_okay=False),
     required=True,
-    help="Data root: the public sets side by side, each in a folder of its name.",
+    help="Data root: the public sets side by side, each in a folder of its name, and sets of one's "
+    "own (a folder with dataset.toml); or the folder of one's own set.",
 )
 format_option = click.option(
     "--format",

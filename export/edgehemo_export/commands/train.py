@@ -14,6 +14,9 @@ from edgehemo.errors import EXIT_DONE, UsageError
 from edgehemo_export.commands.options import data_option, need_host
 from edgehemo_export.models.registry import BY_NAME
 
+# Beside the package, in the source.
+SHIPPED_CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
+
 
 @contextmanager
 def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
@@ -24,6 +27,17 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
             bar.reach(step, " ".join(f"{name} {value:.4f}" for name, value in parts.items()))
 
         yield reach
+
+
+def _shipped(task: str) -> Path:
+    """The checkpoint that the shipped bundle was exported from; UsageError where it is not here."""
+    path = SHIPPED_CHECKPOINTS / f"{task.replace('-', '_')}.safetensors"
+    if not path.is_file():
+        raise UsageError(
+            f"--init shipped: {path} is not there; the checkpoints come with the source, not with "
+            "the installed package: give one with --init FILE"
+        )
+    return path
 
 
 @click.command()
@@ -48,8 +62,9 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
 @click.option(
     "--init",
     "initial",
-    metavar="CKPT|imagenet",
-    help="Start from the weights of this checkpoint, or from ImageNet's where they can be had.",
+    metavar="CKPT|shipped|imagenet",
+    help="Start from the weights of this checkpoint, from those that this version ships (in the "
+    "source's export/checkpoints), or from ImageNet's where they can be had.",
 )
 @click.option(
     "--teacher",
@@ -113,6 +128,8 @@ def train(
         if "init" not in type(module.read_config()).model_fields:
             raise UsageError(f"--init imagenet: there are no such weights for {task}")
         changes["init"] = initial
+    elif initial == "shipped":
+        start = load_checkpoint(_shipped(task))
     elif initial is not None:
         start = load_checkpoint(Path(initial))
     settings = module.read_config(config, changes)

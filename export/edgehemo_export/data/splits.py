@@ -31,6 +31,8 @@ PARTS: tuple[Part, ...] = ("train", "tune", "test")
 # looked at once.
 TUNE_SHARE = 0.10
 TEST_SHARE = 0.15
+# How the groups of a laboratory's own sets begin: no shipped weights were trained on them.
+OWN_GROUP = "own/"
 # Part of what is hashed: another value would be another split. Written into every checkpoint.
 SPLIT_NAME = "edgehemo-2"
 # The split of checkpoints that name none, and of all that were made before this one.
@@ -152,7 +154,7 @@ class ModelSplit:
     earlier: tasks of the runs behind its weights that stood on the split before. A picture whose
     part was another one in any of them has no part for this model: weights are never judged by
     what they were trained on. Nor has one that the record does not know, of which that cannot be
-    told.
+    told; a laboratory's own cells were in no earlier split.
     """
 
     earlier: tuple[str, ...] = ()
@@ -160,6 +162,8 @@ class ModelSplit:
     def part_of(self, group: str, key: str) -> Part | None:
         """The part of a picture, None where the splits behind the weights disagree."""
         part = part_of(group)
+        if group.startswith(OWN_GROUP):
+            return part
         if self.earlier and not is_recorded(group):
             return None
         if any(_part_before(task).get(key, part) != part for task in self.earlier):

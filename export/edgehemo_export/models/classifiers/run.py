@@ -18,12 +18,14 @@ from edgehemo.bundle.manifest import FamiliarityRule
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops, joined
+from edgehemo_export.data.sets.own import own_licences
 from edgehemo_export.models.classifiers.checkpoint import (
     classifier_net,
     stored_config,
 )
 from edgehemo_export.models.classifiers.evaluation import measure, stored_confusion
 from edgehemo_export.models.classifiers.out_of_fold import second_opinions
+from edgehemo_export.models.classifiers.own_cells import for_own_alone, weighted_for_own
 from edgehemo_export.models.classifiers.predictions import (
     Predicted,
     features_of_net,
@@ -40,6 +42,7 @@ from edgehemo_export.nets.architecture_table import BY_NAME
 from edgehemo_export.nets.classifier_nets import INPUT_MEAN, INPUT_SD, ClassifierNet
 from edgehemo_export.nets.familiarity import (
     HALF,
+    MIN_CELLS_OF_A_CENTRE,
     Familiarity,
     distance_of_share,
     fitted,
@@ -69,7 +72,7 @@ def train_classifier(
     The test part is not looked at. A run on all parts (`ClassifierConfig.train_parts`) takes these
     and the figures from ``run.measured``.
     """
-    everything = _bears_figures_of(config, run)
+    config = for_own_alone(config, data)
     architecture = BY_NAME[config.model.architecture]
     if architecture.side_px is not None and architecture.side_px != config.crop.side_px:
         raise UsageError(
@@ -78,6 +81,8 @@ def train_classifier(
         )
     cache = work / "cache"
     crops = spec.build(data, config, cache)
+    config = weighted_for_own(config, data, crops)
+    everything = _bears_figures_of(config, run)
     unnamed = unnamed_crops(spec, data, config, cache)
     drawn = drawn_crops(spec, data, config, cache, crops)
     _check_left_out(run.leave_out, [crops, drawn, None if unnamed is None else unnamed.crops])
@@ -131,6 +136,7 @@ def train_classifier(
     if architecture.sgd:
         # What is kept is what is measured: the weights, and the temperature, as they are stored.
         net.load_state_dict(half_precision(net.state_dict()))
+    licences = {**spec.licences, **own_licences(data)}
     record: dict[str, Any] = {
         **run_record(config, state, run),
         **opinion_record,
@@ -138,9 +144,7 @@ def train_classifier(
         "images": _totals(training)
         | _totals_of(drawn, "drawn into other shapes")
         | _totals_of(None if unnamed is None else unnamed.crops, "types unknown"),
-        "training_data": [
-            spec.licences.get(name, name) for name in _sources(training, unnamed, drawn)
-        ],
+        "training_data": [licences.get(name, name) for name in _sources(training, unnamed, drawn)],
         "drawn_alone": [spec.classes[i] for i in _drawn_alone(crops, drawn)],
         "temperature": float(net.temperature),
         "familiarity_farther": farther,
@@ -228,7 +232,13 @@ def fitted_familiarity(
         ]
     )
     features = features_of_net(net, known.middle(side_px))
-    found = fitted(features, kinds)
+    try:
+        found = fitted(features, kinds)
+    except ValueError:
+        raise UsageError(
+            f"no type has {MIN_CELLS_OF_A_CENTRE} cells of one source: too few to tell what looks "
+            "like them. Add cells or public sets, or set familiarity to false (--config)"
+        ) from None
     within = distance_of_share(found, features)
     if farther is None:
         reach = distance_of_share(found, features_of_net(net, kept.middle(side_px)))

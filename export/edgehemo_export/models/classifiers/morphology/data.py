@@ -15,9 +15,11 @@ from edgehemo.errors import UsageError
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, canonical_field
 from edgehemo.images.reading import read_frame
 from edgehemo_export.data.cache import content_of, prepared
-from edgehemo_export.data.cell_crops import CellCrops, CropOptions
+from edgehemo_export.data.cell_crops import CellCrops, CropOptions, joined
 from edgehemo_export.data.sets import chula_rbc12, read_set
+from edgehemo_export.data.sets.own import own_alone
 from edgehemo_export.models.classifiers.data import CHULA_UM_PER_PX
+from edgehemo_export.models.classifiers.own_cells import own_crops
 
 SOURCE = chula_rbc12.SOURCE
 LICENCE = "Chula RBC-12 (Chula-PIC-Lab), MIT"
@@ -69,10 +71,20 @@ def read_labelled_fields(data: Path) -> list[MorphologyField]:
 
 
 def morphology_crops(data: Path, options: CropOptions, cache: Path | None) -> CellCrops:
-    """Every labelled cell of a data root as a crop, cut from its canonical field as on the device.
+    """Every labelled red cell of a data root as a crop, cut from its canonical field as on the
+    device; those of own sets as well.
 
-    Raises UsageError where the root holds no Chula RBC-12.
+    Raises UsageError where the root holds neither Chula RBC-12 nor an own set with red cells.
     """
+    names = {name: name for name in MORPHOLOGY_CLASSES}
+    own = own_crops(data, options, cache, MORPHOLOGY_CLASSES, names)
+    if own_alone(data):
+        return joined(own)
+    return joined([_labelled_crops(data, options, cache), *own])
+
+
+def _labelled_crops(data: Path, options: CropOptions, cache: Path | None) -> CellCrops:
+    """The cells of Chula RBC-12."""
     fields = read_labelled_fields(data)
 
     def make() -> dict[str, NDArray[Any]]:

@@ -23,6 +23,7 @@ from edgehemo.images.reading import read_frame
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.sets import chula_disease, read_set
+from edgehemo_export.data.sets.own import own_alone
 from edgehemo_export.data.sets.picture import SetPicture
 from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
@@ -80,8 +81,11 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
         return Evaluation(_by_outline(net, checkpoint, left))
     every = build(data, config, None)
     predicted, found = evaluated(SPEC, checkpoint, net, every, part)
-    crops = predicted.crops
-    metrics = [*found.metrics, *macro_metrics(predicted, SOURCE)]
+    if own_alone(data):
+        return found
+    known = predicted.where(predicted.crops.sources == SOURCE)
+    crops = known.crops
+    metrics = [*found.metrics, *macro_metrics(known, SOURCE)]
     split = model_split(checkpoint.task, checkpoint.record)
     isolated = isolated_cells(
         data, config.crop, None, lambda p: split.part_of(p.group, p.key) == part

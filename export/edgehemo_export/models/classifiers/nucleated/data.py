@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgehemo.cells.cell import NOT_A_CELL
 from edgehemo.cells.crops import canonical_crop, crops_at
 from edgehemo.errors import UsageError
 from edgehemo.field.canonical import CANONICAL_UM_PER_PX, UINT8_PER_TRANSMITTANCE
@@ -41,6 +42,7 @@ from edgehemo_export.models.classifiers.data import (
     field_crops,
     rng_of,
 )
+from edgehemo_export.models.classifiers.own_cells import own_crops
 
 # The contract's order, then the answer that means "no nucleated cell and no platelet".
 NUCLEATED_TYPES: tuple[str, ...] = (
@@ -75,6 +77,9 @@ HEALTHY_WHITE_CELLS: tuple[str, ...] = (
 )
 NUCLEATED_CLASSES: tuple[str, ...] = (*NUCLEATED_TYPES, OTHER)
 
+# What a class of an own set may be called -> ours.
+OWN_NAMES = {**{name: name for name in NUCLEATED_CLASSES}, NOT_A_CELL: OTHER}
+
 # Red cells and empty places taken of each field.
 _RED_CELLS_A_FIELD = 3
 _EMPTY_PLACES_A_FIELD = 1
@@ -98,7 +103,8 @@ DEFAULT_SETS = (pbc.SOURCE, lmu.SOURCE, *FIELD_SETS)
 def nucleated_crops(
     root: Path, options: CropOptions, cache: Path | None, sets: Sequence[str] = DEFAULT_SETS
 ) -> CellCrops:
-    """Every crop of the named sets that a data root holds; UsageError where it holds none.
+    """Every crop of the named sets that a data root holds, and of own ones; UsageError where it
+    holds none.
 
     A set of fields gives `other`; BCCD its white cells and platelets as well.
     """
@@ -106,7 +112,7 @@ def nucleated_crops(
     if unknown:
         known = ", ".join((*PICTURE_SETS, *FIELD_SETS))
         raise UsageError(f"sets: no set {unknown[0]!r} of nucleated cells; there are {known}")
-    found: list[CellCrops] = []
+    found = own_crops(root, options, cache, NUCLEATED_CLASSES, OWN_NAMES)
     for name in sets:
         if set_folder(root, name) is None:
             continue
@@ -125,7 +131,7 @@ def nucleated_crops(
     if not found:
         raise UsageError(
             f"{root} holds none of the sets of nucleated cells ({', '.join(sets)}), "
-            "each in its folder"
+            "each in its folder, and no set of one's own (dataset.toml)"
         )
     return without_kept_out_copies(joined(found))
 

@@ -12,6 +12,7 @@ from edgehemo.cells.crops import canonical_crop
 from edgehemo.images.reading import read_frame
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
+from edgehemo_export.data.sets.own import own_alone
 from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.models.classifiers.checkpoint import (
@@ -53,7 +54,7 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     predicted, found = evaluated(SPEC, checkpoint, net, every, part)
     crops = predicted.crops
     metrics = list(found.metrics)
-    if checkpoint.record.get("left_out") is not None:
+    if checkpoint.record.get("left_out") is not None or own_alone(data):
         return dataclasses.replace(found, metrics=metrics)
     single = np.isin(crops.sources, SCANNERS)
     if {str(s) for s in crops.sources[single]} == set(SCANNERS):
