@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -125,23 +126,30 @@ def _crops_of(
 def _codes(own: OwnSet, picture: SetPicture, options: CropOptions) -> NDArray[np.uint8]:
     """One cell's picture as canonical codes at the model's scale."""
     told = own.told
-    try:
-        pixels = read_frame(picture.path).pixels
-        if told.pixels == "photograph":
+    if told.pixels == "photograph":
+        try:
+            pixels = read_frame(picture.path).pixels
             return canonical_crop(
                 pixels, told.um_per_px, options.stored_px, crop_um_per_px=options.um_per_px
             )
-    except EdgeHemoError as error:
-        raise UsageError(
-            f"{picture.path}: {error}; mend the picture or take it out of the set"
-        ) from None
+        except EdgeHemoError as error:
+            raise UsageError(f"{error}; mend the picture or take it out of the set") from None
     if told.um_per_px is None:
         raise UsageError(
             f"{own.folder / DATASET_FILE}: canonical pictures need their scale, um_per_px"
         )
-    height, width = pixels.shape[:2]
+    codes = _canonical(picture.path)
+    height, width = codes.shape[:2]
     middle = np.array([[width / 2, height / 2]], np.float32)
     zoom = options.um_per_px / told.um_per_px
     return np.asarray(
-        crops_at(pixels, middle, options.stored_px, field_px_per_crop_px=zoom)[0], np.uint8
+        crops_at(codes, middle, options.stored_px, field_px_per_crop_px=zoom)[0], np.uint8
     )
+
+
+def _canonical(path: Path) -> NDArray[np.uint8]:
+    """Canonical codes, uint8 RGB: no photograph, so that even padding is no fault of it."""
+    decoded = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None:
+        raise UsageError(f"{path}: cannot be read; mend the picture or take it out of the set")
+    return np.ascontiguousarray(decoded[..., ::-1], np.uint8)
