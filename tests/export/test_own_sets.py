@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections import Counter
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 pytest.importorskip("torch")
 
 from edgehemo.cells.crops import canonical_crop
-from edgehemo.errors import UsageError
+from edgehemo.errors import EdgeHemoWarning, UsageError
 from edgehemo_export.data.cell_crops import CellCrops, CropOptions, joined
 from edgehemo_export.data.sets.own import (
     assured_groups,
@@ -25,6 +26,7 @@ from edgehemo_export.data.sets.own import (
     own_sets,
 )
 from edgehemo_export.data.splits import PARTS, ModelSplit, hashed_part, part_of
+from edgehemo_export.models.classifiers.conformal import conformal_rule
 from edgehemo_export.models.classifiers.morphology.data import MORPHOLOGY_CLASSES, morphology_crops
 from edgehemo_export.models.classifiers.morphology.run import read_config
 from edgehemo_export.models.classifiers.nucleated.data import NUCLEATED_CLASSES, nucleated_crops
@@ -35,6 +37,7 @@ from edgehemo_export.models.classifiers.own_cells import (
     own_crops,
     weighted_for_own,
 )
+from edgehemo_export.models.classifiers.run import warn_of_few
 from edgehemo_export.models.classifiers.training import crop_chances
 
 pytestmark = pytest.mark.host
@@ -232,6 +235,24 @@ def test_own_cells_beside_many_others_are_a_quarter_of_what_is_drawn(tmp_path: P
     )
     (root / "chula_rbc12").mkdir()
     assert for_own_alone(config, root) is config
+
+
+@pytest.mark.parametrize(("coverage", "needed"), [(0.98, 49), (0.8, 4)])
+def test_so_few_kept_out_cells_that_none_could_be_named_are_warned_of(
+    coverage: float, needed: int
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_few(needed, coverage)
+    with pytest.warns(EdgeHemoWarning, match="leave every cell uncertain"):
+        warn_of_few(needed - 1, coverage)
+    # The rule itself agrees.
+    for cells, certain in ((needed, True), (needed - 1, False)):
+        answers = np.full((cells, 2), 0.5, np.float32)
+        answers[:, 0] = 0.9
+        answers[:, 1] = 0.1
+        rule = conformal_rule(answers, np.zeros(cells, np.intp), ("a", "b"), coverage)
+        assert (rule.thresholds["b"] > 0.1) == certain
 
 
 @pytest.mark.real

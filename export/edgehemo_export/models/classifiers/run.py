@@ -5,7 +5,9 @@ A classifier is told apart by its `ClassifierSpec`; everything else is shared.
 
 from __future__ import annotations
 
+import math
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import FamiliarityRule
-from edgehemo.errors import UsageError
+from edgehemo.errors import EdgeHemoWarning, UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops, joined
 from edgehemo_export.data.sets.own import own_licences
@@ -154,6 +156,7 @@ def train_classifier(
         record |= {key: everything.record[key] for key in BORNE if key in everything.record}
         record |= {"crops": {"train": training.counts()}, "measured_by": origin(everything)}
     else:
+        warn_of_few(len(tune), config.coverage)
         predicted = predicted_by(net, tune, side)
         rule = spec.rule(predicted.probabilities, tune.labels, spec.classes, config.coverage)
         familiarity = familiarity_rule(predicted)
@@ -211,6 +214,21 @@ def _bears_figures_of(config: ClassifierConfig, run: Run) -> Checkpoint | None:
     if "metrics" not in run.measured.record:
         raise UsageError("--measured has no figures yet: `edgehemo evaluate CKPT --save` first")
     return run.measured
+
+
+def warn_of_few(cells: int, coverage: float) -> None:
+    """EdgeHemoWarning where so few cells set the thresholds that no class can be ruled out: the
+    rule then leaves every cell `uncertain` (`conformal.conformal_rule`).
+    """
+    needed = math.ceil(1 / (1 - coverage) - 1 - 1e-9)
+    if cells < needed:
+        warnings.warn(
+            f"{cells} kept-out cells set the thresholds and {needed} are needed for a coverage of "
+            f"{coverage:.0%}: this model will leave every cell uncertain. Name more cells, put "
+            "public sets beside them, or lower coverage (--config)",
+            EdgeHemoWarning,
+            stacklevel=2,
+        )
 
 
 def fitted_familiarity(
