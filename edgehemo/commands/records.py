@@ -230,9 +230,18 @@ def replay(identifier: str, json_file: str | None) -> int:
     "kind",
     type=click.Choice(
         [
-            "pdf", "html", "folder", "csv", "json", "geojson", "coco", "archive", "fhir", "hl7",
+            "pdf",
+            "html",
+            "folder",
+            "csv",
+            "json",
+            "geojson",
+            "coco",
+            "archive",
+            "fhir",
+            "hl7",
             "training",
-        ]  # fmt: skip
+        ]
     ),
     required=True,
     help="pdf, html: the report. folder: report, fields and pictures. csv: a table. json: all but "
@@ -246,8 +255,8 @@ def replay(identifier: str, json_file: str | None) -> int:
     metavar="PATH",
     required=True,
     type=click.Path(path_type=Path),
-    help="The file to be written; a folder of the formats folder and geojson, and of several "
-    "reports or messages.",
+    help="The file to be written; a folder of the formats folder, geojson and training, and "
+    "of several reports or messages.",
 )
 @click.option(
     "--identified",
