@@ -10,7 +10,7 @@ LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
 
 .DEFAULT_GOAL := demo
-.PHONY: help kiosk languages demo test test-device lint docs bench lab soak report-picture demo-profile schemas \
+.PHONY: help kiosk languages demo test test-device lint docs bench lab soak report-picture kiosk-film demo-profile schemas \
   lock newest audit sbom clean
 
 # What stands after `## ` on a target's line is what `make help` says of it.
@@ -68,6 +68,10 @@ soak: $(FULL) ## attack the program for five minutes, and keep the figures
 report-picture: $(LIGHT) ## photograph the demonstration's report for the README
 	$(BIN)/edgehemo demo --out runs/report-picture
 	$(BIN)/python tests/lab/browser.py runs/report-picture/report.html docs/pages/images/report.png
+
+# docs/pages/images/kiosk.webp: a sample at the kiosk, on the simulated microscope, by touch.
+kiosk-film: $(FULL) ## film a sample at the kiosk for the README
+	$(BIN)/python -m tests.lab.kiosk_film docs/pages/images/kiosk.webp
 
 # The profile of the simulated microscope that the demonstration uses; simulated, and marked so.
 demo-profile: $(LIGHT) ## fit the demonstration's calibration profile anew

@@ -163,8 +163,8 @@ class KioskSection(Record, frozen=True, kw_only=True):
     mm.
 
     listen: address and port at which the page is served beyond this device, by TLS; None, and it is
-    not. It asks for all of tls_certificate and tls_key, files in PEM, and token, a file with the
-    word that each browser is asked for once. names: what browsers call this device there.
+    not. tls_certificate, tls_key: files in PEM, which it asks for. token: a file with the word that
+    each browser is asked for once, likewise. names: what browsers call this device there.
     """
 
     language: Language = "en"

@@ -6,14 +6,21 @@ let number = 0;
 // never goes black between two.
 let followed = null;
 
+// The next one is loaded beside the one that is shown, which stays where none comes.
 function follow(image) {
   const next = () => {
     if (image !== followed) return;
     number += 1;
-    image.src = `${image.dataset.live || "/live.jpg"}?n=${number}`;
+    const fresh = image.cloneNode();
+    fresh.addEventListener("load", () => {
+      if (image !== followed) return;
+      image.replaceWith(fresh);
+      followed = fresh;
+      follow(fresh);
+    });
+    fresh.addEventListener("error", () => setTimeout(next, RETRY_MS));
+    fresh.src = `${image.dataset.live || "/live.jpg"}?n=${number}`;
   };
-  image.addEventListener("load", next);
-  image.addEventListener("error", () => setTimeout(next, RETRY_MS));
   next();
 }
 
