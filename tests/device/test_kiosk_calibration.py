@@ -39,7 +39,7 @@ from edgehemo.kiosk.engineering.wizards import (
     wizard_name,
 )
 from edgehemo.kiosk.messages import LookFailed, LookOrder, Order, TookPicture
-from edgehemo.profile.parts import FixedSettings, ScaleCalibration
+from edgehemo.profile.parts import FixedSettings, IlluminationCalibration, ScaleCalibration
 from edgehemo.profile.profile import CalibrationProfile, load_profile, new_profile, save_profile
 from edgehemo.records.controls import keep_control, stored_controls
 from edgehemo.records.folder import RecordsFolder
@@ -54,6 +54,7 @@ from tests.support.stored import stored
 WORDS = Words("en")
 NOW = datetime(2026, 11, 27, 12, 0, tzinfo=UTC)
 CAMERA = "uvc:/dev/video0"
+LIGHT = IlluminationCalibration(flat_field=[[(100.0, 100.0, 100.0)] * 3] * 3, target_level=178.0)
 # A command that writes a scale into the profile it is given, as the real one does.
 MEASURES = """\
 import json, sys
@@ -181,14 +182,10 @@ def test_a_trial_takes_the_profiles_place_only_where_nobody_changed_that(
 def test_the_light_is_kept_with_the_settings_it_was_measured_under(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgehemo.profile.parts import IlluminationCalibration
-
     device_at(tmp_path, monkeypatch)
     place = measuring.begin(CAMERA, load_device(None))
-    grid = [[(100.0, 100.0, 100.0)] * 3] * 3
-    light = IlluminationCalibration(flat_field=grid, target_level=178.0)
     made = new_profile(NOW, software_version="0.1.0", camera="under test")
-    save_profile(made.model_copy(update={"illumination": light}), place.trial)
+    save_profile(made.model_copy(update={"illumination": LIGHT}), place.trial)
     profile = measuring.accept(place, FixedSettings(exposure_us=9_000.0))
     assert profile.illumination is not None
     assert profile.illumination.settings == FixedSettings(exposure_us=9_000.0)
@@ -214,7 +211,7 @@ def test_what_was_measured_is_told_with_its_uncertainty_and_a_warning() -> None:
     view = measured_view("scale", {"scale": scale, "images": [1, 2]}, before, WORDS)
     said = {fact.called: fact.said for fact in view.facts}
     assert view.headline == "0.2000 µm/px"
-    assert (said["Uncertainty"], said["Change"]) == ("± 0.15 %", "−20.00 %")
+    assert (said["Uncertainty"], said["Difference"]) == ("± 0.15 %", "−20.00 %")
     assert "Is it the same lens?" in view.warning
     light = {"unevenness": 0.5, "target_level": 178.0, "frames": 8}
     view = measured_view("illumination", {"illumination": light}, None, WORDS)
@@ -372,6 +369,13 @@ def test_the_analyser_page_says_how_many_samples_are_missing(
             at.kiosk.look.source = "simulated:"
             stored(at.kiosk.writer, FRAMES, FINDER, "A-1")
             pair(at.kiosk.writer, "A-1", {"hgb_g_per_l": 120.0}, analyser="X", by="grace")
+            assert "Measure first: Scale, Illumination" in (await at.get("analyser")).text
+            text = (await at.post("analyser/begin")).text
+            assert "Measure first: Scale, Illumination" in text
+            made = scaled(new_profile(NOW, software_version="0.1.0", camera="simulated"))
+            path = tmp_path / "data" / "profiles" / "simulated.json"
+            path.parent.mkdir()
+            save_profile(made.model_copy(update={"illumination": LIGHT}), path)
             text = (await at.get("analyser")).text
             assert "1 sample with an analyser" in text
             assert "7 samples more are needed." in text
@@ -455,3 +459,27 @@ def test_a_failed_check_is_cleared_with_a_reason_and_a_name(
             assert "Run 1 of 10 is kept." in text
 
     asyncio.run(run())
+
+
+def test_what_a_command_complains_of_is_shown_and_never_logged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    commands(
+        monkeypatch,
+        "import sys\nprint('edgehemo: sample 26-0417 lies far off', file=sys.stderr)\nsys.exit(2)",
+    )
+    caplog.set_level("DEBUG", logger="edgehemo")
+
+    async def run() -> None:
+        async with engineer_at(tmp_path, monkeypatch, CalibrationArea()) as at:
+            camera_at(at)
+            await at.post("scale/begin")
+            await at.post("scale/take")
+            await at.job_ends()
+            await at.post("scale/measure")
+            await at.job_ends()
+            assert "26-0417" in (await at.get("scale/result")).text
+
+    asyncio.run(run())
+    assert "26-0417" not in caplog.text
+    assert "FAILED" in caplog.text

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -42,7 +42,12 @@ from edgehemo.kiosk.engineering.own_command import Said, has_command, run_comman
 from edgehemo.kiosk.engineering.own_settings import own_settings
 from edgehemo.kiosk.engineering.paging import asked_for, page_of
 from edgehemo.kiosk.engineering.profile_view import DUE_DAYS, Verdict
-from edgehemo.kiosk.engineering.stored_pairs import PairedSample, paired_samples, write_pairs
+from edgehemo.kiosk.engineering.stored_pairs import (
+    PAIRS_NAME,
+    PairedSample,
+    paired_samples,
+    write_pairs,
+)
 from edgehemo.kiosk.engineering.wizards import (
     BETTER_SAMPLES,
     COMMAND,
@@ -62,6 +67,7 @@ from edgehemo.kiosk.screens import Area
 from edgehemo.profile.parts import FixedSettings
 from edgehemo.profile.profile import CalibrationProfile, load_profile
 from edgehemo.records.controls import keep_control, stored_controls
+from edgehemo.records.store import Store
 from edgehemo.version import __version__
 from edgehemo.words.language import Words
 
@@ -352,6 +358,7 @@ class CalibrationArea:
             return Went(part)
         if run.purpose == "run":
             return self._keep_run(desk, asked, run)
+        samples: list[PairedSample] = []
         arguments = [COMMAND, "check" if run.purpose == "check" else part]
         if run.purpose == "targets":
             arguments += [str(folder) for folder in runs_of(desk.device, run.slide).folders]
@@ -364,7 +371,7 @@ class CalibrationArea:
                     LEAST_SAMPLES - len(samples),
                 )
                 return Went(part, problem=said)
-            table = write_pairs(desk.kiosk.writer, samples, run.place.pictures)
+            table = run.place.pictures.with_name(PAIRS_NAME)
             arguments += ["--images", str(run.place.pictures), "--pairs", str(table)]
         else:
             arguments += [str(run.place.pictures)]
@@ -376,7 +383,14 @@ class CalibrationArea:
             arguments += ["--profile", str(run.place.trial)]
         else:
             arguments += ["--out", str(run.place.trial), "--camera", _camera(desk)]
-        work = partial(_measured, arguments=arguments, environment=run.place.environment)
+        work = partial(
+            _measured,
+            arguments=arguments,
+            environment=run.place.environment,
+            samples=samples,
+            records=Store.below(desk.device.data_dir),
+            pictures=run.place.pictures,
+        )
         desk.jobs.put_away(self.area)
         desk.jobs.begin(self.area, _MEASURE, work)
         return Went(f"{part}/result")
@@ -548,8 +562,20 @@ def _waited(job: Job, look: CameraLook, count: int) -> Seen:
     return seen
 
 
-def _measured(job: Job, *, arguments: list[str], environment: Mapping[str, str]) -> Said:
+def _measured(
+    job: Job,
+    *,
+    arguments: list[str],
+    environment: Mapping[str, str],
+    samples: Sequence[PairedSample],
+    records: Store,
+    pictures: Path,
+) -> Said:
+    """Run the command; of stored samples their pictures are written out first."""
     job.at(None, "measuring")
+    if samples:
+        with records.reader() as reader:
+            write_pairs(reader, samples, pictures)
     return run_command(job, arguments, environment)
 
 

@@ -60,12 +60,10 @@ def _scale(
     warning = ""
     if before is not None and before.scale is not None:
         change = value / before.scale.um_per_px - 1
-        facts.append(Fact(_("Before"), f"{words.number(before.scale.um_per_px, 4)} µm/px"))
-        facts.append(
-            Fact(
-                _("Change"), f"{'+' if change >= 0 else '−'}{words.number(abs(change) * 100, 2)} %"
-            )
-        )
+        was, sign = words.number(before.scale.um_per_px, 4), "+" if change >= 0 else "−"
+        facts.append(Fact(_("The scale before"), f"{was} µm/px"))
+        said = f"{sign}{words.number(abs(change) * 100, 2)} %"
+        facts.append(Fact(_("Difference"), said))
         if abs(change) > SCALE_CHANGED:
             warning = _("The scale has changed. Is it the same lens? The analyser part ends.")
     return MeasuredView(f"{words.number(value, 4)} µm/px", facts, (), warning)

@@ -58,7 +58,7 @@ def part_name(words: Words, part: str) -> str:
     _ = words._
     return {
         "scale": _("Scale"),
-        "illumination": _("Light"),
+        "illumination": _("Illumination"),
         "stain": _("Stain"),
         "focus": _("Focus"),
         "analyser": _("Analyser"),
@@ -108,7 +108,7 @@ def profile_facts(
     _ = words._
     none = Fact("", _("not measured"), "soon")
     seals = {
-        "none": Fact(_("Seal"), _("none"), "soon"),
+        "none": Fact(_("Seal"), _("not sealed"), "soon"),
         "sealed": Fact(_("Seal"), _("unchanged"), "good"),
         "foreign": Fact(_("Seal"), _("of a key not known here"), "soon"),
         "broken": Fact(_("Seal"), _("changed by hand"), "fails"),

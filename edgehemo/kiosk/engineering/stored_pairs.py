@@ -15,6 +15,8 @@ from edgehemo.records.results import StoredField, result_of
 from edgehemo.records.store import Reader
 from edgehemo.report.pictures import png
 
+# The table beside the folder of pictures.
+PAIRS_NAME = "pairs.csv"
 # Why a sample takes no part.
 Left = str
 OTHER_PROFILE, NO_PICTURES, NO_VALUE = "other_profile", "no_pictures", "no_value"
@@ -102,6 +104,6 @@ def write_pairs(reader: Reader, samples: Sequence[PairedSample], folder: Path) -
             except OSError as error:
                 raise RecordsError(f"{place}: cannot be written ({error.strerror})") from None
         table.writerow([name, *(f"{sample.values[column]:g}" for column in columns)])
-    path = folder.parent / "pairs.csv"
+    path = folder.with_name(PAIRS_NAME)
     path.write_text(text.getvalue(), encoding="utf-8")
     return path

@@ -47,7 +47,11 @@ WIZARDS: Mapping[Part, Wizard] = {
     "control": Wizard(5, 3),
 }
 # What is measured later stands on what was measured before.
-NEEDS: Mapping[Part, tuple[Part, ...]] = {"focus": ("scale",), "control": ("scale",)}
+NEEDS: Mapping[Part, tuple[Part, ...]] = {
+    "focus": ("scale",),
+    "analyser": ("scale", "illumination"),
+    "control": ("scale",),
+}
 # Places of a simulated slide.
 MOST_PLACES = 64
 # The blood of the simulated control slide: HGB g/L, MCV fL, MCHC g/L.
@@ -61,7 +65,7 @@ def wizard_name(words: Words, part: Part) -> str:
     _ = words._
     return {
         "scale": _("Scale"),
-        "illumination": _("Light"),
+        "illumination": _("Illumination"),
         "stain": _("Stain"),
         "focus": _("Focus"),
         "analyser": _("Analyser"),

@@ -112,6 +112,10 @@ def _of_guidance() -> Iterator[Text]:
     for code, entry in entries.items():
         if entry.kind in _BY_TITLE:
             yield Text(entry.title, None, code)
+        if entry.kind == "device":
+            # The engineer reads them whole, with the values in their places.
+            yield Text(entry.meaning, None, code)
+            yield Text(entry.action, None, code)
         elif entry.kind == "withheld":
             yield Text(entry.meaning, None, code)
         # An advice with values in it is stored with them, and stays in English.
