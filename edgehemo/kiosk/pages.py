@@ -455,6 +455,8 @@ def fact_of(line: Checked, words: Words) -> str:
         return words._("{n} GB free", n=words.number(float(size["value"]), 1))
     if line.name == "backup" and not line.fact:
         return words._("none yet")
+    if line.name == "control" and not line.fact:
+        return words._("not set up")
     if line.name in ("clock", "control", "backup") and line.fact:
         try:
             at = datetime.fromisoformat(line.fact)

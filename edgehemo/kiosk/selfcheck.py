@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Literal, get_args
 
+from edgehemo.control.history import ControlCheck
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import RecordsError
 from edgehemo.kiosk.state import Checked
+from edgehemo.profile.profile import CalibrationProfile
 from edgehemo.records.backup import is_due, last_backup
+from edgehemo.records.controls import stored_controls
 from edgehemo.records.policy import free_mb, space_state
 from edgehemo.records.results import count
 from edgehemo.records.store import Writer
@@ -29,6 +32,17 @@ _BADNESS = ("good", "soon", "fails")
 def stored_checks(writer: Writer, device: DeviceConfiguration, now: datetime) -> list[Checked]:
     """Storage, clock and backup. now: timezone-aware."""
     return [_storage(writer, device), _clock(writer), _backup(writer, device, now)]
+
+
+def control_line(writer: Writer, profile: CalibrationProfile | None) -> Checked:
+    """The control slide: when it was checked last, as ISO 8601. What is wrong with it tells the
+    process that opened the profile.
+    """
+    if profile is None or not profile.controls:
+        return Checked(name="control", verdict="good")
+    checks = [each for each in stored_controls(writer, profile) if isinstance(each, ControlCheck)]
+    fact = checks[-1].at.astimezone().isoformat(timespec="minutes") if checks else ""
+    return Checked(name="control", verdict="good", fact=fact)
 
 
 def in_order(checks: Sequence[Checked]) -> tuple[Checked, ...]:

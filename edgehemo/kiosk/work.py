@@ -5,6 +5,7 @@ what it read, and notices when it ends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 from collections.abc import Callable
@@ -48,7 +49,7 @@ from edgehemo.kiosk.messages import (
 from edgehemo.kiosk.practice_slides import SLIDES
 from edgehemo.kiosk.process_link import ProcessLink
 from edgehemo.kiosk.profile_of import profile_path
-from edgehemo.kiosk.selfcheck import in_order, stored_checks
+from edgehemo.kiosk.selfcheck import control_line, in_order, stored_checks
 from edgehemo.kiosk.state import KioskState, Sample
 from edgehemo.profile.profile import CalibrationProfile, load_profile
 from edgehemo.records.artefacts import keep_bundle, keep_profile
@@ -350,6 +351,12 @@ class WorkerProcess:
     def _checked(self, report: WasChecked) -> tuple[events.Event, ...]:
         now = datetime.now().astimezone()
         own = stored_checks(self.kiosk.writer, self.device, now)
+        sample = self.kiosk.state.sample
+        # Practice is read with another profile, which has no control slide.
+        practised = sample is not None and sample.practice
+        with contextlib.suppress(EdgeHemoError):
+            profile = None if practised else self._profile()
+            own.append(control_line(self.kiosk.writer, profile))
         return (events.SelfChecked(in_order([*report.checks, *own])),)
 
     def _keep_field(self, report: ReadField) -> tuple[events.Event, ...]:

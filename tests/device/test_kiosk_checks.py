@@ -14,10 +14,11 @@ import pytest
 from edgehemo.bundle.bundle import SHIPPED_BUNDLE
 from edgehemo.control.history import history_path
 from edgehemo.device.configuration import load_device
-from edgehemo.kiosk.selfcheck import in_order, stored_checks
+from edgehemo.kiosk.selfcheck import control_line, in_order, stored_checks
 from edgehemo.kiosk.state import Checked
 from edgehemo.kiosk.worker import _Worker
 from edgehemo.profile.profile import CalibrationProfile, new_profile, save_profile
+from edgehemo.records.controls import keep_control
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import Writer
 from tests.device.test_calibration_validity import profile as calibrated_profile
@@ -250,3 +251,14 @@ def test_the_storage_says_low_and_full(
             found[free] = next(each for each in lines if each.name == "storage")
     assert (found[0].code, found[0].blocks) == ("RECORDS_FULL", True)
     assert found[10**9].verdict == "good"
+
+
+def test_the_control_slide_says_when_it_was_checked_last(tmp_path: Path) -> None:
+    profile = profile_with_slide()
+    with Writer(RecordsFolder(tmp_path / "records")) as writer:
+        assert control_line(writer, None) == Checked(name="control", verdict="good")
+        assert control_line(writer, profile).fact == ""
+        check = check_of(profile, NOW)
+        keep_control(writer, profile, tmp_path / "profile.json", check, by="test")
+        fact = control_line(writer, profile).fact
+        assert datetime.fromisoformat(fact) == NOW.replace(second=0, microsecond=0)

@@ -5,10 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from edgehemo.words.language import LANGUAGES
-from tests.lab.kiosk_browser import FAULTS, at, begin_sample, served, sign_in, touched
+from tests.lab.kiosk_browser import (
+    FAULTS,
+    at,
+    begin_sample,
+    go_on,
+    keys,
+    served,
+    sign_in,
+    touched,
+)
 
 pytestmark = pytest.mark.lab
 
@@ -75,3 +86,53 @@ def test_a_telephone_keeps_its_own_keyboard(address: str) -> None:
         at(page, "abandon")
         page.locator("#words").tap()
         assert not page.locator("dialog.keyboard").count()
+
+
+def test_help_lies_over_the_page_and_loses_nothing(address: str) -> None:
+    with touched(address) as page:
+        sign_in(page)
+        page.locator("main form").first.locator("button").tap()
+        at(page, "number")
+        keys(page, "417")
+        page.locator("footer .ask").tap()
+        assert page.locator("#help p").is_visible()
+        assert page.evaluate(FAULTS) == []
+        page.locator("#help button").tap()
+        assert not page.locator("#help p").is_visible()
+        assert page.locator("#number").input_value() == "417"
+
+
+def test_a_telephone_reads_the_code_of_a_signed_result(address: str) -> None:
+    with touched(address) as page:
+        sign_in(page)
+        begin_sample(page)
+        keys(page, "32")
+        page.locator("input[value=female]").tap()
+        go_on(page)
+        page.wait_for_selector(".checks li:nth-child(6)")
+        go_on(page)
+        at(page, "capture")
+        page.wait_for_selector("body[data-screen=result]", timeout=120_000)
+        assert page.evaluate(FAULTS) == []
+        while page.evaluate("document.body.dataset.screen") != "sign_off":
+            version = page.evaluate("document.body.dataset.version")
+            go_on(page)
+            page.wait_for_function(
+                "before => document.body.dataset.version !== before", arg=version
+            )
+        go_on(page)
+        at(page, "done")
+        page.wait_for_function("() => document.querySelector('.code img').naturalWidth > 0")
+        assert page.evaluate(FAULTS) == []
+        # As a telephone sees the 7-inch screen: 5.6 px a millimetre, a code of 30 mm and more.
+        size = page.evaluate("document.querySelector('.code img').getBoundingClientRect().width")
+        assert size > 30 * 5.6
+        picture = np.frombuffer(page.locator(".code img").screenshot(), np.uint8)
+        seen = cv2.imdecode(picture, cv2.IMREAD_COLOR)
+        assert seen is not None
+        text, *_ = cv2.QRCodeDetector().detectAndDecode(seen)
+        lines = text.split("\n")
+        assert lines[0] == "edgehemo.code/1"
+        assert "sample 77" in lines
+        assert "SIMULATED" in lines
+        assert lines[1].startswith("result ") and lines[1].endswith(" version 2 signed")
