@@ -10,6 +10,8 @@ import numpy as np
 
 from edgehemo.screening.field import FieldReading
 
+# Of fewer separate cells neither a spread nor a middle is shown.
+MIN_SEPARATE_CELLS = 20
 # Diameters shown, um; cells outside are counted into the outermost bar.
 LOW_UM = 3.0
 HIGH_UM = 12.0
@@ -70,9 +72,9 @@ def red_cell_diameters_um(reading: FieldReading) -> list[float]:
 
 
 def histogram(readings: Iterable[FieldReading]) -> Histogram | None:
-    """The distribution over all accepted fields, None without a separate red cell."""
+    """The distribution over all accepted fields, None with too few separate red cells for one."""
     diameters = [d for reading in readings for d in red_cell_diameters_um(reading)]
-    return drawn_histogram(diameters) if diameters else None
+    return drawn_histogram(diameters) if len(diameters) >= MIN_SEPARATE_CELLS else None
 
 
 def drawn_histogram(diameters: Sequence[float]) -> Histogram:

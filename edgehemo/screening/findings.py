@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from edgehemo.cells.shares import explained_by_others
 from edgehemo.guidance.codes import FindingCode
 from edgehemo.guidance.withheld import FoundCell, SampleFinding, sample_finding
 from edgehemo.screening.cell_types import interior_cells
@@ -16,6 +17,7 @@ from edgehemo.statistics.poisson import poisson_interval
 
 if TYPE_CHECKING:
     from edgehemo.cells.cell import Cell
+    from edgehemo.cells.shares import TypeShare
 
 # Red cells with an inclusion that are many: at least so many, and by the lower end of their 95 %
 # interval more than this share. On real sets without parasites the look marks at most 0.7 %
@@ -37,11 +39,14 @@ CODE_OF_MANY: Mapping[str, tuple[FindingCode, int, float]] = {
 }
 
 
-def findings_of(images: Sequence[object]) -> tuple[SampleFinding, ...]:
+def findings_of(
+    images: Sequence[object], shares: Sequence[TypeShare] | None = None
+) -> tuple[SampleFinding, ...]:
     """What the accepted fields hold that a person must look at; empty for most.
 
     images: what was made of each image of the sample, in order; a finding names cells by their
-    place among them.
+    place among them. shares: of the red cells' types, None where none are given; a type whose names
+    they explain by other types that are mistaken for it is no finding.
     """
     seen = [
         (place, cell)
@@ -54,6 +59,9 @@ def findings_of(images: Sequence[object]) -> tuple[SampleFinding, ...]:
     for place, cell in seen:
         by_type.setdefault(cell.type, []).append(_place(place, cell))
     marked = [_place(place, cell) for place, cell in seen if cell.kind == "rbc" and cell.inclusion]
+    explained = {
+        share.type for share in shares or () if explained_by_others(share.named, share.share, red)
+    }
     found = []
     if inclusions_stand_out(len(marked), red):
         share = f"{100 * len(marked) / red:.1f}"
@@ -66,7 +74,7 @@ def findings_of(images: Sequence[object]) -> tuple[SampleFinding, ...]:
         if named := by_type.get(type_, []):
             found.append(sample_finding(code, named, cells=len(named)))
     for type_, (code, least, least_share) in CODE_OF_MANY.items():
-        named = by_type.get(type_, [])
+        named = [] if type_ in explained else by_type.get(type_, [])
         if len(named) >= least and poisson_interval(float(len(named)))[0] > least_share * red:
             share = f"{100 * len(named) / red:.1f}"
             found.append(sample_finding(code, named, cells=len(named), red=red, share=share))

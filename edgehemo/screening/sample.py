@@ -221,6 +221,7 @@ class Screening:
         reason = not_given("SAMPLE_WITHHELD").reason
         measured = [reading.indices for reading in accepted if reading.indices is not None]
         screened = self._anaemia_screen(measured)
+        types = self._types(accepted, strange) if measured else None
         if measured:
             indices = pool(measured)
             estimate = estimate_sample(
@@ -249,8 +250,8 @@ class Screening:
             anaemia_reason=reason,
             withheld=None if measured else self.blocked or why_withheld(self.images),
             doubts=doubts_of([item for item in self.images if isinstance(item, FieldReading)]),
-            findings=findings_of(images),
-            types=self._types(accepted, strange) if measured else None,
+            findings=findings_of(images, None if types is None else types.red_cells),
+            types=types,
             anaemia_screen=screened if isinstance(screened, AnaemiaScreenResult) else None,
             anaemia_screen_reason=screened.reason if isinstance(screened, NotGiven) else "",
         )

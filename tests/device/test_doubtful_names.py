@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgehemo.bundle.manifest import FamiliarityRule
 from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, FieldCells
+from edgehemo.cells.shares import TypeShare
 from edgehemo.cells.typing import ALARMING_TYPES, PLATELET, CellClassifier, CellTyper
 from edgehemo.quality.check import QualityReport
 from edgehemo.report.pictures import CELL_PX, cell_picture
@@ -167,6 +168,19 @@ def test_few_fragments_are_no_finding() -> None:
     assert findings_of([reading(*plain, *few)]) == ()
     # Five of 405 are more than one in a hundred, but by their interval may be fewer.
     assert findings_of([reading(*plain, *few, cell(5, "schistocyte", kind="rbc"))]) == ()
+
+
+def test_names_that_the_shares_explain_by_other_types_are_no_finding() -> None:
+    """35 of 817 cells named fragments, as many as are named so where there are none."""
+    plain = [cell(n % 50, "normal", kind="rbc") for n in range(782)]
+    named = [cell(n, "schistocyte", kind="rbc") for n in range(35)]
+    images = [reading(*plain, *named)]
+    mistaken = TypeShare("schistocyte", 35, 0.002, 0.0, 0.083)
+    real = TypeShare("schistocyte", 35, 0.04, 0.01, 0.083)
+    assert findings_of(images, [mistaken]) == ()
+    for shares in ([real], None):
+        (found,) = findings_of(images, shares)
+        assert found.code == "SCHISTOCYTES_SEEN"
 
 
 def test_a_found_cell_is_cut_from_its_field_even_at_the_corner(tmp_path: Path) -> None:

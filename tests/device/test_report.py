@@ -24,7 +24,13 @@ from edgehemo.images.frame import Frame
 from edgehemo.report.building import report_view
 from edgehemo.report.evidence import Pictures
 from edgehemo.report.first_page import chance, grade_scale
-from edgehemo.report.histogram import HIGH_UM, LOW_UM, drawn_histogram, histogram
+from edgehemo.report.histogram import (
+    HIGH_UM,
+    LOW_UM,
+    MIN_SEPARATE_CELLS,
+    drawn_histogram,
+    histogram,
+)
 from edgehemo.report.html import report_html
 from edgehemo.report.pictures import (
     CELL_PX,
@@ -328,6 +334,14 @@ def test_the_histogram_counts_separate_cells_of_accepted_fields(reading: SampleR
     assert drawn.cells == expected
     assert 5.0 < drawn.median_um < 9.0
     assert histogram(reading.refused) is None
+
+
+def test_a_handful_of_separate_cells_makes_no_histogram(reading: SampleReading) -> None:
+    (first, *_) = reading.accepted
+    assert first.indices is not None
+    for cells, drawn in ((MIN_SEPARATE_CELLS - 1, False), (MIN_SEPARATE_CELLS, True)):
+        indices = replace(first.indices, single_cell_areas_um2=(44.0,) * cells)
+        assert (histogram([replace(first, indices=indices)]) is not None) == drawn
 
 
 @given(st.lists(st.floats(0.1, 60.0), min_size=1, max_size=300))
