@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from edgehemo.estimate.values import FieldIndices
 
 ScreenClass = Literal["anaemia-like", "control-like", "uncertain"]
+# Of a sample's fields the screen must have read at least this share: where it knows a few by chance
+# the light or stain is another one.
+LEAST_READ_SHARE = 0.5
 # Between these calibrated probabilities the sample is called neither.
 UNCERTAIN_LOW, UNCERTAIN_HIGH = 0.35, 0.65
 NOTE = (
@@ -38,12 +41,12 @@ class AnaemiaScreenResult:
 def screen_sample(
     fields: Sequence[FieldIndices], point: KindOperatingPoint
 ) -> AnaemiaScreenResult | None:
-    """The sample's result from its accepted fields; None where the screen read none of them.
+    """The sample's result from its accepted fields; None where the screen read too few of them.
 
     The mean log odds of the fields, calibrated for samples as the bundle says.
     """
     odds = [field.model[ANAEMIA_LOG_ODDS] for field in fields if ANAEMIA_LOG_ODDS in field.model]
-    if not odds:
+    if not odds or len(odds) < LEAST_READ_SHARE * len(fields):
         return None
     calibration = point.calibration
     score = sigmoid(calibration.slope * sum(odds) / len(odds) + calibration.intercept)

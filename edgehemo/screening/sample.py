@@ -220,7 +220,7 @@ class Screening:
         indices = estimate = anaemia = None
         reason = not_given("SAMPLE_WITHHELD").reason
         measured = [reading.indices for reading in accepted if reading.indices is not None]
-        screened = self._anaemia_screen(measured)
+        screened = self._anaemia_screen(measured, known=not strange)
         types = self._types(accepted, strange) if measured else None
         if measured:
             indices = pool(measured)
@@ -256,7 +256,12 @@ class Screening:
             anaemia_screen_reason=screened.reason if isinstance(screened, NotGiven) else "",
         )
 
-    def _anaemia_screen(self, fields: Sequence[FieldIndices]) -> AnaemiaScreenResult | NotGiven:
+    def _anaemia_screen(
+        self, fields: Sequence[FieldIndices], *, known: bool
+    ) -> AnaemiaScreenResult | NotGiven:
+        """What the screen says of the sample. known: whether its cells look like those that the
+        classifiers learnt from; the screen, which learnt from fewer sets, knows them less.
+        """
         networks = self.reader.networks
         if networks is None or "anaemia_screen" not in networks.asked:
             return not_given("ANAEMIA_SCREEN_NOT_ASKED")
@@ -264,6 +269,8 @@ class Screening:
             return not_given("ANAEMIA_SCREEN_MISSING")
         if not fields:
             return not_given("SAMPLE_WITHHELD")
+        if not known:
+            return not_given("ANAEMIA_SCREEN_SILENT")
         return screen_sample(fields, networks.screen_point) or not_given("ANAEMIA_SCREEN_SILENT")
 
     def _types(

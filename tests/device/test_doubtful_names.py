@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from edgehemo.bundle.manifest import FamiliarityRule
-from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, FieldCells
+from edgehemo.bundle.manifest import FamiliarityRule, KindOperatingPoint, ScoreCalibration
+from edgehemo.cells.cell import UNCERTAIN, Cell, CellKind, CountInterval, FieldCells
 from edgehemo.cells.shares import TypeShare
 from edgehemo.cells.typing import ALARMING_TYPES, PLATELET, CellClassifier, CellTyper
+from edgehemo.estimate.network import ANAEMIA_LOG_ODDS, FieldNetwork, FieldNetworks
 from edgehemo.quality.check import QualityReport
 from edgehemo.report.pictures import CELL_PX, cell_picture
 from edgehemo.screening.cell_types import sample_types
@@ -23,8 +24,10 @@ from edgehemo.screening.doubtful_names import (
     borne_out,
     strange_kinds,
 )
-from edgehemo.screening.field import FieldReading
+from edgehemo.screening.field import FieldReader, FieldReading
 from edgehemo.screening.findings import CODE_OF_TYPE, findings_of
+from edgehemo.screening.sample import Screening
+from tests.support.analyser_samples import indices
 from tests.support.classifiers import SIDE, entry
 
 RULE = FamiliarityRule(
@@ -118,6 +121,30 @@ def test_abroad_only_what_looks_alike_keeps_its_name_and_no_share_is_given() -> 
     assert types is not None and types.white_cells is None and types.red_cells is None
     for said in (types.white_cells_reason, types.red_cells_reason):
         assert said == "this microscope or stain differs from those the types were learnt on"
+
+
+@pytest.mark.parametrize(("familiarity", "silent"), [(0.9, False), (0.2, True)])
+def test_the_anaemia_screen_is_silent_abroad(familiarity: float, silent: bool) -> None:
+    """It learnt from fewer sets than the classifiers: whose cells they do not know it does not."""
+    measured = replace(indices(0.4, 0.4), model={ANAEMIA_LOG_ODDS: 6.0})
+    found = _cells(reading(*(cell(n, familiarity=familiarity) for n in range(6))))
+    none = CountInterval(0.0, 0.0, 3.7)
+    cells = FieldCells(found, {}, dict.fromkeys(("rbc", "wbc", "platelet"), none), 0.1)
+    field = replace(reading(), cells=cells, indices=measured)
+    networks = FieldNetworks(
+        screen=FieldNetwork(FamiliarityRunner(), None),
+        screen_point=KindOperatingPoint(
+            threshold=0.5,
+            calibration=ScoreCalibration(slope=1.0, intercept=0.0),
+            count_relative_sd=0.0,
+        ),
+    )
+    reader = FieldReader(None, typer=TYPER, networks=networks)
+    made = Screening(reader, images=[field]).finish()
+    assert (made.anaemia_screen is None) == silent
+    assert made.anaemia_screen_reason == (
+        "the fields are unlike those the anaemia screen was trained on" if silent else ""
+    )
 
 
 def _cells(field: FieldReading) -> tuple[Cell, ...]:

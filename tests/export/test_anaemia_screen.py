@@ -53,6 +53,12 @@ def test_a_sample_that_no_field_speaks_for_has_no_result() -> None:
     assert screen_sample([field(), field(hgb=100.0)], point()) is None
 
 
+def test_a_minority_of_fields_does_not_speak_for_the_sample() -> None:
+    read = field(**{ANAEMIA_LOG_ODDS: 2.0})
+    assert screen_sample([read, field(), field()], point()) is None
+    assert screen_sample([read, read, field()], point()) is not None
+
+
 def test_in_between_a_sample_is_called_neither() -> None:
     assert class_of(0.9) == "anaemia-like"
     assert class_of(0.5) == "uncertain"
