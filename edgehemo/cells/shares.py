@@ -6,7 +6,8 @@ each name; the shares are those under which the names found are most likely (as 
 are corrected for false positives). This assumes that the classifier errs on this sample as it did
 on the kept-out cells; the shares themselves may be entirely different. From slide to slide it does
 not quite, so that thousands of kept-out cells say no more of a new slide than a few of its own
-would: the interval holds that.
+would: the interval holds that. And a slide may leave more cells `uncertain` than the kept-out ones
+did; those say nothing of any type.
 """
 
 from __future__ import annotations
@@ -41,12 +42,14 @@ SHARE_PRIOR_CELLS = 0.3
 # As much as so many cells of each type of the sample itself the kept-out cells say of it, however
 # many they are: how types are confused differs between slides. Over the eleven kept-out slides of
 # Chula RBC-12, each taken for the sample and the ten others for the kept-out cells, 15 is likeliest
-# (Dirichlet-multinomial); the intervals of the types that occur hold with 15 in 90 %, with 7 in
-# 93 %, without a limit in 80 % of 91. All are of one microscope, and another differs more: 7.
+# (Dirichlet-multinomial); the intervals of the types that occur hold with 15 in 93 %, with 7 in
+# 95 %, without a limit in 85 % of 91. All are of one microscope, and another differs more: 7.
 SLIDE_CELLS = 7.0
 # A name whose corrected share is below this part of what its count says is explained by other types
 # that are mistaken for it: the type may be absent.
 EXPLAINED_BELOW = 0.5
+# Where the search for how many more cells a sample leaves uncertain begins.
+FIRST_UNNAMED = 0.2
 MAX_ITERATIONS = 400
 # The iteration ends when no share moves by more than this.
 TOLERANCE = 1e-5
@@ -151,15 +154,20 @@ def most_likely_shares(
 ) -> NDArray[np.float64]:
     """Maximum likelihood shares (kinds,), none below 0, together 1, by EM.
 
-    matrix: (kinds, names), rows sum to 1. sample: (names,), share of each name. The likelihood is
-    concave, so that where the iteration starts does not matter.
+    matrix: (kinds, names), rows sum to 1, the last name `uncertain`. sample: (names,), share of
+    each name. A sample may leave more cells uncertain than the matrix says, whatever their type;
+    how many more is fitted beside the shares.
     """
-    shares = np.full(len(matrix), 1.0 / len(matrix))
+    shares, unnamed = np.full(len(matrix), 1.0 / len(matrix)), FIRST_UNNAMED
     for _ in range(MAX_ITERATIONS):
         expected = np.maximum(shares @ matrix, 1e-12)
-        updated = shares * (matrix @ (sample / expected))
-        moved = float(np.abs(updated - shares).max())
-        shares = updated
+        more = unnamed / (unnamed + (1.0 - unnamed) * expected[-1])
+        typed = sample.copy()
+        typed[-1] *= 1.0 - more
+        updated = shares * (matrix @ (typed / expected))
+        updated /= max(float(updated.sum()), 1e-12)
+        moved = max(float(np.abs(updated - shares).max()), abs(more * sample[-1] - unnamed))
+        shares, unnamed = updated, float(more * sample[-1])
         if moved < TOLERANCE:
             break
     return np.asarray(shares / shares.sum())
@@ -173,17 +181,24 @@ def _posterior_shares(
 ) -> NDArray[np.float64]:
     """Draws of the shares, (CHAINS * KEPT_ROUNDS, kinds), by data augmentation.
 
-    In turn: the matrix given which cells are truly what, the true types of the cells of each name
-    given matrix and shares, the shares given the true types (Tanner and Wong 1987).
+    In turn: the matrix given which cells are truly what, how many cells are uncertain whatever
+    their type, the true types of the other cells of each name given matrix and shares, the shares
+    given the true types (Tanner and Wong 1987).
     """
     kinds, names = rows.shape
     shares = np.broadcast_to(0.98 * start + 0.02 / kinds, (CHAINS, kinds))
     true_cells = np.zeros((CHAINS, kinds, names))
-    trials = np.broadcast_to(named, (CHAINS, names))
+    unnamed = np.full(CHAINS, FIRST_UNNAMED)
+    trials = np.tile(named, (CHAINS, 1))
     kept: list[NDArray[np.float64]] = []
     for round_ in range(SETTLING_ROUNDS + KEPT_ROUNDS):
         joint = shares[:, :, None] * _dirichlet(rng, rows + true_cells)
-        truth_of_name = np.swapaxes(joint / joint.sum(axis=1, keepdims=True), 1, 2)
+        of_name = joint.sum(axis=1, keepdims=True)
+        more = unnamed / (unnamed + (1.0 - unnamed) * of_name[:, 0, -1])
+        whatever = rng.binomial(named[-1], more)
+        unnamed = rng.beta(1.0 + whatever, 1.0 + named.sum() - whatever)
+        trials[:, -1] = named[-1] - whatever
+        truth_of_name = np.swapaxes(joint / of_name, 1, 2)
         true_cells = np.swapaxes(rng.multinomial(trials, truth_of_name), 1, 2).astype(np.float64)
         shares = _dirichlet(rng, SHARE_PRIOR_CELLS + true_cells.sum(axis=2))
         if round_ >= SETTLING_ROUNDS:

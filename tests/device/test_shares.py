@@ -85,6 +85,21 @@ def test_intervals_hold_where_each_slide_confuses_types_in_its_own_way() -> None
     assert np.mean(held["never differing"]) < 0.85
 
 
+def test_cells_that_a_strange_slide_leaves_uncertain_are_no_type() -> None:
+    """Burr cells were uncertain most often; of a slide with half of its cells uncertain they are
+    no more for that.
+    """
+    confusion = Confusion(counts=[[930, 20, 50], [30, 570, 400]])
+    shares = {}
+    for slide, named in {"like": (850, 60, 90), "strange": (470, 33, 497)}.items():
+        found = type_shares(np.array(named), ("normal", "burr_cell"), confusion)
+        assert found is not None
+        shares[slide] = found[1]
+    assert shares["like"].share == pytest.approx(0.08, abs=0.02)
+    assert shares["strange"].share == pytest.approx(shares["like"].share, abs=0.02)
+    assert shares["strange"].high < 0.35
+
+
 def test_a_count_never_lies_outside_its_shares_interval() -> None:
     """Forty-seven cells named normal where half of the burr cells are: perhaps none is normal."""
     confusion = Confusion(counts=[[900, 60, 40], [500, 450, 50]])
