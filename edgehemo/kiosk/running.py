@@ -14,6 +14,7 @@ from edgehemo.interop.outbox import noting
 from edgehemo.interop.sending import Sender
 from edgehemo.kiosk.app import KioskApp
 from edgehemo.kiosk.engine import Kiosk
+from edgehemo.kiosk.engineering.measuring import forget
 from edgehemo.kiosk.guarding import Guard
 from edgehemo.kiosk.network import network_of
 from edgehemo.kiosk.serving import HOST, listening, serve
@@ -36,6 +37,8 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
         listening(device.kiosk.port if port is None else port) as at,
         Store.below(device.data_dir).writer(clock=device_clock(device)) as writer,
     ):
+        # Pictures of a calibration that a power cut ended.
+        forget(device)
         kiosk = Kiosk(writer, hooks=noting(device.receivers))
         work = WorkerProcess(kiosk, device, camera)
         kiosk.work = work
