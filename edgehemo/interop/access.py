@@ -97,7 +97,7 @@ class OwnWriter:
         told_of_it = False
         while not self._stopped.is_set():
             try:
-                return self._store.writer()
+                return self._store.writer(brief=True)
             except RecordsBusyError as error:
                 if not told_of_it:
                     told_of_it = True

@@ -25,7 +25,7 @@ def ask(store: Store, numbers: Sequence[int], *, by: str) -> list[int] | None:
     and its sender was told to do it.
     """
     try:
-        with store.writer() as writer:
+        with store.writer(brief=True) as writer:
             return ask_again(writer, numbers, by=by, now_s=time.time())
     except RecordsBusyError:
         folder = store.folder.path / FOLDER

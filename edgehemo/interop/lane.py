@@ -73,7 +73,8 @@ class Lane:
             return 0.0
         answers = self._handed(parcels)
         with self._access.writing() as writer:
-            pairs = zip((parcel.number for parcel in parcels), answers, strict=True)
+            # A door that stopped has answers for the first of them only.
+            pairs = zip((parcel.number for parcel in parcels), answers, strict=False)
             settle(writer, pairs, now_s=self._clock(), jitter=self._jitter())
         self._tell(parcels, answers)
         self._patience = self._patience.after(answers)
@@ -123,13 +124,15 @@ class Lane:
             ]
 
     def _handed(self, parcels: Sequence[Parcel]) -> list[Answer]:
-        """What the receiver says; a fault of ours is an answer too, so that the lane goes on."""
+        """What the receiver says, of the first of them at least. A fault of ours is an answer too,
+        so that the lane goes on.
+        """
         failed: Answer
         try:
             if self._door is None:
                 self._door = self._open_door(self.receiver, self._kiosk())
             answers = self._door.send(parcels)
-            if len(answers) == len(parcels):
+            if 0 < len(answers) <= len(parcels):
                 return answers
             failed = Failed("SENDING_FAULT", f"{len(answers)} answers to {len(parcels)} messages")
         except ReceiverFileError as error:
@@ -156,7 +159,7 @@ class Lane:
 
     def _tell(self, parcels: Sequence[Parcel], answers: Sequence[Answer]) -> None:
         """Into the log: numbers and codes, never words, which may hold a patient's data."""
-        for parcel, answer in zip(parcels, answers, strict=True):
+        for parcel, answer in zip(parcels, answers, strict=False):
             receiver, number = self.receiver.name, parcel.number
             if isinstance(answer, Stored):
                 self.delivered += 1

@@ -48,6 +48,10 @@ log = logging.getLogger(__name__)
 SYNCHRONOUS = "FULL"
 # How long a reader waits for the moment in which a checkpoint holds the file.
 BUSY_TIMEOUT_MS = 10_000
+# How long a writer that is open for moments only is waited for, and how often it is looked at.
+BRIEF_WAIT_S = 5.0
+BRIEF_LOOK_S = 0.02
+_BRIEF = "brief"
 # So many of the last entries of the chain are checked at every opening; `verify` checks all.
 CHECKED_AT_OPENING = 200
 # Copies from before a migration that are kept.
@@ -197,12 +201,14 @@ class Reader:
 class Writer(Reader):
     """The records, to be read and written; there is one at a time on a machine.
 
-    Threads may share it: a transaction holds the others off. set_aside: where the damaged database
-    that stood here lies now, None where all was well. Raises RecordsBusyError where another process
-    writes.
+    Threads may share it: a transaction holds the others off. brief: open for a moment only, so that
+    others wait for its end. set_aside: where the damaged database that stood here lies now, None
+    where all was well. Raises RecordsBusyError where another process writes.
     """
 
-    def __init__(self, folder: RecordsFolder, *, clock: Clock | None = None) -> None:
+    def __init__(
+        self, folder: RecordsFolder, *, clock: Clock | None = None, brief: bool = False
+    ) -> None:
         self.folder = folder
         self.contents = folder.contents
         self.clock = clock or Clock()
@@ -211,7 +217,7 @@ class Writer(Reader):
         self._depth = 0
         with told():
             folder.make()
-            self._lock = locked_for_writing(folder)
+            self._lock = locked_for_writing(folder, brief=brief)
             try:
                 self._open()
             except BaseException:
@@ -476,6 +482,9 @@ class Writer(Reader):
             except sqlite3.Error as error:
                 log.warning("the records were not closed in order: %s", error)
             finally:
+                # Whoever has the lock next may be asked for before it has said who it is.
+                with contextlib.suppress(OSError):
+                    os.ftruncate(self._lock, 0)
                 os.close(self._lock)
                 self._lock = -1
 
@@ -497,9 +506,9 @@ class Store:
                 Writer(self.folder).close()
         return Reader(self.folder)
 
-    def writer(self, *, clock: Clock | None = None) -> Writer:
-        """To be written."""
-        return Writer(self.folder, clock=clock)
+    def writer(self, *, clock: Clock | None = None, brief: bool = False) -> Writer:
+        """To be written; see `Writer`."""
+        return Writer(self.folder, clock=clock, brief=brief)
 
 
 def _connected(folder: RecordsFolder, *, write: bool) -> sqlite3.Connection:
@@ -522,22 +531,35 @@ def _is_older(folder: RecordsFolder) -> bool:
         return schema.version_of(connection) < schema.newest()
 
 
-def locked_for_writing(folder: RecordsFolder) -> int:
-    """The descriptor that holds the writer's lock. RecordsBusyError where another has it."""
+def locked_for_writing(folder: RecordsFolder, *, brief: bool = False) -> int:
+    """The descriptor that holds the writer's lock. RecordsBusyError where another has it.
+
+    brief: it is let go of in a moment, so that others wait for it in the place of giving up.
+    """
     handle = os.open(folder.lock, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        who = os.pread(handle, 20, 0).decode("ascii", "replace").strip()
-        os.close(handle)
-        raise RecordsBusyError(
-            f"{folder.path}: another edgehemo is writing the records"
-            f"{f' (process {who})' if who.isdecimal() else ''}; wait for its end. "
-            "Where it is the kiosk: users, results and backups are on its page, under a "
-            "supervisor's PIN; for anything else stop it first"
-        ) from None
+    until = time.monotonic() + BRIEF_WAIT_S
+    seen: str | None = None
+    while True:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            said = os.pread(handle, 40, 0).decode("ascii", "replace").strip()
+            who, _, how = said.partition(" ")
+            # Who has had it only since this moment has not said yet who it is: another look.
+            if (how == _BRIEF or said != seen or not said) and time.monotonic() < until:
+                seen = said
+                time.sleep(BRIEF_LOOK_S)
+                continue
+            os.close(handle)
+            raise RecordsBusyError(
+                f"{folder.path}: another edgehemo is writing the records"
+                f"{f' (process {who})' if who.isdecimal() else ''}; wait for its end. "
+                "Where it is the kiosk: users, results and backups are on its page, under a "
+                "supervisor's PIN; for anything else stop it first"
+            ) from None
     os.ftruncate(handle, 0)
-    os.pwrite(handle, f"{os.getpid()}\n".encode("ascii"), 0)
+    os.pwrite(handle, f"{os.getpid()}{f' {_BRIEF}' if brief else ''}\n".encode("ascii"), 0)
     return handle
 
 

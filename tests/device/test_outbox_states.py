@@ -91,6 +91,7 @@ def test_waits_double_from_five_seconds_to_ten_minutes() -> None:
     assert wait_s(1, 0.999) == pytest.approx(5 * (1 - JITTER), rel=0.01)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 10_000), CHANCE)
 def test_every_wait_is_within_its_bounds(attempts: int, chance: float) -> None:
     found = wait_s(attempts, chance)
@@ -98,6 +99,7 @@ def test_every_wait_is_within_its_bounds(attempts: int, chance: float) -> None:
     assert found <= wait_s(attempts + 1, 0.0)
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(EVENTS, TIMES, CHANCE), max_size=30))
 def test_any_order_of_events_keeps_the_promises(path: list[tuple[Event, float, float]]) -> None:
     standing = Standing()
@@ -119,6 +121,7 @@ def test_any_order_of_events_keeps_the_promises(path: list[tuple[Event, float, f
             assert left_s(standing, now_s) >= FIRST_WAIT_S * (1 - JITTER) * 0.99
 
 
+@settings(deadline=None)
 @given(TIMES, st.floats(-1e9, 1e9))
 def test_a_clock_that_jumps_never_makes_a_message_wait_longer_than_ten_minutes(
     now_s: float, jump_s: float
@@ -200,7 +203,7 @@ ROWS = st.lists(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(ROWS, st.floats(0, 2000), st.integers(1, 10))
 def test_no_turn_ever_overtakes(
     given_rows: list[tuple[int, State, SendingCode, float, int]], now_s: float, most: int
@@ -230,7 +233,7 @@ def test_no_turn_ever_overtakes(
         assert turn.wait_s is not None and 0 < turn.wait_s <= LONGEST_WAIT_S
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 4)), max_size=15), st.integers(1, 5))
 def test_everything_arrives_and_versions_of_a_result_in_order(
     noted: list[tuple[int, int]], most: int

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -318,3 +319,26 @@ def test_a_full_disk_of_the_system_is_one_too() -> None:
         raise OSError(28, "No space left on device", "x")
     with pytest.raises(RecordsError, match="x: Permission denied"), store.told():
         raise PermissionError(13, "Permission denied", "x")
+
+
+def test_a_writer_that_is_open_for_a_moment_only_is_waited_for(folder: RecordsFolder) -> None:
+    brief = Writer(folder, brief=True)
+    ended = threading.Timer(0.3, brief.close)
+    ended.start()
+    began = time.monotonic()
+    with Writer(folder):
+        waited_s = time.monotonic() - began
+        with pytest.raises(RecordsBusyError, match=f"process {os.getpid()}"):
+            Writer(folder, brief=True)
+        refused_s = time.monotonic() - began - waited_s
+    ended.join()
+    assert 0.2 < waited_s < store.BRIEF_WAIT_S
+    assert refused_s < 1
+
+
+def test_a_moment_that_does_not_end_is_not_waited_for(
+    folder: RecordsFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "BRIEF_WAIT_S", 0.2)
+    with Writer(folder, brief=True), pytest.raises(RecordsBusyError, match="wait for its end"):
+        Writer(folder)

@@ -162,6 +162,10 @@ class OutboxAttack:
         victim = self.chance.choice(["sender", "sender", "signer", *(s.kind for s in self.stubs)])
         self.killed += 1
         if victim == "sender":
+            # One that has not begun yet is let be: else nothing would ever be sent.
+            assert sender.stdout is not None
+            sender.stdout.readline()
+            time.sleep(self.chance.uniform(0, 3))
             self._ended(sender)
             return signer, self._sender()
         if victim == "signer" and not self._signed_all():

@@ -101,7 +101,7 @@ def device_with(*receivers: Receiver) -> DeviceConfiguration:
 @dataclass
 class ScriptedDoor:
     """A door that answers as it is told, and notes what came and from whom. answers: one list a
-    call; afterwards everything is stored.
+    call, which may end before the messages do; afterwards everything is stored.
     """
 
     answers: list[list[Answer]] = field(default_factory=list)
@@ -114,8 +114,10 @@ class ScriptedDoor:
         return self
 
     def send(self, parcels: Sequence[Parcel]) -> list[Answer]:
-        self.came += parcels
-        return self.answers.pop(0) if self.answers else [Stored("ok")] * len(parcels)
+        answers: list[Answer] = self.answers.pop(0) if self.answers else []
+        answers = answers or [Stored("ok")] * len(parcels)
+        self.came += parcels[: len(answers)]
+        return answers
 
     def close(self) -> None:
         self.closed += 1

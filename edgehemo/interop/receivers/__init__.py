@@ -11,10 +11,12 @@ from edgehemo.interop.receivers.door import Door, Kiosk
 
 @dataclass(frozen=True, slots=True)
 class DoorFacts:
-    """How the door of a kind is opened. most, most_bytes: messages of one turn, and their bytes."""
+    """How the door of a kind is opened. most, most_bytes: messages of one turn, and their bytes.
+    What was received in a turn is written down at its end.
+    """
 
     open: Callable[[Receiver, Kiosk], Door]
-    most: int = 1
+    most: int = 10
     most_bytes: int | None = None
 
 

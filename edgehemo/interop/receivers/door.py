@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from edgehemo.interop.states import Answer
+from edgehemo.interop.states import Answer, Failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,19 @@ class Door(Protocol):
     """
 
     def send(self, parcels: Sequence[Parcel]) -> list[Answer]:
-        """Hand over messages of different results; an answer each, in their order."""
+        """Hand over messages of different results; an answer each, in their order. Fewer where it
+        stopped at one that failed: the others were not tried.
+        """
 
     def close(self) -> None:
         """Let go of the connection; the next message opens another."""
+
+
+def one_by_one(send: Callable[[Parcel], Answer], parcels: Sequence[Parcel]) -> list[Answer]:
+    """The answers of a door that takes one message at a time; the first failure ends it."""
+    answers: list[Answer] = []
+    for parcel in parcels:
+        answers.append(send(parcel))
+        if isinstance(answers[-1], Failed):
+            break
+    return answers

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from edgehemo.device.receivers import Receiver
-from edgehemo.interop.receivers.door import Parcel
+from edgehemo.interop.receivers.door import Parcel, one_by_one
 from edgehemo.interop.receivers.https import HttpAnswer, HttpRoad, of_the_receiver
 from edgehemo.interop.states import Answer, Failed, Refused, Stored
 
@@ -30,7 +30,7 @@ class FhirDoor:
         self._road = HttpRoad(receiver)
 
     def send(self, parcels: Sequence[Parcel]) -> list[Answer]:
-        return [self._sent(parcel) for parcel in parcels]
+        return one_by_one(self._sent, parcels)
 
     def _sent(self, parcel: Parcel) -> Answer:
         headers = {"content-type": f"{_MEDIA_TYPE}; charset=utf-8", "accept": _MEDIA_TYPE}

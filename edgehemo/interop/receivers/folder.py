@@ -13,7 +13,7 @@ from pathlib import Path
 from edgehemo.device.receivers import Receiver
 from edgehemo.errors import RecordsError
 from edgehemo.files.atomic import sha256_of_file, write_bytes_atomically
-from edgehemo.interop.receivers.door import Kiosk, Parcel
+from edgehemo.interop.receivers.door import Kiosk, Parcel, one_by_one
 from edgehemo.interop.states import Answer, Failed, Stored
 from edgehemo.records.backup import stick
 
@@ -31,7 +31,7 @@ class FolderDoor:
         self._kiosk = kiosk
 
     def send(self, parcels: Sequence[Parcel]) -> list[Answer]:
-        return [self._written(parcel) for parcel in parcels]
+        return one_by_one(self._written, parcels)
 
     def _written(self, parcel: Parcel) -> Answer:
         try:

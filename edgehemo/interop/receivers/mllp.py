@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edgehemo.device.receivers import Receiver, tls_context
-from edgehemo.interop.receivers.door import Parcel
+from edgehemo.interop.receivers.door import Parcel, one_by_one
 from edgehemo.interop.states import Answer, Failed, Refused, Stored
 
 START, END = b"\x0b", b"\x1c\r"
@@ -56,9 +56,10 @@ class MllpDoor:
         self._read = b""
 
     def send(self, parcels: Sequence[Parcel]) -> list[Answer]:
-        return [self._sent(parcel.body) for parcel in parcels]
+        return one_by_one(self._sent, parcels)
 
-    def _sent(self, body: bytes) -> Answer:
+    def _sent(self, parcel: Parcel) -> Answer:
+        body = parcel.body
         control_id = control_id_of(body)
         if control_id is None or START in body or END[:1] in body:
             # It would be taken for another message, or cut in two.
