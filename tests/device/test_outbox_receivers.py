@@ -43,8 +43,11 @@ def bundle(number: int = 1, words: str = "") -> Parcel:
         "resource": {"resourceType": "DiagnosticReport", "text": words},
         "request": {"method": "POST", "url": "Report", "ifNoneExist": f"identifier={number}"},
     }
-    said = json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": [entry]}).encode()
-    return parcel(number, said)
+    said = {
+        "resourceType": "Bundle", "type": "transaction", "entry": [entry],
+        "identifier": {"value": str(number)},
+    }  # fmt: skip
+    return parcel(number, json.dumps(said).encode())
 
 
 def oru(number: int = 1, words: str = "110") -> Parcel:

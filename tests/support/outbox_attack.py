@@ -13,16 +13,17 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from edgehemo.interop.formats import FORMATS
-from edgehemo.interop.outbox import Row, listed
+from edgehemo.interop.outbox import Row, listed, message_body
+from edgehemo.interop.receivers.mllp import control_id_of
 from edgehemo.interop.states import OPEN
 from edgehemo.records.folder import RecordsFolder
-from edgehemo.records.store import Store, Writer
+from edgehemo.records.store import Reader, Store, Writer
 from edgehemo.records.verifying import verify
 from tests.support.receivers import ROOT, StubProcess
 from tests.support.screening_fakes import TruthFinder, simulated_frames
@@ -206,6 +207,7 @@ class OutboxAttack:
                 )
             }
             faults = verify(reader, contents=False).faults
+            known = {row.number: _known_by(reader, row) for row in rows}
         acknowledged = {
             (name, int(version))
             for name, _, version in (line.partition(" ") for line in self.acknowledged)
@@ -224,38 +226,50 @@ class OutboxAttack:
                 "noted": len(noted),
                 "not noted": len(versions - {(row.result_id, row.version) for row in noted}),
                 "not delivered": sum(row.standing.state != "delivered" for row in noted),
-                **_compared(noted, arrived),
+                **_compared(noted, arrived, known),
             }
-        found["came again"] = sum(
-            sum(row[3] - 1 for row in stub.rows()) for stub in self.stubs if stub.kind != "fhir"
-        )
+        found["came again"] = sum(row[3] - 1 for stub in self.stubs for row in stub.rows())
         return found
 
     def _arrived(self) -> Iterator[tuple[str, Sequence[str]]]:
         """Receiver -> what identifies each message that it has, in the order in which it came."""
         yield "stick", [path.stem.rpartition("-")[2] for path in self.files.iterdir()]
         for stub in self.stubs:
-            if stub.kind != "fhir":
-                yield stub.kind, [row[0] for row in stub.rows()]
+            yield stub.kind, [row[0] for row in stub.rows()]
 
 
-def _compared(noted: Sequence[Row], arrived: Sequence[str]) -> dict[str, int]:
+def _known_by(reader: Reader, row: Row) -> str:
+    """What its receiver knows a message by; its number where it was never made."""
+    if row.identity is None or row.sha256 is None:
+        return f"number {row.number}"
+    if row.receiver == "laboratory":
+        return row.identity
+    if row.receiver == "stick":
+        return row.sha256[:12]
+    body = message_body(reader, row)
+    if row.receiver == "fhir":
+        return str(json.loads(body)["identifier"]["value"])
+    return control_id_of(body) or ""
+
+
+def _compared(
+    noted: Sequence[Row], arrived: Sequence[str], known_by: Mapping[int, str]
+) -> dict[str, int]:
     """Noted messages against those that arrived."""
-    is_file = noted[0].receiver == "stick"
-    known = {(row.sha256 or "")[:12] if is_file else (row.identity or ""): row for row in noted}
-    place = {identity: number for number, identity in enumerate(arrived)}
+    known = {known_by[row.number]: row for row in noted}
     overtaken = 0
-    if not is_file:
+    # A folder says nothing of the order in which its files came.
+    if noted and noted[0].receiver != "stick":
         newest: dict[str, int] = {}
-        for identity in arrived:
-            row = known.get(identity)
+        for each in arrived:
+            row = known.get(each)
             if row is not None:
                 overtaken += row.version < newest.get(row.result_id, 0)
                 newest[row.result_id] = max(row.version, newest.get(row.result_id, 0))
     return {
-        "missing": len(set(known) - set(place)),
-        "unknown": len(set(place) - set(known)),
-        "twice": len(arrived) - len(place) + len(noted) - len(known),
+        "missing": len(set(known) - set(arrived)),
+        "unknown": len(set(arrived) - set(known)),
+        "twice": len(arrived) - len(set(arrived)) + len(noted) - len(known),
         "overtaken": overtaken,
     }
 

@@ -153,18 +153,20 @@ def fhir(stub: Stub) -> Starlette:
             }
             return JSONResponse(outcome, 422)
         bundle: dict[str, Any] = json.loads(body)
-        rows = [
-            (entry["request"]["ifNoneExist"], None, json.dumps(entry["resource"]).encode())
+        # By what it finds a resource that is there already: conditional creation, or update.
+        entries = [
+            entry["request"].get("ifNoneExist", entry["request"]["url"])
             for entry in bundle["entry"]
         ]
-        new = stub.keep(rows)
+        (new,) = stub.keep([(bundle["identifier"]["value"], None, body)])
         if fault == "lost after":
             raise HungUpError
         if fault == "broken":
             return Response("<html>welcome to the internet cafe</html>", 200)
-        entries = [{"response": {"status": "201 Created" if each else "200 OK"}} for each in new]
+        status = "201 Created" if new else "200 OK"
+        done = [{"response": {"status": status, "location": each}} for each in entries]
         return JSONResponse(
-            {"resourceType": "Bundle", "type": "transaction-response", "entry": entries}
+            {"resourceType": "Bundle", "type": "transaction-response", "entry": done}
         )
 
     return Starlette(routes=[Route("/fhir", take, methods=["POST"])])
