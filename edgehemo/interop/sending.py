@@ -122,7 +122,7 @@ class Sender:
         if time.monotonic() >= self._forget_at_s:
             self._forget_at_s = time.monotonic() + _FORGET_EVERY_S
             with self._access.writing() as writer:
-                forget_delivered(writer, now_s=now_s)
+                forget_delivered(writer, writer.stamp())
         if self._brokers and time.monotonic() >= self._tell_at_s:
             self._tell_at_s = time.monotonic() + TOLD_EVERY_S
             self._tell_health()

@@ -9,6 +9,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +45,7 @@ from edgehemo.kiosk.delivery_words import (
     refused_words,
     waiting_words,
 )
+from edgehemo.records.clock import Stamp
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.results import number_of, result_at
 from edgehemo.records.store import Store, Writer
@@ -398,8 +400,10 @@ def test_delivered_messages_go_after_some_time_and_their_rows_stay(
     lane(writer, ScriptedDoor()).turn()
     row = row_of(writer, 1)
     assert json.loads(message_body(writer, row))["sample"] == "S-1"
-    assert forget_delivered(writer, now_s=time.time()) == 0
-    assert forget_delivered(writer, now_s=time.time() + (KEEP_DELIVERED_DAYS + 1) * 86_400) == 1
+    later = writer.stamp().at + timedelta(days=KEEP_DELIVERED_DAYS + 1)
+    assert forget_delivered(writer, writer.stamp()) == 0
+    assert forget_delivered(writer, Stamp(later, "unset")) == 0
+    assert forget_delivered(writer, Stamp(later, "set")) == 1
     with pytest.raises(RecordsError, match="30 days"):
         message_body(writer, row_of(writer, 1))
     assert row_of(writer, 1).identity == row.identity
