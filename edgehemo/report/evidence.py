@@ -113,7 +113,7 @@ def _field(place: int, image: Mapping[str, Any], picture: Picture, words: Words)
     elif image["accepted"]:
         lines.append(
             _(
-                "{red} red cells, {white} white cells, {platelets} platelets",
+                "Red cells {red}, white cells {white}, platelets {platelets}",
                 red=words.number(counts["rbc"]),
                 white=words.number(counts["wbc"]),
                 platelets=words.number(counts["platelet"]),

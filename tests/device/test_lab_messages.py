@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -392,3 +393,42 @@ def test_a_control_is_told_from_a_persons_result(version: Hl7Version) -> None:
     failed = CHECK.model_copy(update={"passed": False, "reason": "HGB is 4 SD off"})
     notes = [str(item[3]) for item in parsed(oru_control(failed, "x", version)).segments("NTE")]
     assert "The check FAILED: HGB is 4 SD off" in notes
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_a_listener_of_other_people_takes_the_message_and_acknowledges_it(
+    version: Hl7Version,
+) -> None:
+    mllp = pytest.importorskip("hl7.mllp", reason="python-hl7 is not installed")
+    from edgehemo.device.receivers import Receiver
+    from edgehemo.interop.receivers.door import Parcel
+    from edgehemo.interop.receivers.mllp import MllpDoor
+    from edgehemo.interop.states import Stored
+
+    body = oru_message(replace(RESULT, comment="µ | é"), version)
+    heard: list[Any] = []
+
+    async def listen(reader: Any, writer: Any) -> None:
+        message = await reader.readmessage()
+        heard.append(message)
+        writer.writemessage(message.create_ack())
+        await writer.drain()
+
+    async def exchange() -> Any:
+        server = await mllp.start_hl7_server(listen, "127.0.0.1", 0, encoding="utf-8")
+        async with server:
+            port = server.sockets[0].getsockname()[1]
+            door = MllpDoor(
+                Receiver(name="lis", kind="mllp", address=f"mllp://127.0.0.1:{port}", timeout_s=10)
+            )
+            parcel = Parcel(1, 1, RESULT.id, 2, "", "", "", ".hl7", body)
+            try:
+                (answer,) = await asyncio.to_thread(door.send, [parcel])
+            finally:
+                door.close()
+            return answer
+
+    answer = asyncio.run(exchange())
+    assert isinstance(answer, Stored), answer
+    (message,) = heard
+    assert str(message).encode() == body

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import urllib.request
@@ -13,8 +14,12 @@ from urllib.parse import quote
 
 import pytest
 
-from edgehemo.interop.fhir import RESULTS, fhir_bundle
+from edgehemo.device.receivers import Receiver
+from edgehemo.interop.fhir import MEDIA_TYPE, RESULTS, fhir_bundle
 from edgehemo.interop.openelis.examples import RESULT, WITHHELD
+from edgehemo.interop.receivers.door import Parcel
+from edgehemo.interop.receivers.fhir_server import FhirDoor
+from edgehemo.interop.states import Stored
 from tests.support.node_parts import node_folder, node_program
 
 pytestmark = pytest.mark.lab
@@ -61,6 +66,22 @@ def test_a_bundle_that_comes_twice_is_there_once(address: str) -> None:
     assert hgb["valueQuantity"]["value"] == 98.0
     # The names within the bundle have become addresses of the server.
     assert f"Observation/{hgb['id']}" in [item["reference"] for item in report["result"]]
+
+
+def test_the_outbox_door_brings_it_there_and_knows_that_it_is(address: str) -> None:
+    result = replace(RESULT, id="0000-test-0000-0011", sample="TEST-11")
+    body = fhir_bundle(result)
+    digest = hashlib.sha256(body).hexdigest()
+    parcel = Parcel(1, 1, result.id, 2, digest, digest, MEDIA_TYPE, ".fhir.json", body)
+    door = FhirDoor(Receiver(name="clinic", kind="fhir", address=f"{address}/"))
+    try:
+        first, second = door.send([parcel])[0], door.send([parcel])[0]
+    finally:
+        door.close()
+    assert isinstance(first, Stored) and isinstance(second, Stored)
+    entries = len(json.loads(body)["entry"])
+    assert first.said == f"{entries - 1} new, 1 there already"  # the device is known
+    assert second.said == f"0 new, {entries} there already"
 
 
 def test_a_later_version_changes_what_is_there(address: str) -> None:
