@@ -69,6 +69,9 @@ log = logging.getLogger(__name__)
 
 # How good the JPEG of a practice's fields is, from which cells are cut.
 PRACTICE_QUALITY = 90
+# How long a sample that begins waits for the equipment to be known; a page that waits longer is
+# told that the process is silent.
+KNOWN_WITHIN_S = 60.0
 # A sign of life is told of so often.
 ALIVE_EVERY_S = 3.0
 # A camera that failed is looked at again so often.
@@ -84,6 +87,9 @@ class WorkerProcess:
         self._pictures: dict[int, dict[int, bytes]] = {}
         self._simulated = source.startswith("simulated:")
         self._circumstances: Circumstances | None = None
+        self._known = asyncio.Event()
+        # The sample that waits for it: a second order to begin the same is none.
+        self._awaited: int | None = None
         self._link: ProcessLink | None = None
         self._closing = False
         kiosk.look.source, kiosk.look.send = source, self._order
@@ -175,7 +181,7 @@ class WorkerProcess:
         elif isinstance(effect, effects.RunSelfCheck):
             self._order(CheckOrder(sample.ref, self._camera(sample)))
         elif isinstance(effect, effects.Capture):
-            self.kiosk.do(self._guarded(self._capture, sample))
+            self.kiosk.do(self._capture_when_known(sample.ref))
         elif isinstance(effect, effects.Analyse):
             self.kiosk.do(self._guarded(self._analyse, sample))
         elif isinstance(effect, effects.SignResult):
@@ -202,6 +208,28 @@ class WorkerProcess:
         else:
             for each in event if isinstance(event, tuple) else ():
                 await self.kiosk.tell_if_possible(each)
+
+    async def _capture_when_known(self, ref: int) -> None:
+        """A sample that the records do not know is begun under circumstances that the process says:
+        after a restart of the server in the midst of that, it must be waited for.
+        """
+        if self._circumstances is None:
+            if self._awaited == ref:
+                return
+            self._awaited = ref
+            try:
+                self._started()
+            except OSError as error:
+                log.error("no process that captures and analyses could be started: %s", error)
+                self._tell_of_the_end(memory=error.errno == errno.ENOMEM)
+                self._awaited = None
+                return
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._known.wait(), KNOWN_WITHIN_S)
+            self._awaited = None
+        sample = self.kiosk.state.sample
+        if sample is not None and sample.ref == ref and sample.step == "capture":
+            await self._guarded(self._capture, sample)
 
     def _capture(self, sample: Sample) -> tuple[events.Event, ...]:
         """Begin the sample where the records do not know it, and have its fields taken."""
@@ -301,6 +329,7 @@ class WorkerProcess:
             # Practice is read with another profile, and is not stored.
             if report.source == self.source:
                 self._circumstances = report.circumstances
+                self._known.set()
         elif isinstance(report, SawPicture):
             self.kiosk.show_view(report.jpeg, report.bar, report.advice)
         elif isinstance(report, SawLook | TookPicture | LookFailed):

@@ -114,8 +114,11 @@ class _Worker:
     def work(self) -> None:
         """Tell under what circumstances samples are taken, then do what comes."""
         self.say(Awake())
-        with contextlib.suppress(EdgeHemoError):
+        try:
             self.say(Ready(self.source, self._circumstances(self.source)))
+        except EdgeHemoError as error:
+            # Told where a sample waits for it; the self-check says more.
+            self.say(Failed(None, self._fault(error, self.source)))
         while True:
             held, self._held = self._held, ()
             order: Order | None = held[0] if held else self.connection.recv()

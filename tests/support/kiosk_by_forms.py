@@ -105,8 +105,8 @@ class KioskForms:
     def checked(self) -> None:
         """Look until the self-check has answered."""
         ends = time.monotonic() + 60
-        while self.look() == "check" and '<li class="' not in self.page.partition("<main>")[2]:
-            assert time.monotonic() < ends, "the self-check does not answer"
+        while self.look() != "check" or '<li class="' not in self.page.partition("<main>")[2]:
+            assert time.monotonic() < ends, f"the self-check does not answer: {self.screen}"
             time.sleep(0.1)
 
     def to_capture(self, number: str = "1234") -> None:

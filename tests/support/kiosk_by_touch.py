@@ -222,7 +222,18 @@ class Touch:
 
     @property
     def screen(self) -> str:
-        return str(self.page.evaluate("document.body.dataset.screen"))
+        return str(self.asked("document.body.dataset.screen"))
+
+    def asked(self, script: str) -> Any:
+        """What a script finds on the page; asked again where the page makes way for another."""
+        for _ in range(20):
+            try:
+                return self.page.evaluate(script)
+            except Exception as error:
+                if "context was destroyed" not in str(error):
+                    raise
+                self.page.wait_for_load_state()
+        raise AssertionError("the page makes way for another without an end")
 
     def at(self, *screens: str, timeout_s: float = 60.0) -> str:
         """Wait for one of these screens; which it is."""
@@ -234,14 +245,14 @@ class Touch:
         """Wait until something is so on the page."""
         ends = time.monotonic() + timeout_s
         # The page's policy lets no text be evaluated in it: it is asked from outside.
-        while not self.page.evaluate(script):
+        while not self.asked(script):
             if time.monotonic() > ends:
                 raise AssertionError(f"never so on the page {self.screen}: {script}")
             self.page.wait_for_timeout(50)
 
     def misfits(self) -> list[str]:
         """What does not fit this page."""
-        found: list[str] = self.page.evaluate(MISFITS)
+        found: list[str] = self.asked(MISFITS)
         return found
 
     def fields(self) -> int:
