@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from tests.support.axe import violations
+from tests.support.kiosk_by_forms import KioskForms
 from tests.support.kiosk_by_touch import (
     SUPERVISOR_PIN,
     KioskServer,
@@ -140,6 +141,21 @@ def test_what_stands_in_the_way_is_also_for_everybody(kiosk: KioskServer, tmp_pa
                 touch.at("home")
             touch.tap("footer .left button")
     assert found == {}
+
+
+def test_a_pin_that_is_typed_at_a_second_screen_outlives_the_step(kiosk: KioskServer) -> None:
+    with KioskForms(kiosk) as forms:
+        forms.sign_in()
+        forms.do("newsample")
+        with opened_browser() as touch:
+            touch.page.goto(kiosk.url)
+            touch.type("25")
+            forms.do("givenumber", number="26-0417")
+            touch.page.wait_for_timeout(1000)
+            touch.type("80")
+            touch.on()
+            touch.at("person")
+            assert "in use at another screen" not in touch.page.content()
 
 
 def test_the_keyboard_alone_does_for_a_whole_sample(kiosk: KioskServer) -> None:

@@ -49,7 +49,9 @@ async function catchUp() {
   if (!answer.ok || busy) return;
   const html = await answer.text();
   const screen = /data-screen="([a-z_]+)"/.exec(html)?.[1];
-  if (screen !== document.body.dataset.screen || !typed()) show(html);
+  // At a second screen the step goes on under the PIN that somebody types.
+  const asks = document.getElementById("pin-form") && html.includes('id="pin-form"');
+  if ((screen !== document.body.dataset.screen && !asks) || !typed()) show(html);
 }
 
 async function post(form, button) {
