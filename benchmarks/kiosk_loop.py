@@ -115,7 +115,8 @@ def looped(minutes: float) -> dict[str, Any]:
                 touch.at("sign_in")
                 page_s = time.monotonic() - begun
                 touch.sign_in()
-                begun, before = time.monotonic(), {}
+                begun = since = time.monotonic()
+                before: dict[str, float] = {}
                 while time.monotonic() - begun < 60 * minutes:
                     whole_s, wait_s = one_sample(touch, 1000 + found["samples"])
                     took.append(whole_s)

@@ -136,6 +136,8 @@ class WorkerProcess:
     def _order(self, order: Order) -> None:
         if not isinstance(order, LookOrder):
             self.kiosk.look.forget()
+        if self._closing:
+            return
         try:
             link = self._started()
         except OSError as error:
@@ -152,6 +154,8 @@ class WorkerProcess:
     def close(self) -> None:
         """End the process."""
         self._closing = True
+        # Whoever waits for it waits no more.
+        self._known.set()
         link, self._link = self._link, None
         if link is not None:
             link.close()
@@ -213,23 +217,38 @@ class WorkerProcess:
         """A sample that the records do not know is begun under circumstances that the process says:
         after a restart of the server in the midst of that, it must be waited for.
         """
-        if self._circumstances is None:
+        sample = self._at_capture(ref)
+        if sample is None:
+            return
+        new = sample.taking is None and not sample.practice
+        if new and self._circumstances is None:
             if self._awaited == ref:
                 return
             self._awaited = ref
             try:
-                self._started()
-            except OSError as error:
-                log.error("no process that captures and analyses could be started: %s", error)
-                self._tell_of_the_end(memory=error.errno == errno.ENOMEM)
+                await self._known_in_time()
+            finally:
                 self._awaited = None
-                return
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._known.wait(), KNOWN_WITHIN_S)
-            self._awaited = None
-        sample = self.kiosk.state.sample
-        if sample is not None and sample.ref == ref and sample.step == "capture":
+            sample = self._at_capture(ref)
+        if sample is not None and not self._closing:
             await self._guarded(self._capture, sample)
+
+    def _at_capture(self, ref: int) -> Sample | None:
+        sample = self.kiosk.state.sample
+        fits = sample is not None and sample.ref == ref and sample.step == "capture"
+        return sample if fits else None
+
+    async def _known_in_time(self) -> None:
+        """Start the process where there is none, and wait until it says its circumstances."""
+        self._known.clear()
+        try:
+            self._started()
+        except OSError as error:
+            log.error("no process that captures and analyses could be started: %s", error)
+            self._tell_of_the_end(memory=error.errno == errno.ENOMEM)
+            return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._known.wait(), KNOWN_WITHIN_S)
 
     def _capture(self, sample: Sample) -> tuple[events.Event, ...]:
         """Begin the sample where the records do not know it, and have its fields taken."""

@@ -146,3 +146,45 @@ def test_where_no_process_can_be_started_the_page_says_so(
                 await kiosk.stop()
 
     asyncio.run(run())
+
+
+def test_a_sample_that_waits_for_the_equipment_is_begun_once_and_holds_up_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a restart at the live picture the process is not known yet."""
+    begun: list[int] = []
+
+    async def run() -> None:
+        with Writer(RecordsFolder(tmp_path / "records")) as writer:
+            kiosk = Kiosk(writer)
+            work = WorkerProcess(kiosk, load_profile("workstation"), "simulated:")
+            monkeypatch.setattr(work, "_started", lambda: None)
+            monkeypatch.setattr(work, "_capture", lambda sample: begun.append(sample.ref))
+            await kiosk.start()
+            try:
+                for event in (
+                    events.ChooseUser("amina"),
+                    events.SignIn("amina", "operator", "screen-1"),
+                    events.NewSample(),
+                    events.GiveNumber("26-0417"),
+                    events.GivePerson(40, "female", 0),
+                    events.SelfChecked(()),
+                    events.StartCapture(),
+                ):
+                    await kiosk.tell(event)
+                waiting = [asyncio.create_task(work._capture_when_known(1)) for _ in range(3)]
+                await asyncio.sleep(0.05)
+                assert begun == []
+                work._known.set()
+                await asyncio.gather(*waiting)
+                assert begun == [1]
+                # Nobody answers any more: the kiosk ends all the same, at once.
+                kiosk.do(work._capture_when_known(1))
+                await asyncio.sleep(0.05)
+                kiosk.work = work
+            finally:
+                async with asyncio.timeout(5):
+                    await kiosk.stop()
+            assert begun == [1]
+
+    asyncio.run(run())

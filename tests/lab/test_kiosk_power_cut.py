@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -149,11 +149,10 @@ def test_the_browser_may_die_at_each_step(kiosk: KioskServer) -> None:
 def test_a_cut_in_the_midst_of_everything(tmp_path: Path) -> None:
     """Many cuts at odd moments of the capture and the analysis: no field counts twice."""
     kiosk = KioskServer(tmp_path / "kiosk", SLOW, fields_wanted=8)
-    pauses: list[Callable[[], float]] = [lambda n=n: 0.15 + 0.37 * n for n in range(6)]
     with kiosk.running(), KioskForms(kiosk) as forms:
         forms.to_capture("26-0418")
-        for pause in pauses:
-            time.sleep(pause())
+        for number in range(6):
+            time.sleep(0.15 + 0.37 * number)
             kiosk.cut()
             kiosk.start()
             forms.look()
