@@ -117,7 +117,7 @@ def looped(minutes: float) -> dict[str, Any]:
                 touch.sign_in()
                 begun = since = time.monotonic()
                 before: dict[str, float] = {}
-                while time.monotonic() - begun < 60 * minutes:
+                while not took or time.monotonic() - begun < 60 * minutes:
                     whole_s, wait_s = one_sample(touch, 1000 + found["samples"])
                     took.append(whole_s)
                     waited.append(wait_s)
@@ -153,6 +153,15 @@ def looped(minutes: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def broken(found: dict[str, Any]) -> list[str]:
+    """What must not be, in words."""
+    wrong = [*found["faults"], *found["said"]]
+    for name, more in found["grown_mb"].items():
+        if more > max(FLAT_MB, FLAT_SHARE * max(found["memory_mb"][name])):
+            wrong.append(f"the memory of the {name} grew by {more} MB")
+    return wrong
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=60.0)
@@ -168,12 +177,9 @@ def main() -> int:
             "processors": os.cpu_count(),
         }
         write_json_atomically(asked.json, {"made_on": made_on, **found})
-    broken = list(found["faults"]) + list(found["said"])
-    for name, more in found["grown_mb"].items():
-        if more > max(FLAT_MB, FLAT_SHARE * max(found["memory_mb"][name])):
-            broken.append(f"the memory of the {name} grew by {more} MB")
-    print("broken:", broken or "nothing")
-    return 1 if broken else 0
+    wrong = broken(found)
+    print("broken:", wrong or "nothing")
+    return 1 if wrong else 0
 
 
 if __name__ == "__main__":

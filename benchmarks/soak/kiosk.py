@@ -1,4 +1,7 @@
-"""The kiosk's page under requests that no page of it sends: none may end in a fault of its own."""
+"""The kiosk: requests that no page of it sends, and samples one after another.
+
+None may end in a fault of its own, and its memory must not grow.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,11 @@ from collections.abc import Mapping
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from hypothesis import strategies as st
+from kiosk_loop import broken, looped
 
 from edgehemo.kiosk import app
 from soak.attack import Attack, Figures, Scene
+from tests.support.kiosk_by_touch import missing_parts
 from tests.support.kiosk_fuzz import BEGINNINGS, REQUESTS, Sent, fuzzed, hurried, target
 
 # Runs of requests in a round, and requests in a run.
@@ -59,4 +64,14 @@ def requests(scene: Scene) -> Figures:
     }
 
 
-ATTACKS: Mapping[str, Attack] = {"kiosk: requests": requests}
+def samples(scene: Scene) -> Figures:
+    """One sample after another by touch; `benchmarks/kiosk_loop.py` alone says more."""
+    if missing := missing_parts():
+        return {"not run": missing, "broken": 0}
+    found = looped(0.0 if scene.times is not None else scene.seconds / 60)
+    wrong = broken(found)
+    kept = ("samples", "answers", "grown_mb", "cpu_s_per_s", "last_field_to_result_s")
+    return {**{name: found[name] for name in kept}, "wrong": wrong[:20], "broken": len(wrong)}
+
+
+ATTACKS: Mapping[str, Attack] = {"kiosk: requests": requests, "kiosk: samples by touch": samples}

@@ -139,13 +139,13 @@ def _stick(path: Path, label: str, *, read_only: bool = False) -> Stick | None:
 
 def _takes_a_file(path: Path) -> bool:
     """Whether a file can be made there. Its modes alone do not say: a stick's switch may be shut,
-    or its file system have failed.
+    or its file system have failed. One that is full would take one: there is only no room for it.
     """
     try:
         with tempfile.TemporaryFile(prefix=".edgehemo-", dir=path) as file:
             file.write(b"edgehemo")
-    except OSError:
-        return False
+    except OSError as error:
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
     return True
 
 

@@ -40,6 +40,8 @@ log = logging.getLogger(__name__)
 
 # Fields that are shown beside the live picture.
 SHOWN_FIELDS = 4
+# How long what is under way may take once the kiosk ends.
+END_S = 2.0
 # Signs of life change nothing that a power cut may not lose.
 _NOT_STORED = (events.WorkerAlive,)
 
@@ -146,7 +148,12 @@ class Kiosk:
         self.release()
         if self.work is not None:
             self.work.close()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            # What waits for a stick or a camera would wait for ever.
+            _, late = await asyncio.wait(self._tasks, timeout=END_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
         self._writing.shutdown()
 
     # -- events -----------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from starlette.responses import StreamingResponse
 
 from edgehemo.device.configuration import DeviceConfiguration, load_profile
 from edgehemo.guidance.catalogue import catalogue
+from edgehemo.kiosk import app as kiosk_app
 from edgehemo.kiosk import events
 from edgehemo.kiosk.app import KioskApp
 from edgehemo.kiosk.engine import Kiosk
@@ -311,3 +312,18 @@ def test_no_worker_is_told_to_type_a_command() -> None:
         action = catalogue()[code].action
         assert "`" not in action, code
         assert "{" not in action, code
+
+
+def test_every_page_has_a_heading_that_says_what_it_is() -> None:
+    """A screen reader begins with it; a page whose tabs say enough to the eye has one unseen."""
+    folder = Path(kiosk_app.__file__).with_name("templates")
+
+    def headed(name: str) -> bool:
+        text = (folder / name).read_text("utf-8")
+        above = re.search(r'{% extends "([^"]+)" %}', text)
+        return "<h1" in text or (above is not None and headed(above[1]))
+
+    pages = [path for path in folder.rglob("*.html.j2") if "{% extends" in path.read_text("utf-8")]
+    names = [str(path.relative_to(folder)) for path in pages]
+    assert len(names) > 20
+    assert [name for name in names if not headed(name)] == []

@@ -188,3 +188,17 @@ def test_a_sample_that_waits_for_the_equipment_is_begun_once_and_holds_up_no_end
             assert begun == [1]
 
     asyncio.run(run())
+
+
+def test_what_waits_for_ever_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """As what looks whether a stick was plugged in."""
+
+    async def run() -> None:
+        with Writer(RecordsFolder(tmp_path / "records")) as writer:
+            kiosk = Kiosk(writer)
+            await kiosk.start()
+            kiosk.do(asyncio.Event().wait())
+            async with asyncio.timeout(10):
+                await kiosk.stop()
+
+    asyncio.run(run())

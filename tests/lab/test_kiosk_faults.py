@@ -245,3 +245,49 @@ def test_records_that_are_damaged_are_set_aside_and_told(tmp_path: Path) -> None
         forms.sign_in()
         assert forms.fault == "RECORDS_SET_ASIDE"
         assert forms.do("goon") == "home"
+
+
+# -- what carries a report away -------------------------------------------------------------------
+
+
+def test_no_printer_no_stick_and_a_full_stick_leave_the_result_where_it_is(
+    tmp_path: Path, small_disk: Path
+) -> None:
+    stick = small_disk / "stick"
+    kiosk = KioskServer(
+        tmp_path / "kiosk",
+        "simulated:?seed=3&fields=20",
+        extra=f"[kiosk]\nstick = '{stick}'\nprinter = 'no-such-printer-here'\n",
+    )
+    with kiosk.running(), KioskForms(kiosk) as forms:
+        forms.to_capture()
+        forms.wait("result", timeout_s=120)
+        forms.review_all()
+        forms.sign()
+        forms.do("print")
+        forms.wait("fault", fault="PRINTER_MISSING")
+        assert forms.do("goon") == "done"
+        forms.do("copytostick")
+        forms.wait("fault", fault="STICK_MISSING")
+        # It is plugged in, with no room on it.
+        stick.mkdir()
+        space = os.statvfs(small_disk)
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(space.f_bavail * space.f_bsize))
+        forms.do("goon")
+        forms.wait("done")
+        forms.do("copytostick")
+        forms.wait("fault", fault="STICK_FULL")
+        filler.unlink()
+        forms.do("goon")
+        forms.wait("done")
+        forms.do("copytostick")
+        ends = time.monotonic() + 90
+        while "Copied to the stick" not in forms.page:
+            assert time.monotonic() < ends, forms.page[:3000]
+            forms.look()
+            time.sleep(0.2)
+        assert [each for each in small_disk.rglob("*") if each.suffix == ".pdf"]
+        assert forms.do("finish") == "home"
+    with Store.below(kiosk.data).writer() as writer:
+        assert verify(writer).whole

@@ -8,6 +8,9 @@ import { live } from "./live.js";
 import { look } from "./look.js";
 
 const RETRY_MS = 2000;
+// A finger that is down keeps the page under it; the click comes a moment after it is lifted.
+const PRESSED_MS = 100;
+let pressed = false;
 let busy = false;
 // The newest version that the device told of.
 let told = 0;
@@ -51,6 +54,8 @@ async function catchUp() {
   const screen = /data-screen="([a-z_]+)"/.exec(html)?.[1];
   // At a second screen the step goes on under the PIN that somebody types.
   const asks = document.getElementById("pin-form") && html.includes('id="pin-form"');
+  while (pressed) await new Promise((over) => setTimeout(over, PRESSED_MS));
+  if (busy) return;
   if ((screen !== document.body.dataset.screen && !asks) || !typed()) show(html);
 }
 
@@ -62,6 +67,9 @@ async function post(form, button) {
     const answer = await fetch(form.action, { method: "POST", body: new URLSearchParams(values) });
     lost(false);
     show(await answer.text());
+    // This page is what the device is about to tell of: it is not loaded a second time, under the
+    // next touch.
+    told = Math.max(told, version());
   } catch {
     lost(true);
   } finally {
@@ -104,6 +112,10 @@ function waits() {
   const pause = document.querySelector("[data-wait]");
   if (pause) setTimeout(load, Number(pause.dataset.wait) * 1000 + 500);
 }
+
+document.addEventListener("pointerdown", () => { pressed = true; });
+for (const over of ["pointerup", "pointercancel"])
+  document.addEventListener(over, () => setTimeout(() => { pressed = false; }, PRESSED_MS));
 
 document.addEventListener("submit", (event) => {
   // A search is an address: the browser goes there.
