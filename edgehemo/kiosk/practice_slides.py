@@ -32,9 +32,9 @@ def _slide(options: str, *, fields: int = 8, usable: bool = True) -> PracticeSli
 
 
 SLIDES: Mapping[SlideName, PracticeSlide] = {
-    "good": _slide("seed=17&hgb=95&bad=2"),
-    "no_anaemia": _slide("seed=21&hgb=150"),
-    "severe": _slide("seed=23&hgb=52"),
+    "good": _slide("seed=17&hgb=95&bad=2", fields=14),
+    "no_anaemia": _slide("seed=21&hgb=150", fields=12),
+    "severe": _slide("seed=23&hgb=52", fields=12),
     "cells": _slide("seed=26&hgb=165&inclusions=0.05", fields=5),
     "out_of_focus": _slide("seed=13&hgb=100&defocus_um=2", usable=False),
     "over_stained": _slide("seed=14&hgb=120&stain=2.5", usable=False),
