@@ -284,7 +284,9 @@ class Pages:
             gallery = kiosk.gallery(state.sample)
             record = gallery.record
             override = self._override(kiosk, state.sample, name)
-            about = result_page(record, words, gallery.refusals, override)
+            about = result_page(
+                record, words, gallery.refusals, override, state.sample.answers.person()
+            )
             computed = None if record["anaemia"] is None else record["anaemia"]["grade"]
             return {
                 "about": about,

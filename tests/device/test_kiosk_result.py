@@ -122,3 +122,14 @@ def test_every_page_has_short_help_in_every_language(page: HelpedPage) -> None:
         sentences = re.findall(r"[.!?](?: |$)", text)
         assert 2 <= len(sentences) <= 4, (page, language)
         assert len(text) < 300
+
+
+def test_an_uncertain_haemoglobin_that_may_be_severe_still_has_the_person_referred() -> None:
+    wide = record_of(Interval(50, 28, 71), anaemia=None)
+    assert result_page(wide, ENGLISH, person=WOMAN).todo == (
+        "Refer the person today: severe is possible.",
+        "Measure haemoglobin another way.",
+    )
+    higher = record_of(Interval(132, 107, 157), anaemia=None)
+    assert result_page(higher, ENGLISH, person=WOMAN).todo == ("Measure haemoglobin another way.",)
+    assert result_page(wide, ENGLISH).todo == ("Measure haemoglobin another way.",)
