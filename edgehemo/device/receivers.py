@@ -25,7 +25,7 @@ from edgehemo.files.strict import Problem, Record, RecordError, Text
 
 ReceiverKind = Literal["fhir", "mllp", "laboratory", "folder", "mqtt"]
 MessageFormat = Literal["fhir-r4", "hl7-2.3.1", "hl7-2.5.1", "json"]
-WithheldRule = Literal["report", "nothing"]
+WithheldRule = Literal["report", "text", "nothing"]
 
 # More receivers than any site has.
 MAX_RECEIVERS = 16
@@ -90,14 +90,15 @@ _PLAIN_ALLOWED = ("mllp",)
 class Receiver(Record, frozen=True, kw_only=True):
     """name: what results, lists and the log call it; it stays when the address changes. kind: what
     it is. address: where it is; `label:EDGEHEMO` is the USB stick of that label. format: what it is
-    sent, where its kind takes several. withheld: what a sample without a result sends, its report
-    with the reasons or nothing. simulated: whether results of the simulated microscope are sent,
-    marked as such. identified: with the sample's number, operator, site and date; false sends
-    pseudonyms. certificate: a file with the
-    certificate, or that of its authority, that the receiver must show; without it the system's
-    authorities are trusted. client_certificate: a file with the certificate that this device shows.
-    client_key: a file with its key. credentials: a file with a token, or a user and a password.
-    timeout_s: seconds after which an answer is not waited for any more.
+    sent, where its kind takes several. withheld: what a sample without a result sends: its report
+    with the reasons, with words in the place of the numbers (HL7 only, where a receiver refuses
+    numbers that are not given), or nothing. simulated: whether results of the simulated microscope
+    are sent, marked as such. identified: with the sample's number, operator, site and date; false
+    sends pseudonyms. certificate: a file with the certificate, or that of its authority, that the
+    receiver must show; without it the system's authorities are trusted. client_certificate: a file
+    with the certificate that this device shows. client_key: a file with its key. credentials: a
+    file with a token, or a user and a password. timeout_s: seconds after which an answer is not
+    waited for any more.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
@@ -153,6 +154,8 @@ def _wrong(receiver: Receiver) -> Iterator[Problem]:
     if receiver.format is not None and receiver.format not in facts.takes:
         taken = " or ".join(facts.takes) or "none, for it gets no results"
         yield Problem("format", f"{receiver.kind} takes {taken}", given=receiver.format)
+    if receiver.withheld == "text" and not (receiver.takes or "").startswith("hl7"):
+        yield Problem("withheld", "text is of HL7 only; it is report or nothing", given="text")
     if (receiver.client_certificate is None) != (receiver.client_key is None):
         yield Problem("client_key", "client_certificate and client_key must be given together")
     if not any(receiver.address.startswith(f"{scheme}://") for scheme in _WITH_TLS):

@@ -6,7 +6,7 @@ import hashlib
 
 from edgehemo.interop import fhir, hl7
 from edgehemo.interop.fhir import fhir_bundle
-from edgehemo.interop.hl7 import oru_message
+from edgehemo.interop.hl7 import WithheldAs, oru_message
 from edgehemo.interop.lab_result import LabResult, lab_result
 from edgehemo.interop.message import Encoder, Message, Told
 from edgehemo.records.deidentified import View
@@ -23,7 +23,8 @@ def hl7_message(version: Hl7Version) -> Encoder:
     """What makes messages of a version of HL7."""
 
     def made(told: Told) -> Message:
-        body = oru_message(_result(told), version)
+        withheld: WithheldAs = "text" if told.withheld == "text" else "not obtained"
+        body = oru_message(_result(told), version, withheld=withheld)
         return Message(hashlib.sha256(body).hexdigest(), hl7.MEDIA_TYPE, body)
 
     return made

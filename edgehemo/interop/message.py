@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edgehemo.device.receivers import WithheldRule
 from edgehemo.records.results import StoredResult
 from edgehemo.records.store import Reader
 
@@ -29,12 +30,14 @@ class Message:
 @dataclass(frozen=True, slots=True)
 class Told:
     """What an encoder may take from. result: as it was at the version that is told, which is its
-    latest. reader: the records. identified: with numbers and names as they are stored.
+    latest. reader: the records. identified: with numbers and names as they are stored. withheld:
+    how that is told which is not given.
     """
 
     result: StoredResult
     reader: Reader
     identified: bool
+    withheld: WithheldRule = "report"
 
 
 # Makes the message of a version; EdgeHemoError where it cannot.

@@ -272,7 +272,7 @@ def _encoded(reader: Reader, row: Row, receiver: Receiver) -> Message:
     assert receiver.takes is not None
     result = result_at(reader, row.result)
     at_version = replace(result, versions=result.versions[: row.version])
-    told = Told(at_version, reader, receiver.identified)
+    told = Told(at_version, reader, receiver.identified, receiver.withheld)
     return FORMATS[receiver.takes].encode(told)
 
 

@@ -38,6 +38,7 @@ from edgehemo.interop.outbox import (
     outgoing,
     row_of,
 )
+from edgehemo.interop.receivers.mllp import control_id_of
 from edgehemo.interop.states import Failed, Refused, Stored
 from edgehemo.kiosk.delivery_words import (
     delivery_lines,
@@ -507,6 +508,40 @@ def test_a_withheld_samples_message_holds_no_number(writer: Writer, frames: list
     content = json.loads(door.came[0].body)
     assert content["outcome"] == "withheld"
     assert content["record"]["sample"]["hgb_g_per_l"] is None
+
+
+def test_each_receiver_gets_its_own_format(writer: Writer, frames: list[Frame]) -> None:
+    """One result, five messages; each is what its receiver asked for, and made once."""
+    listener = {"kind": "mllp", "address": "mllp://10.0.0.5"}
+    receivers = [
+        receiver("a"),
+        receiver("b", kind="fhir", address="https://f.example"),
+        receiver("c", **listener),
+        receiver("d", **listener, format="hl7-2.3.1", withheld="text"),
+        receiver("e", kind="folder", address="/x", format="hl7-2.3.1"),
+    ]
+    done = stored(writer, frames, FAKES)
+    assert done is not None
+    change(writer, done.result_id, "signed", by="sup", hooks=noting(receivers))
+    bodies = {}
+    for each in receivers:
+        door = ScriptedDoor()
+        lane(writer, door, each).turn()
+        (parcel,) = door.came
+        bodies[each.name] = parcel.body
+        assert parcel.result_id == done.result_id and parcel.sequence == 1
+    assert json.loads(bodies["a"])["id"] == done.result_id
+    assert json.loads(bodies["b"])["type"] == "transaction"
+    versions = [bodies[name].split(b"\r")[0].split(b"|")[11] for name in "cde"]
+    assert versions == [b"2.5.1", b"2.3.1", b"2.3.1"]
+    # What is not given (the simulated slide has no analyser calibration) is told in two ways.
+    obx = {
+        name: [s.split(b"|") for s in bodies[name].split(b"\r") if s[:3] == b"OBX"]
+        for name in "cde"
+    }
+    assert {fields[11] for fields in obx["e"]} >= {b"X"}
+    assert b"X" not in {fields[11] for fields in obx["d"]}
+    assert all(control_id_of(bodies[name]) == control_id_of(bodies["c"]) for name in "de")
 
 
 # -- what the kiosk says ----------------------------------------------------------------------

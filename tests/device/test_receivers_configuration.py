@@ -97,6 +97,18 @@ def test_this_machine_itself_is_spoken_to_without_tls(host: str) -> None:
     configured(table(kind="laboratory", address=f"http://{host}:8080"))
 
 
+def test_words_in_the_place_of_numbers_are_for_hl7() -> None:
+    configured(table(kind="mllp", address="mllp://10.0.0.5") + '\nwithheld = "text"')
+    configured(table(kind="folder", address="/s") + '\nformat = "hl7-2.3.1"\nwithheld = "text"')
+    for given in (
+        table(),
+        table(kind="folder", address="/s"),
+        table(kind="mqtt", address="mqtt://localhost"),
+    ):
+        with pytest.raises(DeviceError, match="text is of HL7 only"):
+            configured(given + '\nwithheld = "text"')
+
+
 def test_names_are_each_receivers_own() -> None:
     with pytest.raises(DeviceError, match=r"receivers\[1\]\.name: another receiver has it"):
         configured(table(), table(kind="folder", address="/srv"))
