@@ -81,13 +81,7 @@ class Errands:
         way, known, _, _ = self._last
         if known.ref != sample.ref:
             return None
-        if not job.ended:
-            return Errand(way, step=_step(job))
-        if isinstance(job.result, HandedOut):
-            return Errand(way, left=job.result)
-        said = job.error.said if isinstance(job.error, PrintFailedError) else ""
-        code = job.error.code if isinstance(job.error, EdgeHemoError) else "FAILED"
-        return Errand(way, code=code, said=said)
+        return errand_of(job, way)
 
     def moved(self) -> None:
         """From the thread of a job: it told of something, or has ended."""
@@ -125,6 +119,17 @@ class Errands:
             if await self.kiosk.tell_if_possible(FaultCleared(code)):
                 self.again()
             return
+
+
+def errand_of(job: Job, way: Way) -> Errand:
+    """What a job of `handing_out` has come to."""
+    if not job.ended:
+        return Errand(way, step=_step(job))
+    if isinstance(job.result, HandedOut):
+        return Errand(way, left=job.result)
+    said = job.error.said if isinstance(job.error, PrintFailedError) else ""
+    code = job.error.code if isinstance(job.error, EdgeHemoError) else "FAILED"
+    return Errand(way, code=code, said=said)
 
 
 def _step(job: Job) -> Step:

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgehemo.device.printing import PrintJob
 from edgehemo.kiosk import events
 from edgehemo.kiosk.supervision.history import history_of
 from edgehemo.kiosk.supervision.reasons import REASONS, deed_reason_name, reason_in_words
@@ -354,3 +355,41 @@ def test_a_history_tells_versions_and_reviews_newest_first(tmp_path: Path) -> No
     assert done[0].why == "typed"
     assert done[1].what == "looked at 3 cells"
     assert json.dumps(done[1].changed) == '["2 renamed", "1 left open"]'
+
+
+def test_a_result_is_printed_and_copied_from_its_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    printed: list[bytes] = []
+
+    def takes(pdf: bytes, *_: object, **__: object) -> PrintJob:
+        printed.append(pdf)
+        return PrintJob("Desk-12", "Desk")
+
+    monkeypatch.setattr("edgehemo.kiosk.handing_out.printed", takes)
+
+    async def run() -> None:
+        (tmp_path / "stick").mkdir()
+        async with working(tmp_path, "results") as (app, browser):
+            writer = app.kiosk.writer
+            result = measured(writer, "26-0001", 98.0)
+            other = measured(writer, "26-0002", 120.0)
+            page = await browser.get(f"/area/results/{result}")
+            assert f"/area/results/{result}/hand" in page.text
+            page = await browser.get(f"/area/results/{result}/hand")
+            assert "Printed on" not in page.text
+            for way, said in (("print", "Printed on Desk."), ("stick", "You may pull it out.")):
+                page = await posted(browser, "results", f"{result}/{way}")
+                assert str(page.url.path) == f"/area/results/{result}/hand"
+                for _ in range(300):
+                    page = await browser.get(f"/area/results/{result}/hand")
+                    if said in page.text:
+                        break
+                    await asyncio.sleep(0.1)
+                assert said in page.text
+            assert printed[0].startswith(b"%PDF-")
+            assert "Printed" not in (await browser.get(f"/area/results/{other}/hand")).text
+            noted = writer.rows("SELECT details FROM audit WHERE action = 'result exported'")
+            assert len(noted) == 2
+
+    asyncio.run(run())

@@ -15,7 +15,7 @@ from edgehemo.interop.outbox import noting
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import CELLS_PER_PAGE
-from edgehemo.kiosk.supervision import result_list, result_page
+from edgehemo.kiosk.supervision import result_hand, result_list, result_page
 from edgehemo.kiosk.supervision.history import history_of
 from edgehemo.kiosk.supervision.light_records import light_record
 from edgehemo.kiosk.supervision.paging import page_of, rows_of
@@ -64,6 +64,10 @@ class ResultsArea:
         if result is None:
             return None
         page = parts[1] if len(parts) == 2 else ""
+        if page == result_hand.PAGE:
+            values = self._of_result(desk, asked, result)
+            values["errand"] = result_hand.errand(desk, result.id)
+            return Shown("supervision/result_hand.html.j2", values)
         if page in _TABS:
             _note_look(desk.kiosk.writer, result, asked.who.name)
             return self._tab(desk, asked, result, page)
@@ -79,6 +83,8 @@ class ResultsArea:
             return None
         deed = next((each for each in result_page.DEEDS if each == parts[1]), None)
         result = _result(desk.kiosk.writer, parts[0])
+        if result is not None and parts[1] in (*result_hand.WAYS, "stop"):
+            return self._hand_out(desk, asked, result, parts[1])
         if deed is None or result is None:
             return None
         words = asked.words
@@ -90,6 +96,14 @@ class ResultsArea:
             return Went(_with_list(f"{result.id}/{deed}", asked, **given), problem=problem)
         _change(desk, result, deed, asked)
         return Went(back, said=result_page.deed_said(words, deed))
+
+    def _hand_out(self, desk: Desk, asked: Asked, result: StoredResult, what: str) -> Went:
+        way = next((each for each in result_hand.WAYS if each == what), None)
+        if way is None:
+            result_hand.stop(desk)
+        else:
+            result_hand.begin(way, desk, result.id, asked)
+        return Went(_with_list(f"{result.id}/{result_hand.PAGE}", asked))
 
     def _list(self, desk: Desk, asked: Asked) -> Shown:
         reader, words, today = desk.kiosk.writer, asked.words, _today()
