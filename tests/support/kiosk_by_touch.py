@@ -230,7 +230,8 @@ class Touch:
             try:
                 return self.page.evaluate(script)
             except Exception as error:
-                if "context was destroyed" not in str(error):
+                # Neither is a fault of the page: it has no body yet, or is there no more.
+                if not any(each in str(error) for each in ("context was destroyed", "of null")):
                     raise
                 self.page.wait_for_load_state()
         raise AssertionError("the page makes way for another without an end")
