@@ -8,11 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgehemo.anaemia.who_grade import Person, grade
+from edgehemo.anaemia.who_grade import Person
 from edgehemo.guidance.codes import WithheldCode
 from edgehemo.kiosk.who_bar import WhoBar, band_name, taken_off_g_per_l, who_bar
 from edgehemo.report.verdict import Verdict, verdict_of
-from edgehemo.statistics.interval import Interval
 from edgehemo.words.language import Words
 
 # Reasons for refusing fields that are shown, the commonest first.
@@ -61,9 +60,9 @@ def result_page(
 ) -> ResultPage:
     """Of a record as result.json holds it. refusals: codes of why fields were refused, and how
     often. override: the grade that a person set in the place of the computed one. person: whose
-    blood it is; a haemoglobin too uncertain for a grade may still be that of severe anaemia.
+    blood it is, see `verdict_of`.
     """
-    verdict = verdict_of(record, words, override)
+    verdict = verdict_of(record, words, override, person)
     anaemia, hgb = record["anaemia"], record["sample"]["hgb_g_per_l"]
     held = record["withheld"]
     taken = record["sample"]["images"]
@@ -73,11 +72,7 @@ def result_page(
         sure=_sure(record, words),
         not_said=_not_said(verdict, words),
         headline="" if held is None else _headline(held["code"], refusals, words),
-        todo=(
-            (*_urgent(verdict, hgb, person, words), *verdict.todo)
-            if held is None
-            else _mending(held["code"], refusals, words)
-        ),
+        todo=verdict.todo if held is None else _mending(held["code"], refusals, words),
         refused=tuple(
             Refused(words.title(code), count, count / max(taken, 1))
             for code, count in refusals[:SHOWN_REASONS]
@@ -130,17 +125,6 @@ def _not_said(verdict: Verdict, words: Words) -> tuple[str, ...]:
         _("It does not say why there is anaemia."),
         _("It does not replace a blood count."),
     )
-
-
-def _urgent(
-    verdict: Verdict, hgb: Mapping[str, float] | None, person: Person | None, words: Words
-) -> tuple[str, ...]:
-    """Of a haemoglobin without a grade whose interval reaches into severe anaemia."""
-    if verdict.shape != "ungraded" or hgb is None or person is None or person.problems():
-        return ()
-    reached = grade(Interval(hgb["value"], hgb["low"], hgb["high"]), person).possible
-    said = words._("Refer the person today: severe is possible.")
-    return (said,) if "severe" in reached else ()
 
 
 def _headline(code: str, refusals: Sequence[tuple[str, int]], words: Words) -> str:

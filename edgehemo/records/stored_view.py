@@ -73,6 +73,7 @@ def standing_of(reader: Reader, result: StoredResult, seen: View, head: AuditHea
         clock_set=result.clock == "set",
         state=result.latest.state,
         versions=_versions(result, seen),
+        person=result.person,
         grade=None if override is None else override.grade or "",
         cells={(cell.field, cell.cell): cell.type for cell in amendments.cells},
         comment=amendments.comment if seen.identified else None,

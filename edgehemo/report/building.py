@@ -35,7 +35,8 @@ def report_view(
     """
     _ = words._
     made_at = datetime.fromisoformat(record["provenance"]["created_at"])
-    verdict = verdict_of(record, words, None if standing is None else standing.grade)
+    override = None if standing is None else standing.grade
+    verdict = verdict_of(record, words, override, None if standing is None else standing.person)
     banners = page.banners(record, words, standing, practice=practice)
     heading = _("Blood smear screening report")
     loud = list(filter(None, (_capitals(banner.text) for banner in banners if banner.loud)))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
+from edgehemo.anaemia.who_grade import Person
 from edgehemo.screening.recorded import AuditHead
 
 State = Literal["unsigned", "signed", "corrected", "held", "withdrawn"]
@@ -48,9 +49,10 @@ class VersionSaid:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A stored result. device: what it is called. taken_at: aware; None where only the month may be
-    told. clock_set: whether that can be believed. grade: set by a person, ``""`` where withdrawn,
-    None where none was set. cells: (field, cell), from 0 -> what a person called it. control_mark:
-    what a failed control after it demands, None where none did. audit: the head of the chain.
+    told. clock_set: whether that can be believed. person: whose blood it is, as far as was asked.
+    grade: set by a person, ``""`` where withdrawn, None where none was set. cells: (field, cell),
+    from 0 -> what a person called it. control_mark: what a failed control after it demands, None
+    where none did. audit: the head of the chain.
     """
 
     device: str
@@ -59,6 +61,7 @@ class Standing:
     clock_set: bool
     state: State
     versions: tuple[VersionSaid, ...]
+    person: Person | None
     grade: str | None
     cells: Mapping[tuple[int, int], str]
     comment: str | None

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from edgehemo.anaemia.who_grade import Person
+from edgehemo.anaemia.who_grade import grade as graded
 from edgehemo.guidance.catalogue import catalogue
+from edgehemo.statistics.interval import Interval
 from edgehemo.words.language import Words
 
 Grade = Literal["none", "mild", "moderate", "severe"]
@@ -50,9 +53,15 @@ def grade_name(words: Words, grade: str) -> str:
     }[grade]
 
 
-def verdict_of(record: Mapping[str, Any], words: Words, override: str | None = None) -> Verdict:
+def verdict_of(
+    record: Mapping[str, Any],
+    words: Words,
+    override: str | None = None,
+    person: Person | None = None,
+) -> Verdict:
     """Of a record as result.json holds it. override: the grade that a person set in its place;
-    ``""`` where a person withdrew it.
+    ``""`` where a person withdrew it. person: whose blood it is, where that is known; a haemoglobin
+    too uncertain for a grade may still be that of severe anaemia.
     """
     _ = words._
     sample, anaemia, held_back = record["sample"], record["anaemia"], record["withheld"]
@@ -81,6 +90,8 @@ def verdict_of(record: Mapping[str, Any], words: Words, override: str | None = N
             todo = (_("Refer the person today: severe is possible."), todo[0])
     else:
         why = _why_no_grade(words, sample)
+        if _may_be_severe(interval, person):
+            todo = (_("Refer the person today: severe is possible."), *todo)
     by_person = override is not None
     if override in GRADES:
         shape, title, todo = override, grade_name(words, override), _todo(words, override)
@@ -112,6 +123,13 @@ def verdict_of(record: Mapping[str, Any], words: Words, override: str | None = N
         flag=flag,
         by_person=by_person,
     )
+
+
+def _may_be_severe(hgb: Mapping[str, float] | None, person: Person | None) -> bool:
+    """Whether a haemoglobin without a grade has an interval that reaches into severe anaemia."""
+    if hgb is None or person is None or person.problems():
+        return False
+    return "severe" in graded(Interval(hgb["value"], hgb["low"], hgb["high"]), person).possible
 
 
 def _todo(words: Words, grade: str) -> tuple[str, ...]:

@@ -46,7 +46,7 @@ class Standing:
 
 def verdict(result: StoredResult, record: Mapping[str, Any], words: Words) -> Verdict:
     """What it says, a person's grade in the place of the computed one."""
-    return verdict_of(record, words, override_of(result))
+    return verdict_of(record, words, override_of(result), result.person)
 
 
 def override_of(result: StoredResult) -> str | None:
