@@ -6,22 +6,24 @@ let number = 0;
 // never goes black between two.
 let followed = null;
 
-// The next one is loaded beside the one that is shown, which stays where none comes.
-function follow(image) {
-  const next = () => {
-    if (image !== followed) return;
-    number += 1;
-    const fresh = image.cloneNode();
-    fresh.addEventListener("load", () => {
-      if (image !== followed) return;
-      image.replaceWith(fresh);
-      followed = fresh;
-      follow(fresh);
-    });
-    fresh.addEventListener("error", () => setTimeout(next, RETRY_MS));
-    fresh.src = `${image.dataset.live || "/live.jpg"}?n=${number}`;
+// The next one is loaded beside the one that is shown, which stays where none comes. What listens to
+// it is let go of at once: it would hold the picture before it, and that the one before.
+function next() {
+  const shown = followed;
+  if (!shown) return;
+  number += 1;
+  const fresh = shown.cloneNode();
+  const over = (then) => () => {
+    fresh.onload = fresh.onerror = null;
+    if (shown === followed) then();
   };
-  next();
+  fresh.onload = over(() => {
+    shown.replaceWith(fresh);
+    followed = fresh;
+    next();
+  });
+  fresh.onerror = over(() => setTimeout(() => { if (shown === followed) next(); }, RETRY_MS));
+  fresh.src = `${shown.dataset.live || "/live.jpg"}?n=${number}`;
 }
 
 export const live = {
@@ -33,7 +35,7 @@ export const live = {
       return;
     }
     followed = image;
-    if (image) follow(image);
+    next();
   },
   told(view) {
     const say = document.querySelector("[data-say]");
