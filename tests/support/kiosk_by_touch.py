@@ -239,7 +239,8 @@ class Touch:
     def at(self, *screens: str, timeout_s: float = 60.0) -> str:
         """Wait for one of these screens; which it is."""
         some = ", ".join(f"body[data-screen={screen}]" for screen in screens)
-        self.page.wait_for_selector(some, timeout=timeout_s * 1000)
+        # No handle of the page's body is kept, which would keep every page that was ever shown.
+        self.page.locator(some).wait_for(timeout=timeout_s * 1000)
         return self.screen
 
     def until(self, script: str, timeout_s: float = 30.0) -> None:
