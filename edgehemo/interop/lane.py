@@ -27,7 +27,9 @@ OpenDoor = Callable[[Receiver, Kiosk], Door]
 
 
 class Lane:
-    """One receiver. device: what this device is called. open_door, clock, jitter: for tests."""
+    """One receiver. device: what this device is called. moved: called when something was settled.
+    open_door, clock, jitter: for tests.
+    """
 
     def __init__(
         self,
@@ -38,6 +40,7 @@ class Lane:
         open_door: OpenDoor | None = None,
         clock: Callable[[], float] = time.time,
         jitter: Callable[[], float] = random.random,
+        moved: Callable[[], None] = lambda: None,
     ) -> None:
         self.receiver = receiver
         self.delivered = self.refused = self.failed = 0
@@ -47,6 +50,7 @@ class Lane:
         self._open_door = open_door or self._facts.open
         self._clock = clock
         self._jitter = jitter
+        self._moved = moved
         self._door: Door | None = None
         self._patience = Patience()
         self._paused_until = 0.0
@@ -77,6 +81,7 @@ class Lane:
             pairs = zip((parcel.number for parcel in parcels), answers, strict=False)
             settle(writer, pairs, now_s=self._clock(), jitter=self._jitter())
         self._tell(parcels, answers)
+        self._moved()
         self._patience = self._patience.after(answers)
         pause_s = self._patience.pause_s(self._jitter())
         self._paused_until = time.monotonic() + pause_s

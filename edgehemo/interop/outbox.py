@@ -433,11 +433,14 @@ class Outgoing:
     refused: int
 
 
+NOTHING_OUT = Outgoing(0, 0)
+
+
 def outgoing(reader: Reader, receivers: Sequence[Receiver]) -> Outgoing:
     """How much waits to be sent to the receivers of this device, and how much was refused."""
     names = [receiver.name for receiver in receivers if receiver.takes is not None]
     if not names:
-        return Outgoing(0, 0)
+        return NOTHING_OUT
     of_them = f"receiver IN ({', '.join('?' for _ in names)})"
     ((waiting,),) = reader.rows(
         f"SELECT count(DISTINCT result) FROM outbox WHERE state IN ({_OPEN}) AND {of_them}", names

@@ -39,13 +39,24 @@ _END_WITHIN_S = 2.0
 
 
 class Sender:
-    """Sends to the receivers of a device for as long as it runs, and tells its health."""
+    """Sends to the receivers of a device for as long as it runs, and tells its health.
 
-    def __init__(self, device: DeviceConfiguration, access: Access) -> None:
+    moved: called, from its threads, when something was received, refused or failed.
+    """
+
+    def __init__(
+        self,
+        device: DeviceConfiguration,
+        access: Access,
+        *,
+        moved: Callable[[], None] = lambda: None,
+    ) -> None:
         self._device = device
         self._access = access
         self._lanes = [
-            Lane(each, access, device.name) for each in device.receivers if each.takes is not None
+            Lane(each, access, device.name, moved=moved)
+            for each in device.receivers
+            if each.takes is not None
         ]
         self._brokers = [each for each in device.receivers if each.takes is None]
         self._tellers: dict[str, MqttTeller] = {}

@@ -29,6 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import EdgeHemoError, KioskBusyError, RecordsError, UsageError, place_of
 from edgehemo.guidance.catalogue import catalogue
+from edgehemo.interop.outbox import outgoing
 from edgehemo.kiosk.area import AreaPages, Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.area_table import areas_with_pages
 from edgehemo.kiosk.door import Door
@@ -564,7 +565,10 @@ class KioskApp:
         except OSError:
             full = None
         stamp = self.kiosk.writer.stamp()
-        return Facts(self.simulated, datetime.now().astimezone(), stamp.clock == "set", full)
+        waiting = outgoing(self.kiosk.writer, self.device.receivers)
+        return Facts(
+            self.simulated, datetime.now().astimezone(), stamp.clock == "set", full, waiting
+        )
 
     def _in_words(self, request: Request, why: str) -> str:
         """A refusal for the person who meets it; empty where the new page says it itself."""

@@ -61,15 +61,11 @@ def waiting_words(words: Words, outgoing: Outgoing) -> str:
     """How many results wait to be sent, for the status line; empty where none does."""
     if not outgoing.waiting:
         return ""
-    return words.n_("{n} result waits to be sent", "{n} results wait to be sent", outgoing.waiting)
+    return words.n_("{n} to be sent", "{n} to be sent", outgoing.waiting)
 
 
 def refused_words(words: Words, outgoing: Outgoing) -> str:
-    """How many results a receiver refused, for who looks after the kiosk; empty where none."""
+    """How many results a receiver refused, for the status line; empty where none."""
     if not outgoing.refused:
         return ""
-    return words.n_(
-        "{n} result was refused by its receiver",
-        "{n} results were refused by their receiver",
-        outgoing.refused,
-    )
+    return words.n_("{n} refused there", "{n} refused there", outgoing.refused)

@@ -14,7 +14,9 @@ from jinja2 import TemplateNotFound
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import RecordsError
 from edgehemo.guidance.codes import Advice
+from edgehemo.interop.outbox import NOTHING_OUT, Outgoing, delivery_of
 from edgehemo.kiosk.area import Shown, Went
+from edgehemo.kiosk.delivery_words import DeliveryLine, delivery_lines, refused_words, waiting_words
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.errands import Errand
 from edgehemo.kiosk.events import (
@@ -114,12 +116,15 @@ def override_reason_name(words: Words, reason: OverrideReason) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the status line says of the device. full: share of the disk, 0 to 1; None unknown."""
+    """What the status line says of the device. full: share of the disk, 0 to 1; None unknown.
+    outgoing: what is not with its receivers.
+    """
 
     simulated: bool
     now: datetime
     clock_set: bool
     full: float | None
+    outgoing: Outgoing = NOTHING_OUT
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +297,7 @@ class Pages:
                 "about": about,
                 "result": about.verdict,
                 "flags": (about.verdict.flag,) if about.verdict.flag else (),
+                "deliveries": self._deliveries(kiosk, state.sample, name, words),
                 "grades": [(g, grade_name(words, g)) for g in GRADES if g != computed],
                 "why_changed": [(r, override_reason_name(words, r)) for r in OVERRIDE_REASONS],
             }
@@ -302,6 +308,14 @@ class Pages:
             assert state.session is not None
             return {"who": state.session.name, "doing": self._doing(state, words)}
         return {}
+
+    def _deliveries(
+        self, kiosk: Kiosk, sample: Sample, name: str, words: Words
+    ) -> list[DeliveryLine]:
+        """Where a signed result is: noted here, received there."""
+        if name != "done" or sample.taking is None or sample.practice:
+            return []
+        return delivery_lines(words, delivery_of(kiosk.writer, sample.taking))
 
     def _people(self, kiosk: Kiosk, state: KioskState, words: Words) -> list[dict[str, Any]]:
         found = []
@@ -428,6 +442,8 @@ def _every_page(look: Look, facts: Facts) -> dict[str, Any]:
         "version": 0,
         "help": "",
         "flags": (),
+        "sending": waiting_words(words, facts.outgoing),
+        "not_taken": refused_words(words, facts.outgoing),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import Callable
 from contextlib import ExitStack
 
@@ -18,6 +20,7 @@ from edgehemo.kiosk.engineering.measuring import forget
 from edgehemo.kiosk.guarding import Guard
 from edgehemo.kiosk.network import network_of
 from edgehemo.kiosk.serving import HOST, listening, serve
+from edgehemo.kiosk.state import screen_of
 from edgehemo.kiosk.work import WorkerProcess
 from edgehemo.records.store import Store
 
@@ -49,7 +52,8 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
         if network is not None:
             beyond = (opened.enter_context(network.listening()), network.context)
             token = network.token
-        sender = Sender(device, SharedWriter(writer))
+        moved = shown_again(kiosk, asyncio.get_running_loop())
+        sender = Sender(device, SharedWriter(writer), moved=moved)
         sender.start()
         said(f"kiosk: http://{HOST}:{number}/")
         if network is not None:
@@ -58,3 +62,19 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
             await serve(app.application(token), at, kiosk.release, beyond)
         finally:
             sender.stop()
+
+
+def shown_again(kiosk: Kiosk, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:
+    """What the sender calls: the page that says where a result is, is made anew. Others are not:
+    nobody is to be disturbed by what happens elsewhere.
+    """
+
+    def bump() -> None:
+        if screen_of(kiosk.state) == "done":
+            kiosk.bump()
+
+    def moved() -> None:
+        with contextlib.suppress(RuntimeError):  # the kiosk has ended meanwhile
+            loop.call_soon_threadsafe(bump)
+
+    return moved

@@ -563,6 +563,6 @@ def test_the_kiosk_says_what_is_noted_here_and_received_there(
     lane(writer, ScriptedDoor(), CLINIC).turn()
     assert delivery_mark(delivery_of(writer, names[1])) == "received"
     assert waiting_words(words, Outgoing(0, 0)) == refused_words(words, Outgoing(0, 0)) == ""
-    assert waiting_words(words, Outgoing(1, 0)) == "1 result waits to be sent"
+    assert waiting_words(words, Outgoing(1, 0)) == "1 to be sent"
     assert waiting_words(words, outgoing(writer, [LAB, CLINIC])) == ""
-    assert refused_words(words, Outgoing(0, 2)) == "2 results were refused by their receiver"
+    assert refused_words(words, Outgoing(0, 2)) == "2 refused there"

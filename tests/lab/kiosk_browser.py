@@ -56,12 +56,14 @@ FAULTS = """() => {
 
 
 @contextmanager
-def served(folder: Path, source: str = "simulated:?seed=3&fields=12") -> Iterator[str]:
+def served(
+    folder: Path, source: str = "simulated:?seed=3&fields=12", more: str = ""
+) -> Iterator[str]:
     """A kiosk with the users Grace, a supervisor, and Amina; its address. Its records lie
-    below the folder.
+    below the folder. more: of its configuration.
     """
     data, device = folder / "data", folder / "device.toml"
-    device.write_text(DEVICE.format(data=str(data)), "utf-8")
+    device.write_text(DEVICE.format(data=str(data)) + more, "utf-8")
     with Writer(RecordsFolder(data / "records")) as writer:
         add_user(writer, "Grace", "supervisor", SUPERVISOR_PIN, by="test")
         add_user(writer, "Amina", "operator", PIN, by="test")

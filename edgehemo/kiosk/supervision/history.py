@@ -103,6 +103,10 @@ def _deed(entry: Entry, words: Words) -> str:
     return {
         "result viewed": _("looked at it"),
         "result replayed": _("computed it again"),
+        "message delivered": _("sent it: received there"),
+        "message refused": _("sent it: refused there"),
+        "message asked for again": _("had it sent again"),
+        "message viewed": _("read what was sent"),
     }.get(entry.action, entry.action)
 
 

@@ -147,6 +147,8 @@ def row_of(
         "state_name": state_name(words, listed.state),
         "marked": found.marked and listed.state != "withdrawn",
         "simulated": listed.simulated,
+        # Where it is, as mark and words; only the list itself says it.
+        "sent": None,
     }
 
 

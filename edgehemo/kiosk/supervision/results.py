@@ -4,15 +4,16 @@ and what a supervisor does with one.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 from edgehemo.errors import RecordsError
-from edgehemo.interop.outbox import noting
+from edgehemo.interop.outbox import Delivery, deliveries_of, delivery_of, noting
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
+from edgehemo.kiosk.delivery_words import Mark, delivery_lines, delivery_mark, mark_words
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import CELLS_PER_PAGE
 from edgehemo.kiosk.supervision import result_hand, result_list, result_page
@@ -113,8 +114,10 @@ class ResultsArea:
         wanted = wanted.on_page(min(wanted.page, pages))
         first = (wanted.page - 1) * wanted.rows
         found = search(reader, wanted.search, limit=wanted.rows, offset=first)
+        delivered = deliveries_of(reader, [each.listed.id for each in found])
         rows = [
             result_list.row_of(each, _hgb(reader, each.reading_sha256), words, today)
+            | {"sent": _sent(words, delivered.get(each.listed.id, ()))}
             for each in found
         ]
         piles = [
@@ -165,6 +168,7 @@ class ResultsArea:
             record = light_record(reader, result.reading_sha256)
             values["result"] = result_page.verdict(result, record, asked.words)
             values["about"] = result_page.facts(result, asked.words, _today())
+            values["deliveries"] = delivery_lines(asked.words, delivery_of(reader, result.id))
         elif tab == "history":
             values |= self._history(reader, asked, result)
         elif tab == "fields":
@@ -409,6 +413,12 @@ def _said(review: Review, words: Words) -> str:
     if review.verdict == "not a cell":
         return _("Not a cell")
     return cell_name(words, review.type or "uncertain")
+
+
+def _sent(words: Words, deliveries: Sequence[Delivery]) -> tuple[Mark, str] | None:
+    """Where a result of the list is, and in words; None where it was noted for nobody."""
+    mark = delivery_mark(deliveries)
+    return None if mark is None else (mark, mark_words(words, mark))
 
 
 def _not_said(deed: Deed, values: Mapping[str, str], words: Words) -> str:
