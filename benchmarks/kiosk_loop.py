@@ -7,9 +7,10 @@ takes one sample after another by touch, through the live picture, the review an
 Kept are: the resident memory of the server, of the process that captures and reads, and of the
 browser (as shares of what they share, so that their sum is what the machine gives), after every
 sample, the browser's once it was asked to give back what it only keeps for later, as a machine that
-runs short asks it, and the most it had before; answers of 500 and more; what the page's script complained of; the processor time of each
-per second; seconds from the start of the command to its page, and from the last field to the
-result. Ends with 1 where a fault was met or memory grew. Simulated, and of this machine.
+runs short asks it, and the most it had before; answers of 500 and more; what the page's script
+complained of; the processor time of each per second; seconds from the start of the command to its
+page, and from the last field to the result. Ends with 1 where a fault was met or memory grew.
+Simulated, and of this machine.
 """
 
 from __future__ import annotations
