@@ -12,6 +12,10 @@ from edgehemo.words.language import Words
 
 # How a page marks it: `waiting` needs nobody, `refused` needs a person.
 Mark = Literal["received", "waiting", "refused"]
+# The worst first.
+_ORDER: tuple[Mark, ...] = ("refused", "waiting", "received")
+# Lines that fit beside the rest of a page.
+MOST_LINES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,9 +45,11 @@ def mark_words(words: Words, mark: Mark) -> str:
 
 
 def delivery_lines(words: Words, deliveries: Sequence[Delivery]) -> list[DeliveryLine]:
-    """A line a receiver, for the page of one result."""
+    """A line a receiver, for the page of one result: what needs a person first, and not more of
+    them than fit.
+    """
     lines = []
-    for each in deliveries:
+    for each in sorted(deliveries, key=lambda each: _ORDER.index(mark_of(each)))[:MOST_LINES]:
         mark = mark_of(each)
         why = "" if each.code is None else words._(catalogue()[each.code].title)
         lines.append(DeliveryLine(each.receiver, mark, mark_words(words, mark), why))
@@ -53,8 +59,7 @@ def delivery_lines(words: Words, deliveries: Sequence[Delivery]) -> list[Deliver
 def delivery_mark(deliveries: Sequence[Delivery]) -> Mark | None:
     """One mark for a row of a list: the worst of them; None where it was noted for nobody."""
     marks = {mark_of(each) for each in deliveries}
-    order: tuple[Mark, ...] = ("refused", "waiting", "received")
-    return next((mark for mark in order if mark in marks), None)
+    return next((mark for mark in _ORDER if mark in marks), None)
 
 
 def waiting_words(words: Words, outgoing: Outgoing) -> str:

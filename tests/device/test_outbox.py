@@ -555,9 +555,10 @@ def test_the_kiosk_says_what_is_noted_here_and_received_there(
     lane(writer, ScriptedDoor([[Refused("MESSAGE_REFUSED", "no"), Stored()]])).turn()
     first, second = (delivery_of(writer, name) for name in names)
     assert [(each.receiver, each.mark, each.text) for each in delivery_lines(words, first)] == [
-        ("clinic", "waiting", "Noted here"), ("lab", "refused", "Refused there")
+        ("lab", "refused", "Refused there"), ("clinic", "waiting", "Noted here")
     ]  # fmt: skip
-    assert delivery_lines(words, first)[1].why == "The receiver refused this result"
+    assert delivery_lines(words, first)[0].why == "The receiver refused this result"
+    assert len(delivery_lines(words, first * 9)) == 3
     assert [delivery_mark(each) for each in (first, second, ())] == ["refused", "waiting", None]
     lane(writer, ScriptedDoor(), CLINIC).turn()
     lane(writer, ScriptedDoor(), CLINIC).turn()

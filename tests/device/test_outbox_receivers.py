@@ -24,7 +24,7 @@ from edgehemo.interop.receivers.https import HttpAnswer
 from edgehemo.interop.receivers.laboratory_server import LaboratoryDoor
 from edgehemo.interop.receivers.mllp import MllpDoor, MllpError, control_id_of, parsed
 from edgehemo.interop.states import Answer, Failed, Refused, Stored
-from tests.support.receivers import receiver, running, self_signed
+from tests.support.receivers import receiver, running, self_signed, signed_by_another
 
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
@@ -241,6 +241,15 @@ def test_only_the_pinned_certificate_is_trusted(
             assert code_of(refused) == "CERTIFICATE_REFUSED", refused
             assert "certificate" in refused.said or "self-signed" in refused.said
         assert len(stub.rows()) == 1
+
+
+def test_a_certificate_is_pinned_itself_or_by_its_authority(tmp_path: Path) -> None:
+    certificate, key, authority = signed_by_another(tmp_path)
+    options = ("--certificate", str(certificate), "--key", str(key))
+    with running("laboratory", tmp_path / "s", *options) as stub:
+        for pinned in (certificate, authority):
+            named = receiver(address=stub.address, certificate=str(pinned))
+            assert LaboratoryDoor(named, KIOSK).send([parcel()]) == [Stored()], pinned
 
 
 def test_a_pinned_certificate_of_another_name_is_not_trusted(tmp_path: Path) -> None:

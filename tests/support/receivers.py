@@ -150,3 +150,19 @@ def self_signed(folder: Path, name: str = "localhost") -> tuple[Path, Path]:
         check=True, capture_output=True,
     )  # fmt: skip
     return certificate, key
+
+
+def signed_by_another(folder: Path) -> tuple[Path, Path, Path]:
+    """A certificate of this machine, its key, and that of the authority that signed it."""
+    authority, authority_key = self_signed(folder, "authority")
+    certificate, key, request = (folder / f"leaf.{each}" for each in ("pem", "key", "csr"))
+    extra = folder / "leaf.cnf"
+    extra.write_text("subjectAltName=DNS:localhost\nbasicConstraints=CA:FALSE\n")
+    for command in (
+        ["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+         "-subj", "/CN=localhost", "-keyout", str(key), "-out", str(request)],
+        ["x509", "-req", "-in", str(request), "-CA", str(authority), "-CAkey", str(authority_key),
+         "-CAcreateserial", "-days", "2", "-extfile", str(extra), "-out", str(certificate)],
+    ):  # fmt: skip
+        subprocess.run(["openssl", *command], check=True, capture_output=True)
+    return certificate, key, authority
