@@ -16,11 +16,19 @@ import pytest
 from edgehemo.device.receivers import ReceiverFileError
 from edgehemo.errors import UsageError
 from edgehemo.interop import laboratory
-from edgehemo.interop.laboratory import Batch, Item, packed_batch, receipt_of, unpacked_batch
+from edgehemo.interop.laboratory import (
+    Batch,
+    Item,
+    Receipt,
+    ReceiptItem,
+    packed_batch,
+    receipt_of,
+    unpacked_batch,
+)
 from edgehemo.interop.receivers.door import Kiosk, Parcel
 from edgehemo.interop.receivers.fhir_server import FhirDoor, answer_of
 from edgehemo.interop.receivers.folder import FolderDoor
-from edgehemo.interop.receivers.https import HttpAnswer
+from edgehemo.interop.receivers.https import HttpAnswer, HttpRoad
 from edgehemo.interop.receivers.laboratory_server import LaboratoryDoor
 from edgehemo.interop.receivers.mllp import MllpDoor, MllpError, control_id_of, parsed
 from edgehemo.interop.states import Answer, Failed, Refused, Stored
@@ -29,6 +37,7 @@ from tests.support.receivers import receiver, running, self_signed, signed_by_an
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 
 NOTHING_STORED = b'{"resourceType":"Bundle","type":"transaction-response","entry":[{}]}'
+SEARCHED = b'{"resourceType":"Bundle","type":"searchset","entry":[{"response":{"status":"200"}}]}'
 KIOSK = Kiosk(store="ab" * 16, device="kiosk")
 
 
@@ -168,6 +177,25 @@ def test_a_page_that_answers_everything_has_stored_nothing(tmp_path: Path) -> No
         door.close()
 
 
+def test_a_receipt_says_of_each_result_what_became_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other, late, gone = (parcel(number) for number in range(1, 5))
+    receipt = Receipt(
+        items=(
+            ReceiptItem(identity=one.identity, outcome="stored", sha256=one.sha256),
+            ReceiptItem(identity=other.identity, outcome="stored", sha256="0" * 64),
+            ReceiptItem(identity=late.identity, outcome="later", words="the disk is full"),
+        )
+    )
+    answer = HttpAnswer(200, receipt.model_dump_json().encode())
+    door = LaboratoryDoor(receiver(), KIOSK)
+    monkeypatch.setattr(HttpRoad, "post", lambda *_: answer)
+    answers = door.send([one, other, late, gone])
+    assert [code_of(each) for each in answers] == [
+        "stored", "ANSWER_UNREADABLE", "RECEIVER_BUSY", "ANSWER_UNREADABLE"
+    ]  # fmt: skip
+    assert answers[2] == Failed("RECEIVER_BUSY", "the disk is full")
+
+
 def test_an_answer_that_does_not_come_is_waited_for_only_so_long(tmp_path: Path) -> None:
     with running("laboratory", tmp_path / "s", "--script", "slow") as stub:
         door = LaboratoryDoor(receiver(address=stub.address, timeout_s=1), KIOSK)
@@ -305,6 +333,7 @@ def test_a_transaction_that_comes_twice_is_stored_once(tmp_path: Path) -> None:
         (200, b'{"resourceType":"Bundle","type":"searchset"}', "ANSWER_UNREADABLE"),
         (200, b'{"resourceType":"Bundle","type":"transaction-response"}', "ANSWER_UNREADABLE"),
         (200, NOTHING_STORED, "MESSAGE_REFUSED"),
+        (200, SEARCHED, "ANSWER_UNREADABLE"),
         (302, b"", "RECEIVER_ADDRESS_WRONG"),
         (400, b"", "MESSAGE_REFUSED"),
         (401, b"", "RECEIVER_DENIED"),
