@@ -63,8 +63,15 @@ class OutboxAttack:
 
     def run(self, seconds: float) -> dict[str, Any]:
         """Attack for so long or until all is signed and sent, then let all be sent, and count."""
-        for stub in self.stubs:
-            stub.start()
+        try:
+            for stub in self.stubs:
+                stub.start()
+            return self._attacked(seconds)
+        finally:
+            for stub in self.stubs:
+                stub.kill()
+
+    def _attacked(self, seconds: float) -> dict[str, Any]:
         self._prepare()
         signer, sender = self._signer(), self._sender()
         until = time.monotonic() + seconds
@@ -96,8 +103,6 @@ class OutboxAttack:
                 if process.stdout is not None:
                     process.stdout.close()
         found = self._counted()
-        for stub in self.stubs:
-            stub.kill()
         return {**found, "attacked_s": round(attacked_s, 1), "killed": self.killed}
 
     # -- processes ----------------------------------------------------------------------------
