@@ -238,9 +238,9 @@ def replay(identifier: str, json_file: str | None) -> int:
             "geojson",
             "coco",
             "archive",
+            "training",
             "fhir",
             "hl7",
-            "training",
         ]
     ),
     required=True,

@@ -119,7 +119,7 @@ def test_a_profile_says_what_was_measured_and_how_long_it_holds(tmp_path: Path) 
     assert said["Camera"] == CAMERA
     assert said["Scale"].startswith("0.2000 µm/px ± 0.1")
     assert said["Analyser"] == "40 samples"
-    assert said["Error of haemoglobin"].endswith("g/L, 95 % within ± 14")
+    assert said["Error of haemoglobin"].endswith("g/L, 95 % within ± 15")
     assert said["Stain"] == "not measured"
     assert view.main[0].said == CAMERA
     old = profile_view(kept, device, WORDS, NOW.replace(year=2028))

@@ -73,8 +73,8 @@ def test_arrays_and_files_in_one_sample(picture: Path, tmp_path: Path) -> None:
     result = edgehemo.screen([picture, pixels], tmp_path / "out")
     assert [image.image for image in result.reading.images] == [str(picture), "picture 2"]
     assert sorted(p.name for p in (tmp_path / "out" / "fields").iterdir()) == [
-        "001_field.png",
-        "002_picture_2.png",
+        "001_field.jpg",
+        "002_picture_2.jpg",
     ]
 
 

@@ -59,7 +59,7 @@ def has_command(name: str) -> bool:
 
 def command_line(arguments: Sequence[str]) -> list[str]:
     """How the command of this very installation is called."""
-    return [sys.executable, "-m", "edgehemo", *arguments, "--json", "-"]
+    return [sys.executable, "-P", "-m", "edgehemo", *arguments, "--json", "-"]
 
 
 def run_command(
