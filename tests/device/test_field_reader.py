@@ -22,7 +22,7 @@ STEPS = {"check_field", "field_indices"}
 # Those that measure one step by itself, each with the reason.
 ALONE = {
     "edgehemo/screening/field.py": "the reader itself",
-    "benchmarks/few_pairs.py": "measures one drawn frame under many stains; judges and finds nothing",
+    "benchmarks/few_pairs.py": "draws and measures a frame under many stains; finds nothing",
     "benchmarks/quality_rates.py": "judges one frame many times, altered; reads no cells",
 }
 
