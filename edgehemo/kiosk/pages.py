@@ -32,12 +32,14 @@ from edgehemo.kiosk.offers import AREAS_WITH_PAGES
 from edgehemo.kiosk.practice import Lesson, lesson, slide_name
 from edgehemo.kiosk.practice_slides import SLIDE_NAMES, SLIDES
 from edgehemo.kiosk.result_page import result_page
+from edgehemo.kiosk.review_words import said_of
 from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
 from edgehemo.kiosk.state import Checked, KioskState, Sample, screen_of
 from edgehemo.kiosk.viewers import steers
 from edgehemo.pages.environment import page_environment
 from edgehemo.records.pins import LONGEST, SHORTEST
 from edgehemo.records.results import result_of
+from edgehemo.records.reviews import Review, reviews_of
 from edgehemo.records.users import Role, User, users
 from edgehemo.report.asked_cells import INCLUSIONS, AskedCell
 from edgehemo.report.verdict import GRADES, grade_name
@@ -303,7 +305,8 @@ class Pages:
             }
         if name == "review":
             assert state.sample is not None
-            return self._gallery(kiosk.gallery(state.sample), state.sample, words)
+            gallery, said = kiosk.gallery(state.sample), self._said(kiosk, state.sample)
+            return self._gallery(gallery, state.sample, said, words)
         if name == "watched":
             assert state.session is not None
             return {"who": state.session.name, "doing": self._doing(state, words)}
@@ -368,7 +371,20 @@ class Pages:
         gallery = kiosk.gallery(sample)
         return lesson(sample, gallery.record, gallery.cells, practised, words)
 
-    def _gallery(self, gallery: Gallery, sample: Sample, words: Words) -> dict[str, Any]:
+    def _said(self, kiosk: Kiosk, sample: Sample) -> Mapping[tuple[int, int], Review]:
+        """What people said of the cells of a stored result, by field and cell."""
+        if sample.practice or sample.taking is None:
+            return {}
+        found = reviews_of(kiosk.writer, result_of(kiosk.writer, sample.taking).number)
+        return {(each.field, each.cell): each for each in found}
+
+    def _gallery(
+        self,
+        gallery: Gallery,
+        sample: Sample,
+        said: Mapping[tuple[int, int], Review],
+        words: Words,
+    ) -> dict[str, Any]:
         """The cells of the page that is open, or the one cell with what it may be called."""
         items = sample.pages[sample.page]
         one = sample.open_cell
@@ -376,19 +392,36 @@ class Pages:
         codes = dict.fromkeys(code for item in shown for code in gallery.cells[item].codes)
         cell = None if one is None else gallery.cells[one]
         names = () if cell is None else cell.choices
+
+        def shown_cell(item: int) -> dict[str, Any]:
+            return self._cell(gallery.cells[item], item, sample, said, words)
+
         return {
-            "cells": [self._cell(gallery.cells[n], n, sample, words) for n in items],
-            "one": None if one is None else self._cell(gallery.cells[one], one, sample, words),
+            "cells": [shown_cell(item) for item in items],
+            "one": None
+            if one is None
+            else self._cell(gallery.cells[one], one, sample, said, words),
             "choices": [(each, cell_name(words, each)) for each in names],
             "findings": [words.title(code) for code in codes],
             "confirms": any(n < sample.must and n not in sample.seen for n in items),
         }
 
-    def _cell(self, cell: AskedCell, item: int, sample: Sample, words: Words) -> dict[str, Any]:
-        held = INCLUSIONS in cell.codes
+    def _cell(
+        self,
+        cell: AskedCell,
+        item: int,
+        sample: Sample,
+        said: Mapping[tuple[int, int], Review],
+        words: Words,
+    ) -> dict[str, Any]:
+        name = words._("Inclusion") if INCLUSIONS in cell.codes else cell_name(words, cell.type)
+        # A confirmed cell is what the program says.
+        review = said.get((cell.field, cell.cell))
+        if review is not None and review.verdict != "confirmed":
+            name = said_of(review, words)
         return {
             "item": item,
-            "name": words._("Inclusion") if held else cell_name(words, cell.type),
+            "name": name,
             "found": bool(cell.codes),
             "seen": item in sample.seen,
         }

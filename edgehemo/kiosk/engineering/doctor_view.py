@@ -59,7 +59,8 @@ def _looked(finding: Finding, words: Words) -> Looked:
         _VERDICTS[finding.status],
         title,
         meaning,
-        action or finding.action,
+        # Marks of a command line mean nothing on a page.
+        (action or finding.action).replace("`", ""),
         finding.detail,
         finding.code,
     )

@@ -14,7 +14,7 @@ from edgehemo.kiosk.supervision.history import grade_of
 from edgehemo.kiosk.supervision.reasons import Deed, reason_in_words
 from edgehemo.kiosk.supervision.result_list import moment, state_name
 from edgehemo.measurands import MEASURAND_FACTS, MEASURANDS
-from edgehemo.records.results import Change, State, StoredResult
+from edgehemo.records.results import Change, State, StoredResult, Version
 from edgehemo.records.versions import CHANGES
 from edgehemo.report.verdict import Verdict, verdict_of
 from edgehemo.words.language import Words
@@ -62,15 +62,25 @@ def standing(
     latest = result.latest
     name = state_name(words, latest.state)
     line = ""
-    if latest.version > 1:
-        when = moment(words, latest.at, latest.clock, today)
-        line = words._("by {name}, {when}", name=latest.by, when=when)
-        if latest.reason:
-            line += f": {reason_in_words(words, latest.reason)}"
+    # A released result stands by whoever signed or corrected it before, not by who released it.
+    made = [each for each in result.versions if each.change not in ("held", "released")]
+    answered = made[-1] if latest.change == "released" else latest
+    if answered.version > 1:
+        line = _by(answered, words, today)
+    if latest.change == "released":
+        released = words._("Released {line}", line=_by(latest, words, today))
+        line = f"{line}. {released}" if line else released
     said = ""
     if mark is not None and latest.state != "withdrawn":
         said = words._("The next control slide failed. Confirm this result before it is used.")
     return Standing(latest.state, name, line, said, at_work(result, state))
+
+
+def _by(version: Version, words: Words, today: date) -> str:
+    """Who made a version, when, and why."""
+    when = moment(words, version.at, version.clock, today)
+    line = words._("by {name}, {when}", name=version.by, when=when)
+    return f"{line}: {reason_in_words(words, version.reason)}" if version.reason else line
 
 
 def at_work(result: StoredResult, state: KioskState) -> str:

@@ -14,6 +14,7 @@ from edgehemo.errors import RecordsError
 from edgehemo.interop.outbox import Delivery, deliveries_of, delivery_of, noting
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.delivery_words import Mark, delivery_lines, delivery_mark, mark_words
+from edgehemo.kiosk.review_words import said_of
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import CELLS_PER_PAGE
 from edgehemo.kiosk.supervision import result_hand, result_list, result_page
@@ -27,7 +28,7 @@ from edgehemo.records.audit import entries
 from edgehemo.records.controls import control_mark
 from edgehemo.records.identifiers import written
 from edgehemo.records.results import StoredResult, result_of
-from edgehemo.records.reviews import Review, amendments_from, reviews_of
+from edgehemo.records.reviews import amendments_from, reviews_of
 from edgehemo.records.search import PILES, SAID_GRADES, Search, found_count, operators, search
 from edgehemo.records.store import Reader, Writer
 from edgehemo.records.versions import Amendments, Override, change
@@ -241,7 +242,7 @@ class ResultsArea:
                     "item": item,
                     "name": name,
                     "found": bool(cell.codes),
-                    "said": "" if review is None else _said(review, words),
+                    "said": "" if review is None else said_of(review, words),
                     "by": "" if review is None else review.by,
                 }
             )
@@ -401,18 +402,6 @@ def _tab_names(words: Words) -> list[tuple[str, str]]:
         ("cells", _("Cells")),
         ("compare", _("Compare")),
     ]
-
-
-def _said(review: Review, words: Words) -> str:
-    """A person's word on a cell."""
-    _ = words._
-    if review.verdict == "confirmed":
-        return _("confirmed")
-    if review.verdict == "unsure":
-        return _("left open")
-    if review.verdict == "not a cell":
-        return _("Not a cell")
-    return cell_name(words, review.type or "uncertain")
 
 
 def _sent(words: Words, deliveries: Sequence[Delivery]) -> tuple[Mark, str] | None:
