@@ -132,8 +132,8 @@ def test_a_result_is_reviewed_and_signed_by_touch(tmp_path: Path, frames: list[F
             page = await does(browser, page, "reviewone", item="6")
             page = await does(browser, page, "back")
             # The grid says what a person said, not what the program had said.
-            for said in ("left open", "Not a cell"):
-                assert f'<span class="cell-name">{said}</span>' in page.text
+            for shown in ("left open", "Not a cell"):
+                assert f'<span class="cell-name">{shown}</span>' in page.text
             while 'value="confirmpage"' in page.text:
                 now = kiosk.state.sample
                 assert now is not None
