@@ -54,6 +54,8 @@ def test_somebody_is_added_with_the_keyboard_and_the_pad(tmp_path: Path) -> None
         signed_in(page)
         into(page, "users")
         page.locator("footer .primary").tap()
+        # The page's script is there once the page is loaded.
+        page.wait_for_url("**/area/users/add*")
         page.locator("[name=name]").tap()
         for each in "rose":
             page.locator(f"dialog [data-key='{each}']").tap()
