@@ -27,7 +27,7 @@ board = "workstation"
 [paths]
 data = {data!r}
 [screening]
-fields_wanted = 4
+fields_wanted = {fields}
 """
 # What does not fit the screen, is cut, or is too small or too near to be touched; in words.
 FAULTS = """() => {
@@ -57,13 +57,14 @@ FAULTS = """() => {
 
 @contextmanager
 def served(
-    folder: Path, source: str = "simulated:?seed=3&fields=12", more: str = ""
+    folder: Path, source: str = "simulated:?seed=3&fields=12", more: str = "", fields: int = 4
 ) -> Iterator[str]:
     """A kiosk with the users Grace, a supervisor, and Amina; its address. Its records lie
-    below the folder. more: of its configuration.
+    below the folder. more: of its configuration. fields: good ones that it
+    wants.
     """
     data, device = folder / "data", folder / "device.toml"
-    device.write_text(DEVICE.format(data=str(data)) + more, "utf-8")
+    device.write_text(DEVICE.format(data=str(data), fields=fields) + more, "utf-8")
     with Writer(RecordsFolder(data / "records")) as writer:
         add_user(writer, "Grace", "supervisor", SUPERVISOR_PIN, by="test")
         add_user(writer, "Amina", "operator", PIN, by="test")

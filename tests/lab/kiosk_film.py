@@ -16,7 +16,7 @@ import numpy as np
 from tests.lab.kiosk_browser import PIN, at, go_on, keys, served, touched
 
 # The smear of the film, and how the film is written.
-SOURCE = "simulated:?seed=17&fields=12&bad=3&hgb=86"
+SOURCE = "simulated:?seed=7&fields=12&bad=2&hgb=95"
 QUALITY = 60
 # How long a page stays, ms: one that is passed, one that is read.
 SHORT_MS, LONG_MS = 900, 2600
@@ -96,7 +96,7 @@ def main(place: Path) -> None:
     """Write the film."""
     with (
         tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder,
-        served(Path(folder), SOURCE) as address,
+        served(Path(folder), SOURCE, fields=8) as address,
         touched(address) as page,
     ):
         film = Film(page)
