@@ -102,7 +102,7 @@ SCENARIOS = (
 
 def usual_of(spread: Mapping[str, Any], samples_a_day: float) -> Usual:
     """A device of the spread of a source."""
-    told: dict[str, tuple[float, float, float]] = {}
+    told: dict[str, Any] = {"samples_a_day": samples_a_day}
     for name, value in spread.items():
         if isinstance(value, dict) and value["relative"] and hasattr(Usual, name):
             relative = min(0.6, value["relative"])
@@ -110,7 +110,7 @@ def usual_of(spread: Mapping[str, Any], samples_a_day: float) -> Usual:
     told.pop("refused", None)
     # Of 510 published blood counts; who comes on a day is chance, so that the days hardly differ.
     told["hgb"] = (108.4, 0.02, 0.308)
-    return replace(Usual(), **told, samples_a_day=samples_a_day)  # type: ignore[arg-type]
+    return replace(Usual(), **told)
 
 
 def year(

@@ -83,4 +83,5 @@ def _holds_a_manifest(path: Path) -> bool:
         with zipfile.ZipFile(path) as packed:
             return MANIFEST_NAME in packed.namelist()[:MAX_NAMES]
     except (zipfile.BadZipFile, ValueError, EOFError, NotImplementedError):
+        # The last one is how zipfile says that an archive is of a kind which it does not read.
         return False

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import sqlite3
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from edgehemo.device.receivers import MessageFormat, Receiver
 from edgehemo.errors import (
@@ -129,15 +129,13 @@ _FROM = f"SELECT {_COLUMNS} FROM outbox o JOIN result r ON r.number = o.result"
 _OPEN = ", ".join(f"'{state}'" for state in OPEN)
 
 
-def _row(found: sqlite3.Row | tuple[object, ...]) -> Row:
+def _row(found: Sequence[Any]) -> Row:
     (number, receiver, sequence, result, result_id, version, noted_at, state, attempts, next_at_s,
      code, said, kind, identity, sha256, size, tried_at, settled_at) = found  # fmt: skip
-    standing = Standing(
-        state, attempts, next_at_s, code, said, identity is not None  # type: ignore[arg-type]
-    )  # fmt: skip
+    standing = Standing(state, attempts, next_at_s, code, said, identity is not None)
     return Row(
-        number, receiver, sequence, result, result_id, version, noted_at, standing,  # type: ignore[arg-type]
-        kind, identity, sha256, size, tried_at, settled_at,  # type: ignore[arg-type]
+        number, receiver, sequence, result, result_id, version, noted_at, standing,
+        kind, identity, sha256, size, tried_at, settled_at,
     )  # fmt: skip
 
 

@@ -52,7 +52,7 @@ class CameraLook:
 
     def __init__(
         self,
-        from_thread: Callable[[Callable[[], object]], None],
+        from_thread: Callable[[Callable[[], object]], object],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._from_thread, self._clock = from_thread, clock

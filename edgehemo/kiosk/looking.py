@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -42,6 +42,18 @@ HISTOGRAM_BINS = 32
 _LEVELS_SIDE_PX = 320
 
 
+class Orders(Protocol):
+    """Where orders come from; a `multiprocessing.connection.Connection` is one."""
+
+    def poll(self, timeout_s: float, /) -> bool:
+        """Whether one waits, or comes within so many seconds."""
+        ...
+
+    def recv(self) -> Any:
+        """The next one."""
+        ...
+
+
 class Looking:
     """One look after another at one camera. picture: makes the JPEG file of a live picture. clock:
     seconds.
@@ -49,7 +61,7 @@ class Looking:
 
     def __init__(
         self,
-        connection: Connection,
+        connection: Orders,
         say: Callable[[Report], None],
         picture: Callable[[NDArray[np.uint8]], bytes],
         clock: Callable[[], float] = time.monotonic,

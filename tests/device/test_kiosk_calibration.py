@@ -29,6 +29,7 @@ from edgehemo.kiosk.engineering.control_runs import (
 )
 from edgehemo.kiosk.engineering.control_view import check_view, judged_again
 from edgehemo.kiosk.engineering.measured_view import measured_view
+from edgehemo.kiosk.engineering.own_command import Said
 from edgehemo.kiosk.engineering.stored_pairs import paired_samples, write_pairs
 from edgehemo.kiosk.engineering.wizards import (
     PARTS,
@@ -252,10 +253,11 @@ def test_a_scale_is_measured_looked_at_and_accepted(
             assert not profile.exists()
             job = at.app.desk.jobs.of("calibration")
             assert job is not None
-            given = job.result.document["given"]  # type: ignore[attr-defined]
+            assert isinstance(job.result, Said)
+            given = job.result.document["given"]
             assert given[given.index("--pitch-um") + 1] == "50"
             assert given[given.index("--camera") + 1] == CAMERA
-            assert len(job.result.document["images"]) == 2  # type: ignore[attr-defined]
+            assert len(job.result.document["images"]) == 2
             text = (await at.post("scale/accept")).text
             assert "in force from now on" in text
             assert load_device(None).paths.profile == str(profile)

@@ -53,7 +53,7 @@ class Orders:
 def looked(order: LookOrder, after: dict[int, Order]) -> tuple[list[Report], tuple[object, ...]]:
     said: list[Report] = []
     orders = Orders(after)
-    looking = Looking(orders, said.append, lambda _: b"jpeg", orders.clock)  # type: ignore[arg-type]
+    looking = Looking(orders, said.append, lambda _: b"jpeg", orders.clock)
     return said, looking.look(order)
 
 
@@ -112,7 +112,7 @@ def test_levels_tell_clipped_black_and_bright() -> None:
 
 def test_a_look_is_said_again_while_pages_ask_and_not_too_often() -> None:
     now_s, said = 0.0, list[Order]()
-    look = CameraLook(lambda call: call(), clock=lambda: now_s)  # type: ignore[arg-type]
+    look = CameraLook(lambda call: call(), clock=lambda: now_s)
     look.send = said.append
     look.renew()
     assert not said

@@ -12,6 +12,8 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from edgehemo.device.configuration import KioskSection, load_profile
 from edgehemo.errors import UsageError
@@ -271,8 +273,11 @@ def test_no_other_cookie_opens(cookie: str | None) -> None:
     async def nobody(scope: Any, receive: Any, send: Any) -> None:
         raise AssertionError
 
+    async def no_form(_: Request) -> dict[str, str]:
+        raise AssertionError
+
     def made(token: str) -> Door:
-        return Door(nobody, token, lambda *_: None, lambda _: None)  # type: ignore[arg-type,return-value]
+        return Door(nobody, token, lambda *_: Response(), no_form)
 
     assert not made(TOKEN).is_known(cookie)
     assert made(TOKEN).is_known(made(TOKEN).new_cookie())

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -62,12 +63,12 @@ def observed(
     seed: int = 11,
     operator: Callable[[int], str] = lambda _: "amina",
     change: Callable[[Iterator[DrawnResult]], Iterator[DrawnResult]] = lambda items: items,
-    **asked: object,
+    **asked: Any,
 ) -> Observation:
     connection = memory_store()
     drawn = drawn_days(random.Random(seed), days, drift=drift, operator=operator)
     fill(connection, change(drawn))
-    return observe(MemoryReader(connection), **asked)  # type: ignore[arg-type]
+    return observe(MemoryReader(connection), **asked)
 
 
 def codes(seen: Observation) -> set[str]:

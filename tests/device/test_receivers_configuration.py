@@ -15,6 +15,7 @@ from edgehemo.device.receivers import (
     RECEIVER_KINDS,
     Receiver,
     ReceiverFileError,
+    ReceiverKind,
     credentials_of,
     problems_of,
 )
@@ -38,8 +39,8 @@ def test_a_device_has_no_receivers_unless_they_are_named() -> None:
 
 
 @pytest.mark.parametrize("kind", RECEIVER_KINDS)
-def test_the_example_of_every_kind_is_one(kind: str) -> None:
-    facts = RECEIVER_KINDS[kind]  # type: ignore[index]
+def test_the_example_of_every_kind_is_one(kind: ReceiverKind) -> None:
+    facts = RECEIVER_KINDS[kind]
     (found,) = configured(table(kind=kind, address=facts.example)).receivers
     assert found.takes == (facts.takes[0] if facts.takes else None)
     assert all(scheme in DEFAULT_PORTS for scheme in facts.schemes)

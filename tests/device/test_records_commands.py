@@ -7,6 +7,7 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 from edgehemo.cli import run
@@ -257,7 +258,8 @@ def test_the_command_line_offers_the_formats_of_the_table() -> None:
     from edgehemo.interop.exports import EXPORTS
 
     (option,) = [item for item in export.params if item.name == "kind"]
-    assert list(option.type.choices) == list(EXPORTS)  # type: ignore[attr-defined]
+    assert isinstance(option.type, click.Choice)
+    assert list(option.type.choices) == list(EXPORTS)
 
 
 def test_reports_are_exported_on_the_paper_and_in_the_language_asked_for(

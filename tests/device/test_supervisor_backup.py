@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -102,8 +103,8 @@ def test_no_stick_and_a_full_one_are_told_and_nothing_is_written(
             (stocked / "stick").mkdir()
             real = device_sticks._stick
 
-            def full(*given: object, **more: object) -> Stick | None:
-                found = real(*given, **more)  # type: ignore[arg-type]
+            def full(*given: Any, **more: Any) -> Stick | None:
+                found = real(*given, **more)
                 return None if found is None else replace(found, free_bytes=10_000)
 
             monkeypatch.setattr(device_sticks, "_stick", full)
@@ -116,8 +117,8 @@ def test_no_stick_and_a_full_one_are_told_and_nothing_is_written(
             page = await put_away(browser)
             assert "It is time for a backup" in page.text
 
-            def locked(*given: object, **more: object) -> Stick | None:
-                found = real(*given, **more)  # type: ignore[arg-type]
+            def locked(*given: Any, **more: Any) -> Stick | None:
+                found = real(*given, **more)
                 return None if found is None else replace(found, writable=False)
 
             monkeypatch.setattr(device_sticks, "_stick", locked)

@@ -8,6 +8,7 @@ import logging
 import re
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -57,9 +58,9 @@ def reader(tmp_path: Path) -> Writer:
 
 
 def test_results_are_found_by_what_they_say_now(reader: Writer) -> None:
-    def numbers(**wanted: object) -> list[int]:
-        found = search(reader, Search(**wanted), limit=50)  # type: ignore[arg-type]
-        assert found_count(reader, Search(**wanted)) == len(found)  # type: ignore[arg-type]
+    def numbers(**wanted: Any) -> list[int]:
+        found = search(reader, Search(**wanted), limit=50)
+        assert found_count(reader, Search(**wanted)) == len(found)
         return [each.listed.number for each in found]
 
     assert numbers() == [6, 5, 4, 3, 2, 1]

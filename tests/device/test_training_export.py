@@ -33,6 +33,7 @@ from edgehemo.records.results import result_of
 from edgehemo.records.reviews import review
 from edgehemo.records.store import Writer
 from edgehemo.records.versions import change
+from edgehemo.screening.field import FieldReading
 from edgehemo_calibration.analyser.pairs import read_pairs
 from tests.support.screening_fakes import TruthFinder, simulated_frames
 from tests.support.stored import device_file, stored
@@ -121,7 +122,8 @@ def test_a_cell_is_cut_as_the_device_cuts_it(
     decoded = cv2.imread(str(tmp_path / "set" / row["file"]))
     assert decoded is not None and decoded.shape == (CELL_PX, CELL_PX, 3)
     codes = canonical_field(frames[0], um_per_px=0.25).to_uint8()
-    cell = reading.cells.cells[0]  # type: ignore[union-attr]
+    assert isinstance(reading, FieldReading) and reading.cells is not None
+    cell = reading.cells.cells[0]
     x, y = cell.centre
     left, top = round(x - CELL_PX / 2), round(y - CELL_PX / 2)
     inside = codes[max(0, top) : top + CELL_PX, max(0, left) : left + CELL_PX]

@@ -13,10 +13,10 @@ from edgehemo.errors import RecordsBusyError
 from edgehemo.interop.outbox import noting
 from edgehemo.records.results import Wanted, listed
 from edgehemo.records.store import Store, Writer
-from edgehemo.records.versions import Amendments, change
+from edgehemo.records.versions import Amendments, VersionHook, change
 
 
-def one(writer: Writer, chance: random.Random, hooks: tuple[object, ...]) -> str | None:
+def one(writer: Writer, chance: random.Random, hooks: tuple[VersionHook, ...]) -> str | None:
     """Make one version; None where there is nothing left to be signed."""
     unsigned = listed(writer, Wanted(state="unsigned"), limit=1)
     signed = listed(writer, Wanted(state="signed"), limit=20)
@@ -25,16 +25,15 @@ def one(writer: Writer, chance: random.Random, hooks: tuple[object, ...]) -> str
         if chance.random() < 0.5:
             comment = Amendments(comment=f"{chance.random()}")
             made = change(
-                writer, name, "corrected", by="sup", reason="r", amendments=comment,
-                hooks=hooks,  # type: ignore[arg-type]
-            )  # fmt: skip
+                writer, name, "corrected", by="sup", reason="r", amendments=comment, hooks=hooks
+            )
         else:
-            made = change(writer, name, "withdrawn", by="sup", reason="r", hooks=hooks)  # type: ignore[arg-type]
+            made = change(writer, name, "withdrawn", by="sup", reason="r", hooks=hooks)
         if not unsigned and len(signed) < 10:
             return None
     elif unsigned:
         name = unsigned[0].id
-        made = change(writer, name, "signed", by="sup", hooks=hooks)  # type: ignore[arg-type]
+        made = change(writer, name, "signed", by="sup", hooks=hooks)
     else:
         return None
     return f"{name} {made.version}"
