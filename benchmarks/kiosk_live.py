@@ -16,35 +16,21 @@ from __future__ import annotations
 import argparse
 import itertools
 import json
-import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
-from tests.support.kiosk_by_touch import KioskServer, Touch, opened_browser
+from tests.support.kiosk_by_touch import KioskServer, Touch, cpu_s, opened_browser
 
 SIZES = (("640x480", 640, 480, 0.2), ("1280x960", 1280, 960, 0.2))
-_TICKS = os.sysconf("SC_CLK_TCK")
 # When the pictures came, ms, since it was last asked to begin.
 _BEGIN = """() => { performance.setResourceTimingBufferSize(20000);
   performance.clearResourceTimings(); }"""
 _SEEN = """() => performance.getEntriesByType("resource")
   .filter((each) => each.name.includes("/live.jpg") && each.encodedBodySize > 0)
   .map((each) => each.responseEnd)"""
-
-
-def cpu_s(pids: list[int]) -> float:
-    """CPU time of processes so far."""
-    total = 0
-    for pid in pids:
-        try:
-            parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += int(parts[11]) + int(parts[12])
-    return total / _TICKS
 
 
 def watched(touch: Touch, kiosk: KioskServer, seconds: float) -> dict[str, Any]:

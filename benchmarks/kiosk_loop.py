@@ -27,26 +27,13 @@ from typing import Any
 
 from edgehemo.files.atomic import write_json_atomically
 from edgehemo.version import __version__
-from tests.support.kiosk_by_touch import KioskServer, Touch, opened_browser
+from tests.support.kiosk_by_touch import KioskServer, Touch, cpu_s, opened_browser
 
 SLIDE = "simulated:?seed=3&fields=20&bad=1"
 FIELDS = 3
 # Growth from the second quarter of the time to the last that is still called flat, MB, and as a
 # share: a browser's memory goes up and down by more than a server's.
 FLAT_MB, FLAT_SHARE = 12.0, 0.08
-_TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def cpu_s(pids: list[int]) -> float:
-    """CPU time of processes so far."""
-    total = 0
-    for pid in pids:
-        try:
-            parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        except OSError:
-            continue
-        total += int(parts[11]) + int(parts[12])
-    return total / _TICKS
 
 
 def memory_mb(pids: list[int]) -> float:

@@ -24,8 +24,8 @@ from edgehemo.kiosk.engineering.doctor import DoctorArea
 from edgehemo.kiosk.engineering.doctor_view import looked_at
 from edgehemo.kiosk.engineering.job_view import trouble_of
 from edgehemo.kiosk.engineering.own_command import CommandFailedError, run_command
-from edgehemo.kiosk.engineering.paging import page_of
 from edgehemo.kiosk.jobs import Job, JobStopped
+from edgehemo.kiosk.paging import turned_to
 from edgehemo.words.language import Words
 from tests.support.engineer_page import engineer_at
 
@@ -61,10 +61,10 @@ def test_what_is_wrong_stands_first_and_says_what_to_do() -> None:
 
 def test_a_list_is_turned_over_and_never_past_its_ends() -> None:
     items = list(range(7))
-    assert page_of(items, "1", 5).items == [5, 6]
-    assert page_of(items, "99", 5).number == 1
-    assert page_of(items, "-3", 5).number == 0
-    assert page_of([], "x", 5).pages == 1
+    assert turned_to(items, "1", 5).items == [5, 6]
+    assert turned_to(items, "99", 5).number == 1
+    assert turned_to(items, "-3", 5).number == 0
+    assert turned_to([], "x", 5).pages == 1
 
 
 def test_times_are_told_in_their_two_largest_units() -> None:

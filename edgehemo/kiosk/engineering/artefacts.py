@@ -26,9 +26,9 @@ from edgehemo.inference.verification import verify_artefacts
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.engineering.bundle_view import BundleView, installed_view, shipped_view
 from edgehemo.kiosk.engineering.job_view import Trouble, is_running, trouble_of, why_not_kept
-from edgehemo.kiosk.engineering.paging import asked_for, page_of
 from edgehemo.kiosk.engineering.profile_view import ProfileView, profile_view
 from edgehemo.kiosk.jobs import Job
+from edgehemo.kiosk.paging import turned_to
 from edgehemo.kiosk.profile_of import profile_path
 from edgehemo.kiosk.screens import Area
 from edgehemo.profile.profile import load_profile
@@ -101,7 +101,7 @@ class ArtefactsArea:
 
     def _stick(self, desk: Desk, asked: Asked) -> Shown:
         there = sticks(desk.device)
-        page = page_of(artefacts_on(there), asked_for(asked.values, "page"), ROWS_PER_PAGE)
+        page = turned_to(artefacts_on(there), asked.values.get("page", ""), ROWS_PER_PAGE)
         return Shown("engineering/stick.html.j2", {"page": page, "there": there})
 
     def _job(self, desk: Desk, asked: Asked) -> Shown:
@@ -131,7 +131,7 @@ class ArtefactsArea:
     def _use(self, desk: Desk, asked: Asked) -> Went:
         """Put a profile into force; one of another camera is refused."""
         words = asked.words
-        kept = self._kept(desk, asked_for(asked.values, "name"))
+        kept = self._kept(desk, asked.values.get("name", ""))
         if kept is None or kept.profile is None:
             return Went("profiles", problem=words._("This profile is not there any more."))
         source = desk.kiosk.look.source
@@ -155,7 +155,7 @@ class ArtefactsArea:
 
     def _profile_back(self, desk: Desk, asked: Asked) -> Went:
         words = asked.words
-        kept = self._kept(desk, asked_for(asked.values, "name"))
+        kept = self._kept(desk, asked.values.get("name", ""))
         if kept is None:
             return Went("profiles", problem=words._("This profile is not there any more."))
         try:
@@ -195,7 +195,7 @@ class ArtefactsArea:
     def _install(self, desk: Desk, asked: Asked) -> Went:
         """Install what lies on a stick: a profile at once, a bundle as a job."""
         words = asked.words
-        wanted = asked_for(asked.values, "path")
+        wanted = asked.values.get("path", "")
         found = next(
             (each for each in artefacts_on(sticks(desk.device)) if str(each.path) == wanted), None
         )
@@ -275,9 +275,9 @@ def _bundle_key(view: BundleView) -> str:
 
 def _list_and_one(found: Sequence[Any], asked: Asked, key: Any) -> dict[str, Any]:
     """A page of a list and the one of it that is looked at: what is named, else its first."""
-    named = asked_for(asked.values, "name")
+    named = asked.values.get("name", "")
     at = next((n for n, each in enumerate(found) if key(each) == named), None)
-    wanted = asked_for(asked.values, "page") or str(0 if at is None else at // ROWS_PER_PAGE)
-    page = page_of(found, wanted, ROWS_PER_PAGE)
+    wanted = asked.values.get("page", "") or str(0 if at is None else at // ROWS_PER_PAGE)
+    page = turned_to(found, wanted, ROWS_PER_PAGE)
     one = next((each for each in page.items if key(each) == named), None)
     return {"page": page, "one": one or (page.items[0] if page.items else None)}

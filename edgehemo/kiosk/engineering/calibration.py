@@ -40,7 +40,6 @@ from edgehemo.kiosk.engineering.measured_view import measured_view
 from edgehemo.kiosk.engineering.measuring import Workplace, profile_to_extend
 from edgehemo.kiosk.engineering.own_command import Said, has_command, run_command
 from edgehemo.kiosk.engineering.own_settings import own_settings
-from edgehemo.kiosk.engineering.paging import asked_for, page_of
 from edgehemo.kiosk.engineering.profile_view import DUE_DAYS, Verdict
 from edgehemo.kiosk.engineering.stored_pairs import (
     PAIRS_NAME,
@@ -63,6 +62,7 @@ from edgehemo.kiosk.engineering.wizards import (
     wizard_name,
 )
 from edgehemo.kiosk.jobs import Job
+from edgehemo.kiosk.paging import turned_to
 from edgehemo.kiosk.screens import Area
 from edgehemo.profile.parts import FixedSettings
 from edgehemo.profile.profile import CalibrationProfile, load_profile
@@ -187,7 +187,7 @@ class CalibrationArea:
         if part == "analyser":
             found = self._paired(desk)
             good = [each for each in found if each.left is None]
-            page = page_of(found, asked_for(asked.values, "page"), SAMPLES_PER_PAGE)
+            page = turned_to(found, asked.values.get("page", ""), SAMPLES_PER_PAGE)
             values |= {
                 "samples": page,
                 "taking_part": len(good),
@@ -209,7 +209,7 @@ class CalibrationArea:
         failed = () if profile is None else failed_checks(desk.kiosk.writer, profile, path)
         ready = next((each for each in runs if not each.more), None)
         names = [*with_targets, *(each.name for each in runs if each.name not in with_targets)]
-        wanted = asked_for(asked.values, "slide")
+        wanted = asked.values.get("slide", "")
         more = {
             "with_targets": with_targets,
             "runs": runs,
@@ -250,7 +250,7 @@ class CalibrationArea:
         self._run = _Run(part, place, before)
         if part == "control":
             self._run.places = secrets.randbelow(MOST_SMEARS)
-        pitch = asked_for(asked.values, "pitch_um")
+        pitch = asked.values.get("pitch_um", "")
         if pitch in {f"{each:g}" for each in PITCHES_UM}:
             self._run.pitch_um = float(pitch)
         if part == "analyser":
@@ -261,8 +261,8 @@ class CalibrationArea:
 
     def _begin_control(self, desk: Desk, asked: Asked, run: _Run) -> Went:
         words = asked.words
-        name = asked_for(asked.values, "slide").strip()
-        purpose = asked_for(asked.values, "purpose")
+        name = asked.values.get("slide", "").strip()
+        purpose = asked.values.get("purpose", "")
         if not is_slide_name(name):
             said = words._("The slide's name has letters, digits, spaces and any of _ . -")
             return Went("control", problem=said)
@@ -407,7 +407,7 @@ class CalibrationArea:
 
     def _clear(self, desk: Desk, asked: Asked, part: Part) -> Went:
         """Failed checks of a control slide, their cause found and mended."""
-        words, reason = asked.words, asked_for(asked.values, "reason").strip()
+        words, reason = asked.words, asked.values.get("reason", "").strip()
         profile = self._profile(desk)
         if profile is None or part != "control":
             return Went(part)
@@ -425,7 +425,7 @@ class CalibrationArea:
 
     def _stop(self, desk: Desk, asked: Asked, part: Part) -> Went:
         desk.jobs.stop(self.area)
-        return Went(asked_for(asked.values, "here") or part)
+        return Went(asked.values.get("here", "") or part)
 
     def _result(self, desk: Desk, asked: Asked, part: Part) -> Shown:
         run, job = self._of(part), desk.jobs.of(self.area)

@@ -13,8 +13,8 @@ from edgehemo.kiosk.engineering.device_facts import device_facts
 from edgehemo.kiosk.engineering.doctor_view import benched, looked_at
 from edgehemo.kiosk.engineering.job_view import is_running, trouble_of, why_not_kept
 from edgehemo.kiosk.engineering.own_command import Said, run_command
-from edgehemo.kiosk.engineering.paging import asked_for, page_of
 from edgehemo.kiosk.jobs import Job
+from edgehemo.kiosk.paging import turned_to
 from edgehemo.kiosk.screens import Area
 
 _LOOK, _BENCH = "doctor", "bench"
@@ -40,7 +40,7 @@ class DoctorArea:
             return self._bench(desk, asked)
         if asked.path == "log":
             lines = last_lines(log_path(desk.device))
-            page = page_of(lines, asked_for(asked.values, "page"), LINES_PER_PAGE)
+            page = turned_to(lines, asked.values.get("page", ""), LINES_PER_PAGE)
             return Shown("engineering/log.html.j2", {"page": page, "characters": LINE_CHARACTERS})
         if asked.path == "device":
             facts = device_facts(desk.device, asked.words, desk.address)
@@ -79,8 +79,8 @@ class DoctorArea:
                     busy = True
             return Shown("engineering/doctor.html.j2", {"page": None, "one": None, "busy": busy})
         found = looked_at(self._report, asked.words)
-        page = page_of(found, asked_for(asked.values, "page"), FINDINGS_PER_PAGE)
-        named = asked_for(asked.values, "look")
+        page = turned_to(found, asked.values.get("page", ""), FINDINGS_PER_PAGE)
+        named = asked.values.get("look", "")
         one = next((each for each in page.items if each.name == named), page.items[0])
         counts = {
             verdict: sum(each.verdict == verdict for each in found)

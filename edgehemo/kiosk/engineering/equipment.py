@@ -16,7 +16,6 @@ from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.engineering.job_view import why_not_kept
 from edgehemo.kiosk.engineering.levels_view import levels_view
 from edgehemo.kiosk.engineering.own_settings import own_settings
-from edgehemo.kiosk.engineering.paging import asked_for, page_of
 from edgehemo.kiosk.engineering.settings_view import (
     STEPS,
     setting_name,
@@ -25,6 +24,7 @@ from edgehemo.kiosk.engineering.settings_view import (
     typed_number,
     with_partner,
 )
+from edgehemo.kiosk.paging import turned_to
 from edgehemo.kiosk.screens import Area
 from edgehemo.words.language import NAMES, Unit, Words, offered
 
@@ -115,12 +115,12 @@ class EquipmentArea:
         if asked.path != "value":
             page = "settings" if asked.path else "camera"
             return Shown(f"engineering/{page}.html.j2", values)
-        name = asked_for(asked.values, "name")
+        name = asked.values.get("name", "")
         row = next((each for each in rows if each.name == name), None)
         return None if row is None else Shown("engineering/value.html.j2", {"row": row})
 
     def _try(self, desk: Desk, asked: Asked) -> Went | None:
-        name, way = asked_for(asked.values, "name"), asked_for(asked.values, "way")
+        name, way = asked.values.get("name", ""), asked.values.get("way", "")
         value = self._now(desk).given().get(name)
         if name not in STEPS or way not in ("up", "down"):
             return None
@@ -129,10 +129,10 @@ class EquipmentArea:
         return self._set(desk, name, stepped(name, value, way == "up"))
 
     def _type(self, desk: Desk, asked: Asked) -> Went | None:
-        name = asked_for(asked.values, "name")
+        name = asked.values.get("name", "")
         if name not in STEPS:
             return None
-        value = typed_number(asked_for(asked.values, "value"))
+        value = typed_number(asked.values.get("value", ""))
         low, high = SETTING_RANGES[name]
         if value is None or not low <= value <= high:
             words = asked.words
@@ -191,7 +191,7 @@ class EquipmentArea:
     def _cameras(self, desk: Desk, asked: Asked) -> Shown:
         machine = this_machine() if self._machine is None else self._machine
         found = cameras_found(machine)
-        page = page_of(found, asked_for(asked.values, "page"), CAMERAS_PER_PAGE)
+        page = turned_to(found, asked.values.get("page", ""), CAMERAS_PER_PAGE)
         values = {
             "page": page,
             "used": desk.kiosk.look.source,
@@ -200,7 +200,7 @@ class EquipmentArea:
         return Shown("engineering/cameras.html.j2", values)
 
     def _choose(self, desk: Desk, asked: Asked) -> Went:
-        source = asked_for(asked.values, "source")
+        source = asked.values.get("source", "")
         machine = this_machine() if self._machine is None else self._machine
         if source not in {each.source for each in cameras_found(machine)}:
             return Went("cameras", problem=asked.words._("This camera is not there any more."))
@@ -215,7 +215,7 @@ class EquipmentArea:
 
     def _screen(self, desk: Desk, asked: Asked) -> Shown:
         low, high = PX_PER_MM_RANGE
-        asked_px = typed_number(asked_for(asked.values, "px"))
+        asked_px = typed_number(asked.values.get("px", ""))
         px = desk.device.kiosk.px_per_mm if asked_px is None else asked_px
         px = round(min(high, max(low, px)), 2)
         values = {
@@ -229,13 +229,13 @@ class EquipmentArea:
         return Shown("engineering/screen.html.j2", values)
 
     def _keep_screen(self, desk: Desk, asked: Asked) -> Went:
-        px = typed_number(asked_for(asked.values, "px"))
+        px = typed_number(asked.values.get("px", ""))
         if px is None:
             return Went("screen")
         return self._change(desk, asked, {"kiosk": {"px_per_mm": px}}, "screen")
 
     def _keep_site(self, desk: Desk, asked: Asked) -> Went:
-        altitude_m = typed_number(asked_for(asked.values, "altitude_m"))
+        altitude_m = typed_number(asked.values.get("altitude_m", ""))
         low, high = ALTITUDE_RANGE_M
         if altitude_m is None or not low <= altitude_m < high:
             said = asked.words._(
@@ -244,14 +244,14 @@ class EquipmentArea:
                 high=asked.words.number(high - 1),
             )
             return Went("site", problem=said)
-        site = asked_for(asked.values, "site").strip()
+        site = asked.values.get("site", "").strip()
         values: dict[str, Value] = {
             "altitude_m": altitude_m,
             "site": site or None,
             **{
-                key: asked_for(asked.values, key)
+                key: asked.values.get(key, "")
                 for key in ("language", "unit", "theme")
-                if asked_for(asked.values, key)
+                if asked.values.get(key, "")
             },
         }
         return self._change(desk, asked, {"kiosk": values}, "site")

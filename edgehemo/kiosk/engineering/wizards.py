@@ -12,6 +12,7 @@ from typing import Literal, get_args
 
 from edgehemo.capture.protocol import CameraSettings
 from edgehemo.capture.simulated import Slide, format_simulated, parse_simulated
+from edgehemo.kiosk.engineering.profile_view import part_name
 from edgehemo.words.language import Words
 
 Part = Literal["scale", "illumination", "stain", "focus", "analyser", "control"]
@@ -62,15 +63,7 @@ PITCHES_UM: tuple[float, ...] = (10.0, 50.0, 100.0)
 
 def wizard_name(words: Words, part: Part) -> str:
     """What a part is called."""
-    _ = words._
-    return {
-        "scale": _("Scale"),
-        "illumination": _("Illumination"),
-        "stain": _("Stain"),
-        "focus": _("Focus"),
-        "analyser": _("Analyser"),
-        "control": _("Control slide"),
-    }[part]
+    return words._("Control slide") if part == "control" else part_name(words, part)
 
 
 def steps_of(words: Words, part: Part) -> list[str]:

@@ -11,9 +11,9 @@ from typing import Any
 from urllib.parse import urlencode
 
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
+from edgehemo.kiosk.paging import number_in, page_of, rows_of
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.supervision import watched
-from edgehemo.kiosk.supervision.paging import number_in, page_of, rows_of
 from edgehemo.kiosk.supervision.result_list import moment
 from edgehemo.measurands import PLAUSIBLE
 from edgehemo.monitor.baseline import MIN_DAYS

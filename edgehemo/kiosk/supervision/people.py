@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.pages import role_name
+from edgehemo.kiosk.paging import page_of, rows_of
 from edgehemo.kiosk.screens import Area
-from edgehemo.kiosk.supervision.paging import page_of, rows_of
 from edgehemo.kiosk.supervision.result_list import moment
 from edgehemo.records.pins import LONGEST, SHORTEST, pin_fault
 from edgehemo.records.users import (

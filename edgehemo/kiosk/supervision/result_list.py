@@ -8,7 +8,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from edgehemo.kiosk.supervision.paging import ROWS, number_in, rows_of
+from edgehemo.kiosk.paging import ROWS, number_in, rows_of
 from edgehemo.records.results import State
 from edgehemo.records.search import PILES, SAID_GRADES, Found, Pile, SaidGrade, Search
 from edgehemo.words.language import Words

@@ -14,13 +14,13 @@ from edgehemo.errors import RecordsError
 from edgehemo.interop.outbox import Delivery, deliveries_of, delivery_of, noting
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.delivery_words import Mark, delivery_lines, delivery_mark, mark_words
+from edgehemo.kiosk.paging import page_of, rows_of
 from edgehemo.kiosk.review_words import said_of
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import CELLS_PER_PAGE
 from edgehemo.kiosk.supervision import result_hand, result_list, result_page
 from edgehemo.kiosk.supervision.history import history_of
 from edgehemo.kiosk.supervision.light_records import light_record
-from edgehemo.kiosk.supervision.paging import page_of, rows_of
 from edgehemo.kiosk.supervision.pictures import ResultPictures
 from edgehemo.kiosk.supervision.reasons import OTHER, REASONS, Deed, deed_reason_name, said_reason
 from edgehemo.kiosk.supervision.result_list import asking
