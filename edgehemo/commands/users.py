@@ -33,7 +33,8 @@ def users() -> None:
     "--role",
     type=click.Choice(["operator", "supervisor", "engineer"]),
     required=True,
-    help="What the user may do. The first user is a supervisor.",
+    help="operator: a health worker, who screens samples. supervisor: also sees all results. "
+    "engineer: also sets up the device. The first user is a supervisor.",
 )
 @pin_file_option
 def add(name: str, role: Role, pin_file: Any) -> int:
@@ -52,8 +53,10 @@ def add(name: str, role: Role, pin_file: Any) -> int:
 @common.json_option
 def list_(json_file: str | None) -> int:
     """The users of this device."""
+    from edgehemo.kiosk.role_names import role_name
     from edgehemo.records.output import UserEntry, UsersListOutput
     from edgehemo.records.users import users as known
+    from edgehemo.words.language import Words
 
     store = _store()
     found = []
@@ -62,7 +65,10 @@ def list_(json_file: str | None) -> int:
             found = known(reader)
     for user in found:
         wrong = f", {user.wrong} wrong PINs" if user.wrong else ""
-        common.say(f"{user.name}  {user.role}{wrong}", json_file)
+        called = role_name(Words(), user.role).lower()
+        # The role's own name is what `add` takes; the other is what the kiosk's pages say.
+        said = user.role if called == user.role else f"{user.role} ({called})"
+        common.say(f"{user.name}  {said}{wrong}", json_file)
     if not found:
         first = "none; add the first with `edgehemo users add NAME --role supervisor`"
         common.say(first, json_file)

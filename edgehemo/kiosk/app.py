@@ -49,13 +49,15 @@ from edgehemo.kiosk.faults import FAULTS
 from edgehemo.kiosk.flow import EventRefusedError
 from edgehemo.kiosk.guarding import COOKIE, HEADERS, MAX_BODY_BYTES, Guard
 from edgehemo.kiosk.jobs import Jobs
+from edgehemo.kiosk.new_pins import pin_problem
 from edgehemo.kiosk.offers import is_offered
 from edgehemo.kiosk.pages import NO_PAGE, Facts, Look, OnArea, Pages
 from edgehemo.kiosk.result_code import code_lines, code_svg
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import Fault, KioskState, Sample, screen_of
-from edgehemo.kiosk.supervision.people import name_problem, pin_problem
-from edgehemo.kiosk.viewers import steers
+from edgehemo.kiosk.supervision.people import name_problem
+from edgehemo.kiosk.viewers import may_do, steers
+from edgehemo.records.controls import control_mark
 from edgehemo.records.results import result_of
 from edgehemo.records.users import add_first_user, is_user_name, known_users
 from edgehemo.words.language import Words, offered
@@ -230,10 +232,10 @@ class KioskApp:
     async def do(self, request: Request) -> Response:
         """What the person who steers does."""
         viewer, form = await self._posted(request)
-        if not steers(self.kiosk.state, viewer):
-            return self._page(request, status=409)
         seen = form.pop("screen", "")
         name = form.pop("do", "")
+        if not may_do(self.kiosk.state, viewer, name):
+            return self._page(request, status=409)
         if seen != screen_of(self.kiosk.state):
             return self._page(request, status=409)
         try:
@@ -284,7 +286,9 @@ class KioskApp:
         result = result_of(self.kiosk.writer, taking)
         record = self.kiosk.gallery(sample).record
         head = self.kiosk.writer.head()
-        return code_svg(code_lines(result, record, head, self.device.kiosk.unit))
+        marked = control_mark(self.kiosk.writer, result) is not None
+        unit = self.device.kiosk.unit
+        return code_svg(code_lines(result, record, head, unit, marked=marked))
 
     async def pin(self, request: Request) -> Response:
         """A PIN: at the page that asks for it, or at another screen that takes the kiosk over."""

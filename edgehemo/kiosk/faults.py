@@ -106,5 +106,5 @@ TOLD_AT_SIGN_IN: frozenset[FaultCode] = frozenset({"RECORDS_SET_ASIDE", "KIOSK_B
 CARETAKER: frozenset[str] = frozenset(
     {code for code, rule in FAULTS.items() if rule.caretaker}
     | {"RECORDS_SPACE_LOW", "RECORDS_UNREADABLE", "BACKUP_DUE", "CALIBRATION_NONE"}
-    | {"CONTROL_HISTORY_UNREADABLE"}
+    | {"CONTROL_HISTORY_UNREADABLE", "CONTROL_NONE"}
 )

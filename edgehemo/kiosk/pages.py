@@ -28,11 +28,14 @@ from edgehemo.kiosk.events import (
 from edgehemo.kiosk.faults import CARETAKER, FAULTS
 from edgehemo.kiosk.gallery import Gallery
 from edgehemo.kiosk.help import HelpedPage, help_of
+from edgehemo.kiosk.new_pins import pin_rule
+from edgehemo.kiosk.not_released import NotReleased, not_released
 from edgehemo.kiosk.offers import AREAS_WITH_PAGES
 from edgehemo.kiosk.practice import Lesson, lesson, slide_name
 from edgehemo.kiosk.practice_slides import SLIDE_NAMES, SLIDES
 from edgehemo.kiosk.result_page import result_page
 from edgehemo.kiosk.review_words import said_of
+from edgehemo.kiosk.role_names import role_name
 from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
 from edgehemo.kiosk.state import Checked, KioskState, Sample, screen_of
 from edgehemo.kiosk.viewers import steers
@@ -40,7 +43,7 @@ from edgehemo.pages.environment import page_environment
 from edgehemo.records.pins import LONGEST, SHORTEST
 from edgehemo.records.results import result_of
 from edgehemo.records.reviews import Review, reviews_of
-from edgehemo.records.users import Role, User, users
+from edgehemo.records.users import User, users
 from edgehemo.report.asked_cells import INCLUSIONS, AskedCell
 from edgehemo.report.verdict import GRADES, grade_name
 from edgehemo.words.cell_names import cell_name
@@ -66,16 +69,6 @@ def step_names(words: Words) -> tuple[str, ...]:
 def step_name(words: Words, step: SampleStep) -> str:
     """What the step of a sample is called."""
     return step_names(words)[counted_step(step) - 1]
-
-
-def role_name(words: Words, role: Role) -> str:
-    """What a role does, for its tile."""
-    _ = words._
-    return {
-        "operator": _("health worker"),
-        "supervisor": _("sees all results"),
-        "engineer": _("device set-up"),
-    }[role]
 
 
 def area_name(words: Words, area: Area) -> str:
@@ -245,6 +238,7 @@ class Pages:
             return {
                 "people": self._people(kiosk, state, words),
                 "pin_digits": (SHORTEST, LONGEST),
+                "pin_rule": pin_rule(words),
                 "untold": untold,
             }
         if name == "pin":
@@ -300,6 +294,7 @@ class Pages:
                 "result": about.verdict,
                 "flags": (about.verdict.flag,) if about.verdict.flag else (),
                 "deliveries": self._deliveries(kiosk, state.sample, name, words),
+                "warned": self._not_released(kiosk, state.sample, name, words),
                 "grades": [(g, grade_name(words, g)) for g in GRADES if g != computed],
                 "why_changed": [(r, override_reason_name(words, r)) for r in OVERRIDE_REASONS],
             }
@@ -309,7 +304,12 @@ class Pages:
             return self._gallery(gallery, state.sample, said, words)
         if name == "watched":
             assert state.session is not None
-            return {"who": state.session.name, "doing": self._doing(state, words)}
+            return {
+                "who": state.session.name,
+                "doing": self._doing(state, words),
+                "locked": state.session.locked,
+                "pin_digits": (SHORTEST, LONGEST),
+            }
         return {}
 
     def _deliveries(
@@ -319,6 +319,14 @@ class Pages:
         if name != "done" or sample.taking is None or sample.practice:
             return []
         return delivery_lines(words, delivery_of(kiosk.writer, sample.taking))
+
+    def _not_released(
+        self, kiosk: Kiosk, sample: Sample, name: str, words: Words
+    ) -> NotReleased | None:
+        """Why a signed result should not be handed out, such as one that is held meanwhile."""
+        if name != "done" or sample.taking is None or sample.practice:
+            return None
+        return not_released(kiosk.writer, result_of(kiosk.writer, sample.taking), words)
 
     def _people(self, kiosk: Kiosk, state: KioskState, words: Words) -> list[dict[str, Any]]:
         found = []

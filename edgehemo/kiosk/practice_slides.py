@@ -37,6 +37,6 @@ SLIDES: Mapping[SlideName, PracticeSlide] = {
     "severe": _slide("seed=23&hgb=52", fields=12),
     "cells": _slide("seed=26&hgb=165&inclusions=0.05", fields=5),
     "out_of_focus": _slide("seed=13&hgb=100&defocus_um=2", usable=False),
-    "over_stained": _slide("seed=14&hgb=120&stain=2.5", usable=False),
+    "over_stained": _slide("seed=14&hgb=120&stain=3.3", usable=False),
     "wrong_sample": _slide("seed=25&slide=empty", usable=False),
 }

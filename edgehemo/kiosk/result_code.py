@@ -23,10 +23,15 @@ _EDGE = 4
 
 
 def code_lines(
-    result: StoredResult, record: Mapping[str, Any], head: AuditHead, unit: Unit
+    result: StoredResult,
+    record: Mapping[str, Any],
+    head: AuditHead,
+    unit: Unit,
+    *,
+    marked: bool = False,
 ) -> tuple[str, ...]:
     """Of a stored result as it stands now. record: as result.json holds it. head: of the chain.
-    unit: the site's.
+    unit: the site's. marked: whether a control slide that failed later asks that it is confirmed.
     """
     latest, sample = result.latest, record["sample"]
     lines = [
@@ -46,6 +51,8 @@ def code_lines(
         lines.append("SIMULATED")
     if sample["calibration"] == "demonstration":
         lines.append("DEMONSTRATION")
+    if marked:
+        lines.append("CONTROL FAILED after it: confirm before use")
     lines.append(f"chain {head} store {head.store[:8]}")
     return (*lines, "screening only, not a diagnosis")
 

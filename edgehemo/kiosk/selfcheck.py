@@ -20,13 +20,13 @@ from edgehemo.records.store import Writer
 # What it can find, beside the faults of `edgehemo.kiosk.faults`.
 SelfCheckCode = Literal[
     "RECORDS_SPACE_LOW", "RECORDS_FULL", "BACKUP_DUE", "CALIBRATION_NONE", "CLOCK_UNSET",
-    "RECORDS_UNREADABLE", "CONTROL_HISTORY_UNREADABLE",
+    "RECORDS_UNREADABLE", "CONTROL_HISTORY_UNREADABLE", "CONTROL_NONE",
 ]  # fmt: skip
 SELF_CHECK_CODES: tuple[SelfCheckCode, ...] = get_args(SelfCheckCode)
 # The order in which they are shown; what a hand can mend stands first.
 ORDER = ("camera", "lamp", "storage", "clock", "bundle", "profile", "control", "backup")
 
-_BADNESS = ("good", "soon", "fails")
+_BADNESS = ("good", "unset", "soon", "fails")
 
 
 def stored_checks(writer: Writer, device: DeviceConfiguration, now: datetime) -> list[Checked]:
@@ -39,7 +39,7 @@ def control_line(writer: Writer, profile: CalibrationProfile | None) -> Checked:
     process that opened the profile.
     """
     if profile is None or not profile.controls:
-        return Checked(name="control", verdict="good")
+        return Checked(name="control", verdict="unset", code="CONTROL_NONE")
     checks = [each for each in stored_controls(writer, profile) if isinstance(each, ControlCheck)]
     fact = checks[-1].at.astimezone().isoformat(timespec="minutes") if checks else ""
     return Checked(name="control", verdict="good", fact=fact)
@@ -85,4 +85,5 @@ def _backup(writer: Writer, device: DeviceConfiguration, now: datetime) -> Check
     fact = "" if last is None else last.at[:10]
     if results and is_due(last, now, device.records.backup_every_hours):
         return Checked(name="backup", verdict="soon", code="BACKUP_DUE", fact=fact)
-    return Checked(name="backup", verdict="good", fact=fact)
+    # Where nothing is stored yet there is nothing to lose, and no backup all the same.
+    return Checked(name="backup", verdict="unset" if last is None else "good", fact=fact)

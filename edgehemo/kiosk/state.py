@@ -51,13 +51,13 @@ class Answers(Record, frozen=True, kw_only=True):
 
 
 class Checked(Record, frozen=True, kw_only=True):
-    """One line of the self-check. name: what was looked at. code: what is wrong, of the guidance
-    catalogue. blocks: whether a sample may not begin for it. fact: a few words or a number, such as
-    ``38 %``.
+    """One line of the self-check. name: what was looked at. verdict: ``unset`` of what this device
+    does not have yet. code: what is wrong, of the guidance catalogue. blocks: whether a sample may
+    not begin for it. fact: a few words or a number, such as ``38 %``.
     """
 
     name: Text
-    verdict: Literal["good", "soon", "fails"]
+    verdict: Literal["good", "unset", "soon", "fails"]
     code: Text | None = None
     blocks: bool = False
     fact: str = ""

@@ -400,11 +400,12 @@ class WorkerProcess:
         now = datetime.now().astimezone()
         own = stored_checks(self.kiosk.writer, self.device, now)
         sample = self.kiosk.state.sample
-        # Practice is read with another profile, which has no control slide.
-        practised = sample is not None and sample.practice
-        with contextlib.suppress(EdgeHemoError):
-            profile = None if practised else self._profile()
-            own.append(control_line(self.kiosk.writer, profile))
+        if sample is not None and sample.practice:
+            # It is read with a profile that has no control slide, and nothing of it is stored.
+            own = [each for each in own if each.name != "backup"]
+        else:
+            with contextlib.suppress(EdgeHemoError):
+                own.append(control_line(self.kiosk.writer, self._profile()))
         return (events.SelfChecked(in_order([*report.checks, *own])),)
 
     def _keep_field(self, report: ReadField) -> tuple[events.Event, ...]:

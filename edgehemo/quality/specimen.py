@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import cv2
@@ -67,18 +68,23 @@ def specimen_check(regions: FieldRegions) -> Check:
     if features is None:
         code: QualityCode = "NOT_A_SMEAR" if artefact_share(regions) > 0.5 else "NO_CELLS"
         return flagged("specimen", 0.0, limit("specimen.fail_below"), code, "fail")
-    likeness = smear_likeness(features, colourless=is_colourless(regions))
-    return judged("specimen", likeness, low="NOT_A_SMEAR")
+    unasked = {"hue_variation"} if is_colourless(regions) else set()
+    likeness = smear_likeness(features, unasked)
+    # A smear in all but its depth is one that was stained too long: that is what a person can mend.
+    but_for_depth = smear_likeness(features, unasked | {"density"})
+    too_dark = but_for_depth >= limit("specimen.fail_below")
+    return judged("specimen", likeness, low="STAIN_DARK" if too_dark else "NOT_A_SMEAR")
 
 
-def smear_likeness(features: SpecimenFeatures, *, colourless: bool = False) -> float:
+def smear_likeness(features: SpecimenFeatures, unasked: Collection[str] = ()) -> float:
     """Product of the ramps of all features: 1 ordinary in everything, 0 impossible in one.
 
-    colourless: of a picture without colour the hue is not asked, which `colour` has judged.
+    unasked: features that are left out, such as the hue of a picture without colour, which `colour`
+    has judged.
     """
     likeness = 1.0
     for name, never, ordinary in RAMPS:
-        if colourless and name == "hue_variation":
+        if name in unasked:
             continue
         share = (getattr(features, name) - never) / (ordinary - never)
         likeness *= float(np.clip(share, 0.0, 1.0))

@@ -256,7 +256,9 @@ def test_the_storage_says_low_and_full(
 def test_the_control_slide_says_when_it_was_checked_last(tmp_path: Path) -> None:
     profile = profile_with_slide()
     with Writer(RecordsFolder(tmp_path / "records")) as writer:
-        assert control_line(writer, None) == Checked(name="control", verdict="good")
+        assert control_line(writer, None) == Checked(
+            name="control", verdict="unset", code="CONTROL_NONE"
+        )
         assert control_line(writer, profile).fact == ""
         check = check_of(profile, NOW)
         keep_control(writer, profile, tmp_path / "profile.json", check, by="test")

@@ -258,8 +258,17 @@ def test_the_code_holds_the_result_and_nothing_of_the_patient(
             assert "grade severe (set by a person)" in lines
             assert "SIMULATED" in lines
             assert re.fullmatch(r"chain \d+-[0-9a-f]{16} store [0-9a-f-]{8}", lines[-2])
+            record, head = kiosk.gallery(sample).record, kiosk.writer.head()
+            marked = code_lines(result, record, head, "g/L", marked=True)
+            assert set(marked) - set(lines) == {"CONTROL FAILED after it: confirm before use"}
             text = "\n".join(lines)
             assert "amina" not in text and "female" not in text and "40" not in lines[4:]
+            assert "Print all the same" not in page.text
+            change(kiosk.writer, sample.taking, "held", by="grace", reason="number_in_doubt")
+            page = await browser.get("/")
+            assert "This result is held." in page.text and "Print all the same" in page.text
+            held = result_of(kiosk.writer, sample.taking)
+            assert code_lines(held, record, head, "g/L")[1].endswith("version 3 held")
             await does(browser, page, "finish")
             assert (await browser.get("/code/1.svg")).status_code == 404
 

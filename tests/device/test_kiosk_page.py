@@ -172,6 +172,52 @@ def test_only_the_browser_that_signed_in_steers_until_another_shows_the_pin(tmp_
     asyncio.run(run())
 
 
+def test_at_another_screen_somebody_else_signs_in_once_the_page_is_locked(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with served(tmp_path / "records") as (kiosk, browser):
+            page = await signed_in(browser)
+            other = httpx.AsyncClient(
+                transport=browser._transport, base_url=HERE, headers={"origin": HERE},
+                follow_redirects=True,
+            )  # fmt: skip
+            watched = await other.get("/")
+            assert "Wait until amina signs out or locks the page" in watched.text
+            form = {"token": token_of(watched), "screen": "home", "do": "otheruser"}
+            assert (await other.post("/do", data=form)).status_code == 409
+            assert kiosk.state.session is not None
+            await does(browser, page, "lock")
+            watched = await other.get("/")
+            assert "Touch Someone else" in watched.text
+            # Nothing else than that counts from there.
+            assert (await does(other, watched, "signout")).status_code == 409
+            tiles = await does(other, watched, "otheruser")
+            assert screen_of(kiosk.state) == "sign_in"
+            assert "grace" in tiles.text
+
+    asyncio.run(run())
+
+
+def test_the_self_check_says_what_this_device_does_not_have_yet(tmp_path: Path) -> None:
+    unset = Checked(name="control", verdict="unset", code="CONTROL_NONE")
+
+    async def run() -> None:
+        async with served(tmp_path / "records") as (kiosk, browser):
+            page = await does(browser, await signed_in(browser), "newsample")
+            page = await does(browser, page, "givenumber", number="26-0417", how="typed")
+            await does(browser, page, "giveperson", age_years="40", sex="male")
+            for checks, said in (
+                ((Checked(name="camera", verdict="good"),), "Everything is in order."),
+                ((Checked(name="camera", verdict="good"), unset), "Not there yet: Control slide."),
+            ):
+                await kiosk.tell(events.SelfChecked(checks))
+                page = await browser.get("/")
+                assert said in page.text
+                assert ("Everything is in order" in page.text) == (unset not in checks)
+                assert not page.text.count("disabled")
+
+    asyncio.run(run())
+
+
 def test_wrong_pins_are_told_and_then_wait(tmp_path: Path) -> None:
     async def run() -> None:
         async with served(tmp_path / "records") as (kiosk, browser):

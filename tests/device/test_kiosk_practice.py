@@ -13,6 +13,7 @@ import pytest
 from edgehemo.anaemia.who_grade import Person, grade
 from edgehemo.capture.simulated import SimulatedMicroscope, parse_simulated
 from edgehemo.device.configuration import DeviceConfiguration, load_profile
+from edgehemo.device.equipment import open_equipment
 from edgehemo.kiosk import events
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.practice import (
@@ -24,6 +25,7 @@ from edgehemo.kiosk.practice import (
     lesson,
 )
 from edgehemo.kiosk.practice_slides import SLIDE_NAMES, SLIDES, SlideName
+from edgehemo.kiosk.profile_of import profile_path
 from edgehemo.kiosk.state import Answers, Sample
 from edgehemo.kiosk.work import WorkerProcess
 from edgehemo.records.folder import RecordsFolder
@@ -222,3 +224,24 @@ def sample_of(kiosk: Kiosk) -> Sample:
 
 def replace_in(device: DeviceConfiguration, *, data: str) -> DeviceConfiguration:
     return device.model_copy(update={"paths": device.paths.model_copy(update={"data": data})})
+
+
+TAUGHT = {
+    "out_of_focus": {"OUT_OF_FOCUS"},
+    "over_stained": {"STAIN_DARK"},
+    "wrong_sample": {"NO_CELLS", "NOT_A_SMEAR"},
+}
+
+
+@pytest.mark.parametrize("name", [name for name in SLIDE_NAMES if not SLIDES[name].usable])
+def test_a_slide_that_cannot_be_read_is_refused_for_what_it_teaches(name: SlideName) -> None:
+    """As the kiosk reads it: every field, and the first reason is the one that is shown."""
+    device = load_profile("workstation")
+    equipment = open_equipment(None, profile_path(SLIDES[name].source, device))
+    reader = equipment.reader(networks=())
+    with SimulatedMicroscope.from_spec(SLIDES[name].source) as camera:
+        for number in (0, SLIDES[name].fields - 1):
+            camera.move_to_field(number)
+            reading = reader.read(camera.frame(10.0))
+            assert not reading.accepted
+            assert reading.quality.failed[0].code in TAUGHT[name]

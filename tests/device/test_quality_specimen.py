@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from edgehemo.capture.simulated import SimulatedMicroscope
 from edgehemo.cells.cell import Cell, CountInterval, FieldCells
 from edgehemo.field.canonical import canonical_field
 from edgehemo.images.frame import Frame
@@ -247,3 +248,12 @@ def test_a_stain_of_another_colour_is_no_question_of_a_smear(cases_root: Path) -
     assert codes(judge(blue, None), "fail") == {"STAIN_COLOUR"}
     assert judge(mild, None).accepted
     assert "STAIN_COLOUR" in codes(judge(mild, None), "warn")
+
+
+@pytest.mark.parametrize("stain", [2.9, 3.3, 3.8])
+def test_a_smear_that_was_stained_too_long_is_said_to_be_too_dark(stain: float) -> None:
+    with SimulatedMicroscope.from_spec(f"simulated:?seed=14&hgb=120&stain={stain}") as camera:
+        report = judge(camera.frame(10.0))
+    assert not report.accepted
+    assert first_fault(report) == "STAIN_DARK"
+    assert "NOT_A_SMEAR" not in codes(report, "fail")

@@ -7,19 +7,23 @@ import logging
 import re
 from pathlib import Path
 
+import click
 import httpx
 import pytest
 
+from edgehemo.commands.users import add
 from edgehemo.device.configuration import load_profile
 from edgehemo.errors import RecordsError, SignInError
 from edgehemo.kiosk.app import KioskApp
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.guarding import Guard
+from edgehemo.kiosk.role_names import role_name
 from edgehemo.kiosk.supervision.people import DEEDS, deeds
 from edgehemo.records.audit import entries
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import Writer
 from edgehemo.records.users import (
+    ROLES,
     KnownUser,
     Role,
     add_first_user,
@@ -31,6 +35,7 @@ from edgehemo.records.users import (
     sign_in,
     users,
 )
+from edgehemo.words.language import Words
 from tests.device.test_kiosk_page import HERE, PORT, does, token_of
 from tests.support.supervised import posted, working
 
@@ -200,3 +205,20 @@ def test_the_first_supervisor_is_made_on_the_page_and_only_the_first(tmp_path: P
             await kiosk.stop()
 
     asyncio.run(run())
+
+
+def test_a_role_has_one_name_on_every_page_and_in_the_help_of_the_command(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with working(tmp_path, "users") as (_, browser):
+            for path in ("", "add", "known/grace"):
+                page = (await browser.get(f"/area/users/{path}")).text
+                assert "Supervisor" in page
+                assert "operator" not in re.sub(r"<[^>]*>", "", page)
+            assert "no row such as 1234" in (await browser.get("/area/users/add")).text
+
+    asyncio.run(run())
+    said = next(each for each in add.params if each.name == "role")
+    assert isinstance(said, click.Option) and said.help is not None
+    for role in ROLES:
+        assert f"{role}: " in said.help
+        assert role_name(Words(), role).lower() in said.help.lower()

@@ -16,13 +16,14 @@ import pytest
 
 from edgehemo.device.printing import PrintJob
 from edgehemo.kiosk import events
+from edgehemo.kiosk.not_released import not_released
 from edgehemo.kiosk.supervision.history import history_of
 from edgehemo.kiosk.supervision.reasons import REASONS, deed_reason_name, reason_in_words
 from edgehemo.kiosk.supervision.result_list import asking
 from edgehemo.kiosk.supervision.result_page import CHANGE_OF, DEEDS
 from edgehemo.records.audit import entries
 from edgehemo.records.folder import RecordsFolder
-from edgehemo.records.results import result_at, result_of
+from edgehemo.records.results import Change, result_at, result_of
 from edgehemo.records.reviews import review, reviews_of
 from edgehemo.records.search import Search, found_count, operators, search
 from edgehemo.records.store import Writer
@@ -395,3 +396,44 @@ def test_a_result_is_printed_and_copied_from_its_page(
             assert len(noted) == 2
 
     asyncio.run(run())
+
+
+def test_what_is_not_released_says_so_before_it_is_handed_out(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with working(tmp_path, "results") as (app, browser):
+            writer = app.kiosk.writer
+            result = measured(writer, "26-0001", 98.0)
+
+            async def hand() -> str:
+                return (await browser.get(f"/area/results/{result}/hand")).text
+
+            assert "Nobody has signed this result." in await hand()
+            change(writer, result, "signed", by="grace")
+            assert "all the same" not in await hand()
+            steps: tuple[tuple[Change, str], ...] = (
+                ("held", "This result is held."),
+                ("released", ""),
+                ("withdrawn", "This result is withdrawn."),
+            )
+            for done, said in steps:
+                change(writer, result, done, by="grace", reason="number_in_doubt")
+                page = await hand()
+                assert (said in page) and ("Print all the same" in page) == bool(said)
+
+    asyncio.run(run())
+
+
+def test_a_result_before_a_failed_control_says_so_before_it_is_handed_out(tmp_path: Path) -> None:
+    with Writer(RecordsFolder(tmp_path)) as writer:
+        marked = measured(writer, "S-1", 120.0, profile_made_at=NOW)
+        change(writer, marked, "signed", by="grace")
+        assert not_released(writer, result_of(writer, marked), Words()) is None
+        entry = writer.entry("control recorded", by="grace")
+        writer.connection.execute(
+            "INSERT INTO control (profile_made_at, kind, slide, passed, at, content, audit) "
+            "VALUES (?, 'check', 'C-1', 0, ?, '{}', ?)",
+            (NOW.isoformat(), NOW.isoformat(), entry.number),
+        )
+        warned = not_released(writer, result_of(writer, marked), Words())
+        assert warned is not None
+        assert warned.title == "A control slide failed after this result."

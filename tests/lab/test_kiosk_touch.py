@@ -122,7 +122,7 @@ def test_what_stands_in_the_way_is_also_for_everybody(kiosk: KioskServer, tmp_pa
         seen_by_axe(touch, found, "abandon")
         touch.tap("footer .left button")
         touch.at("person")
-        touch.tap("footer button:has-text('Leave')")
+        touch.tap("footer button:has-text('Finish later')")
         touch.at("home")
         seen_by_axe(touch, found, "home with a sample that waits")
         touch.tap("footer .left button")

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import date, datetime
 from typing import Any, Literal
 
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
-from edgehemo.kiosk.pages import role_name
+from edgehemo.kiosk.new_pins import pin_problem, pin_rule
 from edgehemo.kiosk.paging import page_of, rows_of
+from edgehemo.kiosk.role_names import role_name, role_work
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.supervision.result_list import moment
-from edgehemo.records.pins import LONGEST, SHORTEST, pin_fault
+from edgehemo.records.pins import LONGEST, SHORTEST
 from edgehemo.records.users import (
     ROLES,
     KnownUser,
@@ -44,7 +44,7 @@ class PeopleArea:
         if not parts:
             return _list(known, asked)
         if parts == ["add"]:
-            values = {"roles": _roles(asked.words), "given": asked.values, **_pins()}
+            values = {"roles": _roles(asked.words), "given": asked.values, **_pins(asked.words)}
             return Shown("supervision/people_add.html.j2", values)
         if parts[0] != "known" or len(parts) not in (2, 3):
             return None
@@ -67,7 +67,7 @@ class PeopleArea:
             "name": deed_words(asked.words, deed)[0],
             "meaning": deed_words(asked.words, deed)[1],
             "roles": _roles(asked.words),
-            **_pins(),
+            **_pins(asked.words),
         }
         return Shown("supervision/people_deed.html.j2", values)
 
@@ -127,20 +127,6 @@ def deed_words(words: Words, deed: Deed) -> tuple[str, str]:
     }[deed]
 
 
-def pin_problem(values: Mapping[str, str], words: Words) -> str:
-    """What is wrong with a new PIN that was typed twice; empty where it will do."""
-    _ = words._
-    pin = values.get("pin", "")
-    fault = pin_fault(pin)
-    if fault == "length":
-        return _("A PIN has {least} to {most} digits.", least=SHORTEST, most=LONGEST)
-    if fault == "easy":
-        return _("This PIN is too easy. Do not use a row of digits.")
-    if values.get("again", "") != pin:
-        return _("The two PINs are not the same.")
-    return ""
-
-
 def name_problem(name: str, known: list[KnownUser], words: Words) -> str:
     """What is wrong with the name of somebody new; empty where it will do."""
     _ = words._
@@ -188,8 +174,7 @@ def _row(user: KnownUser, words: Words, today: date) -> dict[str, Any]:
     return {
         "name": user.name,
         "role": user.role,
-        "role_name": role_title(words, user.role),
-        "does": role_name(words, user.role),
+        "role_name": role_name(words, user.role),
         "last": last,
         "made": moment(words, user.made_at, "set", today),
         "off": user.removed_at is not None,
@@ -197,18 +182,8 @@ def _row(user: KnownUser, words: Words, today: date) -> dict[str, Any]:
     }
 
 
-def role_title(words: Words, role: Role) -> str:
-    """What somebody of a role is."""
-    _ = words._
-    return {
-        "operator": _("Health worker"),
-        "supervisor": _("Supervisor"),
-        "engineer": _("Engineer"),
-    }[role]
-
-
-def _roles(words: Words) -> list[tuple[str, str]]:
-    return [(role, role_title(words, role)) for role in ROLES]
+def _roles(words: Words) -> list[tuple[str, str, str]]:
+    return [(role, role_name(words, role), role_work(words, role)) for role in ROLES]
 
 
 def _role(text: str | None) -> Role | None:
@@ -227,8 +202,8 @@ def _why_less(user: KnownUser, asked: Asked, leading: list[str]) -> str:
     return ""
 
 
-def _pins() -> dict[str, int]:
-    return {"shortest": SHORTEST, "longest": LONGEST}
+def _pins(words: Words) -> dict[str, Any]:
+    return {"shortest": SHORTEST, "longest": LONGEST, "pin_rule": pin_rule(words)}
 
 
 def _today() -> date:

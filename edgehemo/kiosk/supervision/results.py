@@ -14,6 +14,7 @@ from edgehemo.errors import RecordsError
 from edgehemo.interop.outbox import Delivery, deliveries_of, delivery_of, noting
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.delivery_words import Mark, delivery_lines, delivery_mark, mark_words
+from edgehemo.kiosk.not_released import not_released
 from edgehemo.kiosk.paging import page_of, rows_of
 from edgehemo.kiosk.review_words import said_of
 from edgehemo.kiosk.screens import Area
@@ -69,6 +70,7 @@ class ResultsArea:
         if page == result_hand.PAGE:
             values = self._of_result(desk, asked, result)
             values["errand"] = result_hand.errand(desk, result.id)
+            values["warned"] = not_released(desk.kiosk.writer, result, asked.words)
             return Shown("supervision/result_hand.html.j2", values)
         if page in _TABS:
             _note_look(desk.kiosk.writer, result, asked.who.name)
