@@ -2,50 +2,73 @@
 
     PYTHONPATH=. python benchmarks/kiosk_loop.py [--minutes 60] [--json FILE]
 
-A kiosk of its own on the simulated microscope and Chromium at 800x480, which signs in once and then
-takes one sample after another by touch, through the live picture, the review and the signature.
-Kept are: the resident memory of the server, of the process that captures and reads, and of the
-browser (as shares of what they share, so that their sum is what the machine gives), after every
-sample, the browser's once it was asked to give back what it only keeps for later, as a machine that
-runs short asks it, and the most it had before; answers of 500 and more; what the page's script
-complained of; the processor time of each per second; seconds from the start of the command to its
-page, and from the last field to the result. Ends with 1 where a fault was met or memory grew.
-Simulated, and of this machine.
+A kiosk of its own on the simulated microscope and Chromium at 800x480, started as on a device
+(`edgehemo/kiosk/browser.py`), which signs in once and then takes one sample after another by touch,
+through the live picture, the review and the signature. Nobody asks the browser to give anything
+back, and none of its inspectors is on that keeps what it loads (`tests/support/plain_browser.py`).
+Kept are, after every sample: the memory of the server, of the process that captures and reads, and
+of the browser, whole and by its processes (what they wrote, anonymous and shared, each share
+counted once; program files, which the machine can drop and read again, are left out); answers of
+500 and more; what the page's script complained of; the processor time of each per second; seconds
+from the start of the command to its page, and from the last field to the result; the load.
+
+Whether memory is flat is decided by the rule `RULE`. Ends with 1 where a fault was met or memory
+was not shown to be flat. Simulated, and of this machine.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import math
 import os
 import platform
+import re
 import statistics
 import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from edgehemo.files.atomic import write_json_atomically
+from edgehemo.statistics.interval import Interval
+from edgehemo.statistics.student import t95
 from edgehemo.version import __version__
-from tests.support.kiosk_by_touch import KioskServer, Touch, cpu_s, opened_browser
+from tests.support.kiosk_by_touch import KioskServer, Touch, command_line, cpu_s, written_mb
+from tests.support.plain_browser import plain_page
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
 
 SLIDE = "simulated:?seed=3&fields=20&bad=1"
 FIELDS = 3
-# Growth from the second quarter of the time to the last that is still called flat, MB, and as a
-# share: a browser's memory goes up and down by more than a server's.
-FLAT_MB, FLAT_SHARE = 12.0, 0.08
+# What is still called flat: a day of twelve hours then adds less than 60 MB.
+FLAT_MB_PER_H = 5.0
+# A loop shorter than this is too short for a slope; it must not have grown by more than this from
+# its second quarter to its last, in MB and as a share.
+SHORT_MIN, SHORT_MB, SHORT_SHARE = 20.0, 12.0, 0.08
+# A sample takes part of its memory from the one before: the means of so many parts of the second
+# half do not.
+PARTS = 12
+RULE = (
+    f"The second half of the time is cut into {PARTS} equal parts; a straight line is fitted to "
+    "their means by least squares, and its slope has a 95 % interval by Student's t. Memory is "
+    f"flat where the interval's upper end lies below {FLAT_MB_PER_H:g} MB an hour, grows where its "
+    "lower end lies above 0 and its upper end does not lie below that, and is undecided otherwise."
+)
+# What is kept of each sample.
+SERIES = ("at_min", "memory_mb", "browser_mb")
+# Answers since it was last asked, by their status; the browser keeps the last 250.
+ANSWERS = """(() => { const seen = performance.getEntriesByType("resource");
+  performance.clearResourceTimings();
+  return seen.map((each) => [each.responseStatus, each.name]); })()"""
 
 
-def memory_mb(pids: list[int]) -> float:
-    """Memory of processes, what they share counted once (PSS)."""
-    total = 0
-    for pid in pids:
-        try:
-            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-        except OSError:
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith("Pss:"))
-    return total / 1000
+def part_of_browser(pid: int) -> str:
+    """What a process of Chromium is for."""
+    found = re.search(r"--utility-sub-type=(\w+)|--type=(\S+)", command_line(pid))
+    return (found[1] or found[2]) if found else "browser"
 
 
 def groups(kiosk: KioskServer, touch: Touch) -> dict[str, list[int]]:
@@ -81,9 +104,46 @@ def grown(values: list[float]) -> float:
     return statistics.median(values[-quarter:]) - before
 
 
+def slope_per_h(at_min: list[float], values: list[float]) -> Interval | None:
+    """How fast values grow over the second half of the time, a unit an hour; None for too few.
+
+    The line is fitted to means of parts, so that what a value has of the one before it does not
+    make the interval narrower than it is.
+    """
+    half, end = at_min[-1] / 2, at_min[-1]
+    parts: list[list[float]] = [[] for _ in range(PARTS)]
+    for at, value in zip(at_min, values, strict=True):
+        if at > half:
+            parts[min(PARTS - 1, int((at - half) / (end - half) * PARTS))].append(value)
+    if any(len(part) < 3 for part in parts):
+        return None
+    means = [statistics.fmean(part) for part in parts]
+    hours = [(half + (end - half) * (number + 0.5) / PARTS) / 60 for number in range(PARTS)]
+    fit = statistics.linear_regression(hours, means)
+    spread = sum((hour - statistics.fmean(hours)) ** 2 for hour in hours)
+    rest = sum(
+        (mean - fit.intercept - fit.slope * hour) ** 2
+        for hour, mean in zip(hours, means, strict=True)
+    )
+    around = t95(PARTS - 2) * math.sqrt(rest / (PARTS - 2) / spread)
+    return Interval(fit.slope, fit.slope - around, fit.slope + around)
+
+
+def verdict(slope: Interval | None) -> str:
+    """By `RULE`."""
+    if slope is None:
+        return "undecided"
+    if slope.high < FLAT_MB_PER_H:
+        return "flat"
+    return "grows" if slope.low > 0 else "undecided"
+
+
 def looped(minutes: float) -> dict[str, Any]:
     found: dict[str, Any] = {"samples": 0, "answers": 0, "faults": [], "said": []}
     memory: dict[str, list[float]] = {"server": [], "capture": [], "browser": []}
+    inside: dict[str, list[float]] = {}
+    at_min: list[float] = []
+    load: list[float] = []
     took: list[float] = []
     waited: list[float] = []
     with tempfile.TemporaryDirectory() as folder:
@@ -91,20 +151,13 @@ def looped(minutes: float) -> dict[str, Any]:
         kiosk.add_users()
         start_s = kiosk.start()
         try:
-            with opened_browser() as touch:
-
-                def answered(response: Any) -> None:
-                    found["answers"] += 1
-                    if response.status >= 500:
-                        found["faults"].append(f"{response.status} {response.url}")
-
-                touch.page.on("response", answered)
+            with plain_page() as page:
+                touch = Touch(cast("Page", page))
                 begun = time.monotonic()
                 touch.page.goto(kiosk.url)
                 touch.at("sign_in")
                 page_s = time.monotonic() - begun
                 touch.sign_in()
-                inside = touch.page.context.new_cdp_session(touch.page)
                 begun = since = time.monotonic()
                 before: dict[str, float] = {}
                 while not took or time.monotonic() - begun < 60 * minutes:
@@ -112,17 +165,25 @@ def looped(minutes: float) -> dict[str, Any]:
                     took.append(whole_s)
                     waited.append(wait_s)
                     found["samples"] += 1
+                    for status, address in page.evaluate(ANSWERS):
+                        found["answers"] += 1
+                        if status >= 500:
+                            found["faults"].append(f"{status} {address}")
                     now = groups(kiosk, touch)
-                    found["browser_most_mb"] = max(
-                        found.get("browser_most_mb", 0.0), round(memory_mb(now["browser"]), 1)
-                    )
-                    inside.send("Memory.simulatePressureNotification", {"level": "critical"})
-                    touch.page.wait_for_timeout(1500)
                     if not before:
                         before = {name: cpu_s(pids) for name, pids in now.items()}
                         since = time.monotonic()
+                    at_min.append(round((time.monotonic() - begun) / 60, 3))
+                    load.append(os.getloadavg()[0])
                     for name, pids in now.items():
-                        memory[name].append(round(memory_mb(pids), 1))
+                        memory[name].append(round(written_mb(pids), 1))
+                    for pid in now["browser"]:
+                        inside.setdefault(part_of_browser(pid), [])
+                    for name, values in inside.items():
+                        pids = [pid for pid in now["browser"] if part_of_browser(pid) == name]
+                        # A process that came later was not there before.
+                        values += [0.0] * (len(at_min) - 1 - len(values))
+                        values.append(round(written_mb(pids), 1))
                     if found["samples"] % 10 == 0:
                         print(found["samples"], {k: v[-1] for k, v in memory.items()}, flush=True)
                 seconds = max(1.0, time.monotonic() - since)
@@ -135,7 +196,10 @@ def looped(minutes: float) -> dict[str, Any]:
             kiosk.stop()
     return {
         **found,
-        "minutes": round(sum(took) / 60, 1),
+        "minutes": at_min[-1],
+        "load_average": {
+            "least": min(load), "median": round(statistics.median(load), 2), "most": max(load)
+        },
         "start_s": round(start_s, 2),
         "first_page_s": round(page_s, 2),
         "sample_s": round(statistics.median(took), 1),
@@ -143,16 +207,33 @@ def looped(minutes: float) -> dict[str, Any]:
             "median": round(statistics.median(waited), 2), "longest": round(max(waited), 2)
         },
         "cpu_s_per_s": share,
-        "memory_mb": memory,
         "grown_mb": {name: round(grown(values), 1) for name, values in memory.items()},
+        "rule": RULE,
+        "slopes": {
+            name: {
+                "verdict": verdict(slope),
+                "mb_per_h": None if slope is None else dataclasses.asdict(slope.rounded(2)),
+            }
+            for name, slope in (
+                (name, slope_per_h(at_min, values)) for name, values in memory.items()
+            )
+        },
+        "at_min": at_min,
+        "memory_mb": memory,
+        "browser_mb": inside,
     }  # fmt: skip
 
 
 def broken(found: dict[str, Any]) -> list[str]:
     """What must not be, in words."""
     wrong = [*found["faults"], *found["said"]]
-    for name, more in found["grown_mb"].items():
-        if more > max(FLAT_MB, FLAT_SHARE * max(found["memory_mb"][name])):
+    for name, slope in found["slopes"].items():
+        if found["minutes"] >= SHORT_MIN:
+            if slope["verdict"] != "flat":
+                wrong.append(f"the memory of the {name} is not shown to be flat: {slope}")
+            continue
+        more = found["grown_mb"][name]
+        if more > max(SHORT_MB, SHORT_SHARE * max(found["memory_mb"][name])):
             wrong.append(f"the memory of the {name} grew by {more} MB")
     return wrong
 
@@ -163,7 +244,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     found = looped(asked.minutes)
-    told = {name: value for name, value in found.items() if name != "memory_mb"}
+    told = {name: value for name, value in found.items() if name not in SERIES}
     print(told)
     if asked.json is not None:
         made_on = {

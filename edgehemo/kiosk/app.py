@@ -161,7 +161,7 @@ class KioskApp:
                 Route("/area/{area}/{path:path}", self.do_in_area, methods=["POST"]),
                 Route("/changes", self.changes),
                 Route("/live.jpg", self.live),
-                Route("/field/{position:int}.jpg", self.field),
+                Route("/field/{number:int}.jpg", self.field),
                 Route("/cell/{ref:int}/{item:int}.jpg", self.cell),
                 Route("/code/{ref:int}.svg", self.code),
                 Route("/screen.css", self.screen_css),
@@ -488,7 +488,7 @@ class KioskApp:
     async def field(self, request: Request) -> Response:
         """The small picture of a field that was just read."""
         viewer = self.guard.viewer(request.cookies.get(COOKIE))
-        picture = self.kiosk.small_pictures.get(request.path_params["position"])
+        picture = self.kiosk.small_pictures.get(request.path_params["number"])
         if viewer is None or not steers(self.kiosk.state, viewer) or picture is None:
             return Response("", 404)
         return Response(picture, media_type="image/jpeg")

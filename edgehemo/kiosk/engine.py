@@ -7,13 +7,15 @@ the records is in the same transaction: after a power cut both are there or neit
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
+import secrets
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from edgehemo.cells.cell import NOT_A_CELL, UNCERTAIN
 from edgehemo.device.configuration import DeviceConfiguration
@@ -56,6 +58,17 @@ class Work(Protocol):
     def take_up(self, device: DeviceConfiguration) -> None: ...
 
     def close(self) -> None: ...
+
+
+class ShownField(NamedTuple):
+    """A field that was read, as the page shows it. number: of its small picture. code: of the
+    reason why it was refused, empty where it was accepted.
+    """
+
+    number: int
+    position: int
+    accepted: bool
+    code: str
 
 
 @dataclass(slots=True)
@@ -101,10 +114,12 @@ class Kiosk:
         self.clock = clock
         self.view = LiveView()
         self.look = CameraLook(self.from_thread)
-        # The fields that the page shows beside the live picture: position, whether it was accepted,
-        # the code of why not; and the small pictures of them.
-        self.shown_fields: list[tuple[int, bool, str]] = []
+        # The fields that the page shows beside the live picture, and the small pictures of them.
+        self.shown_fields: list[ShownField] = []
         self.small_pictures: dict[int, bytes] = {}
+        # No two pictures have one number, not even after another start: a browser shows what it had
+        # at an address once for as long as it stays on the page, and the page stays for months.
+        self._picture_numbers = itertools.count(secrets.randbits(40) << 10)
         # The galleries of practice samples and what was done with them, by their ref, which are
         # nowhere else; and the gallery of a stored result that was asked for last.
         self._practice_galleries: dict[int, Gallery] = {}
@@ -393,10 +408,11 @@ class Kiosk:
 
     def show_field(self, position: int, accepted: bool, code: str, jpeg: bytes) -> None:
         """Show a field that was read among the last ones."""
-        self.shown_fields = [*self.shown_fields, (position, accepted, code)][-SHOWN_FIELDS:]
-        kept = {number for number, _, _ in self.shown_fields}
-        pictures = {**self.small_pictures, position: jpeg}
-        self.small_pictures = {number: pictures[number] for number in kept if number in pictures}
+        number = next(self._picture_numbers)
+        field = ShownField(number, position, accepted, code)
+        self.shown_fields = [*self.shown_fields, field][-SHOWN_FIELDS:]
+        pictures = {**self.small_pictures, number: jpeg}
+        self.small_pictures = {each.number: pictures[each.number] for each in self.shown_fields}
 
     def forget_fields(self) -> None:
         """Another sample begins; nobody is shown a picture of the one before."""

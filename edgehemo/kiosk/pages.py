@@ -274,9 +274,7 @@ class Pages:
             return {"lines": self._checks(state, words), "blocks": _blocks(state)}
         if name == "capture":
             return {
-                "small": [
-                    (n, good, self._why(code, words)) for n, good, code in kiosk.shown_fields
-                ],
+                "small": [(each, self._why(each.code, words)) for each in kiosk.shown_fields],
                 "wanted": self._fields_wanted(state),
                 "advice": [(code, words.guidance(code).action) for code in get_args(Advice)],
             }

@@ -124,6 +124,26 @@ def test_what_is_left_is_not_read_and_an_error_is_raised_where_pictures_are_take
         all_read()
 
 
+def test_no_two_small_pictures_have_one_address_not_even_after_another_start(
+    tmp_path: Path,
+) -> None:
+    """A browser that stays on the page shows again what it once had at an address."""
+    numbers: list[int] = []
+    for _ in range(2):
+        with Writer(RecordsFolder(tmp_path)) as writer:
+            kiosk = Kiosk(writer)
+            for sample in range(2):
+                kiosk.forget_fields()
+                for position in range(6):
+                    kiosk.show_field(position, True, "", f"{sample} {position}".encode())
+                numbers += [each.number for each in kiosk.shown_fields]
+                assert [each.position for each in kiosk.shown_fields] == [2, 3, 4, 5]
+                pictures = [kiosk.small_pictures[each.number] for each in kiosk.shown_fields]
+                assert pictures == [f"{sample} {each}".encode() for each in (2, 3, 4, 5)]
+                assert len(kiosk.small_pictures) == 4
+    assert len(set(numbers)) == len(numbers) == 16
+
+
 @pytest.mark.parametrize("hand", ["", "&hand=1.0"])
 def test_pictures_come_while_a_field_is_read(hand: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Small pictures, so that drawing them does not hold up the simulated camera.

@@ -37,6 +37,8 @@ START_S = 60.0
 # The records lock is let go a moment after a process is gone.
 SETTLE_S = 0.1
 EDGEHEMO = str(Path(sys.executable).with_name("edgehemo"))
+# Of the memory of a process, see proc(5).
+WRITTEN = ("Pss_Anon:", "Pss_Shmem:", "SwapPss:")
 # What does not fit a page: cut off, outside, or scrolled; and targets that are too small.
 MISFITS = """() => { const out = []; const root = document.documentElement;
   if (root.scrollHeight > innerHeight + 1 || root.scrollWidth > innerWidth + 1) out.push("scrolls");
@@ -68,6 +70,21 @@ def cpu_s(pids: list[int]) -> float:
             continue
         total += int(parts[11]) + int(parts[12])
     return total / os.sysconf("SC_CLK_TCK")
+
+
+def written_mb(pids: list[int]) -> float:
+    """What processes wrote into memory, MB, what they share counted once.
+
+    Program files are left out: the machine can drop them and read them again.
+    """
+    total = 0
+    for pid in pids:
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        except OSError:
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(WRITTEN))
+    return total / 1000
 
 
 @dataclass
