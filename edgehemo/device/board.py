@@ -33,6 +33,7 @@ _UNDER_VOLTAGE_SINCE_BOOT = 16
 _BOARD_MODELS = {
     "raspberry_pi_4": ("Raspberry Pi 4", "Raspberry Pi Compute Module 4", "Raspberry Pi 400"),
     "raspberry_pi_5": ("Raspberry Pi 5", "Raspberry Pi Compute Module 5", "Raspberry Pi 500"),
+    "raspberry_pi_zero_2_w": ("Raspberry Pi Zero 2",),
 }
 
 

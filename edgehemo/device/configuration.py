@@ -45,7 +45,7 @@ MAX_FILE_BYTES = 100_000
 # Where people live whose haemoglobin can be adjusted; the last is not among them.
 ALTITUDE_RANGE_M = (-450, 5000)
 
-Board = Literal["workstation", "raspberry_pi_4", "raspberry_pi_5"]
+Board = Literal["workstation", "raspberry_pi_4", "raspberry_pi_5", "raspberry_pi_zero_2_w"]
 Theme = Literal["light", "dark"]
 
 

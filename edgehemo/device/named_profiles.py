@@ -2,20 +2,20 @@
 
 A package offers a folder of them (``<name>.toml``) under the entry-point group
 ``edgehemo.device_profiles``: its entry names a function that takes nothing and returns the folder
-as a `Traversable`. Nothing of a package is imported before a name is asked for.
+(`ProfileFolder`). Nothing of a package is imported before a name is asked for.
 """
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from edgehemo.errors import DeviceError
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoint
-    from importlib.resources.abc import Traversable
 
 ENTRY_POINT_GROUP = "edgehemo.device_profiles"
 # What a device is where nothing configures it; it comes with this package.
@@ -23,6 +23,21 @@ FALLBACK_PROFILE = "workstation"
 _SUFFIX = ".toml"
 # This package's own; a folder, as the shipped bundle is.
 OWN_PROFILES = Path(__file__).with_name("profiles")
+
+
+class ProfileFile(Protocol):
+    """A file of such a folder: a path, a package's resource, or a text that was made."""
+
+    @property
+    def name(self) -> str: ...
+
+    def read_text(self, encoding: str) -> str: ...
+
+
+class ProfileFolder(Protocol):
+    """What a package offers; a folder, or what can be listed like one."""
+
+    def iterdir(self) -> Iterator[ProfileFile]: ...
 
 
 def profile_names() -> list[str]:
@@ -43,7 +58,7 @@ def profile_text(name: str) -> str:
     return found[name].read_text("utf-8")
 
 
-def named_profiles(*, only_own: bool = False) -> dict[str, Traversable | Path]:
+def named_profiles(*, only_own: bool = False) -> dict[str, ProfileFile]:
     """The file of every profile by its name.
 
     only_own: this package's own, without looking at others. Raises DeviceError naming a package
@@ -80,7 +95,7 @@ def _entries() -> list[EntryPoint]:
     return [known[value] for value in sorted(known)]
 
 
-def _toml_files(folder: Traversable | Path) -> dict[str, Traversable | Path]:
+def _toml_files(folder: ProfileFolder) -> dict[str, ProfileFile]:
     return {
         item.name.removesuffix(_SUFFIX): item
         for item in folder.iterdir()

@@ -204,6 +204,7 @@ KioskCode = Literal[
     "WORKER_CRASHED",
     "WORKER_SILENT",
     "KIOSK_BEGUN_ANEW",
+    "KIOSK_OUT_OF_SERVICE",
     "WORKER_GAVE_UP",
     "STICK_MISSING",
     "STICK_FULL",

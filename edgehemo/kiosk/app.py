@@ -10,6 +10,7 @@ import asyncio
 import json
 import logging
 import shutil
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -137,6 +138,8 @@ class KioskApp:
         self._went: dict[str, Went] = {}
         # Who was shown a live picture last, and its number.
         self._shown = ("", 0)
+        # When a page on this device's own screen last said that it lives.
+        self._seen_s: float | None = None
 
     def application(self, token: str | None = None) -> ASGIApp:
         """The whole application, guarded. token: what who comes by TLS is asked for."""
@@ -166,6 +169,7 @@ class KioskApp:
                 Route("/code/{ref:int}.svg", self.code),
                 Route("/screen.css", self.screen_css),
                 Route("/alive", self.alive),
+                Route("/seen", self.seen),
                 Route("/favicon.ico", self.no_icon),
                 Mount("/static", StaticFiles(directory=STATIC)),
             ],
@@ -518,8 +522,17 @@ class KioskApp:
         return Response(f":root {{ --mm: {px_per_mm:g}px; }}\n", media_type="text/css")
 
     async def alive(self, request: Request) -> Response:
-        """For whoever watches over the server."""
-        return Response(f"{self.kiosk.version}\n", media_type="text/plain")
+        """For whoever watches over the server and over the browser of this device: the state's
+        version, and how many seconds ago a page said that it lives.
+        """
+        ago = "never" if self._seen_s is None else f"{time.monotonic() - self._seen_s:.0f}"
+        return Response(f"{self.kiosk.version}\npage {ago}\n", media_type="text/plain")
+
+    async def seen(self, request: Request) -> Response:
+        """A page says that it lives; of those on this device's own screen it is noted."""
+        if request.scope["scheme"] == "http":
+            self._seen_s = time.monotonic()
+        return Response("", 204)
 
     async def no_icon(self, request: Request) -> Response:
         """A browser asks for one by itself."""

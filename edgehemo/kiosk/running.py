@@ -19,6 +19,7 @@ from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.engineering.measuring import forget
 from edgehemo.kiosk.guarding import Guard
 from edgehemo.kiosk.network import network_of
+from edgehemo.kiosk.service_manager import STOPPING, ServiceManager, watched_over
 from edgehemo.kiosk.serving import HOST, listening, serve
 from edgehemo.kiosk.state import screen_of
 from edgehemo.kiosk.work import WorkerProcess
@@ -58,9 +59,17 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
         said(f"kiosk: http://{HOST}:{number}/")
         if network is not None:
             said(f"kiosk: {network.url}, which asks for the token")
+        manager = ServiceManager()
         try:
-            await serve(app.application(token), at, kiosk.release, beyond)
+            await serve(
+                app.application(token),
+                at,
+                kiosk.release,
+                beyond,
+                beside=lambda: watched_over(kiosk, number, manager),
+            )
         finally:
+            manager.tell(STOPPING)
             sender.stop()
 
 

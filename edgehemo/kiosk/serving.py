@@ -7,8 +7,8 @@ import contextlib
 import signal
 import socket
 import ssl
-from collections.abc import Callable, Iterator
-from typing import Literal
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -46,9 +46,10 @@ async def serve(
     at: socket.socket,
     release: Callable[[], None],
     beyond: tuple[socket.socket, ssl.SSLContext] | None = None,
+    beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve until a signal comes. release: called then, to end the long answers. beyond: a socket
-    at which the same is served by TLS.
+    at which the same is served by TLS. beside: begun once the page answers, cancelled at the end.
     """
     servers = [_Server(_configured(application, lifespan="on"))]
     sockets = [at]
@@ -76,7 +77,12 @@ async def serve(
             asyncio.create_task(server.serve(sockets=[there]))
             for server, there in zip(servers[1:], sockets[1:], strict=True)
         ]
+        companion = None
+        if beside is not None and not first.done():
+            companion = asyncio.create_task(beside())
         await first
+        if companion is not None:
+            companion.cancel()
         end()
         await asyncio.gather(*others)
     finally:

@@ -8,6 +8,7 @@ import { live } from "./live.js";
 import { look } from "./look.js";
 
 const RETRY_MS = 2000;
+const LIVES_MS = 10000;
 // A finger that is down keeps the page under it; the click comes a moment after it is lifted.
 const PRESSED_MS = 100;
 let pressed = false;
@@ -108,6 +109,11 @@ function follow() {
   });
 }
 
+// A browser that hangs says nothing; whoever watches over it begins another.
+function livesOn() {
+  fetch("/seen", { cache: "no-store" }).catch(() => {});
+}
+
 function waits() {
   const pause = document.querySelector("[data-wait]");
   if (pause) setTimeout(load, Number(pause.dataset.wait) * 1000 + 500);
@@ -138,3 +144,5 @@ function begin() {
 keyboards();
 begin();
 follow();
+livesOn();
+setInterval(livesOn, LIVES_MS);

@@ -1,0 +1,102 @@
+"""The step that puts the program itself on the device: a virtual environment with all it needs.
+
+The environment sees the distribution's own packages, for picamera2 comes from there. What is
+installed is what the lock of this version names, each file by its digest, and edgehemo itself.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+from edgehemo.errors import DeviceError
+from edgehemo.version import __version__
+from edgehemo_firmware import layout
+from edgehemo_firmware.target import Target
+
+FIRST = "a"
+_WORK = "/tmp/edgehemo-install"
+_REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class FromIndex:
+    """The program by pip, from the package index of the distribution's Python. wheel: of edgehemo;
+    None: made from the source that this runs from.
+    """
+
+    wheel: Path | None = None
+
+    @property
+    def said(self) -> str:
+        return f"{layout.VERSIONS}/{FIRST}: edgehemo {__version__} and what it needs, by its lock"
+
+    def is_done(self, target: Target) -> bool:
+        return target.exists(f"{layout.CURRENT}/bin/edgehemo") and (
+            running_version(target) == __version__
+        )
+
+    def do(self, target: Target) -> None:
+        place = f"{layout.VERSIONS}/{FIRST}"
+        wheel = self.wheel or _built_wheel()
+        target.remove_tree(_WORK)
+        target.write(f"{_WORK}/device.txt", _lock(), 0o644)
+        target.write(f"{_WORK}/{wheel.name}", wheel.read_bytes(), 0o644)
+        try:
+            target.remove_tree(place)
+            target.run(["/usr/bin/python3", "-m", "venv", "--system-site-packages", place])
+            pip = [
+                f"{place}/bin/python",
+                "-m",
+                "pip",
+                "--disable-pip-version-check",
+                "-q",
+                "install",
+            ]
+            pip += ["--no-deps", "--no-cache-dir"]
+            target.run([*pip, "--require-hashes", "-r", f"{_WORK}/device.txt"])
+            target.run([*pip, f"{_WORK}/{wheel.name}"])
+            said = target.run([f"{place}/bin/edgehemo", "--version"])
+        finally:
+            target.remove_tree(_WORK)
+        if __version__ not in said:
+            raise DeviceError(f"{place}: {said.strip()!r} came out, and not {__version__}")
+        target.make_link(layout.CURRENT, f"versions/{FIRST}")
+
+
+def running_version(target: Target) -> str | None:
+    """Version of the program that the link leads to, by its metadata; None where there is none."""
+    packages = target.place(f"{layout.CURRENT}/lib", last=True)
+    for found in sorted(packages.glob("python3*/site-packages/edgehemo-*.dist-info")):
+        return found.name.removeprefix("edgehemo-").removesuffix(".dist-info")
+    return None
+
+
+def _lock() -> bytes:
+    return files("edgehemo_firmware").joinpath("locks", "device.txt").read_bytes()
+
+
+def _built_wheel() -> Path:
+    """The wheel of the source that this runs from."""
+    if not (_REPOSITORY / "pyproject.toml").is_file():
+        raise DeviceError(
+            "this runs from no source folder, so it cannot make the wheel of edgehemo: name one "
+            "with --wheel FILE, or a stick with --media DIR"
+        )
+    folder = Path(tempfile.mkdtemp(prefix="edgehemo-wheel-"))
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "wheel"]
+    done = subprocess.run(
+        [*command, "--no-deps", "--wheel-dir", str(folder), str(_REPOSITORY)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    wheels = list(folder.glob("edgehemo-*.whl"))
+    if done.returncode or not wheels:
+        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
+        raise DeviceError(f"the wheel of edgehemo could not be made: {last}")
+    return wheels[0]

@@ -1,0 +1,116 @@
+"""Serves one page that says that the kiosk is out of service, and ends after some minutes.
+
+It stands at the address of the kiosk, so that the browser need know nothing. It is run by the
+system's own Python and loads nothing of edgehemo: that is what may be broken.
+"""
+
+from __future__ import annotations
+
+import argparse
+import html
+import json
+import subprocess
+import sys
+import threading
+import time
+import tomllib
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+# After so long the kiosk is tried again; the page asks for itself anew so often.
+SERVED_S = 180
+RELOAD_S = 5
+HOST = "127.0.0.1"
+
+PAGE = """<!doctype html>
+<html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>
+<meta http-equiv="refresh" content="{reload}">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ margin: 0; min-height: 100vh; display: flex; align-items: center; justify-content: center;
+  font: 22px/1.4 "DejaVu Sans", sans-serif; }}
+main {{ max-width: 34em; padding: 24px; }}
+h1 {{ font-size: 30px; margin: 0 0 16px; }}
+p {{ margin: 0 0 14px; }}
+.fact {{ font-size: 15px; opacity: .75; }}
+</style></head>
+<body data-screen="out-of-service"><main role="alert">
+<h1>{title}</h1><p>{meaning}</p><p>{action}</p><p class="fact">{fact}</p>
+</main></body></html>
+"""
+
+
+def language_of(configuration: Path) -> str:
+    """The language of the device's settings; English where they cannot be read."""
+    try:
+        kiosk = tomllib.loads(configuration.read_text("utf-8")).get("kiosk", {})
+        return str(kiosk.get("language", "en"))
+    except (OSError, ValueError, AttributeError):
+        return "en"
+
+
+def fact_of(unit: str) -> str:
+    """Why the service manager gave up, for whoever looks after the device."""
+    asked = ["systemctl", "show", unit, "--property=Result,ExecMainStatus,ExecMainCode"]
+    try:
+        said = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False).stdout
+    except (OSError, subprocess.SubprocessError):
+        said = ""
+    facts = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
+    result, code = facts.get("Result") or "unknown", facts.get("ExecMainStatus") or "?"
+    return f"{unit}: {result}, {code}"
+
+
+def page(words: dict[str, dict[str, str]], language: str, fact: str) -> bytes:
+    """The page in a language, in English where it has no words of it."""
+    known = language if language in words else "en"
+    texts = {name: html.escape(text) for name, text in words[known].items()}
+    whole = PAGE.format(language=known, reload=RELOAD_S, fact=html.escape(fact), **texts)
+    return whole.encode("utf-8")
+
+
+def handler(content: bytes) -> type[BaseHTTPRequestHandler]:
+    """What answers: every address with the page, and that it is no good answer."""
+
+    class Answer(BaseHTTPRequestHandler):
+        server_version, sys_version = "edgehemo", ""
+
+        def do_GET(self) -> None:
+            self.send_response(503)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(content)))
+            self.send_header("Cache-Control", "no-store")
+            self.send_header(
+                "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"
+            )
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            """Nothing: the journal is for what goes wrong."""
+
+    return Answer
+
+
+def main() -> int:
+    """Serve for `SERVED_S` seconds."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--words", type=Path, required=True)
+    parser.add_argument("--configuration", type=Path, required=True)
+    parser.add_argument("--unit", default="edgehemo-kiosk.service")
+    parser.add_argument("--seconds", type=float, default=SERVED_S)
+    given = parser.parse_args()
+    words = json.loads(given.words.read_text("utf-8"))
+    content = page(words, language_of(given.configuration), fact_of(given.unit))
+    ThreadingHTTPServer.allow_reuse_address = True
+    server = ThreadingHTTPServer((HOST, given.port), handler(content))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    time.sleep(given.seconds)
+    server.shutdown()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

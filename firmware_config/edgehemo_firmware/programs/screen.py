@@ -1,0 +1,113 @@
+"""Shows the kiosk's page on this device's screen, and pets the service manager's watchdog while the
+page lives.
+
+The page says that it lives to the kiosk's server, which says how long ago that was (/alive). A
+browser that crashed, hangs or shows something else says nothing; then nothing is petted and it is
+begun again. Where the server itself does not answer, the browser is not to blame.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+# The server is asked so often; a page that said nothing for so long does not live. A browser may
+# take so long to begin with.
+ASK_EVERY_S = 5.0
+SILENT_S = 40.0
+BEGIN_S = 60.0
+
+CHROMIUM = (
+    "chromium",
+    "--kiosk",
+    "--ozone-platform=wayland",
+    "--incognito",
+    "--no-first-run",
+    "--noerrdialogs",
+    "--disable-infobars",
+    "--disable-session-crashed-bubble",
+    "--disable-features=Translate,OverscrollHistoryNavigation,MediaRouter",
+    "--disable-pinch",
+    "--disable-component-update",
+    "--disable-background-networking",
+    "--disable-sync",
+    "--disable-breakpad",
+    "--check-for-update-interval=31536000",
+    "--password-store=basic",
+    # What it keeps lies in memory, and little of it.
+    "--user-data-dir=/run/edgehemo-screen/chromium",
+    "--disk-cache-dir=/run/edgehemo-screen/cache",
+    "--disk-cache-size=8388608",
+)
+
+
+def tell(message: str) -> None:
+    """A word to the service manager, where there is one."""
+    address = os.environ.get("NOTIFY_SOCKET")
+    if not address:
+        return
+    if address.startswith("@"):
+        address = "\0" + address[1:]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as connection:
+        connection.sendto(message.encode(), address)
+
+
+def asked(address: str) -> tuple[bool, float | None]:
+    """Whether the kiosk's server answers, and for how many seconds the page has said nothing; None
+    where no page ever did. The page of a kiosk that is out of service is no good answer.
+    """
+    try:
+        with urllib.request.urlopen(f"{address}alive", timeout=4) as answer:
+            lines = answer.read(1000).decode("ascii", "replace").splitlines()
+    except (OSError, ValueError):
+        return False, None
+    values = dict(line.split(" ", 1) for line in lines if " " in line)
+    try:
+        return True, float(values["page"])
+    except (KeyError, ValueError):
+        return True, None
+
+
+def lives(answers: bool, silent_s: float | None, begun_s_ago: float) -> bool:
+    """Whether the browser is left alone. answers, silent_s: as `asked` has them."""
+    if not answers or begun_s_ago < BEGIN_S:
+        return True
+    # What was said before this browser began is of the one before.
+    return silent_s is not None and silent_s < min(SILENT_S, begun_s_ago)
+
+
+def main() -> int:
+    """Run the browser until it ends or a signal comes; its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--address", required=True)
+    parser.add_argument("--compositor", default="cage")
+    given = parser.parse_args()
+    browser = subprocess.Popen([given.compositor, "-d", "--", *CHROMIUM, given.address])
+
+    def end(*_: object) -> None:
+        browser.terminate()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    begun = time.monotonic()
+    tell("READY=1\nSTATUS=the browser is begun")
+    while True:
+        try:
+            code = browser.wait(ASK_EVERY_S)
+        except subprocess.TimeoutExpired:
+            if lives(*asked(given.address), time.monotonic() - begun):
+                tell("WATCHDOG=1")
+            else:
+                tell("STATUS=the page says nothing")
+        else:
+            return code if code >= 0 else 128 - code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
