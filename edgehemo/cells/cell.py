@@ -94,7 +94,9 @@ class FieldCells:
     border and the field stop; interior_area_mm2: the area they were counted on. Densities use
     these two, so that a cell cut by the border neither counts fully nor is lost. doubtful: where a
     cell surely lies, by the scores of all kinds together, and no kind reaches its threshold; not
-    among ``cells``, and settled by `edgehemo.cells.inclusions.with_inclusions`.
+    among ``cells``, and settled by `edgehemo.cells.inclusions.with_inclusions`. hidden: places in
+    ``cells`` of those that others half cover (`edgehemo.cells.clumps`): they count, and their shape
+    tells no type.
     """
 
     cells: tuple[Cell, ...]
@@ -102,6 +104,7 @@ class FieldCells:
     interior_counts: dict[CellKind, CountInterval]
     interior_area_mm2: float
     doubtful: tuple[DoubtfulCell, ...] = ()
+    hidden: frozenset[int] = frozenset()
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.counts.get(kind, 0)} {kind}" for kind in CELL_KINDS)

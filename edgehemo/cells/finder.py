@@ -25,6 +25,7 @@ from edgehemo.cells.cell import (
     DoubtfulCell,
     FieldCells,
 )
+from edgehemo.cells.clumps import HIDDEN_SHARE_RIGHT, hidden_cells
 from edgehemo.cells.counting import expected_count
 from edgehemo.cells.maps import (
     KINDS_IN_MAPS,
@@ -200,9 +201,15 @@ class CellFinder:
             calibrated = calibrate(rows[of_kind, 4], point)
             probability[of_kind] = calibrated
             reported[of_kind] = calibrated >= point.threshold
+        hidden = hidden_cells(rows, probability, reported, field)
+        probability[hidden] = np.maximum(probability[hidden], HIDDEN_SHARE_RIGHT)
+        reported[hidden] = True
+        for index, kind in enumerate(CELL_KINDS):
+            of_kind = kind_index == index
             counts[kind] = int(reported[of_kind].sum())
             interior_counts[kind] = expected_count(
-                probability[of_kind & in_interior], relative_sd=point.count_relative_sd
+                probability[of_kind & in_interior],
+                relative_sd=self._points[kind].count_relative_sd,
             )
         across, down = field.frame_px_per_canonical_px
         boxes = rows[:, :4].astype(np.float64) * (across, down, across, down)
@@ -225,6 +232,7 @@ class CellFinder:
             interior_counts=interior_counts,
             interior_area_mm2=float(np.count_nonzero(interior)) * pixel_mm2,
             doubtful=doubtful,
+            hidden=frozenset((np.cumsum(reported)[hidden] - 1).tolist()),
         )
 
     def _doubtful(

@@ -314,8 +314,8 @@ def _with_types(found: FieldCells, which: Sequence[int], naming: Naming) -> Fiel
     scores = naming.scores.tolist()
     for index, name, score, familiarity in zip(which, naming.names, scores, known, strict=True):
         cell = cells[index]
-        # What lies in a cell is not its shape: its type is a person's to say.
-        named = UNCERTAIN if cell.inclusion else name
+        # What lies in or on a cell is not its shape: its type is a person's to say.
+        named = UNCERTAIN if cell.inclusion or index in found.hidden else name
         cells[index] = replace(cell, type=named, type_score=score, familiarity=familiarity)
     return replace(found, cells=tuple(cells))
 
