@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import cv2
@@ -26,15 +27,17 @@ CLEAR = (220, 220, 220)
 RED_CELL = (200, 150, 145)
 PLATELET_COLOUR = (150, 130, 200)
 # Four cells that stand alone show how large and of what colour a red cell is.
-ALONE = [(40, 40), (40, 160), (40, 100), (280, 40)]
-COVERING, COVERED = (150, 100), (168, 108)
+ALONE: Sequence[tuple[float, float]] = [(40, 40), (40, 160), (40, 100), (280, 40)]
+COVERING, COVERED = (150.0, 100.0), (168.0, 108.0)
 HALF_SURE = 0.4
 Colour = tuple[int, int, int]
 Place = tuple[float, float]
 
 
 def field_of(
-    places: list[Place], colours: list[Colour] | None = None, size: tuple[int, int] = (200, 320)
+    places: Sequence[Place],
+    colours: Sequence[Colour] | None = None,
+    size: tuple[int, int] = (200, 320),
 ) -> CanonicalField:
     """Discs of a red cell's size at these places, the first lie on top."""
     pixels = np.full((*size, 3), CLEAR, np.uint8)
@@ -44,7 +47,7 @@ def field_of(
     return canonical_field(Frame(pixels, "drawn"), um_per_px=0.25)
 
 
-def rows_at(places: list[Place], radius: float = RADIUS, kind: int = 0) -> NDArray[np.float32]:
+def rows_at(places: Sequence[Place], radius: float = RADIUS, kind: int = 0) -> NDArray[np.float32]:
     return np.array(
         [[x - radius, y - radius, x + radius, y + radius, 0.5, kind] for x, y in places],
         np.float32,
@@ -52,8 +55,8 @@ def rows_at(places: list[Place], radius: float = RADIUS, kind: int = 0) -> NDArr
 
 
 def looked_at(
-    sure: list[Place],
-    asked: list[Place],
+    sure: Sequence[Place],
+    asked: Sequence[Place],
     field: CanonicalField,
     probability: float = HALF_SURE,
     radius: float = RADIUS,
