@@ -242,6 +242,17 @@ def test_scale_is_written_and_extended(tmp_path: Path) -> None:
     assert profile.microscope == "No 7", "what was known is kept"
 
 
+def test_a_seal_of_before_the_simulated_camera_was_named_goes(tmp_path: Path) -> None:
+    """Simulated profiles bear none; a stale one would say that the profile was changed by hand."""
+    out = tmp_path / "p.json"
+    scale = ("scale", "--um-per-px", 0.2, "--out", out)
+    assert run(*scale).exit_code == 0
+    assert load_profile(out).seal_state == "sealed"
+    assert run(*scale, "--camera", "simulated").exit_code == 0
+    assert load_profile(out).seal_state == "none"
+    assert run(*scale).exit_code == 0
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

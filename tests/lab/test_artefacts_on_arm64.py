@@ -23,39 +23,14 @@ FORMATS = ("onnx", "tflite")
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A signed bundle of one small model at every precision; its keys beside it, in `keys`."""
-    torch = pytest.importorskip("torch", reason='needs pip install ".[host]"')
+    pytest.importorskip("torch", reason='needs pip install ".[host]"')
     pytest.importorskip("litert_torch", reason='needs pip install ".[host]"')
-    from edgehemo_export.checkpoints import Checkpoint, save_checkpoint
-    from edgehemo_export.quantisation.bundling import export_bundle
-    from edgehemo_export.quantisation.formats import ALL_PRECISIONS, chosen_formats
-    from edgehemo_export.quantisation.options import ExportOptions
-    from edgehemo_export.quantisation.signing import signer_for
-    from edgehemo_export.quantisation.subject import TrainedModel
-    from tests.support.small_export import small_subject
+    from tests.support.small_export import export_small
 
     folder = tmp_path_factory.mktemp("arm64")
-    checkpoint = folder / "small.safetensors"
-    content = Checkpoint("nucleated", {"a": torch.zeros(1)}, {})
-    save_checkpoint(checkpoint, content)
-    (folder / "data").mkdir()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("EDGEHEMO_KEYS", str(folder / "keys"))
-        options = ExportOptions(
-            formats=chosen_formats(FORMATS),
-            precisions=ALL_PRECISIONS,
-            calibration=folder / "data",
-            evaluation=None,
-            name="small",
-        )
-        bundle = folder / "bundle"
-        export_bundle(
-            [TrainedModel(checkpoint, content, small_subject())],
-            bundle,
-            options,
-            signer=signer_for(None, bundle),
-            say=lambda _: None,
-        )
-    return bundle
+        return export_small(folder, FORMATS)
 
 
 @pytest.mark.host

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from edgehemo.bundle.manifest import Artefact, InputSpec, ModelEntry
 from edgehemo.inference import Runner
 from edgehemo.inference.onnx import OnnxRunner
-from edgehemo_export.checkpoints import load_checkpoint
+from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
 from edgehemo_export.models import registry
 from edgehemo_export.quantisation.bundling import export_bundle
 from edgehemo_export.quantisation.calibration_set import CalibrationSet
-from edgehemo_export.quantisation.formats import chosen_formats
+from edgehemo_export.quantisation.formats import ALL_PRECISIONS, chosen_formats
 from edgehemo_export.quantisation.gates import TASK_GATES, Figures
 from edgehemo_export.quantisation.onnx_export import export_fp32
 from edgehemo_export.quantisation.options import ExportOptions, ExportRow
@@ -182,3 +182,21 @@ def largest_difference(
             wanted = net(torch.from_numpy(codes)).numpy()
             worst = max(worst, float(np.abs(runner.run(codes) - wanted).max()))
     return worst
+
+
+def export_small(folder: Path, formats: Sequence[str]) -> Path:
+    """A signed bundle of the small network at every precision, below a folder."""
+    checkpoint = folder / "small.safetensors"
+    content = Checkpoint("nucleated", {"a": torch.zeros(1)}, {})
+    save_checkpoint(checkpoint, content)
+    data, bundle = folder / "data", folder / "bundle"
+    data.mkdir()
+    options = options_of(data, formats=chosen_formats(formats), precisions=ALL_PRECISIONS)
+    export_bundle(
+        [TrainedModel(checkpoint, content, small_subject())],
+        bundle,
+        options,
+        signer=signer_for(None, bundle),
+        say=lambda _: None,
+    )
+    return bundle
