@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from edgehemo.commands import common
+from edgehemo.words.counted import counted
 
 
 @click.command()
@@ -37,7 +38,7 @@ def demo(out: Path | None, json_file: str | None) -> int:
         elif not entry["accepted"]:
             failed = ", ".join(c["name"] for c in entry["checks"] if c["verdict"] == "fail")
             common.say(f"refused {entry['image']}: {failed}", json_file)
-    common.say(f"{sample['accepted']} of {sample['images']} fields accepted", json_file)
+    common.say(f"{sample['accepted']} of {counted(sample['images'], 'field')} accepted", json_file)
     for line in sample_lines({**sample, "withheld": record["withheld"]}):
         common.say(line, json_file)
     drawn = ", ".join(

@@ -10,6 +10,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, RecordsBusyError, UsageError
+from edgehemo.words.counted import counted
 
 if TYPE_CHECKING:
     from edgehemo.monitor.baseline import Period
@@ -227,10 +228,12 @@ def _lines(seen: Observation) -> list[str]:
         kind = "simulated " if seen.simulated else ""
         lines = [f"no {kind}result of this device in this period"]
         if seen.other_kind and not seen.simulated:
-            lines.append(f"{seen.other_kind} simulated results are stored: --simulated")
+            lines.append(f"see --simulated: {counted(seen.other_kind, 'simulated result')}")
         return lines
     simulated = "SIMULATED, " if seen.simulated else ""
-    lines = [f"{seen.device}: {simulated}{seen.results} results, {seen.since} to {seen.until}"]
+    lines = [
+        f"{seen.device}: {simulated}{counted(seen.results, 'result')}, {seen.since} to {seen.until}"
+    ]
     for item in seen.findings:
         lines.append(f"{item.code}: {item.reason}")
         lines += [f"  at that time: {event.day}, {event.text}" for event in item.causes]
@@ -247,5 +250,5 @@ def _lines(seen: Observation) -> list[str]:
         named = ", ".join(item.series.quantity.label for item in lacking)
         lines.append(f"not judged yet, fewer than 10 days with a value: {named}")
     if seen.undated:
-        lines.append(f"{seen.undated} results are left out: nobody knows when they were made")
+        lines.append(f"left out: {counted(seen.undated, 'result')} of a time that nobody knows")
     return lines

@@ -12,6 +12,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
+from edgehemo.words.counted import counted
 
 if TYPE_CHECKING:
     from edgehemo.device.configuration import DeviceConfiguration
@@ -171,10 +172,11 @@ def verify(quick: bool, heads: tuple[str, ...], json_file: str | None) -> int:
     for fault in found.faults:
         common.complain(fault)
     common.say(
-        f"{found.results} results in {found.versions} versions, {found.entries} entries in the "
-        f"chain, {found.contents} contents"
+        f"{counted(found.results, 'result')} in {counted(found.versions, 'version')}, "
+        f"{counted(found.entries, 'entry', 'entries')} in the chain, "
+        f"{counted(found.contents, 'content')}"
         + (f", {found.purged} purged" if found.purged else "")
-        + (": whole" if found.whole else f": {len(found.faults)} faults"),
+        + (": whole" if found.whole else f": {counted(len(found.faults), 'fault')}"),
         json_file,
     )
     common.say(f"chain {head}", json_file)
@@ -213,7 +215,7 @@ def replay(identifier: str, json_file: str | None) -> int:
         more = len(found.differences) - _DIFFERENCES_SHOWN
         common.say(f"and {more} more; --json FILE has them", json_file)
     verdict = "the same" if found.same else f"{len(found.differences)} are not the same"
-    common.say(f"{result.id}: {found.values} values compared: {verdict}", json_file)
+    common.say(f"{result.id}: {counted(found.values, 'value')} compared: {verdict}", json_file)
     if not found.same and found.version != found.stored_version:
         common.say(
             f"it was made by edgehemo {found.stored_version}, this is {found.version}", json_file
@@ -346,7 +348,7 @@ def export(
         reader.notes(
             [("result exported", result.id, details) for result in results], by=command_actor()
         )
-    common.say(f"{len(results)} results: {out}", json_file)
+    common.say(f"{counted(len(results), 'result')}: {out}", json_file)
     common.say(f"chain {head}", json_file)
     output = RecordsExportedOutput(
         format=kind,
@@ -387,8 +389,9 @@ def backup(folder: Path | None, json_file: str | None) -> int:
         )
     manifest = made.manifest
     common.say(
-        f"{manifest.results} results backed up and read back, {made.copied} of "
-        f"{manifest.contents} contents were new ({made.copied_bytes / 1e6:.1f} MB): {made.path}",
+        f"{counted(manifest.results, 'result')} backed up and read back, {made.copied} of "
+        f"{counted(manifest.contents, 'content')} new ({made.copied_bytes / 1e6:.1f} MB): "
+        f"{made.path}",
         json_file,
     )
     output = RecordsBackupOutput(
@@ -434,8 +437,9 @@ def restore(file: Path, force: bool, json_file: str | None) -> int:
     for fault in found.faults:
         common.complain(fault)
     common.say(
-        f"restored the backup of {manifest.made_at}: {found.results} results, "
-        f"{found.contents} contents" + (": whole" if found.whole else ""),
+        f"restored the backup of {manifest.made_at}: "
+        f"{counted(found.results, 'result')}, {counted(found.contents, 'content')}"
+        + (": whole" if found.whole else ""),
         json_file,
     )
     output = RecordsRestoreOutput(
@@ -473,13 +477,13 @@ def purge(dry_run: bool, json_file: str | None) -> int:
         with store.writer() as writer:
             found = purged(writer, device.records, now(), by=command_actor())
     common.say(
-        f"{len(found.pictures)} pictures of {found.results} results, {found.bytes / 1e6:.1f} MB"
-        + (" would go" if dry_run else " purged"),
+        f"{counted(len(found.pictures), 'picture')} of {counted(found.results, 'result')}, "
+        f"{found.bytes / 1e6:.1f} MB" + (" would go" if dry_run else " purged"),
         json_file,
     )
     if found.waiting:
         common.say(
-            f"{found.waiting} more results are old enough, and are held or lie nowhere else yet: "
+            f"{counted(found.waiting, 'more result')} old enough, but held or nowhere else yet: "
             "back up first",
             json_file,
         )

@@ -9,6 +9,7 @@ from edgehemo.anaemia.who_grade import in_words
 from edgehemo.commands.estimate import sample_lines
 from edgehemo.guidance.catalogue import catalogue, guidance
 from edgehemo.measurands import MEASURAND_FACTS
+from edgehemo.words.counted import counted
 
 if TYPE_CHECKING:
     from edgehemo.guidance.codes import ValueCode
@@ -66,7 +67,7 @@ def _counted(sample: Mapping[str, Any]) -> str:
         return f"nothing could be read: {unread} of {unread} inputs"
     beside = f", {unread} unreadable" if unread else ""
     return (
-        f"{sample['accepted']} of {sample['images']} images accepted, "
+        f"{sample['accepted']} of {counted(sample['images'], 'image')} accepted, "
         f"{sample['refused']} refused{beside}"
     )
 

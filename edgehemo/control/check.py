@@ -29,6 +29,7 @@ from edgehemo.screening.field import FieldReading
 from edgehemo.screening.sample import UnreadableImage
 from edgehemo.statistics.student import normal_deviate
 from edgehemo.version import __version__
+from edgehemo.words.counted import counted
 
 # Westgard asks for 20 runs over 10 days or more; 10 serve provisionally.
 MIN_RUNS = 10
@@ -164,9 +165,8 @@ def checked(
     wanted = slide.fields_wanted or fields_wanted(run.fields + run.refused)
     if 0 < run.fields < wanted:
         why = f" ({', '.join(run.codes)})" if run.codes else ""
-        reasons.append(
-            f"{run.fields} of {run.fields + run.refused} fields accepted, {wanted} wanted{why}"
-        )
+        taken = counted(run.fields + run.refused, "field")
+        reasons.append(f"{run.fields} of {taken} accepted, {wanted} wanted{why}")
     for target in slide.targets if run.fields else ():
         name = target.quantity
         label = LABELS[name][0] if name in LABELS else name

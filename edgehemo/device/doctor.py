@@ -30,6 +30,7 @@ from edgehemo.device.machine import Machine, this_machine
 from edgehemo.device.requirements import required
 from edgehemo.errors import BundleError, DeviceError, ProfileError
 from edgehemo.version import __version__
+from edgehemo.words.counted import counted
 
 if TYPE_CHECKING:
     from edgehemo.device.configuration import DeviceConfiguration
@@ -263,7 +264,7 @@ def _calibration(machine: Machine, device: DeviceConfiguration | None) -> Findin
     path = Path(device.paths.profile)
     days = (machine.now - profile.created_at).days
     shown = "; ".join(profile_lines(profile, path, device, now=machine.now))
-    old = f"{path}, {days} days old"
+    old = f"{path}, {counted(days, 'day')} old"
     detail = f"{old}: {shown}"
     if days > device.screening.calibration_expires_days:
         return trouble(

@@ -13,6 +13,7 @@ from edgehemo.records.backup import is_due, last_backup
 from edgehemo.records.policy import free_mb, space_state
 from edgehemo.records.results import count
 from edgehemo.records.store import Store, set_aside_files
+from edgehemo.words.counted import counted
 
 
 def records_findings(device: DeviceConfiguration, now: datetime) -> Iterator[Finding]:
@@ -28,7 +29,7 @@ def records_findings(device: DeviceConfiguration, now: datetime) -> Iterator[Fin
     except (RecordsError, sqlite3.Error) as error:
         yield trouble("records", "fail", "RECORDS_UNREADABLE", str(error))
         return
-    detail = f"{results} results, chain {head}"
+    detail = f"{counted(results, 'result')}, chain {head}"
     free = free_mb(store.folder.path)
     space = space_state(free, device.records)
     if aside:
@@ -55,7 +56,8 @@ def records_findings(device: DeviceConfiguration, now: datetime) -> Iterator[Fin
             "backup",
             "warn",
             "BACKUP_DUE",
-            f"the last good backup is of {last.at}, with {last.results} of {results} results",
+            f"the last good backup is of {last.at}, with {last.results} of "
+            f"{counted(results, 'result')}",
         )
     else:
-        yield Finding("backup", "ok", f"{last.at}, {last.results} of {results} results")
+        yield Finding("backup", "ok", f"{last.at}, {last.results} of {counted(results, 'result')}")

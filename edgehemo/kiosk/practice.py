@@ -218,10 +218,11 @@ def _of_cells(asked: Sequence[AskedCell], practised: Practised, words: Words) ->
     if not judged:
         return None
     right = sum(judged)
-    text = words._(
-        "{right} of {all} cells named as they were drawn.",
+    text = words.n_(
+        "{right} of {n} cell named as it was drawn.",
+        "{right} of {n} cells named as they were drawn.",
+        len(judged),
         right=words.number(right),
-        all=words.number(len(judged)),
     )
     share = right / len(judged)
     return Line("good" if share == 1 else "soon" if share >= 0.5 else "fails", text)

@@ -93,10 +93,11 @@ def _sure(record: Mapping[str, Any], words: Words) -> tuple[str, ...]:
         others = [band_name(words, g) for g in anaemia["possible"] if g != anaemia["grade"]]
         if others:
             lines.append(_("Also possible: {grades}.", grades=", ".join(others)))
+    cells = round(sample["counts"]["rbc"]["value"])
     counted = _(
-        "{cells} red cells in {fields} fields",
-        cells=words.number(sample["counts"]["rbc"]["value"]),
-        fields=words.number(sample["accepted"]),
+        "{cells} in {fields}",
+        cells=words.n_("{n} red cell", "{n} red cells", cells),
+        fields=words.n_("{n} field", "{n} fields", sample["accepted"]),
     )
     return (*lines, counted)
 

@@ -14,6 +14,7 @@ from edgehemo.monitor.judging import Judged
 from edgehemo.monitor.points import Point
 from edgehemo.monitor.rules import CUSUM_HIGHEST, CUSUM_LIMIT
 from edgehemo.pages.plots import Plot, widened
+from edgehemo.words.counted import counted
 
 WIDTH, HEIGHT, SUMS_HEIGHT = 620, 260, 150
 _STEADY, _OUT, _MEAN, _LIMIT, _EVENT = "#6b8bb0", "#b06a00", "#1f5f99", "#b3202c", "#7a5aa6"
@@ -63,7 +64,7 @@ def _chart(item: Judged, events: Sequence[Event]) -> Chart:
         broken = _rules(item, point)
         plot.point(
             _at(point.day), values[number], _OUT if broken else _STEADY,
-            f"{point.day}: {quantity.written(point.mean)}, {point.results} results"
+            f"{point.day}: {quantity.written(point.mean)}, {counted(point.results, 'result')}"
             + (f", {', '.join(broken)}" if broken else ""),
             "square" if broken else "circle",
         )  # fmt: skip

@@ -13,6 +13,7 @@ from edgehemo.monitor.judging import Judged
 from edgehemo.monitor.names import DUE_ABOVE, Reviewed
 from edgehemo.monitor.quantities import QUANTITY
 from edgehemo.monitor.tables import MIN_PAIRS, Agreement, Refusal
+from edgehemo.words.counted import counted
 
 # Types and reasons named in a finding; the tables have all.
 _NAMED = 3
@@ -76,7 +77,7 @@ def _of_series(
         low = 0.0
     evidence = [
         f"{quantity.label}: {quantity.written(change.now)} from {_day(change.first)} to "
-        f"{_day(change.last)} ({change.results} samples), against "
+        f"{_day(change.last)} ({counted(change.results, 'sample')}), against "
         f"{quantity.written(baseline.mean)} in the baseline",
         f"the change is {quantity.size(change.change)}, 95 % interval {quantity.size(low)} to "
         f"{quantity.size(high)}",
@@ -84,8 +85,9 @@ def _of_series(
     ]
     if baseline.freedom is not None:
         evidence.append(
-            f"baseline: {baseline.days} days with samples from {_day(baseline.first)} to "
-            f"{_day(baseline.last)}, {baseline.results} samples"
+            f"baseline: {counted(baseline.days, 'day')} with samples from "
+            f"{_day(baseline.first)} to {_day(baseline.last)}, "
+            f"{counted(baseline.results, 'sample')}"
         )
     if quantity.name == "refused" and refusals:
         named = ", ".join(
@@ -119,7 +121,8 @@ def _of_pairs(agreement: Agreement) -> list[DriftFinding]:
     if agreement.pairs < MIN_PAIRS or abs(agreement.mean) < quantity.change or not sure:
         return []
     evidence = (
-        f"{agreement.pairs} samples measured by both: mean difference {agreement.mean:+.1f} g/L, "
+        f"{counted(agreement.pairs, 'sample')} measured by both: "
+        f"mean difference {agreement.mean:+.1f} g/L, "
         f"95 % interval {agreement.low:+.1f} to {agreement.high:+.1f} g/L",
         f"limits of agreement {agreement.agree_low:+.1f} to {agreement.agree_high:+.1f} g/L",
     )
@@ -147,8 +150,8 @@ def _of_reviews(reviewed: Reviewed) -> list[DriftFinding]:
     ]
     if reviewed.abroad:
         evidence.append(
-            f"cells of {reviewed.unfamiliar} of {reviewed.results} samples look unlike all that "
-            "the models learnt from"
+            f"cells of {reviewed.unfamiliar} of {counted(reviewed.results, 'sample')} look unlike "
+            "all that the models learnt from"
         )
     taught = sum(count for *_, count in reviewed.learnable)
     by_type = ", ".join(

@@ -14,6 +14,7 @@ from edgehemo.monitor.quantities import Quantity
 from edgehemo.monitor.rules import Step, steps
 from edgehemo.statistics.normal import Z_95
 from edgehemo.statistics.student import t95
+from edgehemo.words.counted import counted
 
 # Points that say where a series is now: a week's.
 LATEST_POINTS = 5
@@ -101,7 +102,7 @@ def judge(
         learnt = series.between(stated.since, stated.until).points
     baseline = baseline_of(series.quantity, learnt)
     if baseline is None:
-        return Judged(series, None, f"{len(learnt)} days with a value, 10 are needed")
+        return Judged(series, None, f"{counted(len(learnt), 'day')} with a value, 10 are needed")
     inside = set(learnt)
     points = [point for point in series.points if point not in inside]
     shown = Series(series.quantity, tuple(points)).between(since, until).points

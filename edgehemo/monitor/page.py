@@ -11,6 +11,7 @@ from edgehemo.monitor.output import state_of
 from edgehemo.monitor.overview import Observation
 from edgehemo.pages.environment import page_environment
 from edgehemo.screening.recorded import AuditHead
+from edgehemo.words.counted import counted
 
 _STATE_WORDS = {
     "steady": ("steady", "pass"),
@@ -94,7 +95,9 @@ def _row(item: Judged) -> tuple[str, str, str, str, str, str, str]:
         return quantity.label, "–", item.lacking, "–", "–", words, look
     low, high = baseline.mean_interval
     stood = quantity.interval(baseline.mean, low, high)
-    days = f"{baseline.first.isoformat()} to {baseline.last.isoformat()}, {baseline.days} days"
+    days = f"{baseline.first.isoformat()} to {baseline.last.isoformat()}, " + counted(
+        baseline.days, "day"
+    )
     if change is None:
         return quantity.label, stood, days, "–", "–", words, look
     size = quantity.size(change.change)

@@ -393,11 +393,11 @@ def _measures(record: Mapping[str, Any], words: Words) -> Section | None:
         blocks.append(
             Note(
                 _(
-                    "By their look the fields are {kind} (score {score}, {n} fields). This is a "
+                    "By their look the fields are {kind} (score {score}, {fields}). This is a "
                     "research aid and no grade.",
                     kind=look.get(kind, kind),
                     score=words.number(screen["score"], 2),
-                    n=words.number(screen["fields"]),
+                    fields=words.n_("{n} field", "{n} fields", screen["fields"]),
                 )
             )
         )

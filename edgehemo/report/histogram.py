@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgehemo.screening.field import FieldReading
+from edgehemo.words.counted import counted
 
 # Of fewer separate cells neither a spread nor a middle is shown.
 MIN_SEPARATE_CELLS = 20
@@ -100,7 +101,7 @@ def drawn_histogram(diameters: Sequence[float]) -> Histogram:
             y=at_y(int(count)),
             width=round(at_x(float(edge) + BIN_UM) - at_x(float(edge)) - 1.5, 2),
             height=round(HEIGHT - _BOTTOM - at_y(int(count)), 2),
-            label=f"{edge:g} to {edge + BIN_UM:g} µm: {count} cells",
+            label=f"{edge:g} to {edge + BIN_UM:g} µm: {counted(int(count), 'cell')}",
         )
         for edge, count in zip(edges[:-1], counts, strict=True)
         if count

@@ -99,12 +99,14 @@ def verdict_of(
         shape, title, possible = "ungraded", _("No grade"), ()
         why = _("A person withdrew the grade.")
         todo = (_("Measure haemoglobin another way."),)
-    counted = _(
-        "{accepted} of {all} fields accepted, {cells} red cells",
+    read = words.n_(
+        "{accepted} of {n} field accepted",
+        "{accepted} of {n} fields accepted",
+        sample["images"],
         accepted=words.number(sample["accepted"]),
-        all=words.number(sample["images"]),
-        cells=words.number(sample["counts"]["rbc"]["value"]),
     )
+    cells = words.n_("{n} red cell", "{n} red cells", round(sample["counts"]["rbc"]["value"]))
+    counted = f"{read}, {cells}"
     flag = ""
     if sample["calibration"] == "demonstration":
         flag = _("DEMONSTRATION")

@@ -88,10 +88,12 @@ class Words:
         """
         return _catalogue(self.language).gettext(text) if text else text
 
-    def n_(self, one: str, many: str, count: int) -> str:
-        """A text with a count, in the form the count asks for; ``{n}`` is its place."""
+    def n_(self, one: str, many: str, count: int, **values: object) -> str:
+        """A text with a count, in the form the count asks for; ``{n}`` is its place, and values
+        fill the others.
+        """
         translated = _catalogue(self.language).ngettext(one, many, count)
-        return translated.format_map({"n": self.number(count)})
+        return translated.format_map({"n": self.number(count), **values})
 
     def number(self, value: float, decimals: int = 0) -> str:
         """As the language writes numbers."""

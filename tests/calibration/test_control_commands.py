@@ -64,7 +64,7 @@ def test_too_few_fields_and_repeated_pictures_are_no_check(scripted: Path) -> No
     done = run("control", *runs, "--slide", "normal", "--out", out)
     assert "a check needs 2 fields" in done.stdout
     one = run("check", scripted / "good" / "0.png", "--profile", out)
-    assert one.return_value == 1 and "1 of 1 fields accepted, 2 wanted" in one.stdout
+    assert one.return_value == 1 and "1 of 1 field accepted, 2 wanted" in one.stdout
     (scripted / "good" / "copy.png").write_bytes((scripted / "good" / "1.png").read_bytes())
     twice = run("check", scripted / "good" / "1.png", scripted / "good" / "copy.png",
                 "--profile", out)  # fmt: skip

@@ -112,7 +112,7 @@ def test_simulated_results_are_not_taken_for_real_ones(
             at = datetime(2026, 11, 2, 9, tzinfo=UTC) + timedelta(days=day)
             stored(writer, frames[:1], FAKES, f"S-{day}", made_at=at)
     assert run(["monitor", "report"]) == EXIT_DONE
-    assert "simulated results are stored: --simulated" in capsys.readouterr().out
+    assert "see --simulated: " in capsys.readouterr().out
     page = tmp_path / "page.html"
     seen = json_of(["--simulated", "--out", str(page)], capsys)
     assert seen["simulated"] and seen["results"] == 12 and seen["device"] == "test device"

@@ -209,7 +209,7 @@ def test_the_doctor_says_what_is_stored_and_when_it_was_backed_up(
     assert "backup" not in findings()
     json_of(["screen", SLIDE, "--record"], capsys)
     found = findings()
-    assert found["records"]["status"] == "ok" and "1 results, chain" in found["records"]["detail"]
+    assert found["records"]["status"] == "ok" and "1 result, chain" in found["records"]["detail"]
     assert (found["backup"]["status"], found["backup"]["code"]) == ("warn", "BACKUP_DUE")
     json_of(["records", "backup", str(tmp_path / "stick")], capsys)
     assert findings()["backup"]["status"] == "ok"

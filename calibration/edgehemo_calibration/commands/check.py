@@ -9,6 +9,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, CalibrationError, UsageError
+from edgehemo.words.counted import counted
 from edgehemo_calibration.commands.options import checked_profile_option, images_argument, path_type
 from edgehemo_calibration.commands.profile_editing import now, profile_of
 from edgehemo_calibration.commands.slide_runs import open_reader, read_groups
@@ -89,7 +90,7 @@ def check(
         json_file,
     )
     if marked > 0:
-        common.say(f"{marked} results since the last good check are marked", json_file)
+        common.say(f"marked since the last good check: {counted(marked, 'result')}", json_file)
     if blocked:
         common.say(f"results are withheld: {blocked}", json_file)
     common.write_json(

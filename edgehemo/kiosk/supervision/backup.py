@@ -146,10 +146,11 @@ def last_view(
         "when": moment(words, last.at, "set", at.date()),
         "age": age(words, at - made),
         "due": due and bool(results),
-        "held": _(
-            "{n} of {all} results are in it",
-            n=words.number(min(last.results, results)),
-            all=words.number(results),
+        "held": words.n_(
+            "{held} of {n} result is in it",
+            "{held} of {n} results are in it",
+            results,
+            held=words.number(min(last.results, results)),
         ),
     }
 
@@ -271,11 +272,12 @@ def _came_to(result: object, words: Words) -> Mapping[str, Any]:
             "todo": _("Take the stick out."),
         }
     assert isinstance(result, Verified), "no other work is begun here"
-    looked_at = _(
-        "{results} results, {entries} entries of the chain, {contents} pictures and documents",
-        results=words.number(result.results),
-        entries=words.number(result.entries),
-        contents=words.number(result.contents),
+    looked_at = ", ".join(
+        (
+            words.n_("{n} result", "{n} results", result.results),
+            words.n_("{n} entry of the chain", "{n} entries of the chain", result.entries),
+            words.n_("{n} picture or document", "{n} pictures and documents", result.contents),
+        )
     )
     if result.whole:
         return {"lines": (_("All is whole."), looked_at), "todo": ""}

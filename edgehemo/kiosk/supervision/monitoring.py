@@ -179,9 +179,9 @@ def _of(seen: Observation, item: Judged, asked: Asked) -> dict[str, Any]:
         "learnt": ""
         if item.baseline is None or item.baseline.freedom is None
         else words._(
-            "The green days are what it is held against: {days} days, {results} results.",
-            days=words.number(item.baseline.days),
-            results=words.number(item.baseline.results),
+            "The green days are what it is held against: {days}, {results}.",
+            days=words.n_("{n} day", "{n} days", item.baseline.days),
+            results=words.n_("{n} result", "{n} results", item.baseline.results),
         ),
         "days_wanted": MIN_DAYS,
     }

@@ -250,10 +250,11 @@ def why_failed(check: ControlCheck, words: Words) -> list[str]:
     ]
     if not check.passed and not found:
         found.append(
-            _(
-                "Too little could be read: {n} of {all} fields.",
-                n=words.number(check.fields),
-                all=words.number(check.fields + check.refused),
+            words.n_(
+                "Too little could be read: {read} of {n} field.",
+                "Too little could be read: {read} of {n} fields.",
+                check.fields + check.refused,
+                read=words.number(check.fields),
             )
         )
     return found
