@@ -87,6 +87,7 @@ schemas: $(FULL) ## make the JSON Schemas of all files and outputs from the reco
 	$(BIN)/python -m edgehemo.schemas
 	$(BIN)/python -m edgehemo_calibration.schemas
 	$(BIN)/python -m edgehemo_export.schemas
+	$(BIN)/python -m edgehemo_firmware.schemas
 
 # What ships to devices. UPGRADE=1 takes the newest that the bounds of pyproject.toml allow.
 lock: $(VENV)/.supply ## remake the lock of what ships to devices

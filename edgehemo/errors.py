@@ -77,6 +77,18 @@ class DeviceError(EdgeHemoError):
     code = "CONFIGURATION_REFUSED"
 
 
+class MediaError(EdgeHemoError):
+    """Installation media that are missing, damaged, for another device or not to be trusted."""
+
+    code = "MEDIA_REFUSED"
+
+
+class UpdateError(EdgeHemoError):
+    """Another version of edgehemo cannot be installed, or gone back to; what runs is untouched."""
+
+    code = "UPDATE_REFUSED"
+
+
 class CalibrationError(EdgeHemoError):
     """Calibration data from which no calibration can be made."""
 

@@ -10,7 +10,7 @@ from typing import Any
 from docs.generation.markdown import cell, code, table
 
 SUFFIX = ".schema.json"
-PACKAGES = ("edgehemo", "edgehemo_calibration", "edgehemo_export")
+PACKAGES = ("edgehemo", "edgehemo_calibration", "edgehemo_export", "edgehemo_firmware")
 
 
 def schema_texts() -> dict[str, str]:

@@ -28,7 +28,7 @@ from edgehemo.device.cameras_found import sensors_found, usb_cameras
 from edgehemo.device.finding import DoctorReport, Finding, Status, trouble
 from edgehemo.device.machine import Machine, this_machine
 from edgehemo.device.requirements import required
-from edgehemo.errors import BundleError, DeviceError, ProfileError
+from edgehemo.errors import BundleError, DeviceError, ProfileError, UpdateError
 from edgehemo.version import __version__
 from edgehemo.words.counted import counted
 
@@ -57,6 +57,7 @@ def examine(machine: Machine | None = None) -> DoctorReport:
         _software(machine),
         *_packages(machine),
         finding,
+        *_unless_missing("version", lambda: _version(device)),
         board_finding(machine, device),
         *_unless_missing("runtimes", lambda: _runtimes(machine, device)),
         *_unless_missing("bundle", lambda: [_bundle(device)]),
@@ -174,6 +175,28 @@ def _device(machine: Machine) -> tuple[DeviceConfiguration | None, Finding]:
         return None, trouble("device", "fail", "CONFIGURATION_WRONG", str(error), file=origin)
     said = f"the shipped profile {FALLBACK_PROFILE}" if origin is None else str(origin)
     return device, Finding("device", "ok", f"{device.name} ({device.board}), from {said}")
+
+
+def _version(device: DeviceConfiguration | None) -> Iterator[Finding]:
+    """Of a kiosk with two versions: whether the last update was kept, and why not."""
+    from edgehemo.device.version_state import read_state
+
+    if device is None:
+        return
+    try:
+        state = read_state(device.data_dir)
+    except UpdateError as error:
+        yield trouble("version", "warn", "VERSION_STATE_UNREADABLE", str(error))
+        return
+    left, proved = state.left, state.proved
+    if state.trial is not None:
+        detail = f"edgehemo {state.slots[state.trial.slot].version} is on trial"
+        yield trouble("version", "warn", "VERSION_ON_TRIAL", detail)
+    elif left is not None and left.when != "by hand":
+        detail = f"edgehemo {left.version}, {left.at:%Y-%m-%d}, {left.when}: {left.reason}"
+        yield trouble("version", "warn", "VERSION_LEFT", detail)
+    elif proved is not None:
+        yield Finding("version", "ok", f"edgehemo {proved.version}, proved on this device")
 
 
 def _runtimes(machine: Machine, device: DeviceConfiguration | None) -> Iterator[Finding]:

@@ -88,7 +88,7 @@ def back_up(
     database = folder / f"{number:06d}.sqlite3"
     with told():
         copy_database(reader.connection, database)
-        with contextlib.closing(_opened(database)) as copy:
+        with contextlib.closing(opened_copy(database)) as copy:
             wanted = copy.execute(
                 "SELECT sha256, bytes FROM content WHERE purged_at IS NULL ORDER BY sha256"
             ).fetchall()
@@ -229,7 +229,7 @@ def restore(
         )
     _refuse_damaged(database, manifest)
     source = Contents(path.parent / "contents")
-    with contextlib.closing(_opened(database)) as copy:
+    with contextlib.closing(opened_copy(database)) as copy:
         wanted = [
             row[0]
             for row in copy.execute(
@@ -241,7 +241,7 @@ def restore(
             folder.contents.put(source.read(sha256))
             if on_content is not None:
                 on_content(index, len(wanted))
-        _put_in_place(database, folder)
+        put_in_place(database, folder)
     with Writer(folder) as writer:
         details = {"backup": manifest.number, "sha256": manifest.sha256}
         writer.note("store restored", details=details, by="edgehemo")
@@ -259,7 +259,12 @@ def _held(folder: RecordsFolder) -> Iterator[None]:
         os.close(handle)
 
 
-def _put_in_place(database: Path, folder: RecordsFolder) -> None:
+def put_in_place(database: Path, folder: RecordsFolder) -> None:
+    """Put a copy of the database in the records' place, in one step; what stood there is renamed.
+
+    The caller holds the writer's lock. What a killed process left in the write-ahead log is renamed
+    with it: whoever wants it back into the file opens and closes the records first.
+    """
     part = folder.path / ".restored.part"
     shutil.copyfile(database, part)
     handle = os.open(part, os.O_RDONLY)
@@ -271,7 +276,9 @@ def _put_in_place(database: Path, folder: RecordsFolder) -> None:
         number = 1
         while (aside := folder.path / f"records.replaced-{number}.sqlite3").exists():
             number += 1
-        for beside in ("-wal", "-shm", ""):
+        # A second name and no renaming: at no moment are there no records.
+        aside.hardlink_to(folder.database)
+        for beside in ("-wal", "-shm"):
             file = folder.database.with_name(folder.database.name + beside)
             if file.exists():
                 file.rename(aside.with_name(aside.name + beside))
@@ -290,7 +297,7 @@ def _refuse_damaged(database: Path, manifest: BackupManifest) -> None:
 def _read_back(reader: Reader, database: Path) -> str:
     """Check a copy of the database as it lies on its medium; returns its digest."""
     _forget_cached(database)
-    with contextlib.closing(_opened(database)) as copy:
+    with contextlib.closing(opened_copy(database)) as copy:
         said = copy.execute("PRAGMA integrity_check(1)").fetchone()[0]
         store = copy.execute("SELECT id FROM store").fetchone()[0]
     if said != "ok" or store != reader.id:
@@ -298,8 +305,8 @@ def _read_back(reader: Reader, database: Path) -> str:
     return sha256_of_file(database)
 
 
-def _opened(database: Path) -> sqlite3.Connection:
-    """A copy, opened to be read without a file beside it."""
+def opened_copy(database: Path) -> sqlite3.Connection:
+    """A copy of the database, opened to be read without a file beside it."""
     uri = f"{database.absolute().as_uri()}?mode=ro&immutable=1"
     return sqlite3.connect(uri, uri=True, isolation_level=None)
 

@@ -16,6 +16,8 @@ from edgehemo.errors import RecordsError
 # "EHR1": tells the records' file from any other database.
 APPLICATION_ID = 0x45485231
 _FILE = re.compile(r"(\d{4})_\w+\.sql")
+# As they lie in a wheel.
+MIGRATION_PATH = rf"edgehemo/records/migrations/{_FILE.pattern}"
 
 
 @lru_cache(maxsize=1)

@@ -14,6 +14,7 @@ from edgehemo.control.history import Clearance, ControlCheck
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.installed_bundles import StoreState
 from edgehemo.device.output import DoctorOutput
+from edgehemo.device.version_state import UpdateState
 from edgehemo.files.json_schema import Document, Schema
 from edgehemo.inference.output import VerifyOutput
 from edgehemo.interop.health import Health
@@ -69,6 +70,7 @@ FILES = (
         written=False,
     ),
     Document("bundle-store", "which installed bundle a device uses", (StoreState,), written=False),
+    Document("update", "which versions of edgehemo are on a kiosk", (UpdateState,), written=False),
     Document(
         "backup", "what belongs to one backup of the records", (BackupManifest,), written=False
     ),

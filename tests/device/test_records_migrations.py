@@ -11,15 +11,14 @@ import pytest
 
 from edgehemo.errors import RecordsError
 from edgehemo.images.frame import Frame
-from edgehemo.records import recording, schema
+from edgehemo.records import schema
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.measured import catch_up
 from edgehemo.records.results import listed, result_of
 from edgehemo.records.store import Reader, Store, Writer
 from edgehemo.records.verifying import verify
-from edgehemo.records.versions import change
+from tests.support.older_records import older_store
 from tests.support.screening_fakes import TruthFinder, simulated_frames
-from tests.support.stored import stored
 
 FAKES = TruthFinder()
 VERSIONS = range(1, schema.newest())
@@ -41,22 +40,6 @@ def rows_of(database: Path) -> dict[str, list[tuple[object, ...]]]:
         }
 
 
-def older_store(
-    folder: RecordsFolder, version: int, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
-) -> str:
-    """A store of an earlier version with a result that was signed."""
-    known = schema.migrations()[:version]
-    with monkeypatch.context() as patch:
-        patch.setattr(schema, "migrations", lambda: known)
-        if not any("CREATE TABLE measured " in text for text in known):
-            patch.setattr(recording, "keep_measured", lambda *_: None)
-        with Writer(folder) as writer:
-            done = stored(writer, frames, FAKES)
-            assert done is not None
-            change(writer, done.result_id, "signed", by="sup")
-    return done.result_id
-
-
 @pytest.mark.parametrize("version", VERSIONS)
 def test_an_older_store_is_brought_up_to_date(
     tmp_path: Path,
@@ -66,7 +49,7 @@ def test_an_older_store_is_brought_up_to_date(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     folder = RecordsFolder.below(tmp_path)
-    result = older_store(folder, version, frames, monkeypatch)
+    result = older_store(folder, version, frames, FAKES, monkeypatch)
     before = rows_of(folder.database)
     with pytest.raises(RecordsError, match="older version"):
         Reader(folder)
@@ -94,7 +77,7 @@ def test_a_migration_that_fails_changes_nothing(
     tmp_path: Path, version: int, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = RecordsFolder.below(tmp_path)
-    older_store(folder, version, frames, monkeypatch)
+    older_store(folder, version, frames, FAKES, monkeypatch)
     before = rows_of(folder.database)
     files = schema.migrations()
     broken = (*files[:version], files[version] + "\nINSERT INTO nowhere VALUES (1);")

@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonschema
 
-PACKAGES = ("edgehemo", "edgehemo_calibration", "edgehemo_export")
+PACKAGES = ("edgehemo", "edgehemo_calibration", "edgehemo_export", "edgehemo_firmware")
 
 
 @cache

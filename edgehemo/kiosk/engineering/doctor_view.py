@@ -74,6 +74,7 @@ def called(name: str, words: Words) -> str:
         "edgehemo": _("Software"),
         "packages": _("Packages"),
         "opencv": "OpenCV",
+        "version": _("Last update"),
         "device": _("Configuration"),
         "board": _("Board"),
         "bundle": _("Model bundle"),

@@ -1,7 +1,8 @@
 """The lock of what ships to devices: each package's version, where it counts, its SHA-256s.
 
 ``python -m edgehemo_firmware.dependencies.lock`` remakes it from pyproject.toml with uv; what still
-fits stays, ``--upgrade`` takes the newest that the bounds allow.
+fits stays, ``--upgrade`` takes the newest that the bounds allow. A second lock holds pip alone,
+which installs on a device and is not installed there.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ HEADER = """\
 # Install it with: pip install --no-deps --require-hashes -r device.txt
 # (--no-deps: a library's telemetry, which it names and does not need, is left out.)
 """
+INSTALLER_LOCK_NAME = "installer.txt"
+INSTALLER_HEADER = "# What installs on a device, from media. Made by `make lock`: do not edit.\n"
 _ENTRY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*)==([^\s;]+)\s*(?:;\s*(.+))?")
 _SHA256 = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 
@@ -54,6 +57,11 @@ class LockedPackage:
 def shipped_lock() -> Traversable:
     """The lock that came with this version."""
     return files("edgehemo_firmware").joinpath("locks", LOCK_NAME)
+
+
+def installer_lock() -> Traversable:
+    """The lock of pip that came with this version."""
+    return files("edgehemo_firmware").joinpath("locks", INSTALLER_LOCK_NAME)
 
 
 def read_lock(text: str) -> tuple[LockedPackage, ...]:
@@ -112,17 +120,31 @@ def run_uv(arguments: Sequence[str], *, quiet: bool = True) -> None:
 
 def make_lock(lock: Path, *, upgrade: bool) -> tuple[LockedPackage, ...]:
     """Resolve pyproject.toml for all targets, write the lock and give what it holds."""
+    extras = [part for extra in DEVICE_EXTRAS for part in ("--extra", extra)]
+    return _resolved(lock, HEADER, ["pyproject.toml", *extras], upgrade=upgrade)
+
+
+def make_installer_lock(lock: Path, *, upgrade: bool) -> tuple[LockedPackage, ...]:
+    """Likewise pip's."""
     with tempfile.TemporaryDirectory() as scratch:
-        made = Path(scratch) / LOCK_NAME
+        wanted = Path(scratch) / "installer.in"
+        wanted.write_text("pip\n", "utf-8")
+        return _resolved(lock, INSTALLER_HEADER, [str(wanted)], upgrade=upgrade)
+
+
+def _resolved(
+    lock: Path, header: str, wanted: Sequence[str], *, upgrade: bool
+) -> tuple[LockedPackage, ...]:
+    with tempfile.TemporaryDirectory() as scratch:
+        made = Path(scratch) / lock.name
         if lock.is_file():
             made.write_text(lock.read_text("utf-8"), "utf-8")
-        extras = [part for extra in DEVICE_EXTRAS for part in ("--extra", extra)]
         run_uv(
-            ["pip", "compile", "pyproject.toml", *extras, "--universal", "--generate-hashes",
+            ["pip", "compile", *wanted, "--universal", "--generate-hashes",
              "--no-emit-index-url", "--no-emit-find-links", "--no-header", "--no-annotate",
              *(["--upgrade"] if upgrade else []), "--output-file", str(made)]
         )  # fmt: skip
-        text = HEADER + made.read_text("utf-8")
+        text = header + made.read_text("utf-8")
     packages = read_lock(text)
     write_text_atomically(lock, text)
     return packages
@@ -133,12 +155,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description="Remake the lock of what ships to devices.")
     parser.add_argument("--upgrade", action="store_true", help="take the newest within the bounds")
     options = parser.parse_args(arguments)
-    lock = REPOSITORY / "firmware_config" / "edgehemo_firmware" / "locks" / LOCK_NAME
-    before = read_lock(lock.read_text("utf-8")) if lock.is_file() else ()
-    after = make_lock(lock, upgrade=options.upgrade)
-    for line in moved(before, after):
-        print(line)
-    print(f"{lock.relative_to(REPOSITORY)}: {len(after)} entries")
+    folder = REPOSITORY / "firmware_config" / "edgehemo_firmware" / "locks"
+    for name, make in ((LOCK_NAME, make_lock), (INSTALLER_LOCK_NAME, make_installer_lock)):
+        lock = folder / name
+        before = read_lock(lock.read_text("utf-8")) if lock.is_file() else ()
+        after = make(lock, upgrade=options.upgrade)
+        for line in moved(before, after):
+            print(line)
+        print(f"{lock.relative_to(REPOSITORY)}: {len(after)} entries")
 
 
 def moved(before: Iterable[LockedPackage], after: Iterable[LockedPackage]) -> list[str]:

@@ -1,0 +1,26 @@
+"""The published JSON Schemas of what the device commands read and write."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+from edgehemo.files.json_schema import Document
+from edgehemo.schemas.publishing import stale
+from edgehemo_firmware.schemas.documents import DOCUMENTS
+from tests.support.schemas import schema_of
+
+
+def test_the_schemas_are_current() -> None:
+    folder = Path(str(files("edgehemo_firmware.schemas")))
+    assert not stale(DOCUMENTS, folder), "run `make schemas`"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda item: item.name)
+def test_every_schema_is_one(document: Document) -> None:
+    schema = schema_of(document.schema_id)
+    jsonschema.Draft202012Validator.check_schema(schema)
+    assert schema["$id"] == f"urn:edgehemo:{document.name}:1"
