@@ -10,7 +10,7 @@ LIGHT := $(VENV)/.light
 FULL := $(VENV)/.full
 
 .DEFAULT_GOAL := demo
-.PHONY: help kiosk languages demo test test-device lint docs bench lab soak report-picture kiosk-film demo-profile schemas \
+.PHONY: help kiosk languages demo test test-device lint docs bench lab soak report-picture kiosk-film demo-profile test-slide schemas \
   lock newest audit sbom clean
 
 # What stands after `## ` on a target's line is what `make help` says of it.
@@ -82,6 +82,10 @@ demo-profile: $(LIGHT) ## fit the demonstration's calibration profile anew
 	$(BIN)/edgehemo calibrate analyser --images runs/demo-profile \
 	  --pairs runs/demo-profile/pairs.csv --out runs/simulated-profile.json
 	cp runs/simulated-profile.json edgehemo/data/simulated-profile.json
+
+# firmware_config/edgehemo_firmware/slide/expected.json: what a new version must find on a device.
+test-slide: $(LIGHT) ## write down what the stored test slide gives with the bundle that ships
+	$(BIN)/python -m edgehemo_firmware.stored_slide
 
 schemas: $(FULL) ## make the JSON Schemas of all files and outputs from the records
 	$(BIN)/python -m edgehemo.schemas

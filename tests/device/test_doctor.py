@@ -326,3 +326,38 @@ def test_garbage_in_the_system_files_never_raises(machine: MadeUp) -> None:
         machine.say(path, "")
         (machine.root / path).write_bytes(b"\xff\x00 \n\xfe" * 9)
     assert machine.examine().of("memory").detail == "not told by this system"
+
+
+def update_state(machine: MadeUp, **changed: object) -> None:
+    held = {"version": "1.0", "media_sha256": "0" * 64, "records_version": 7,
+            "installed_at": "2026-11-20T10:00:00Z"}  # fmt: skip
+    newer = {**held, "version": "1.1"}
+    state = {"schema": "edgehemo.update/1", "slots": {"a": held, "b": newer}, "good": "a"}
+    machine.say("update.json", json.dumps({**state, **changed}))
+
+
+def test_where_no_version_was_installed_from_media_nothing_is_said(machine: MadeUp) -> None:
+    with pytest.raises(KeyError):
+        machine.examine().of("version")
+
+
+def test_the_version_in_force_says_why_another_was_left(machine: MadeUp) -> None:
+    update_state(machine)
+    assert machine.examine().of("version").detail == "edgehemo 1.0, proved on this device"
+    left = {"version": "1.1", "back_to": "1.0", "at": "2026-11-21T10:00:00Z",
+            "when": "first check", "reason": "the first check failed: 3 rbc found"}  # fmt: skip
+    update_state(machine, left=left)
+    finding = machine.examine().of("version")
+    assert (finding.status, finding.code) == ("warn", "VERSION_LEFT")
+    assert "1.1, 2026-11-21, first check: the first check failed: 3 rbc" in finding.detail
+    update_state(machine, left={**left, "when": "by hand"})
+    assert machine.examine().of("version").status == "ok"
+
+
+def test_a_version_on_trial_and_a_state_that_cannot_be_read_are_told(machine: MadeUp) -> None:
+    trial = {"slot": "b", "since": "2026-11-21T10:00:00Z", "tries_left": 3}
+    update_state(machine, trial=trial)
+    finding = machine.examine().of("version")
+    assert (finding.code, finding.detail) == ("VERSION_ON_TRIAL", "edgehemo 1.1 is on trial")
+    machine.say("update.json", "{")
+    assert machine.examine().of("version").code == "VERSION_STATE_UNREADABLE"

@@ -91,12 +91,15 @@ def quick_installer(folder: Path) -> Path:
     return wheel(folder, "pip", "1.0", {"pip/__main__.py": _QUICK_PIP})
 
 
-def wheel(folder: Path, name: str, version: str, files: dict[str, str]) -> Path:
+def wheel(
+    folder: Path, name: str, version: str, files: dict[str, str], *, requires: str = ""
+) -> Path:
     """A wheel of files, with the metadata that pip asks for."""
     info = f"{name}-{version}.dist-info"
     members = {
         **files,
-        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\n"
+        "License-Expression: MIT\n" + (f"Requires-Dist: {requires}\n" if requires else ""),
         f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\n"
         "Tag: py3-none-any\n",
     }
@@ -119,9 +122,12 @@ def stand_in(folder: Path, version: str, faults: str = PASSES) -> Path:
         "edgehemo/__init__.py": _MAIN.format(version=version),
         "edgehemo_firmware/__init__.py": "",
         "edgehemo_firmware/first_check.py": _FIRST_CHECK.format(version=version, faults=faults),
+        "edgehemo_firmware/update/starter.py": "raise SystemExit('a stand-in starts nothing')\n",
+        "edgehemo/records/migrations/0001_results.sql": "",
+        "edgehemo/records/migrations/0002_people.sql": "",
         f"{info}/entry_points.txt": "[console_scripts]\nedgehemo = edgehemo:main\n",
     }
-    return wheel(folder, "edgehemo", version, files)
+    return wheel(folder, "edgehemo", version, files, requires="other-library")
 
 
 def media_of(

@@ -93,10 +93,12 @@ def bill_of_materials(
     installed: Mapping[str, Distribution],
     target: Target,
     declared: Iterable[str],
+    version: str = __version__,
 ) -> str:
     """CycloneDX JSON of a lock's packages on a target: licences, SHA-256s, who needs what.
 
-    declared: what edgehemo itself requires, lines as in its metadata. Raises as `licences`.
+    declared: what edgehemo itself requires, lines as in its metadata. version: its own. Raises as
+    `licences`.
     """
     here = locked_for(packages, target)
     named = licences(here, installed)
@@ -105,9 +107,9 @@ def bill_of_materials(
     bom.metadata.component = root = Component(
         type=ComponentType.APPLICATION,
         name=OURS,
-        version=__version__,
+        version=version,
         bom_ref=OURS,
-        purl=PackageURL("pypi", None, OURS, __version__),
+        purl=PackageURL("pypi", None, OURS, version),
         licenses=[factory.make_from_string("Apache-2.0")],
         properties=[Property(name="edgehemo:target", value=str(target))],
     )
@@ -136,7 +138,7 @@ def bill_of_materials(
         needed = [components[name] for name in sorted(names & {*components})]
         bom.register_dependency(component, needed)
     bom.serial_number = uuid.uuid5(
-        _NAMESPACE, json.dumps([__version__, str(target), *sorted(str(each) for each in here)])
+        _NAMESPACE, json.dumps([version, str(target), *sorted(str(each) for each in here)])
     )
     told = json.loads(JsonV1Dot6(bom).output_as_string())
     # The bill names no day: it is the same for the same lock.

@@ -15,7 +15,6 @@ import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib.metadata import PathDistribution
 from pathlib import Path
 
 from edgehemo.bundle.bundle import load_bundle
@@ -259,15 +258,13 @@ def _add_bill(packages: Sequence[LockedPackage], folder: Path, target: Target) -
             "it out"
         ) from None
     with tempfile.TemporaryDirectory() as scratch:
-        own = None
-        for wheel in sorted((folder / WHEELS).glob("*.whl")):
+        for wheel in (folder / WHEELS).glob("*.whl"):
             with zipfile.ZipFile(wheel) as packed:
                 names = [name for name in packed.namelist() if ".dist-info/" in name]
                 packed.extractall(scratch, names)
-            if wheel_of(wheel.name) is not None and wheel.name.startswith(f"{OURS}-"):
-                (own,) = Path(scratch).glob(f"{OURS}-*.dist-info")
-        declared = [] if own is None else PathDistribution(own).requires or []
-        text = bill_of_materials(packages, installed_in(Path(scratch)), target, declared)
+        installed = installed_in(Path(scratch))
+        own = installed[OURS]
+        text = bill_of_materials(packages, installed, target, own.requires or (), own.version)
     check_bill(text)
     (folder / f"{OURS}-{target}.cdx.json").write_text(text, encoding="utf-8")
 

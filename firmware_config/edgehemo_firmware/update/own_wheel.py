@@ -54,7 +54,9 @@ def own_wheel(folder: Path, source: Path | None = None) -> Path:
 
 
 def built_wheel(source: Path, folder: Path) -> Path:
-    """Build the wheel from a checkout."""
+    """Build the wheel from a checkout; UsageError where it is none."""
+    if lacking := [name for name in _SOURCES if not (source / name).exists()]:
+        raise UsageError(f"{source}: is no checkout of edgehemo: it has no {', '.join(lacking)}")
     with tempfile.TemporaryDirectory() as scratch:
         copy, made = Path(scratch) / "source", Path(scratch) / "wheel"
         _copy_source(source, copy)
