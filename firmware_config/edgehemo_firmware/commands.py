@@ -10,9 +10,11 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, DeviceError, UsageError
+from edgehemo_firmware.update import commands as versions
 
 if TYPE_CHECKING:
     from edgehemo_firmware.showing import ShownValue
+    from edgehemo_firmware.steps import Step
     from edgehemo_firmware.target import Target
 
 _root_option = click.option(
@@ -26,6 +28,10 @@ _root_option = click.option(
 @click.group()
 def device() -> None:
     """Put this device in service, say how it is set up, and take it out of service."""
+
+
+for command in (versions.media, versions.update, versions.confirm, versions.rollback):
+    device.add_command(command)
 
 
 @device.command()
@@ -70,6 +76,18 @@ def device() -> None:
     metavar="FILE",
     help="The wheel of edgehemo; without it made from the source that this runs from.",
 )
+@click.option(
+    "--media",
+    type=click.Path(path_type=Path, exists=True, file_okay=False),
+    metavar="DIR",
+    help="A stick that `edgehemo device media` filled: the program comes from it, with no network.",
+)
+@click.option(
+    "--trust",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="KEY.pub",
+    help="The public key of whoever filled the stick; this device trusts it from then on.",
+)
 @click.option("--no-program", is_flag=True, help="Leave the program as it is: the system alone.")
 @click.option("--no-packages", is_flag=True, help="Fetch no packages of the distribution.")
 @click.option(
@@ -88,6 +106,8 @@ def install(
     ssh: bool | None,
     network_time: bool | None,
     wheel: Path | None,
+    media: Path | None,
+    trust: Path | None,
     no_program: bool,
     no_packages: bool,
     restore: bool,
@@ -101,10 +121,13 @@ def install(
     """
     from edgehemo_firmware.installing import Asked, install_on, planned
     from edgehemo_firmware.program_version import FromIndex
+    from edgehemo_firmware.update.program_step import FromMedia
 
     target = _target(root)
     asked = Asked(parts, settings, data_label, read_only, screen, ssh, network_time)
-    program = None if no_program else FromIndex(wheel)
+    program: Step | None = None if no_program else FromIndex(wheel)
+    if media is not None and program is not None:
+        program = FromMedia(media.resolve(), trust)
     made = planned(target, asked, program, fetch=not no_packages, restore=restore)
     for word in made.words:
         common.complain(word)

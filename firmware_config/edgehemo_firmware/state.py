@@ -6,13 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
-from edgehemo.errors import DeviceError
+from edgehemo.errors import DeviceError, UpdateError
 from edgehemo.files.strict import Record, Text
 from edgehemo_firmware import layout
 from edgehemo_firmware.installed import Entry, Installed
 from edgehemo_firmware.program_version import running_version
 from edgehemo_firmware.removing import removal
 from edgehemo_firmware.target import Target
+from edgehemo_firmware.update.layout import Place
+from edgehemo_firmware.update.telling import version_lines
 
 DriftKind = Literal["changed", "missing", "unfinished"]
 # Of a unit, as the service manager calls them.
@@ -43,13 +45,15 @@ class UnitState(Record, frozen=True, kw_only=True):
 
 class StatusOutput(Record, frozen=True, kw_only=True):
     """`edgehemo device status --json`. installed_by: version of the installer; None where nothing
-    is installed. version: that runs. parts: the device is made of. files: written. drift: what is
+    is installed. version: that runs. versions: of those that came from media, a line each, and why
+    the last one was left. parts: the device is made of. files: written. drift: what is
     not as it was written. units: of the running system, empty for another root.
     """
 
     schema: Literal["edgehemo.device-status/1"] = "edgehemo.device-status/1"
     installed_by: str | None = None
     version: str | None = None
+    versions: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
     read_only: bool = False
     data_label: str | None = None
@@ -79,6 +83,8 @@ class Status:
             return
         yield f"installed by version {output.installed_by} of {', '.join(output.parts)}"
         yield f"runs version {output.version or 'none: the link to the program leads nowhere'}"
+        for line in output.versions:
+            yield f"  {line}"
         system = "read-only" if output.read_only else "writable"
         data = output.data_label or "on the system's own partition"
         yield f"the system is {system}; data partition: {data}"
@@ -101,6 +107,7 @@ def status_of(target: Target, installed: Installed | None) -> Status:
         StatusOutput(
             installed_by=installed.version,
             version=running_version(target),
+            versions=_versions(target),
             parts=choices.parts,
             read_only=choices.read_only,
             data_label=choices.data_label,
@@ -109,6 +116,13 @@ def status_of(target: Target, installed: Installed | None) -> Status:
             units=tuple(_units(target, installed.entries)) if target.running else (),
         )
     )
+
+
+def _versions(target: Target) -> tuple[str, ...]:
+    try:
+        return tuple(version_lines(Place(target.root)))
+    except UpdateError as error:
+        return (str(error),)
 
 
 def _drift(target: Target, installed: Installed) -> Iterator[Drift]:

@@ -92,6 +92,8 @@ FILES: tuple[FileRow, ...] = (
             "what the firewall lets in: nothing, but what is configured"),
     _unit("edgehemo-kiosk.service", "the kiosk: watched, begun again, hardened",
           "multi-user.target"),
+    _unit("edgehemo-confirm.service", "an update is proved before the kiosk starts, or left",
+          "multi-user.target"),
     _unit("edgehemo-fault.service", "the page of a kiosk that does not start"),
     FileRow(f"{layout.PROGRAMS}/fault_page.py", "programs/fault_page.py",
             "serves that page with the system's own Python", mode=0o755),

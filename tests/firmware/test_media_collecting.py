@@ -178,7 +178,7 @@ def test_a_package_that_is_installed_from_a_folder_has_no_files_to_give(tmp_path
 
 def test_a_folder_that_is_no_checkout_is_refused(tmp_path: Path) -> None:
     (tmp_path / "README.md").touch()
-    with pytest.raises(UsageError, match="is no checkout of edgehemo: it has no pyproject.toml"):
+    with pytest.raises(UsageError, match=r"is no checkout of edgehemo: it has no pyproject\.toml"):
         own_wheel(tmp_path, tmp_path)
 
 

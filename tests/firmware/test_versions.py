@@ -377,3 +377,22 @@ def test_only_a_report_with_its_exit_code_is_believed(
 def test_what_is_refused_is_an_error_of_ours() -> None:
     assert issubclass(VersionRefusedError, EdgeHemoError)
     assert issubclass(MediaError, EdgeHemoError)
+
+
+def test_a_version_that_came_by_another_way_is_gone_back_to(
+    device: Changing, tmp_path: Path
+) -> None:
+    """Installed from an index: it runs, and nobody wrote down that it does."""
+    place = device.place
+    (place.data / "update.json").unlink()
+    place.good.unlink()
+    (place.slot("a") / slots.MARK_NAME).unlink()
+    update(device, media_of(tmp_path, "1.1", faults=support.FAILS_AFTER_THE_SWITCH))
+    assert (pointed_slot(place.good), runs(place)) == ("a", "1.1")
+    held = device.state().slots["a"]
+    assert (held.version, held.records_version) == ("1.0", 2)
+    assert confirm(device).outcome == "fell back"
+    assert runs(place) == "1.0"
+    update(device, media_of(tmp_path / "more", "1.2"))
+    confirm(device)
+    assert roll_back(device).version == "1.0"

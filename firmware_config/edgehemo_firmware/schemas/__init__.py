@@ -1,1 +1,1 @@
-"""The JSON Schemas of media, of the versions on a device, and of what changes them."""
+"""The JSON Schemas of what the commands of the device write, and of the files they read."""

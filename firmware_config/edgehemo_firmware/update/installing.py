@@ -115,7 +115,7 @@ class Changed:
 def install_version(
     place: Place, source: Path, *, trust: Path | None = None, on_file: OnFile | None = None
 ) -> Changed:
-    """The first installation of a version, or the next one, from media.
+    """The first version of a device, or the next one, from media.
 
     trust: the public key of whoever signs them; it is copied to the device's keys. A machine proves
     its first version at once; an image is proved when it first starts. See `update`.
@@ -154,7 +154,7 @@ def update(changing: Changing, source: Path) -> Changed:
     media = opened_media(source, changing.target, changing.on_file)
     manifest = media.manifest
     with changing.locked():
-        state = changing.state()
+        state = _adopted(changing)
         refuse_unfit(place, state, media)
         runs = pointed_slot(place.current)
         if runs is not None and _has(place, state, runs, media.sha256):
@@ -186,6 +186,25 @@ def update(changing: Changing, source: Path) -> Changed:
             point(place.good, slot)
         changing.on_step("switched")
     return Changed("on trial", manifest.version)
+
+
+def _adopted(changing: Changing) -> UpdateState:
+    """The state; a version that runs and came by another way than media counts as proved."""
+    state, place = changing.state(), changing.place
+    runs = pointed_slot(place.current)
+    if runs is None or runs in state.slots or state.trial is not None:
+        return state
+    version, records_version = slots.found_in(place, runs)
+    digest = slots.mark_adopted(place, runs, version)
+    installed = InstalledVersion(
+        version=version,
+        media_sha256=digest,
+        records_version=records_version,
+        installed_at=changing.now(),
+    )
+    point(place.good, runs)
+    slots_now = {**state.slots, runs: installed}
+    return changing.store(state, slots=slots_now, good=runs, newest=version)
 
 
 def refuse_unfit(place: Place, state: UpdateState, media: Media) -> None:

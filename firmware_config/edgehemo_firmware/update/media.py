@@ -53,7 +53,7 @@ def opened_media(source: Path, target: str, on_file: OnFile | None = None) -> Me
     is taken. on_file: called after each file. MediaError for what is missing, unsigned, signed by
     nobody who is trusted here, damaged, added to, or for other devices.
     """
-    folder = _folder_of(source, target)
+    folder = folder_of(source, target)
     content, signer = _signed_content(folder)
     manifest = _manifest(folder, content)
     if manifest.target != target:
@@ -69,10 +69,11 @@ def opened_media(source: Path, target: str, on_file: OnFile | None = None) -> Me
     return Media(folder, manifest, hashlib.sha256(content).hexdigest(), signer)
 
 
-def _folder_of(source: Path, target: str) -> Path:
+def folder_of(source: Path, target: str) -> Path:
     """The folder with the manifest: the one named, else the newest below it for a target.
 
-    What a folder is called is nobody's word: it only says which manifest is opened.
+    What a folder is called is nobody's word: it only says which manifest is opened. MediaError
+    where there is none.
     """
     if (source / MANIFEST_NAME).is_file():
         return source

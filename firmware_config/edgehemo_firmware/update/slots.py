@@ -11,6 +11,7 @@ import contextlib
 import csv
 import hashlib
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -93,6 +94,29 @@ def is_whole(place: Place, slot: Slot, media_sha256: str) -> bool:
         mark = (place.slot(slot) / MARK_NAME).read_bytes()
         return hashlib.sha256(mark).hexdigest() == media_sha256
     return False
+
+
+def found_in(place: Place, slot: Slot) -> tuple[str, int]:
+    """Version of the edgehemo that lies in a slot, and of the records that it writes."""
+    packages = _site_packages(place.slot(slot))
+    found = sorted(packages.glob("edgehemo-*.dist-info"))
+    if len(found) != 1:
+        raise UpdateError(f"{packages}: it is not known which version runs; install from media")
+    numbers = [
+        int(match[1])
+        for path in (packages / "edgehemo" / "records" / "migrations").glob("*.sql")
+        if (match := re.match(r"(\d{4})_", path.name)) is not None
+    ]
+    return found[0].name.removeprefix("edgehemo-").removesuffix(".dist-info"), max(
+        numbers, default=0
+    )
+
+
+def mark_adopted(place: Place, slot: Slot, version: str) -> str:
+    """Mark a slot that was not built from media as whole; the digest of the mark."""
+    mark = f'{{"adopted": "{version}"}}\n'.encode()
+    write_bytes_atomically(place.slot(slot) / MARK_NAME, mark)
+    return hashlib.sha256(mark).hexdigest()
 
 
 def requirements(wheels: Sequence[MediaFile]) -> str:

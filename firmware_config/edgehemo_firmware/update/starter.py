@@ -18,8 +18,8 @@ import zipfile
 from pathlib import Path
 
 # The packages that checking and installing import.
-NEEDED = ("edgehemo", "cffi", "click", "msgspec", "packaging", "platformdirs", "pycparser",
-          "pynacl")  # fmt: skip
+NEEDED = ("edgehemo", "cffi", "click", "jinja2", "markupsafe", "msgspec", "packaging",
+          "platformdirs", "pycparser", "pynacl")  # fmt: skip
 BAD_INPUT = 2
 
 

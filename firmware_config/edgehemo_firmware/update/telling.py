@@ -8,8 +8,8 @@ from edgehemo_firmware.update.layout import Place, pointed_slot
 
 
 def version_lines(place: Place) -> list[str]:
-    """The versions of a device, a line each, and why the last one was left. UpdateError where the
-    state cannot be read.
+    """The versions of a device that came from media, a line each, and why the last one was left.
+    UpdateError where the state cannot be read.
     """
     state = read_state(place.data)
     runs = pointed_slot(place.current)
@@ -21,7 +21,7 @@ def version_lines(place: Place) -> list[str]:
             when = held.installed_at.date().isoformat()
             lines.append(f"edgehemo {held.version}: {role}, installed {when} in slot {slot}")
     if not lines:
-        return ["no version was installed from media"]
+        return []
     if (left := left_line(state)) is not None:
         lines.append(left)
     return lines
