@@ -8,6 +8,7 @@ name is no built-in or when help is asked, so a device without PyTorch starts as
 from __future__ import annotations
 
 import functools
+import gc
 import importlib
 import os
 import sys
@@ -276,7 +277,10 @@ def _say_our_warnings() -> None:
 
 def main() -> NoReturn:
     """The console script."""
-    sys.exit(run())
+    code = run()
+    # The process ends: what it holds goes with it, and no collector need search it once more.
+    gc.freeze()
+    sys.exit(code)
 
 
 def _complain(line: str, exit_code: int) -> int:

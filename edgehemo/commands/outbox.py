@@ -308,7 +308,7 @@ def _note_viewed(reader: Reader, row: Row) -> None:
 
 def _receivers(device: DeviceConfiguration, reader: Reader | None) -> list[ReceiverEntry]:
     """The configured receivers, then those that only the rows know."""
-    from edgehemo.device.receivers import problems_of
+    from edgehemo.device.receiver_files import problems_of
     from edgehemo.interop.outbox import counts
     from edgehemo.interop.output import ReceiverEntry
 

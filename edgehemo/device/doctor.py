@@ -388,7 +388,7 @@ def _records(machine: Machine, device: DeviceConfiguration | None) -> Iterable[F
 
 def _receivers(device: DeviceConfiguration | None) -> Finding:
     """Who gets results, and whether the files that they need can be used."""
-    from edgehemo.device.receivers import problems_of
+    from edgehemo.device.receiver_files import problems_of
 
     if device is None or not device.receivers:
         return Finding("receivers", "ok", "none: results are sent to nobody")

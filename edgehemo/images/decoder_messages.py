@@ -9,7 +9,6 @@ import contextlib
 import os
 import re
 import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from typing import BinaryIO
@@ -26,6 +25,8 @@ def _scratch_file() -> BinaryIO:
     """A file of no name: in memory where the system can, so that a full disk does no harm."""
     if sys.platform == "linux":
         return os.fdopen(os.memfd_create("edgehemo-decoder"), "w+b")
+    import tempfile  # noqa: PLC0415  nobody on Linux waits for it
+
     return tempfile.TemporaryFile()
 
 

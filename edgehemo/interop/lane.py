@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from edgehemo.device.receivers import Receiver, ReceiverFileError, not_installed
+from edgehemo.device.receiver_files import ReceiverFileError, not_installed
+from edgehemo.device.receivers import Receiver
 from edgehemo.errors import RecordsError, place_of
 from edgehemo.interop.access import Access
 from edgehemo.interop.formats import FORMATS

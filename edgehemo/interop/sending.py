@@ -13,7 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.device.receivers import ReceiverFileError, not_installed
+from edgehemo.device.receiver_files import ReceiverFileError, not_installed
 from edgehemo.errors import place_of
 from edgehemo.interop.access import Access, SenderStoppedError, only_sender
 from edgehemo.interop.asking import is_asked, take_asked

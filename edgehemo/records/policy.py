@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
+import os
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -35,7 +35,8 @@ class RecordsSection(Record, frozen=True, kw_only=True):
 def free_mb(folder: Path) -> float:
     """Free space where a folder lies or will lie, in MB."""
     there = next(path for path in (folder, *folder.parents) if path.exists())
-    return shutil.disk_usage(there).free / _MB
+    found = os.statvfs(there)
+    return found.f_bavail * found.f_frsize / _MB
 
 
 def space_state(free: float, policy: RecordsSection) -> SpaceState:

@@ -15,8 +15,6 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgehemo.cells.cell import FieldCells
 from edgehemo.cells.inclusions import with_inclusions
-from edgehemo.estimate.indices import field_indices
-from edgehemo.estimate.values import Circumstances, FieldIndices
 from edgehemo.field.canonical import CanonicalField, canonical_field
 from edgehemo.field.scale import ScaleEstimate, ScaleSource
 from edgehemo.images.frame import Frame
@@ -29,6 +27,7 @@ if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
     from edgehemo.cells.typing import CellClassifier
     from edgehemo.estimate.network import FieldNetworks
+    from edgehemo.estimate.values import Circumstances, FieldIndices
     from edgehemo.field.illumination import Illumination
     from edgehemo.profile.profile import CalibrationProfile
 
@@ -161,6 +160,9 @@ class FieldReader:
                 cells = self.typer.typed(canonical, cells)
         indices = None
         if wanted and self.measure:
+            # Whoever wants the verdict or the cells alone does not wait for what measures.
+            from edgehemo.estimate.indices import field_indices  # noqa: PLC0415
+
             with self.on_stage("indices"):
                 indices = field_indices(canonical, cells)
             if self.networks is not None:
@@ -225,6 +227,8 @@ def _circumstances(
     frame: Frame, canonical: CanonicalField, quality: QualityReport
 ) -> Circumstances:
     """How a field was taken; its sharpness is what quality judged it by."""
+    from edgehemo.estimate.values import Circumstances  # noqa: PLC0415  with what measures
+
     focus = next((check.value for check in quality.checks if check.name == "focus"), None)
     return Circumstances(
         width_px=frame.width,

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import click
 import pytest
@@ -12,7 +14,9 @@ import pytest
 from edgehemo import cli
 from edgehemo.cli import BUILT_IN, run
 from edgehemo.errors import EXIT_BAD_INPUT, EXIT_CRASHED, EXIT_DONE, EXIT_WITHHELD
+from edgehemo.files.folders import user_folder
 from edgehemo.version import __version__
+from tests.support.screening_fakes import TruthFinder, simulated_frames
 
 
 def _command_of(value: object, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,3 +145,45 @@ def test_a_device_needs_no_pydantic() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_the_cells_of_a_picture_wait_for_nothing_that_they_do_not_use(
+    tmp_path: Path, write_image: Callable[..., Path]
+) -> None:
+    """Neither for what sends results, stores them, draws them or measures concentrations."""
+    (frame,) = simulated_frames(TruthFinder(), width_px=640, height_px=480, um_per_px=0.2)
+    path = write_image(tmp_path / "field.png", frame.pixels)
+    script = (
+        "import sys; from edgehemo.cli import run; code = run(['cells', sys.argv[1]]); "
+        "print(code, [m for m in ('ssl', 'sqlite3', 'jinja2', 'platformdirs', 'httpx', 'nacl', "
+        "'edgehemo.estimate', 'edgehemo.profile', 'edgehemo.interop') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
+    )
+    assert "red" in done.stdout
+    assert done.stdout.splitlines()[-1] == "0 []"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the folders of Linux")
+def test_the_users_folders_are_those_of_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As platformdirs has them, which the device does not wait for."""
+    import platformdirs
+
+    def expected() -> list[Path]:
+        return [
+            Path(of("edgehemo", appauthor=False))
+            for of in (
+                platformdirs.user_config_dir,
+                platformdirs.user_data_dir,
+                platformdirs.user_cache_dir,
+            )
+        ]
+
+    for value in ("/somewhere/else", "not/absolute", "", None):
+        for kind in ("CONFIG", "DATA", "CACHE"):
+            if value is None:
+                monkeypatch.delenv(f"XDG_{kind}_HOME", raising=False)
+            else:
+                monkeypatch.setenv(f"XDG_{kind}_HOME", value)
+        assert [user_folder("config"), user_folder("data"), user_folder("cache")] == expected()

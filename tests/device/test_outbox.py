@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 import edgehemo.interop
-from edgehemo.device.receivers import Receiver, ReceiverFileError
+from edgehemo.device.receiver_files import ReceiverFileError
+from edgehemo.device.receivers import Receiver
 from edgehemo.errors import RecordsError
 from edgehemo.images.frame import Frame
 from edgehemo.interop import formats

@@ -20,7 +20,7 @@ import pytest
 from paho.mqtt.client import Client
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edgehemo.device.receivers import ReceiverFileError
+from edgehemo.device.receiver_files import ReceiverFileError
 from edgehemo.errors import RecordsError
 from edgehemo.images.frame import Frame
 from edgehemo.interop import sending

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgehemo.device.receivers import ReceiverFileError
+from edgehemo.device.receiver_files import ReceiverFileError
 from edgehemo.errors import UsageError
 from edgehemo.interop import laboratory
 from edgehemo.interop.laboratory import (

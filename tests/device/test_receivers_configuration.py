@@ -9,15 +9,17 @@ import pytest
 
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.doctor import examine
+from edgehemo.device.receiver_files import (
+    ReceiverFileError,
+    credentials_of,
+    problems_of,
+)
 from edgehemo.device.receivers import (
     DEFAULT_PORTS,
     MAX_RECEIVERS,
     RECEIVER_KINDS,
     Receiver,
-    ReceiverFileError,
     ReceiverKind,
-    credentials_of,
-    problems_of,
 )
 from edgehemo.errors import DeviceError
 from tests.support.receivers import receiver, self_signed

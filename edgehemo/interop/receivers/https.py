@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import httpx
 
-from edgehemo.device.receivers import (
+from edgehemo.device.receiver_files import (
     Credentials,
-    Receiver,
     ReceiverFileError,
     credentials_of,
     tls_context,
 )
+from edgehemo.device.receivers import Receiver
 from edgehemo.guidance.codes import SendingCode
 from edgehemo.interop.states import Failed
 from edgehemo.version import __version__

@@ -15,7 +15,8 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from edgehemo.device.receivers import Receiver, tls_context
+from edgehemo.device.receiver_files import tls_context
+from edgehemo.device.receivers import Receiver
 from edgehemo.interop.receivers.door import Parcel, one_by_one
 from edgehemo.interop.states import Answer, Failed, Refused, Stored
 

@@ -13,7 +13,8 @@ from typing import Any
 from paho.mqtt.client import Client, MQTTMessageInfo
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from edgehemo.device.receivers import Receiver, credentials_of, tls_context
+from edgehemo.device.receiver_files import credentials_of, tls_context
+from edgehemo.device.receivers import Receiver
 from edgehemo.interop.health import Health, silence_of, topic_of
 
 log = logging.getLogger(__name__)
