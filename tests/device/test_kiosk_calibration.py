@@ -20,20 +20,23 @@ from edgehemo.device.configuration import ENVIRONMENT_VARIABLE, load_device
 from edgehemo.errors import ProfileError, RecordsError
 from edgehemo.kiosk.engineering import measuring, own_command
 from edgehemo.kiosk.engineering.calibration import CalibrationArea, part_row
-from edgehemo.kiosk.engineering.control_runs import (
+from edgehemo.kiosk.engineering.control_view import check_view, judged_again
+from edgehemo.kiosk.engineering.measured_view import measured_view
+from edgehemo.kiosk.engineering.own_command import Said
+from edgehemo.kiosk.engineering.slide_runs import (
     LEAST_RUNS,
     forget_runs,
     is_slide_name,
     keep_run,
     kept_runs,
 )
-from edgehemo.kiosk.engineering.control_view import check_view, judged_again
-from edgehemo.kiosk.engineering.measured_view import measured_view
-from edgehemo.kiosk.engineering.own_command import Said
 from edgehemo.kiosk.engineering.stored_pairs import paired_samples, write_pairs
 from edgehemo.kiosk.engineering.wizards import (
     PARTS,
     WIZARDS,
+    Part,
+    goes_by_itself,
+    instruction,
     pictures_of,
     source_for,
     steps_of,
@@ -119,6 +122,24 @@ def test_every_part_has_its_steps_and_a_name() -> None:
         assert wizard_name(WORDS, part)
         assert 3 <= len(steps_of(WORDS, part)) <= 4
     assert all(wizard.least <= wizard.pictures for wizard in WIZARDS.values())
+
+
+@pytest.mark.parametrize("part", list(WIZARDS))
+def test_the_instruction_is_for_the_picture_that_comes_next(part: Part) -> None:
+    wanted = WIZARDS[part].pictures
+    said = [instruction(WORDS, part, taken, moves_itself=False) for taken in range(wanted + 2)]
+    assert said[wanted] == said[wanted + 1] == "All pictures are taken."
+    assert said[0] != said[1]
+    assert not any("Take all" in each for each in said)
+    if part == "scale":
+        assert "90 degrees" in said[1] and "in between" in said[2]
+    if part == "stain":
+        assert [number for number, each in enumerate(said) if "next smear" in each] == [
+            2, 4, 6, 8, 10,
+        ]  # fmt: skip
+    assert "Take all" in instruction(WORDS, part, 0, moves_itself=True)
+    assert goes_by_itself("simulated:", part, has_drive=False)
+    assert goes_by_itself(CAMERA, part, has_drive=True) == (part == "focus")
 
 
 def test_the_simulated_microscope_shows_the_slide_that_a_part_needs() -> None:
@@ -397,17 +418,80 @@ def test_runs_of_a_control_slide_are_kept_until_there_are_enough(
         pictures = tmp_path / "pictures"
         pictures.mkdir(exist_ok=True)
         (pictures / "1.png").write_bytes(b"x")
-        runs = keep_run(device, "normal 1", pictures, NOW + timedelta(seconds=number))
-    assert (len(runs.folders), runs.more) == (2, LEAST_RUNS - 2)
-    assert [each.name for each in kept_runs(device)] == ["normal 1"]
+        runs = keep_run(device, "control", "normal 1", pictures, NOW + timedelta(seconds=number))
+    assert (len(runs.folders), runs.more) == (2, LEAST_RUNS["control"] - 2)
+    assert [each.name for each in kept_runs(device, "control")] == ["normal 1"]
     for name in ("", "../x", ".x", "a/b", "x" * 41):
         assert not is_slide_name(name)
         with pytest.raises(RecordsError):
-            keep_run(device, name, tmp_path / "pictures", NOW)
-    forget_runs(device, "..")
-    forget_runs(device, "normal 1")
-    assert kept_runs(device) == []
+            keep_run(device, "control", name, tmp_path / "pictures", NOW)
+    forget_runs(device, "control", "..")
+    forget_runs(device, "control", "normal 1")
+    assert kept_runs(device, "control") == []
     assert device.data_dir.is_dir()
+
+
+REPEATS = """\
+import json, sys
+from datetime import UTC, datetime
+from pathlib import Path
+from edgehemo.profile.profile import load_profile, save_profile
+from edgehemo.profile.parts import Repeatability, Spread
+given = sys.argv[1:]
+out = Path(given[given.index("--out") + 1])
+runs = [Path(each) for each in given[2:given.index("--out")]]
+assert given[:2] == ["calibrate", "repeatability"] and "--slide" not in given
+assert all(len(list(run.iterdir())) == 3 for run in runs)
+spread = Spread(
+    quantity="hgb_index", mean=0.08, sd=0.01, sd_low=0.005, sd_high=0.03, runs=len(runs))
+part = Repeatability(measured_at=datetime.now(UTC), fields=9, spreads=(spread,))
+profile = load_profile(out)
+changed = {"repeatability": part, "revision": profile.revision + 1}
+save_profile(profile.model_copy(update=changed), out)
+named = [run.name for run in runs]
+print(json.dumps({"repeatability": part.model_dump(), "runs": named}))
+"""
+
+
+def test_repeatability_is_measured_of_runs_that_are_taken_one_by_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands(monkeypatch, REPEATS)
+
+    async def run() -> None:
+        async with engineer_at(tmp_path, monkeypatch, CalibrationArea()) as at:
+            camera_at(at)
+            path = tmp_path / "data" / "profiles" / "microscope.json"
+            path.parent.mkdir()
+            save_profile(scaled(new_profile(NOW, software_version="0.1.0", camera=CAMERA)), path)
+            assert "How well does one slide repeat?" in (await at.get("repeatability")).text
+
+            async def one_run() -> str:
+                await at.post("repeatability/begin", purpose="run")
+                for _ in range(3):
+                    await at.post("repeatability/take")
+                    await at.job_ends()
+                assert "Keep the run" in (await at.get("repeatability/take")).text
+                # Each run has a folder by its second.
+                await asyncio.sleep(1.01)
+                return (await at.post("repeatability/measure")).text
+
+            assert "Run 1 of 3 is kept." in await one_run()
+            assert "The runs are removed." in (await at.post("repeatability/drop_runs")).text
+            for number in (1, 2, 3):
+                assert f"Run {number} of 3 is kept." in await one_run()
+            assert "3 runs are enough." in (await at.get("repeatability")).text
+            await at.post("repeatability/begin", purpose="together")
+            await at.job_ends()
+            text = (await at.get("repeatability/result")).text
+            assert "two results differ by at most 0.0277" in text
+            assert load_profile(path).repeatability is None, "nothing before it is accepted"
+            await at.post("repeatability/accept")
+            assert load_profile(path).repeatability is not None
+            assert kept_runs(load_device(None), "repeatability") == []
+            assert "measured on" in (await at.get("")).text
+
+    asyncio.run(run())
 
 
 def test_a_check_is_judged_with_the_checks_before_it() -> None:

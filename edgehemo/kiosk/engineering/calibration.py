@@ -25,14 +25,6 @@ from edgehemo.files.strict import keys_of
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.camera_look import CameraLook, Seen
 from edgehemo.kiosk.engineering import measuring
-from edgehemo.kiosk.engineering.control_runs import (
-    LEAST_RUNS,
-    forget_runs,
-    is_slide_name,
-    keep_run,
-    kept_runs,
-    runs_of,
-)
 from edgehemo.kiosk.engineering.control_view import check_view, failed_checks, judged_again
 from edgehemo.kiosk.engineering.job_view import is_running, trouble_of, why_not_kept
 from edgehemo.kiosk.engineering.levels_view import levels_view
@@ -41,6 +33,17 @@ from edgehemo.kiosk.engineering.measuring import Workplace, profile_to_extend
 from edgehemo.kiosk.engineering.own_command import Said, has_command, run_command
 from edgehemo.kiosk.engineering.own_settings import own_settings
 from edgehemo.kiosk.engineering.profile_view import DUE_DAYS, Verdict
+from edgehemo.kiosk.engineering.slide_runs import (
+    ANY_SLIDE,
+    BETTER_RUNS,
+    LEAST_RUNS,
+    RunsOf,
+    forget_runs,
+    is_slide_name,
+    keep_run,
+    kept_runs,
+    runs_of,
+)
 from edgehemo.kiosk.engineering.stored_pairs import (
     PAIRS_NAME,
     PairedSample,
@@ -56,6 +59,8 @@ from edgehemo.kiosk.engineering.wizards import (
     PITCHES_UM,
     WIZARDS,
     Part,
+    goes_by_itself,
+    instruction,
     pictures_of,
     source_for,
     steps_of,
@@ -72,9 +77,9 @@ from edgehemo.version import __version__
 from edgehemo.words.language import Words
 
 _TAKE, _MEASURE = "take", "measure"
-# What is done with the pictures: a part of the profile is measured; a control slide is judged, or
-# gets one more run, or its targets.
-Purpose = Literal["part", "check", "run", "targets"]
+# What is done with the pictures: a part of the profile is measured; a control slide is judged; a
+# slide gets one more run; its runs are measured together, for its targets or its repeatability.
+Purpose = Literal["part", "check", "run", "together"]
 # How long one picture may take to come.
 _PICTURE_S = 15.0
 SAMPLES_PER_PAGE = 5
@@ -151,6 +156,7 @@ class CalibrationArea:
             "accept": self._accept,
             "leave": self._leave,
             "clear": self._clear,
+            "drop_runs": self._drop_runs,
         }
         if named is None or what not in does or not has_command(COMMAND):
             return None
@@ -198,13 +204,17 @@ class CalibrationArea:
             }
         if part == "control":
             return self._control(desk, asked, values)
+        if part == "repeatability":
+            values["runs"] = runs_of(desk.device, part, ANY_SLIDE)
+            values |= {"least_runs": LEAST_RUNS[part], "better_runs": BETTER_RUNS[part]}
+            return Shown("engineering/repeatability.html.j2", values)
         return Shown("engineering/wizard.html.j2", values)
 
     def _control(self, desk: Desk, asked: Asked, values: Mapping[str, Any]) -> Shown:
         """The control slides: those with targets, and those whose runs are being taken."""
         profile = self._profile(desk)
         with_targets = () if profile is None else tuple(each.name for each in profile.controls)
-        runs = kept_runs(desk.device)
+        runs = kept_runs(desk.device, "control")
         path = profile_to_extend(desk.kiosk.look.source, desk.device)
         failed = () if profile is None else failed_checks(desk.kiosk.writer, profile, path)
         ready = next((each for each in runs if not each.more), None)
@@ -216,7 +226,7 @@ class CalibrationArea:
             "ready": ready,
             "failed": failed,
             "slide": wanted or (names[0] if names else ""),
-            "least_runs": LEAST_RUNS,
+            "least_runs": LEAST_RUNS["control"],
         }
         return Shown("engineering/control.html.j2", {**values, **more})
 
@@ -248,7 +258,7 @@ class CalibrationArea:
         before = load_profile(place.out) if place.before is not None else None
         desk.jobs.put_away(self.area)
         self._run = _Run(part, place, before)
-        if part == "control":
+        if part in ("control", "repeatability"):
             self._run.places = secrets.randbelow(MOST_SMEARS)
         pitch = asked.values.get("pitch_um", "")
         if pitch in {f"{each:g}" for each in PITCHES_UM}:
@@ -257,6 +267,12 @@ class CalibrationArea:
             return self._measure(desk, asked, part)
         if part == "control":
             return self._begin_control(desk, asked, self._run)
+        if part == "repeatability":
+            self._run.slide = ANY_SLIDE
+            if asked.values.get("purpose") == "together":
+                self._run.purpose = "together"
+                return self._measure(desk, asked, part)
+            self._run.purpose = "run"
         return Went(f"{part}/take")
 
     def _begin_control(self, desk: Desk, asked: Asked, run: _Run) -> Went:
@@ -267,8 +283,8 @@ class CalibrationArea:
             said = words._("The slide's name has letters, digits, spaces and any of _ . -")
             return Went("control", problem=said)
         run.slide = name
-        if purpose == "targets":
-            run.purpose = "targets"
+        if purpose == "together":
+            run.purpose = "together"
             return self._measure(desk, asked, "control")
         run.purpose = "run" if purpose == "run" else "check"
         known = run.before is not None and run.before.control(name) is not None
@@ -296,19 +312,33 @@ class CalibrationArea:
             code, line = look.seen.problem
             trouble = trouble_of(CaptureError(line, code=code, action=""), asked.words)
         wizard = WIZARDS[part]
+        has_drive = look.seen.settings.focus_um is not None
+        moves_itself = goes_by_itself(look.source, part, has_drive)
         values = {
             "part": part,
             "called": wizard_name(asked.words, part),
-            "say": steps_of(asked.words, part)[-1],
+            "say": self._say(part, run, taking, moves_itself, asked.words),
             "taken": len(run.files),
             "wanted": wizard.pictures,
             "enough": len(run.files) >= wizard.least,
             "taking": taking,
             "trouble": trouble,
             "levels": levels_view(look.seen.levels, asked.words),
-            "moves_itself": look.source.startswith("simulated:"),
+            "takes_all": moves_itself and _has_room_for_all(part, len(run.files)),
+            "takes_one": _has_room_for_one(part, moves_itself, len(run.files)),
+            "is_run": run.purpose == "run",
         }
         return Shown("engineering/taking.html.j2", values)
+
+    def _say(self, part: Part, run: _Run, taking: bool, moves_itself: bool, words: Words) -> str:
+        """What a person does now, and what is touched then."""
+        if taking:
+            return words._("The pictures are being taken. Leave the slide as it is.")
+        now = instruction(words, part, len(run.files), moves_itself=moves_itself)
+        if len(run.files) < WIZARDS[part].pictures:
+            return now
+        then = words._("Touch Keep the run.") if run.purpose == "run" else words._("Touch Measure.")
+        return f"{now} {then}"
 
     def _take(self, desk: Desk, asked: Asked, part: Part) -> Went:
         return self._take_some(desk, part, 1)
@@ -360,8 +390,9 @@ class CalibrationArea:
             return self._keep_run(desk, asked, run)
         samples: list[PairedSample] = []
         arguments = [COMMAND, "check" if run.purpose == "check" else part]
-        if run.purpose == "targets":
-            arguments += [str(folder) for folder in runs_of(desk.device, run.slide).folders]
+        if run.purpose == "together":
+            of = _runs_for(part)
+            arguments += [str(folder) for folder in runs_of(desk.device, of, run.slide).folders]
         elif part == "analyser":
             samples = [each for each in self._paired(desk) if each.left is None]
             if len(samples) < LEAST_SAMPLES:
@@ -377,7 +408,7 @@ class CalibrationArea:
             arguments += [str(run.place.pictures)]
         if part == "scale":
             arguments += ["--pitch-um", f"{run.pitch_um:g}"]
-        if run.slide:
+        if part == "control":
             arguments += ["--slide", run.slide]
         if run.purpose == "check":
             arguments += ["--profile", str(run.place.trial)]
@@ -396,14 +427,23 @@ class CalibrationArea:
         return Went(f"{part}/result")
 
     def _keep_run(self, desk: Desk, asked: Asked, run: _Run) -> Went:
-        """One more run of a control slide that is to get its targets."""
-        name, words = run.slide, asked.words
-        runs = keep_run(desk.device, name, run.place.pictures, datetime.now().astimezone())
+        """One more run of a slide whose runs are measured together."""
+        name, words, of, now = run.slide, asked.words, _runs_for(run.part), datetime.now()
+        runs = keep_run(desk.device, of, name, run.place.pictures, now.astimezone())
         self._forget(desk)
         said = words._(
-            "Run {n} of {all} is kept.", n=len(runs.folders), all=words.number(LEAST_RUNS)
+            "Run {n} of {all} is kept.",
+            n=words.number(len(runs.folders)),
+            all=words.number(max(LEAST_RUNS[of], len(runs.folders))),
         )
-        return Went(f"control?slide={quote(name)}", said=said)
+        return Went(f"{run.part}?slide={quote(name)}", said=said)
+
+    def _drop_runs(self, desk: Desk, asked: Asked, part: Part) -> Went:
+        """Begin anew with the runs of a repeatability."""
+        if part != "repeatability":
+            return Went(part)
+        forget_runs(desk.device, part, ANY_SLIDE)
+        return Went(part, said=asked.words._("The runs are removed."))
 
     def _clear(self, desk: Desk, asked: Asked, part: Part) -> Went:
         """Failed checks of a control slide, their cause found and mended."""
@@ -446,7 +486,7 @@ class CalibrationArea:
             "view": view,
             "complaints": complaints,
             "trouble": None if job.error is None else trouble_of(job.error, asked.words),
-            "has_pictures": part in WIZARDS and run.purpose != "targets",
+            "has_pictures": part in WIZARDS and run.purpose != "together",
             "is_check": run.purpose == "check",
         }
         return Shown("engineering/measured.html.j2", values)
@@ -478,8 +518,8 @@ class CalibrationArea:
         details = {"calibrated": part, "revision": profile.revision, "sha256": profile.digest()}
         desk.kiosk.writer.note("profile changed", details=details, by=asked.who.name)
         desk.jobs.put_away(self.area)
-        if run.purpose == "targets":
-            forget_runs(desk.device, run.slide)
+        if run.purpose == "together":
+            forget_runs(desk.device, _runs_for(part), run.slide)
         went = self._into_force(desk, asked, run.place.out)
         self._forget(desk)
         return went
@@ -579,6 +619,22 @@ def _measured(
     return run_command(job, arguments, environment)
 
 
+def _runs_for(part: Part) -> RunsOf:
+    """What the runs of a slide are taken for."""
+    return "repeatability" if part == "repeatability" else "control"
+
+
+def _has_room_for_all(part: Part, taken: int) -> bool:
+    """Whether all pictures can still be taken in one go: a stack has no gap."""
+    wizard = WIZARDS[part]
+    return not taken if wizard.stack else taken < wizard.pictures
+
+
+def _has_room_for_one(part: Part, moves_itself: bool, taken: int) -> bool:
+    """Whether one more picture is offered; a stack that the drive took is as it is."""
+    return not moves_itself or bool(taken and not WIZARDS[part].stack)
+
+
 def _camera(desk: Desk) -> str:
     """What the profile calls the camera: its own name where the device configuration has one."""
     return desk.device.camera.name or desk.kiosk.look.source
@@ -602,6 +658,12 @@ def part_row(
         count = 0 if profile is None else len(profile.controls)
         said = words.n_("{n} slide", "{n} slides", count) if count else _("no slide")
         return PartRow(part, called, said, "good" if count else "soon")
+    if part == "repeatability":
+        if profile is None or profile.repeatability is None:
+            return PartRow(part, called, _("not measured"), "soon")
+        measured_at = profile.repeatability.measured_at.astimezone()
+        said = _("measured on {date}", date=words.date(measured_at))
+        return PartRow(part, called, said, "good")
     at = None if profile is None else profile.expiring().get(part)
     if at is None:
         typed = part == "scale" and profile is not None and profile.scale is not None

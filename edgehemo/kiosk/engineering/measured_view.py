@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from edgehemo.control.repeatability import BACKGROUND, LABELS
+from edgehemo.control.repeatability import BACKGROUND, LABELS, REPEATABILITY_FACTOR
 from edgehemo.kiosk.engineering.profile_view import Fact
+from edgehemo.kiosk.engineering.slide_runs import BETTER_RUNS
 from edgehemo.kiosk.engineering.wizards import Part
 from edgehemo.measurands import MEASURAND_FACTS
 from edgehemo.profile.profile import CalibrationProfile
@@ -41,6 +42,7 @@ def measured_view(
         "stain": _stain,
         "focus": _focus,
         "analyser": _analyser,
+        "repeatability": _repeatability,
         "control": _targets,
     }[part]
     return show(document, before, words)
@@ -164,8 +166,30 @@ def _targets(
     return MeasuredView(words.n_("{n} run", "{n} runs", runs), facts, (), warning)
 
 
-def quantity_name(words: Words, quantity: str) -> str:
-    """What a quantity of a control slide is called; one without words by its own name."""
+def _repeatability(
+    document: Mapping[str, Any], before: CalibrationProfile | None, words: Words
+) -> MeasuredView:
+    """Of each quantity how far two results of one slide lie apart by chance alone."""
+    _ = words._
+    facts = []
+    for spread in document["repeatability"]["spreads"]:
+        decimals = LABELS[spread["quantity"]][2]
+        said = _(
+            "{mean}, two results differ by at most {limit}",
+            mean=words.number(spread["mean"], decimals),
+            limit=words.number(REPEATABILITY_FACTOR * spread["sd"], decimals),
+        )
+        if name := quantity_name(words, spread["quantity"], known_only=True):
+            facts.append(Fact(name, said))
+    runs = len(document["runs"])
+    warning = ""
+    if runs < BETTER_RUNS["repeatability"]:
+        warning = _("With 10 runs or more the figures would be surer.")
+    return MeasuredView(words.n_("{n} run", "{n} runs", runs), facts, (), warning)
+
+
+def quantity_name(words: Words, quantity: str, *, known_only: bool = False) -> str:
+    """What a quantity of a control slide is called; one without words by its own name, or empty."""
     _ = words._
     known = {
         "hgb_index": _("Haemoglobin index"),
@@ -173,4 +197,4 @@ def quantity_name(words: Words, quantity: str) -> str:
         "cell_area_um2": _("Area of a red cell, µm²"),
         BACKGROUND: _("Light of the background"),
     }
-    return known.get(quantity, quantity)
+    return known.get(quantity, "" if known_only else quantity)

@@ -15,7 +15,7 @@ from edgehemo.capture.simulated import Slide, format_simulated, parse_simulated
 from edgehemo.kiosk.engineering.profile_view import part_name
 from edgehemo.words.language import Words
 
-Part = Literal["scale", "illumination", "stain", "focus", "analyser", "control"]
+Part = Literal["scale", "illumination", "stain", "focus", "analyser", "repeatability", "control"]
 PARTS: tuple[Part, ...] = get_args(Part)
 # The command that measures it, and the package that brings it.
 COMMAND = "calibrate"
@@ -45,12 +45,14 @@ WIZARDS: Mapping[Part, Wizard] = {
     "focus": Wizard(
         13, 5, stack=(-2.4, -2.0, -1.6, -1.2, -0.8, -0.4, 0.0, 0.4, 0.8, 1.2, 1.6, 2.0, 2.4)
     ),
+    "repeatability": Wizard(5, 3),
     "control": Wizard(5, 3),
 }
 # What is measured later stands on what was measured before.
 NEEDS: Mapping[Part, tuple[Part, ...]] = {
     "focus": ("scale",),
     "analyser": ("scale", "illumination"),
+    "repeatability": ("scale",),
     "control": ("scale",),
 }
 # Places of a simulated slide.
@@ -63,7 +65,9 @@ PITCHES_UM: tuple[float, ...] = (10.0, 50.0, 100.0)
 
 def wizard_name(words: Words, part: Part) -> str:
     """What a part is called."""
-    return words._("Control slide") if part == "control" else part_name(words, part)
+    _ = words._
+    own = {"control": _("Control slide"), "repeatability": _("Repeatability")}
+    return own.get(part) or part_name(words, part)
 
 
 def steps_of(words: Words, part: Part) -> list[str]:
@@ -96,6 +100,11 @@ def steps_of(words: Words, part: Part) -> list[str]:
             _("Take 8 samples or more, better 20, from low to high haemoglobin."),
             _("The pictures that were stored of them are measured again."),
         ],
+        "repeatability": [
+            _("Take 5 pictures of one good slide: that is a run."),
+            _("Take the slide off, put it on again, and take a run of 5 other places."),
+            _("Take 3 runs or more, better 10. Then touch Measure."),
+        ],
         "control": [
             _("Put the control slide under the lens."),
             _("Look for places where cells lie side by side and hardly touch."),
@@ -103,6 +112,48 @@ def steps_of(words: Words, part: Part) -> list[str]:
         ],
     }
     return steps[part]
+
+
+def instruction(words: Words, part: Part, taken: int, *, moves_itself: bool) -> str:
+    """What a person does now. taken: pictures so far. moves_itself: whether the microscope goes
+    from place to place, or through focus, without a hand.
+    """
+    _ = words._
+    wizard = WIZARDS[part]
+    if taken >= wizard.pictures:
+        return _("All pictures are taken.")
+    if moves_itself and not taken:
+        return _("The microscope moves by itself. Touch Take all, and leave the slide as it is.")
+    if part == "scale":
+        return (
+            _("Focus until the lines are crisp. Take the first picture."),
+            _("Turn the slide by 90 degrees. Take the second picture."),
+            _("Turn the slide to an angle in between. Take the third picture."),
+        )[taken]
+    if part == "illumination":
+        if not taken:
+            return _(
+                "Find a clean, empty place. Set the bright part to 180 to 230. Take a picture."
+            )
+        return _("Move the slide a little, to another empty place. Take a picture.")
+    if part == "focus":
+        if not taken:
+            return _("Turn the fine focus clearly below the sharp plane. Take a picture.")
+        return _("Turn the fine focus up by a small step. Do not move the slide. Take a picture.")
+    each = -(-wizard.pictures // wizard.smears)
+    if taken and taken % each == 0:
+        return _(
+            "Put on the next smear, number {n}. Find cells side by side. Take a picture.",
+            n=taken // each + 1,
+        )
+    if taken:
+        return _("Move to another place with cells side by side. Take a picture.")
+    return _("Find a place where cells lie side by side and hardly touch. Take a picture.")
+
+
+def goes_by_itself(source: str, part: Part, has_drive: bool) -> bool:
+    """Whether all pictures of a part can be taken without a hand. has_drive: of the focus."""
+    return source.startswith("simulated:") or (has_drive and bool(WIZARDS[part].stack))
 
 
 def source_for(source: str, part: Part, smear: int = 0) -> str:
@@ -113,7 +164,7 @@ def source_for(source: str, part: Part, smear: int = 0) -> str:
         return source
     options = parse_simulated(source)
     wizard = WIZARDS[part]
-    if part == "control":
+    if part in ("control", "repeatability"):
         # One slide, and other places of it each time: the same blood, another draw.
         hgb, mcv, mchc = CONTROL_BLOOD
         options = replace(options, hgb_g_per_l=hgb, mcv_fl=mcv, mchc_g_per_l=mchc)
