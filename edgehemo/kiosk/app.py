@@ -132,7 +132,8 @@ class KioskApp:
         self.simulated = simulated
         self.pages = Pages(device)
         self.areas = areas_with_pages() if areas is None else areas
-        self.desk = Desk(kiosk, device, Jobs(self._job_moved), self._take_up, guard.address)
+        jobs = Jobs(self._job_moved)
+        self.desk = Desk(kiosk, device, jobs, self._take_up, self._use_camera, guard.address)
         self.errands = Errands(kiosk, device, self.desk.jobs)
         # What was done on a page of an area, for the page that follows.
         self._went: dict[str, Went] = {}
@@ -418,6 +419,17 @@ class KioskApp:
             self.kiosk.bump()
 
         self.kiosk.from_thread(take)
+
+    def _use_camera(self, source: str) -> None:
+        """From any thread: the kiosk's camera is another now."""
+
+        def use() -> None:
+            self.simulated = source.startswith("simulated:")
+            if self.kiosk.work is not None:
+                self.kiosk.work.use_camera(source)
+            self.kiosk.bump()
+
+        self.kiosk.from_thread(use)
 
     def _failed(self, words: Words, error: EdgeHemoError) -> str:
         _ = words._

@@ -22,13 +22,15 @@ from edgehemo.words.language import Words
 @dataclass(frozen=True, slots=True)
 class Desk:
     """What an area works with. take_up: told a device configuration that was changed and written,
-    from any thread; the kiosk then works by it. address: of the page.
+    from any thread; the kiosk then works by it. use_camera: told another camera likewise, which is
+    then the kiosk's. address: of the page.
     """
 
     kiosk: Kiosk
     device: DeviceConfiguration
     jobs: Jobs
     take_up: Callable[[DeviceConfiguration], None] = lambda _: None
+    use_camera: Callable[[str], None] = lambda _: None
     address: str = ""
 
 

@@ -164,6 +164,17 @@ class WorkerProcess:
         """Go by a device configuration that was changed; the process reads it at the next check."""
         self.device = device
 
+    def use_camera(self, source: str) -> None:
+        """Go on with another camera: what is known of the one before counts no more, and another
+        process takes the place of the one that holds it.
+        """
+        self.source, self._simulated = source, source.startswith("simulated:")
+        self._circumstances = None
+        self.kiosk.look.forget()
+        self.kiosk.look.source = source
+        if self._link is not None:
+            self.kiosk.do(self._restarted())
+
     def restart(self) -> None:
         """End a process that does not answer and start another. OSError where none starts."""
         link, self._link = self._link, None

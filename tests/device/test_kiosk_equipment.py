@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ from edgehemo.kiosk.engineering.settings_view import (
     with_partner,
 )
 from edgehemo.kiosk.messages import Levels, LookFailed, LookOrder, Order, SawLook
+from edgehemo.kiosk.state import Sample
 from edgehemo.words.language import Words
 from tests.support.engineer_page import AtArea, engineer_at
 
@@ -173,8 +175,18 @@ def test_a_camera_that_is_there_is_chosen(tmp_path: Path, monkeypatch: pytest.Mo
             assert "imx477" in text
             refused = await at.post("choose", source="uvc:/dev/video7")
             assert "not there any more" in refused.text
-            await at.post("choose", source="picamera2:0")
+            told: list[str] = []
+            at.app.desk = replace(at.app.desk, use_camera=told.append)
+            waits = Sample(ref=1, owner="amina", step="capture", number="26-1")
+            before = at.kiosk.state
+            at.kiosk.state = before.model_copy(update={"samples": (waits,)})
+            assert "A sample waits" in (await at.post("choose", source="picamera2:0")).text
+            at.kiosk.state = before
+            assert load_device(None).camera.source is None and not told
+            text = (await at.post("choose", source="picamera2:0")).text
+            assert "The kiosk uses it from now on." in text
             assert load_device(None).camera.source == "picamera2:0"
+            assert told == ["picamera2:0"]
 
     asyncio.run(run())
 

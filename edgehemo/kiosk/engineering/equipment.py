@@ -195,7 +195,6 @@ class EquipmentArea:
         values = {
             "page": page,
             "used": desk.kiosk.look.source,
-            "configured": desk.device.camera.source,
         }
         return Shown("engineering/cameras.html.j2", values)
 
@@ -204,11 +203,22 @@ class EquipmentArea:
         machine = this_machine() if self._machine is None else self._machine
         if source not in {each.source for each in cameras_found(machine)}:
             return Went("cameras", problem=asked.words._("This camera is not there any more."))
+        samples = desk.kiosk.state.samples
+        if any(each.step == "capture" and not each.practice for each in samples):
+            said = asked.words._(
+                "A sample waits with fields of this camera. Finish it or give it up first."
+            )
+            return Went("cameras", problem=said)
         went = self._change(desk, asked, {"camera": {"source": source}}, "cameras")
         if went.problem:
             return went
+        desk.use_camera(source)
+        self._trial = _Trial()
         return Went(
-            "cameras", said=asked.words._("Kept. The kiosk uses it from its next start on.")
+            "cameras",
+            said=asked.words._(
+                "The kiosk uses it from now on. Look at its picture and its profile."
+            ),
         )
 
     # -- the screen and the site ------------------------------------------------------------------
