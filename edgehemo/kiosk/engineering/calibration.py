@@ -69,6 +69,7 @@ from edgehemo.kiosk.engineering.wizards import (
 from edgehemo.kiosk.jobs import Job
 from edgehemo.kiosk.paging import turned_to
 from edgehemo.kiosk.screens import Area
+from edgehemo.kiosk.supervision.watched import why_failed
 from edgehemo.profile.parts import FixedSettings
 from edgehemo.profile.profile import CalibrationProfile, load_profile
 from edgehemo.records.controls import keep_control, stored_controls
@@ -212,6 +213,7 @@ class CalibrationArea:
 
     def _control(self, desk: Desk, asked: Asked, values: Mapping[str, Any]) -> Shown:
         """The control slides: those with targets, and those whose runs are being taken."""
+        words = asked.words
         profile = self._profile(desk)
         with_targets = () if profile is None else tuple(each.name for each in profile.controls)
         runs = kept_runs(desk.device, "control")
@@ -225,6 +227,7 @@ class CalibrationArea:
             "runs": runs,
             "ready": ready,
             "failed": failed,
+            "why": "; ".join(why_failed(failed[-1], words)) if failed else "",
             "slide": wanted or (names[0] if names else ""),
             "least_runs": LEAST_RUNS["control"],
         }

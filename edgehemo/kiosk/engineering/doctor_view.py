@@ -10,6 +10,7 @@ from edgehemo.device.configuration import InferenceSection
 from edgehemo.device.finding import DoctorReport, Finding, Status
 from edgehemo.guidance.catalogue import guidance_with
 from edgehemo.guidance.codes import Code
+from edgehemo.kiosk.told_sentences import in_words
 from edgehemo.words.language import Words
 
 # What is worst stands first.
@@ -25,7 +26,8 @@ _VERDICTS: Mapping[Status, Literal["fails", "soon", "good"]] = {
 @dataclass(frozen=True, slots=True)
 class Looked:
     """One thing that was looked at. name: as the program calls it, which its address says. title,
-    meaning, action: where something is wrong, in the person's language. detail: in English.
+    meaning, action: where something is wrong, in the person's language. detail: in it
+    too where it is a known sentence; is_english: where it is not.
     """
 
     name: str
@@ -35,6 +37,7 @@ class Looked:
     meaning: str
     action: str
     detail: str
+    is_english: bool
     code: str
 
 
@@ -46,6 +49,7 @@ def looked_at(report: DoctorReport, words: Words) -> list[Looked]:
 
 def _looked(finding: Finding, words: Words) -> Looked:
     title = meaning = action = ""
+    detail = in_words(words, finding.detail)
     if finding.code:
         code = cast("Code", finding.code)
         told = guidance_with(code, finding.values, words.language)
@@ -61,7 +65,8 @@ def _looked(finding: Finding, words: Words) -> Looked:
         meaning,
         # Marks of a command line mean nothing on a page.
         (action or finding.action).replace("`", ""),
-        finding.detail,
+        detail,
+        detail == finding.detail,
         finding.code,
     )
 
@@ -89,6 +94,8 @@ def called(name: str, words: Words) -> str:
         "temperature": _("Temperature"),
         "throttling": _("Power supply"),
         "clock": _("Clock"),
+        "receivers": _("Receivers"),
+        "version": _("Update"),
     }
     if name.startswith("runtime "):
         return name.removeprefix("runtime ")

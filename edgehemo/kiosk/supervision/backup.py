@@ -21,6 +21,7 @@ from edgehemo.kiosk.supervision.long_work import (
     numbers_since,
 )
 from edgehemo.kiosk.supervision.result_list import days_name, moment
+from edgehemo.kiosk.told_sentences import in_words
 from edgehemo.records.backup import LastBackup, is_due, last_backup
 from edgehemo.records.policy import free_mb
 from edgehemo.records.results import count
@@ -283,7 +284,11 @@ def _came_to(result: object, words: Words) -> Mapping[str, Any]:
         return {"lines": (_("All is whole."), looked_at), "todo": ""}
     said = words.n_("{n} fault was found.", "{n} faults were found.", len(result.faults))
     return {
-        "lines": (said, *result.faults[:FAULTS_SHOWN], looked_at),
+        "lines": (
+            said,
+            *(in_words(words, each) for each in result.faults[:FAULTS_SHOWN]),
+            looked_at,
+        ),
         "todo": _("Call whoever looks after this device. Keep the last backup."),
     }
 

@@ -17,6 +17,7 @@ from edgehemo.guidance.catalogue import catalogue, placeholders
 from edgehemo.guidance.codes import Advice
 from edgehemo.kiosk.faults import CARETAKER, FAULT_CODES
 from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
+from edgehemo.kiosk.told_sentences import SENTENCES
 from edgehemo.monitor.quantities import QUANTITIES
 from edgehemo.report.result import DEMONSTRATION_NOTICE, NOTICE, SIMULATED_NOTICE
 
@@ -81,9 +82,13 @@ def _of_code() -> Iterator[Text]:
 
 
 def _of_reports() -> Iterator[Text]:
-    """What results store in English and reports translate: notices, and the groups of the WHO."""
+    """What is stored or said in English and put into words where it is shown: notices, sentences of
+    the device check, and the groups of the WHO.
+    """
     for notice in (NOTICE, SIMULATED_NOTICE, DEMONSTRATION_NOTICE):
         yield Text(notice, None, "result.py")
+    for sentence in SENTENCES:
+        yield Text(sentence, None, "told_sentences.py")
     table = limits()
     for group in (*(each.limits for each in table.groups), *table.trimesters.values()):
         yield Text(group.name, None, "who_2024.json")
