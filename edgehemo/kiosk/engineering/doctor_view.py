@@ -95,7 +95,6 @@ def called(name: str, words: Words) -> str:
         "throttling": _("Power supply"),
         "clock": _("Clock"),
         "receivers": _("Receivers"),
-        "version": _("Update"),
     }
     if name.startswith("runtime "):
         return name.removeprefix("runtime ")
