@@ -44,14 +44,17 @@ DEADLINES: tuple[Deadline, ...] = (
 )
 
 
-def due(state: KioskState) -> tuple[float, Event] | None:
-    """When the next deadline ends (seconds since 1970) and what it leads to; None without one."""
+def due(state: KioskState, since: Since | None = None) -> tuple[float, Event] | None:
+    """When the next deadline ends (seconds since 1970) and what it leads to; None without one.
+    since: of those that count from this alone; None, of all.
+    """
     screen = screen_of(state)
     signed_in = state.session is not None
     running = [
         (_since(state, each) + each.seconds, number)
         for number, each in enumerate(DEADLINES)
-        if _where(state, screen, each) in each.screens
+        if since in (None, each.since)
+        and _where(state, screen, each) in each.screens
         and each.locked in (None, signed_in)
         and _runs(state, each)
     ]

@@ -56,10 +56,10 @@ class ServiceManager:
 
 
 def goes_on(state: KioskState, now_s: float) -> bool:
-    """Whether nothing is overdue: each deadline leads to something, the worker's silence to another
-    worker or a fault that is shown. now_s: seconds since 1970.
+    """Whether capture and analysis make progress, or nobody waits for any: a silence of the worker
+    leads to another worker, or to a fault that is shown. now_s: seconds since 1970.
     """
-    found = due(state)
+    found = due(state, "worker")
     return found is None or now_s - found[0] < LATE_S
 
 
@@ -83,7 +83,7 @@ async def watched_over(kiosk: Kiosk, port: int, manager: ServiceManager) -> None
 async def _why_not(kiosk: Kiosk, port: int) -> str:
     """Why the kiosk does not go on; empty where it does."""
     if not goes_on(kiosk.state, kiosk.clock()):
-        return f"nothing came of a deadline at {screen_of(kiosk.state)}"
+        return f"nothing came of the worker's silence at {screen_of(kiosk.state)}"
     if not await _in_time(kiosk.stored(_nothing)):
         return "nothing is stored any more"
     if not await _in_time(_asked(port)):

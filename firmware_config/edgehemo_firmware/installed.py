@@ -19,14 +19,19 @@ EntryKind = Literal["file", "link", "lines"]
 
 class Entry(Record, frozen=True, kw_only=True):
     """Something that was written. kind: a file, a link, or lines of ours in a file of others.
-    sha256: of the file, of where the link leads, of the lines. before: likewise, what stood there
-    while it was being written; empty when the installation had its end.
+    sha256: of the file, of where the link leads, of the lines. before: likewise, what may stand
+    there still while it is being written; none when the installation had its end.
     """
 
     path: Text
     kind: EntryKind
     sha256: Sha256
-    before: str = ""
+    before: tuple[Sha256, ...] = ()
+
+    @property
+    def ours(self) -> tuple[str, ...]:
+        """Digests of what we wrote there; anything else was written by somebody else."""
+        return (self.sha256, *self.before)
 
 
 class Choices(Record, frozen=True, kw_only=True):

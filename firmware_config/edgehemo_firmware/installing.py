@@ -99,7 +99,8 @@ def chosen(asked: Asked, composed: Composed, facts: Facts) -> Choices:
         label = usual if before is None else before.data_label
     elif label == NO_LABEL:
         label = None
-    of_before = None if before is None else before.screen
+    # Parts that are named anew say anew whether there is a screen.
+    of_before = None if before is None or asked.parts else before.screen
     screen = _first(asked.screen, composed.system.screen, of_before, True)
     return Choices(
         parts=tuple(part.name for part in composed.parts),
@@ -122,7 +123,7 @@ def changed_by_hand(target: Target, installed: Installed | None) -> Iterator[str
         if entry.kind == "lines":
             continue
         now = target.digest(entry.path)
-        if now is not None and now not in (entry.sha256, entry.before):
+        if now is not None and now not in entry.ours:
             yield entry.path
 
 

@@ -46,7 +46,7 @@ def removal(target: Target, installed: Installed, *, data: bool) -> Removal:
         now = _digest_of(target, entry)
         if now is None:
             gone.append(entry)
-        elif now in (entry.sha256, entry.before):
+        elif now in entry.ours:
             remove.append(entry)
         else:
             changed.append(entry)

@@ -254,7 +254,7 @@ class RemoveOurs:
     def is_done(self, target: Target) -> bool:
         if self.entry.kind == "lines":
             return AddLines(self.entry.path, (), "").is_done(target)
-        return target.digest(self.entry.path) not in (self.entry.sha256, self.entry.before or "-")
+        return target.digest(self.entry.path) not in self.entry.ours
 
     def do(self, target: Target) -> None:
         if self.entry.kind == "lines":
@@ -282,8 +282,8 @@ class Note:
             return False
         if self.finished:
             return before == self.installed
-        known = {each.path for each in before.entries}
-        return known >= {each.path for each in self.installed.entries}
+        known = {each.path: each.sha256 for each in before.entries}
+        return all(known.get(each.path) == each.sha256 for each in self.installed.entries)
 
     def do(self, target: Target) -> None:
         installed = self.installed
@@ -363,6 +363,7 @@ def _union(before: Installed | None, after: Installed) -> Installed:
     entries = {each.path: each for each in before.entries}
     for each in after.entries:
         known = entries.get(each.path)
-        was = "" if known is None or known.sha256 == each.sha256 else known.sha256
+        ours = () if known is None else known.ours
+        was = tuple(digest for digest in dict.fromkeys(ours) if digest != each.sha256)
         entries[each.path] = each.model_copy(update={"before": was})
     return after.model_copy(update={"entries": tuple(entries.values())})
