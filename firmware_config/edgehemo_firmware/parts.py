@@ -21,7 +21,7 @@ from msgspec import Meta, field
 from edgehemo.errors import DeviceError
 from edgehemo.files.strict import Record, RecordError, Text
 
-PART_SCHEMA: Literal["edgehemo.device_part/1"] = "edgehemo.device_part/1"
+PART_SCHEMA: Literal["edgehemo.device-part/1"] = "edgehemo.device-part/1"
 PartKind = Literal["board", "camera", "screen", "clock", "site"]
 PART_KINDS: tuple[PartKind, ...] = get_args(PartKind)
 # Of these a device has one; of the others a later one overlays an earlier one as well.
@@ -53,7 +53,7 @@ class PartFile(Record, frozen=True, kw_only=True):
     device: keys of the device configuration.
     """
 
-    schema: Literal["edgehemo.device_part/1"]
+    schema: Literal["edgehemo.device-part/1"]
     kind: PartKind
     title: Text
     runs: str = ""

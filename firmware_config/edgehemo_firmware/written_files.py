@@ -17,6 +17,7 @@ import jinja2
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.guidance.catalogue import guidance
 from edgehemo.guidance.codes import Code
+from edgehemo.kiosk.browser import switches
 from edgehemo.words.language import LANGUAGES
 from edgehemo_firmware import layout
 from edgehemo_firmware.installed import Choices
@@ -146,6 +147,7 @@ PACKAGES: tuple[tuple[str, str], ...] = (
 SCREEN_PACKAGES: tuple[tuple[str, str], ...] = (
     ("chromium", "the browser of the page"),
     ("cage", "shows one program on the whole screen (Wayland)"),
+    ("xwayland", "without it Debian's cage does not start, though nothing uses it"),
     ("libpam-systemd", "gives the browser the screen and the touch panel"),
 )
 READ_ONLY_PACKAGES: tuple[tuple[str, str], ...] = (("overlayroot", "the read-only system"),)
@@ -205,6 +207,7 @@ def context(case: Case) -> dict[str, Any]:
         "networked": case.networked,
         "listen_port": None if listen is None else listen.rpartition(":")[2],
         "ssh": case.choices.ssh,
+        "browser_switches": switches(),
         "out_of_service": out_of_service_words(),
     }
 

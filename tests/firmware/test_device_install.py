@@ -307,7 +307,7 @@ def test_what_the_device_may_speak_to_is_in_its_unit_and_firewall(tmp_path: Path
     assert "tcp dport 22" in firewall
     listens = tmp_path / "listens.toml"
     listens.write_text(
-        'schema = "edgehemo.device_part/1"\nkind = "site"\ntitle = "x"\n[device.kiosk]\n'
+        'schema = "edgehemo.device-part/1"\nkind = "site"\ntitle = "x"\n[device.kiosk]\n'
         'listen = "192.168.1.20:8443"\n'
     )
     unit, firewall = files("listens", str(listens))

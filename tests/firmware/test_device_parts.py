@@ -30,7 +30,7 @@ from edgehemo_firmware.parts import (
     shipped_names,
 )
 
-SITE = 'schema = "edgehemo.device_part/1"\nkind = "site"\ntitle = "x"\n'
+SITE = 'schema = "edgehemo.device-part/1"\nkind = "site"\ntitle = "x"\n'
 NAMES = shipped_names()
 BOARDS = [name for name, kind in NAMES.items() if kind == "board"]
 OTHERS = [name for name, kind in NAMES.items() if kind != "board"]

@@ -23,27 +23,17 @@ ASK_EVERY_S = 5.0
 SILENT_S = 40.0
 BEGIN_S = 60.0
 
+# How the page is shown; what bounds the browser is given on the command line.
 CHROMIUM = (
     "chromium",
     "--kiosk",
-    "--ozone-platform=wayland",
     "--incognito",
-    "--no-first-run",
+    "--ozone-platform=wayland",
     "--noerrdialogs",
-    "--disable-infobars",
     "--disable-session-crashed-bubble",
-    "--disable-features=Translate,OverscrollHistoryNavigation,MediaRouter",
-    "--disable-pinch",
-    "--disable-component-update",
-    "--disable-background-networking",
-    "--disable-sync",
-    "--disable-breakpad",
-    "--check-for-update-interval=31536000",
     "--password-store=basic",
-    # What it keeps lies in memory, and little of it.
+    # What it keeps lies in memory and is gone with it.
     "--user-data-dir=/run/edgehemo-screen/chromium",
-    "--disk-cache-dir=/run/edgehemo-screen/cache",
-    "--disk-cache-size=8388608",
 )
 
 
@@ -74,12 +64,20 @@ def asked(address: str) -> tuple[bool, float | None]:
         return True, None
 
 
-def lives(answers: bool, silent_s: float | None, begun_s_ago: float) -> bool:
-    """Whether the browser is left alone. answers, silent_s: as `asked` has them."""
-    if not answers or begun_s_ago < BEGIN_S:
+def lives(
+    answers: bool,
+    silent_s: float | None,
+    begun_s_ago: float,
+    begin_s: float = BEGIN_S,
+    most_s: float = SILENT_S,
+) -> bool:
+    """Whether the browser is left alone. answers, silent_s: as `asked` has them. begin_s: how long
+    it may take to show its page. most_s: how long the page may then say nothing.
+    """
+    if not answers or begun_s_ago < begin_s:
         return True
     # What was said before this browser began is of the one before.
-    return silent_s is not None and silent_s < min(SILENT_S, begun_s_ago)
+    return silent_s is not None and silent_s < min(most_s, begun_s_ago)
 
 
 def main() -> int:
@@ -87,8 +85,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--address", required=True)
     parser.add_argument("--compositor", default="cage")
+    parser.add_argument("--begin-s", type=float, default=BEGIN_S)
+    parser.add_argument("--silent-s", type=float, default=SILENT_S)
+    parser.add_argument("switches", nargs="*", help="of the browser, after --")
     given = parser.parse_args()
-    browser = subprocess.Popen([given.compositor, "-d", "--", *CHROMIUM, given.address])
+    command = [given.compositor, "-d", "--", *CHROMIUM, *given.switches, given.address]
+    browser = subprocess.Popen(command)
 
     def end(*_: object) -> None:
         browser.terminate()
@@ -101,7 +103,8 @@ def main() -> int:
         try:
             code = browser.wait(ASK_EVERY_S)
         except subprocess.TimeoutExpired:
-            if lives(*asked(given.address), time.monotonic() - begun):
+            so_far = time.monotonic() - begun
+            if lives(*asked(given.address), so_far, given.begin_s, given.silent_s):
                 tell("WATCHDOG=1")
             else:
                 tell("STATUS=the page says nothing")

@@ -1,0 +1,106 @@
+"""The programs that the system's own Python runs: the page of a kiosk that does not start, and the
+one that starts the browser and sees that its page lives.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgehemo.words.language import LANGUAGES
+from edgehemo_firmware.programs import fault_page, screen
+from edgehemo_firmware.written_files import out_of_service_words
+
+
+@pytest.mark.parametrize(
+    ("answers", "silent_s", "begun_s_ago", "left_alone"),
+    [
+        (False, None, 1000.0, True),  # the server's fault
+        (True, None, 30.0, True),  # it may still begin
+        (True, None, 70.0, False),  # it never showed the page
+        (True, 5.0, 1000.0, True),
+        (True, 45.0, 1000.0, False),  # it hangs
+        (True, 30.0, 61.0, True),
+    ],
+)
+def test_a_browser_is_begun_again_where_its_page_says_nothing(
+    answers: bool, silent_s: float | None, begun_s_ago: float, left_alone: bool
+) -> None:
+    assert screen.lives(answers, silent_s, begun_s_ago) is left_alone
+
+
+def test_what_a_page_before_it_said_is_not_its_own() -> None:
+    assert not screen.lives(True, 25.0, 20.0, begin_s=10.0)
+    assert screen.lives(True, 15.0, 20.0, begin_s=10.0)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as there:
+        port: int = there.getsockname()[1]
+        return port
+
+
+def test_the_page_of_a_kiosk_that_does_not_start_is_in_the_device_s_language(
+    tmp_path: Path,
+) -> None:
+    words, settings = tmp_path / "words.json", tmp_path / "device.toml"
+    known = {"en": {"title": "Out", "meaning": "m", "action": "a"},
+             "fr": {"title": "Hors <service>", "meaning": "m", "action": "a"}}  # fmt: skip
+    words.write_text(json.dumps(known), encoding="utf-8")
+    settings.write_text('[kiosk]\nlanguage = "fr"\n')
+    port = free_port()
+    begun = time.monotonic()
+    program = subprocess.Popen(
+        [sys.executable, "-I", fault_page.__file__, "--port", str(port), "--words", str(words),
+         "--configuration", str(settings), "--seconds", "2.5"]
+    )  # fmt: skip
+    try:
+        answer = asked(port, "/")
+        assert answer.status == 503
+        text = answer.read().decode("utf-8")
+        assert '<html lang="fr">' in text
+        assert "Hors &lt;service&gt;" in text
+        assert 'http-equiv="refresh"' in text
+        assert "edgehemo-kiosk.service: " in text
+        # It is no kiosk that answers: the browser is left alone meanwhile.
+        assert screen.asked(f"http://127.0.0.1:{port}/") == (False, None)
+        assert program.wait(10) == 0
+    finally:
+        program.kill()
+        program.wait()
+    assert time.monotonic() - begun >= 2.5
+
+
+def asked(port: int, path: str) -> http.client.HTTPResponse:
+    ends = time.monotonic() + 10
+    while True:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", path)
+            return connection.getresponse()
+        except ConnectionRefusedError:
+            assert time.monotonic() < ends
+            time.sleep(0.05)
+
+
+@pytest.mark.parametrize("content", [None, "= 3", "kiosk = 3", "[kiosk]\n"])
+def test_settings_that_cannot_be_read_give_english(tmp_path: Path, content: str | None) -> None:
+    file = tmp_path / "device.toml"
+    if content is not None:
+        file.write_text(content)
+    assert fault_page.language_of(file) == "en"
+    page = fault_page.page({"en": {"title": "t", "meaning": "m", "action": "a"}}, "xx", "f")
+    assert b'lang="en"' in page
+
+
+def test_every_language_has_words_for_it() -> None:
+    words = out_of_service_words()
+    assert set(words) == set(LANGUAGES)
+    assert all(each["title"] and each["meaning"] and each["action"] for each in words.values())
