@@ -7,6 +7,7 @@ import json
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
@@ -35,8 +36,8 @@ def pi(tmp_path: Path) -> BareTarget:
     return bare_root(tmp_path / "root", config_txt=CONFIG_TXT)
 
 
-def install(target: Target, *parts: str, program: Step | None = None, **asked: object) -> Made:
-    made = planned(target, Asked(parts, **asked), program)  # type: ignore[arg-type]
+def install(target: Target, *parts: str, program: Step | None = None, **asked: Any) -> Made:
+    made = planned(target, Asked(parts, **asked), program)
     install_on(target, made, lambda said: None)
     return made
 
@@ -259,7 +260,7 @@ def test_an_installation_that_was_cut_off_is_taken_up_or_taken_back(tmp_path: Pa
 def test_a_system_that_does_not_do_is_refused(
     tmp_path: Path, made: dict[str, str], said: str
 ) -> None:
-    target = bare_root(tmp_path / "root", **made)  # type: ignore[arg-type]
+    target = bare_root(tmp_path / "root", **made)
     before = everything_in(target.root)
     with pytest.raises(DeviceError, match=said):
         planned(target, Asked(PI), None)
@@ -287,7 +288,7 @@ def test_missing_packages_without_a_network_are_named(tmp_path: Path) -> None:
 
 
 def test_what_the_device_may_speak_to_is_in_its_unit_and_firewall(tmp_path: Path) -> None:
-    def files(name: str, *parts: str, **asked: object) -> tuple[str, str]:
+    def files(name: str, *parts: str, **asked: Any) -> tuple[str, str]:
         target = bare_root(tmp_path / name)
         install(target, *PI, *parts, **asked)
         unit = target.text(f"{layout.UNITS}/edgehemo-kiosk.service")

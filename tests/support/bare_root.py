@@ -43,9 +43,9 @@ class BareTarget(Target):
         users = [line.split()[1] for line in text.splitlines() if line.startswith("u ")]
         with (self.root / "etc/passwd").open("a") as passwd:
             passwd.writelines(f"{user}:x:{os.getuid()}:{os.getgid()}::/:/\n" for user in users)
-        with (self.root / "etc/group").open("a") as group:
-            group.writelines(f"{user}:x:{os.getgid()}:\n" for user in users)
-            group.writelines(f"{name}:x:44:{','.join(who)}\n" for name, who in members.items())
+        with (self.root / "etc/group").open("a") as groups:
+            groups.writelines(f"{user}:x:{os.getgid()}:\n" for user in users)
+            groups.writelines(f"{name}:x:44:{','.join(who)}\n" for name, who in members.items())
 
 
 def bare_root(
