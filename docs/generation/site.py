@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 from docs.generation.commands import commands_page
 from docs.generation.configuration import device_page, training_page
 from docs.generation.data_flow import data_flow_svg
+from docs.generation.device_files import device_files_page
 from docs.generation.markdown import relinked
 from docs.generation.schemas import SUFFIX, schema_index, schema_page, schema_texts
 from edgehemo.guidance.page import catalogue_markdown
@@ -34,6 +35,7 @@ def generated() -> dict[str, str | bytes]:
         "how-it-works/data-flow.svg": data_flow_svg(),
         "reference/commands.md": commands_page(),
         "reference/device-configuration.md": device_page(),
+        "reference/device-files.md": device_files_page(),
         "reference/training-configuration.md": training_page(),
         "reference/codes.md": catalogue_markdown(),
     }

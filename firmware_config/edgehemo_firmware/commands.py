@@ -135,12 +135,12 @@ def install(
         for step, done in made.outlook(target):
             common.say(f"{'already  ' if done else 'would do '} {step.said}", None)
         for path in made.kept:
-            common.say(f"would keep {path}: changed by hand", None)
+            common.say(f"would keep {path}: others wrote or changed it", None)
         return EXIT_DONE
     _needs_root("install")
     changed = install_on(target, made, lambda said: common.say(said, None))
     for path in made.kept:
-        common.complain(f"{path}: was changed by hand and is kept; --restore puts ours back")
+        common.complain(f"{path}: others wrote or changed it, kept; --restore puts ours there")
     if not changed:
         common.say("nothing to do: everything is as it should be", None)
     elif target.running:
@@ -266,6 +266,47 @@ def remind(json_file: str | None) -> int:
     code = None if found is None else found.code
     common.write_json(json_file, ReminderOutput(until=until, code=code))
     return EXIT_DONE if found is None else EXIT_WITHHELD
+
+
+@device.command(name="clock")
+@click.argument("moment", metavar="[DATE-AND-TIME]", required=False)
+@common.json_option
+def clock(moment: str | None, json_file: str | None) -> int:
+    """Say what time it is here, or set it: `sudo edgehemo device clock "2026-11-27 14:30"`.
+
+    Sets the clock with the battery as well, where there is one. Exit code 1 where the clock stands
+    before the newest result, and so is not set.
+    """
+    from edgehemo.device.clock import TOLERANCE, last_result
+    from edgehemo.device.configuration import load_device
+    from edgehemo.records.clock import now
+    from edgehemo_firmware.clock_setting import BATTERY_CLOCK, ClockOutput, read_moment, set_clock
+
+    if moment is not None:
+        at = read_moment(moment)
+        _needs_root("clock")
+        set_clock(at)
+    battery = Path(BATTERY_CLOCK).exists()
+    last = last_result(load_device(None).data_dir)
+    here = now()
+    behind = last is not None and last - here > TOLERANCE
+    common.say(f"{here:%Y-%m-%d %H:%M:%S %Z}", json_file)
+    if not battery:
+        common.say("no clock with a battery: set it after each start", json_file)
+    if last is not None and behind:
+        common.say(
+            f"NOT SET: the newest result was made at {last.astimezone():%Y-%m-%d %H:%M}; if that "
+            "one's clock was wrong, `edgehemo records trust-clock` says so",
+            json_file,
+        )
+    output = ClockOutput(
+        now=here.isoformat(timespec="seconds"),
+        battery=battery,
+        last_result=None if last is None else last.isoformat(timespec="seconds"),
+        behind=behind,
+    )
+    common.write_json(json_file, output)
+    return EXIT_WITHHELD if behind else EXIT_DONE
 
 
 @click.group()

@@ -14,6 +14,8 @@ from edgehemo_firmware.composing import Origin
 from edgehemo_firmware.target import Target
 
 INSTALLED_SCHEMA: Literal["edgehemo.installed/1"] = "edgehemo.installed/1"
+# So much of what is wrong with a list is told; it is no file that a person writes.
+_TOLD = 2
 EntryKind = Literal["file", "link", "lines"]
 
 
@@ -80,8 +82,11 @@ def read_installed(target: Target) -> Installed | None:
         return None
     try:
         return Installed.model_validate(json.loads(data))
-    except (ValueError, RecordError) as error:
-        raise DeviceError(
-            f"{layout.MANIFEST}: cannot be read ({error}); move it away and install again: files "
-            "that stand there already are then kept where they differ"
-        ) from None
+    except RecordError as error:
+        why = "; ".join(f"{place}: {message}" for place, message, *_ in error.problems[:_TOLD])
+    except ValueError as error:
+        why = str(error)
+    raise DeviceError(
+        f"{layout.MANIFEST}: cannot be read ({why}); move it away and install again. What stands "
+        "there otherwise than it would be written is then kept and named; --restore overwrites it"
+    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from edgehemo.errors import DeviceError
@@ -33,7 +33,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """A plan for a system. kept: files that were changed by hand and are left as they are."""
+    """A plan for a system. kept: files that others wrote or changed, left as they are."""
 
     plan: Plan
     kept: tuple[str, ...]
@@ -62,7 +62,7 @@ def planned(
     composed = _composed(asked, facts)
     choices = chosen(asked, composed, facts)
     made = plan(composed, choices, facts, program, fetch=fetch)
-    kept = () if restore else tuple(changed_by_hand(target, facts.installed))
+    kept = () if restore else tuple(written_by_others(target, facts.installed, made.steps))
     # What is kept stays in the list with the digest that we wrote: it is told as changed.
     steps = tuple(
         step
@@ -117,14 +117,20 @@ def chosen(asked: Asked, composed: Composed, facts: Facts) -> Choices:
     )
 
 
-def changed_by_hand(target: Target, installed: Installed | None) -> Iterator[str]:
-    """Files and links of ours that are there and not as they were written."""
-    for entry in () if installed is None else installed.entries:
-        if entry.kind == "lines":
+def written_by_others(
+    target: Target, installed: Installed | None, steps: Iterable[Step]
+) -> Iterator[str]:
+    """Files and links that we would write, and that stand there as we never wrote them: changed by
+    hand, or somebody else's from before.
+    """
+    for step in steps:
+        if not isinstance(step, WriteFile | MakeLink):
             continue
-        now = target.digest(entry.path)
-        if now is not None and now not in entry.ours:
-            yield entry.path
+        now = target.digest(step.path)
+        known = None if installed is None else installed.entry(step.path)
+        ours = () if known is None else known.ours
+        if now is not None and now not in (step.entry.sha256, *ours):
+            yield step.path
 
 
 def _composed(asked: Asked, facts: Facts) -> Composed:

@@ -38,7 +38,7 @@ GROUPS: Mapping[str, tuple[str, ...]] = {
 # A kiosk that shows no progress for so long is ended and begun again.
 WATCHDOG_S = 60
 # What the process that serves takes beside what `memory_limit_mb` gives to the screening.
-SERVER_MB = 256
+SERVER_MB = 160
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,9 @@ from edgehemo.version import __version__
 from edgehemo_firmware import layout
 from edgehemo_firmware.target import Target
 
-FIRST = "a"
+SLOTS = ("a", "b")
+# Written where versions come from media: then they are changed by `edgehemo device update` alone.
+FROM_MEDIA = f"{layout.DATA}/update.json"
 _WORK = "/tmp/edgehemo-install"
 _REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -33,15 +35,16 @@ class FromIndex:
 
     @property
     def said(self) -> str:
-        return f"{layout.VERSIONS}/{FIRST}: edgehemo {__version__} and what it needs, by its lock"
+        return f"{layout.VERSIONS}: edgehemo {__version__} and what it needs, by its lock"
 
     def is_done(self, target: Target) -> bool:
-        return target.exists(f"{layout.CURRENT}/bin/edgehemo") and (
-            running_version(target) == __version__
-        )
+        if not target.place(f"{layout.CURRENT}/bin/edgehemo", last=True).exists():
+            return False
+        return target.exists(FROM_MEDIA) or running_version(target) == __version__
 
     def do(self, target: Target) -> None:
-        place = f"{layout.VERSIONS}/{FIRST}"
+        slot = free_slot(target)
+        place = f"{layout.VERSIONS}/{slot}"
         wheel = self.wheel or _built_wheel()
         target.remove_tree(_WORK)
         target.write(f"{_WORK}/device.txt", _lock(), 0o644)
@@ -65,7 +68,13 @@ class FromIndex:
             target.remove_tree(_WORK)
         if __version__ not in said:
             raise DeviceError(f"{place}: {said.strip()!r} came out, and not {__version__}")
-        target.make_link(layout.CURRENT, f"versions/{FIRST}")
+        target.make_link(layout.CURRENT, f"versions/{slot}")
+
+
+def free_slot(target: Target) -> str:
+    """Where a version is built: never where the one that runs lies."""
+    runs = (target.link(layout.CURRENT) or "").rpartition("/")[2]
+    return next(slot for slot in SLOTS if slot != runs)
 
 
 def running_version(target: Target) -> str | None:

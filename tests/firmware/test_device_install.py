@@ -144,6 +144,39 @@ def test_a_file_that_was_changed_by_hand_is_kept_and_named(pi: BareTarget) -> No
     assert status_of(pi, read_installed(pi)).in_order is True
 
 
+def test_what_others_wrote_before_is_kept_and_named(pi: BareTarget) -> None:
+    theirs = pi.root / "etc/systemd/system/data.mount"
+    theirs.parent.mkdir(parents=True)
+    theirs.write_text("[Mount]\nWhat=/dev/sda1\n")
+    link = pi.root / "usr/local/bin/edgehemo"
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/opt/mine")
+    made = install(pi, *PI, data_label="EDGEHEMO-DATA")
+    assert set(made.kept) == {f"{layout.UNITS}/data.mount", layout.COMMAND}
+    assert "sda1" in theirs.read_text()
+    installed = read_installed(pi)
+    assert installed is not None
+    remove_from(pi, removal(pi, installed, data=False))
+    assert "sda1" in theirs.read_text()
+    assert str(link.readlink()) == "/opt/mine"
+
+
+def test_a_list_that_cannot_be_read_is_told_and_nothing_is_overwritten(pi: BareTarget) -> None:
+    install(pi, *PI)
+    file = pi.root / "etc/edgehemo/installed.json"
+    for text in ("{", '{"schema": "edgehemo.installed/1", "colour": 3}'):
+        file.write_text(text)
+        with pytest.raises(DeviceError, match="move it away and install again") as caught:
+            planned(pi, Asked(PI), None)
+        assert len(str(caught.value)) < 500
+    file.unlink()
+    unit = pi.root / "etc/systemd/system/edgehemo-kiosk.service"
+    unit.write_text("mine")
+    made = install(pi, *PI)
+    assert made.kept == (f"{layout.UNITS}/edgehemo-kiosk.service",)
+    assert unit.read_text() == "mine"
+
+
 def test_other_parts_take_the_place_of_those_before(pi: BareTarget) -> None:
     install(pi, *PI, data_label="EDGEHEMO-DATA")
     install(pi, "raspberry_pi_5", "usb_eyepiece", "no_screen", data_label="none", read_only=False)

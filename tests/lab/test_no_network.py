@@ -115,6 +115,7 @@ e profile show raspberry_pi_5 hq_camera touch_7_800x480
 e device status
 e device show
 e device remind
+e device clock
 """,
     "kiosk": """
 export PYTHONPATH="$REPOSITORY"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgehemo.files.json_schema import Document
+from edgehemo_firmware.clock_setting import ClockOutput
 from edgehemo_firmware.first_check import ExpectedSlide
 from edgehemo_firmware.installed import Installed
 from edgehemo_firmware.parts import PartFile
@@ -17,6 +18,7 @@ DOCUMENTS = (
     Document("installed", "what was installed on a device, with digests", (Installed,)),
     Document("device-status", "what is installed on a device and how it stands", (StatusOutput,)),
     Document("device-show", "the configuration in force and where it came from", (ShowOutput,)),
+    Document("device-clock", "the device's clock", (ClockOutput,)),
     Document("device-remind", "what will be due before the day is over", (ReminderOutput,)),
     Document("media", "the manifest of installation media", (MediaManifest,), written=False),
     Document(
