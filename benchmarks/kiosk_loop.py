@@ -161,7 +161,14 @@ def looped(minutes: float) -> dict[str, Any]:
                 begun = since = time.monotonic()
                 before: dict[str, float] = {}
                 while not took or time.monotonic() - begun < 60 * minutes:
-                    whole_s, wait_s = one_sample(touch, 1000 + found["samples"])
+                    try:
+                        whole_s, wait_s = one_sample(touch, 1000 + found["samples"])
+                    except AssertionError as error:
+                        if not took:
+                            raise
+                        # What was measured so far is kept.
+                        found["faults"].append(f"stopped at the page {touch.screen}: {error}")
+                        break
                     took.append(whole_s)
                     waited.append(wait_s)
                     found["samples"] += 1

@@ -60,6 +60,9 @@ def test_a_name_that_was_not_given_is_an_error(package: str) -> None:
         ("<section><p>a</section>", "closes nothing"),
         ("<section>", "leaves section open"),
         ("<p>a</p>", "has not the shared look"),
+        ("<p>a</p>", "has no main part"),
+        ("<h1>a</h1><h3>b</h3>", "leaves a level of headings out"),
+        ("<table><tr><th>a</th><th> </th></tr></table>", "a column has no name"),
     ],
 )
 def test_what_a_page_must_not_be(page: str, said: str) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.axe import violations
+from tests.support.axe import in_light_and_dark
 from tests.support.kiosk_by_forms import KioskForms
 from tests.support.kiosk_by_touch import (
     SUPERVISOR_PIN,
@@ -42,12 +42,8 @@ def kiosk(tmp_path: Path) -> Iterator[KioskServer]:
 
 def seen_by_axe(touch: Touch, found: dict[str, list[str]], name: str) -> None:
     """Look at the page in light and dark."""
-    for theme in ("light", "dark"):
-        touch.page.evaluate(f"() => {{ document.documentElement.dataset.theme = '{theme}' }}")
-        wrong = violations(touch.page)
-        if wrong:
-            found[f"{name}, {theme}"] = wrong
-    touch.page.evaluate("() => { document.documentElement.dataset.theme = 'light' }")
+    if wrong := in_light_and_dark(touch.page):
+        found[name] = wrong
 
 
 def test_a_sample_from_the_tiles_to_the_signature_by_touch(kiosk: KioskServer) -> None:
@@ -111,7 +107,7 @@ def test_a_sample_from_the_tiles_to_the_signature_by_touch(kiosk: KioskServer) -
 
 
 def test_what_stands_in_the_way_is_also_for_everybody(kiosk: KioskServer, tmp_path: Path) -> None:
-    """Giving up, a fault, and each area of a supervisor and an engineer, by axe-core."""
+    """Giving up, a sample that waits, and each area as it is beside a camera, by axe-core."""
     found: dict[str, list[str]] = {}
     with opened_browser(bypass_csp=True) as touch:
         touch.page.goto(kiosk.url)

@@ -12,6 +12,8 @@ import pytest
 from edgehemo.cli import run as edgehemo
 from edgehemo.images.frame import Frame
 from tests.lab.browser import PAGE_WIDTH_PX, find_browser, photograph, run
+from tests.support.axe import violations
+from tests.support.kiosk_by_touch import missing_parts, opened_browser
 from tests.support.screening_fakes import TruthFinder, simulated_frames, use_equipment
 
 pytestmark = pytest.mark.lab
@@ -87,3 +89,11 @@ def test_it_prints_on_paper(browser: Path, report: Path, tmp_path: Path) -> None
     assert box is not None
     width_pt, height_pt = float(box.group(1)), float(box.group(2))
     assert (width_pt, height_pt) == pytest.approx((595, 842), abs=1.5)  # A4
+
+
+def test_a_screen_reader_is_led_through_it(report: Path) -> None:
+    if missing := missing_parts():
+        pytest.skip(missing)
+    with opened_browser(bypass_csp=True) as touch:
+        touch.page.goto(report.as_uri())
+        assert violations(touch.page) == []

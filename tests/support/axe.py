@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VERSION = "4"
 FETCH_S = 120
 # WCAG 2.2 up to AA, and what axe-core calls good practice.
-_RUN = """async () => (await axe.run(document, {resultTypes: ["violations"]})).violations
+_RUN = """async () => (await axe.run(document, {resultTypes: ["violations"]%s})).violations
   .flatMap((each) => each.nodes.map((node) =>
     `${each.id} (${each.impact}): ${node.html.slice(0, 160)} ${(node.any[0] ?? {}).message ?? ""}`))
 """
@@ -48,8 +48,20 @@ def axe_source() -> str:
             return file.read().decode("utf-8")
 
 
-def violations(page: Page) -> list[str]:
-    """What axe-core finds wrong with the page as it is shown, one line each."""
-    page.evaluate(f"() => {{ if (!window.axe) {{ {axe_source()} }} }}")
-    found: list[str] = page.evaluate(_RUN)
+def violations(page: Page, *, rule: str | None = None) -> list[str]:
+    """What axe-core finds wrong with the page as it is shown, one line each. rule: only by this."""
+    only = "" if rule is None else f", runOnly: {{type: 'rule', values: ['{rule}']}}"
+    if not page.evaluate("() => Boolean(window.axe)"):
+        page.evaluate(f"() => {{ {axe_source()} }}")
+    found: list[str] = page.evaluate(_RUN % only)
+    return found
+
+
+def in_light_and_dark(page: Page) -> list[str]:
+    """What axe-core finds wrong in either theme; between them only colours differ."""
+    found = []
+    for theme, rule in (("light", None), ("dark", "color-contrast")):
+        page.evaluate(f"() => {{ document.documentElement.dataset.theme = '{theme}' }}")
+        found += [f"{theme}: {each}" for each in violations(page, rule=rule)]
+    page.evaluate("() => { document.documentElement.dataset.theme = 'light' }")
     return found

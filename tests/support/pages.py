@@ -1,7 +1,10 @@
-"""What every HTML page the project writes must be: one look, self-contained, policed."""
+"""What every HTML page the project writes must be: one look, self-contained, policed, and one that
+a screen reader can lead through.
+"""
 
 from __future__ import annotations
 
+import itertools
 from html.parser import HTMLParser
 from importlib.resources import files
 
@@ -16,6 +19,8 @@ class _Reader(HTMLParser):
         self.open: list[str] = []
         self.faults: list[str] = []
         self.seen: set[str] = set()
+        self.headings = [0]
+        self.said = False
         self.policy = ""
         self.language = ""
 
@@ -31,8 +36,15 @@ class _Reader(HTMLParser):
                 self.faults.append(f"<{tag} {name}={given[name]!r}> is fetched")
         if any(name.startswith("on") for name in given):
             self.faults.append(f"<{tag}> runs a script")
+        if tag in ("h1", "h2", "h3", "h4"):
+            self.headings.append(int(tag[1]))
+        if tag == "th":
+            self.said = False
         if tag not in _VOID:
             self.open.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        self.said |= bool(data.strip())
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.handle_starttag(tag, attrs)
@@ -44,6 +56,8 @@ class _Reader(HTMLParser):
             return
         if not self.open or self.open.pop() != tag:
             self.faults.append(f"</{tag}> closes nothing")
+        if tag == "th" and not self.said:
+            self.faults.append("a column has no name")
 
 
 def faults_of_page(page: str) -> list[str]:
@@ -59,6 +73,11 @@ def faults_of_page(page: str) -> list[str]:
         (not reader.policy.startswith("default-src 'none'"), "has no security policy"),
         ("script" in reader.seen, "holds a script"),
         ("h1" not in reader.seen, "has no heading"),
+        ("main" not in reader.seen, "has no main part"),
+        (
+            any(after > before + 1 for before, after in itertools.pairwise(reader.headings)),
+            "leaves a level of headings out",
+        ),
         (bool(reader.open), f"leaves {', '.join(reader.open)} open"),
     ]
     return reader.faults + [said for is_wrong, said in wrong if is_wrong]

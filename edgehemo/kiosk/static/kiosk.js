@@ -4,6 +4,7 @@ import { keypads } from "./keypad.js";
 import { person } from "./person.js";
 import { paged } from "./paged.js";
 import { fitting } from "./fitting.js";
+import { drawn, toBeDrawn } from "./drawn.js";
 import { live } from "./live.js";
 import { look } from "./look.js";
 
@@ -28,7 +29,9 @@ function show(html) {
   document.documentElement.lang = page.documentElement.lang;
   document.documentElement.dataset.theme = page.documentElement.dataset.theme;
   document.title = page.title;
+  toBeDrawn(page);
   const body = document.importNode(page.body, true);
+  drawn(body, document.body);
   document.body.replaceWith(body);
   // Whoever reads the help goes on reading while the page behind it moves on.
   if (reads && body.dataset.screen === screen) body.querySelector("#help")?.showPopover();
