@@ -6,6 +6,7 @@ The pages are rendered without a camera and shown with the kiosk's own styles an
 from __future__ import annotations
 
 import asyncio
+import runpy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from edgehemo.kiosk import app
 from edgehemo.kiosk.faults import FAULT_CODES
 from edgehemo.kiosk.screens import SCREENS
+from edgehemo.words.language import Words
 from tests.support.axe import axe_source, in_light_and_dark
 from tests.support.kiosk_by_touch import Touch, missing_parts, opened_browser
 from tests.support.kiosk_states import Found, area_states, flow_states
@@ -27,6 +29,7 @@ pytestmark = pytest.mark.lab
 
 HERE = "http://127.0.0.1:8321/"
 STATIC = Path(app.__file__).with_name("static")
+FAULT_PAGE = Path(__file__).parents[2] / "firmware_config/edgehemo_firmware/programs/fault_page.py"
 TYPES = {".css": "text/css", ".js": "text/javascript"}
 
 
@@ -83,6 +86,34 @@ def wrong_with(found: Found) -> dict[str, list[str]]:
 
 def screens_of(found: Found) -> set[str]:
     return {page.partition('data-screen="')[2].partition('"')[0] for page in found.values()}
+
+
+def test_the_page_of_a_kiosk_that_does_not_start_waits_for_it() -> None:
+    """Served by a program of its own; it makes way for the kiosk once that answers."""
+    program = runpy.run_path(str(FAULT_PAGE))
+    told = Words("en").guidance("KIOSK_OUT_OF_SERVICE")
+    words = {"title": told.title, "meaning": told.meaning, "action": told.action}
+    answers = [(200, b"<!doctype html><title>kiosk</title>")]
+    page = program["page"]({"en": words}, "en", "edgehemo-kiosk.service: exit-code, 1")
+
+    def answered(route: Route) -> None:
+        status, body = answers[-1]
+        route.fulfill(
+            status=status, body=body, content_type="text/html",
+            headers={"content-security-policy": program["POLICY"]},
+        )  # fmt: skip
+
+    with opened_browser() as touch:
+        touch.page.route("**/*", answered)
+        answers.append((503, page))
+        touch.page.goto(HERE)
+        touch.page.wait_for_timeout(1000 * (program["RELOAD_S"] + 1))
+        assert touch.page.title() == told.title
+        answers.pop()
+        touch.page.wait_for_function("() => document.title === 'kiosk'")
+    with shown() as (touch, show):
+        show(page.decode())
+        assert in_light_and_dark(touch.page) == []
 
 
 def test_what_whoever_takes_samples_meets(tmp_path: Path) -> None:

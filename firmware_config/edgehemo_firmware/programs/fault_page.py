@@ -7,6 +7,8 @@ system's own Python and loads nothing of edgehemo: that is what may be broken.
 from __future__ import annotations
 
 import argparse
+import base64
+import hashlib
 import html
 import json
 import subprocess
@@ -17,14 +19,28 @@ import tomllib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-# After so long the kiosk is tried again; the page asks for itself anew so often.
+# After so long the kiosk is tried again; the page asks so often whether it is there.
 SERVED_S = 180
 RELOAD_S = 5
 HOST = "127.0.0.1"
 
+# The page stays until there is another at its address: to load it anew each time would have it read
+# out again, and would end at the browser's own page where nothing answers for a moment.
+SCRIPT = f"""setInterval(async () => {{
+  try {{
+    const answer = await fetch(location.href, {{ cache: "no-store" }});
+    if (answer.status !== 503) location.reload();
+  }} catch {{ /* Nothing answers yet. */ }}
+}}, {1000 * RELOAD_S});"""
+ONLY_THIS = base64.b64encode(hashlib.sha256(SCRIPT.encode()).digest()).decode()
+POLICY = (
+    f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{ONLY_THIS}'; "
+    "connect-src 'self'"
+)
+
 PAGE = """<!doctype html>
 <html lang="{language}"><head><meta charset="utf-8"><title>{title}</title>
-<meta http-equiv="refresh" content="{reload}">
+<noscript><meta http-equiv="refresh" content="{reload}"></noscript>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <style>
 :root {{ color-scheme: light dark; }}
@@ -33,11 +49,11 @@ body {{ margin: 0; min-height: 100vh; display: flex; align-items: center; justif
 main {{ max-width: 34em; padding: 24px; }}
 h1 {{ font-size: 30px; margin: 0 0 16px; }}
 p {{ margin: 0 0 14px; }}
-.fact {{ font-size: 15px; opacity: .75; }}
+.fact {{ font-size: 15px; }}
 </style></head>
-<body data-screen="out-of-service"><main role="alert">
-<h1>{title}</h1><p>{meaning}</p><p>{action}</p><p class="fact">{fact}</p>
-</main></body></html>
+<body data-screen="out-of-service"><main>
+<div role="alert"><h1>{title}</h1><p>{meaning}</p><p>{action}</p></div><p class="fact">{fact}</p>
+</main><script>{script}</script></body></html>
 """
 
 
@@ -66,7 +82,9 @@ def page(words: dict[str, dict[str, str]], language: str, fact: str) -> bytes:
     """The page in a language, in English where it has no words of it."""
     known = language if language in words else "en"
     texts = {name: html.escape(text) for name, text in words[known].items()}
-    whole = PAGE.format(language=known, reload=RELOAD_S, fact=html.escape(fact), **texts)
+    whole = PAGE.format(
+        language=known, reload=RELOAD_S, script=SCRIPT, fact=html.escape(fact), **texts
+    )
     return whole.encode("utf-8")
 
 
@@ -81,9 +99,7 @@ def handler(content: bytes) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", "text/html; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")
-            self.send_header(
-                "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"
-            )
+            self.send_header("Content-Security-Policy", POLICY)
             self.end_headers()
             self.wfile.write(content)
 
