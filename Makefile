@@ -59,10 +59,12 @@ lab: $(FULL) ## test on real parts: a browser, cameras, the service manager
 	  || echo "no chromium: the browser's tests will be skipped; apt-get install chromium"
 	$(BIN)/python -m pytest tests/lab
 
-# Killed, two at once, a full disk, hostile input: for five minutes together. The small disk needs
-# root and is left out without it.
-soak: $(FULL) ## attack the program for five minutes, and keep the figures
+# Killed, two at once, a full disk, hostile input: for five minutes together; then an installed
+# kiosk under systemd, for a quarter of an hour. The small disk and the kiosk need root, and are left
+# out without it.
+soak: $(FULL) ## attack the program and an installed kiosk, and keep the figures
 	PYTHONPATH=$(CURDIR):$(CURDIR)/benchmarks $(BIN)/python -m soak --seconds 300 --out benchmarks/soak/results.json
+	PYTHONPATH=$(CURDIR):$(CURDIR)/benchmarks $(BIN)/python -m soak.device --out benchmarks/soak/device.json
 
 # docs/pages/images/report.png: the report of the demonstration, photographed in a browser.
 report-picture: $(LIGHT) ## photograph the demonstration's report for the README

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 
 SUITE = "trixie"
+REPOSITORY = Path(__file__).resolve().parents[2]
+PACKAGES_OF_A_DEVICE = ("edgehemo", "firmware_config/edgehemo_firmware")
 # Wheels for 64-bit ARM, newest manylinux first.
 ARM64_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 GUEST_PYTHON = "313"
@@ -60,6 +62,19 @@ def kept(name: str, recipe: str) -> tuple[Path, bool]:
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{digest}"
     return folder, (folder / ".whole").is_file()
+
+
+def source_digest() -> str:
+    """Of everything that a device's wheel is made of."""
+    digest = hashlib.sha256()
+    files = [REPOSITORY / "pyproject.toml"]
+    for package in PACKAGES_OF_A_DEVICE:
+        files += sorted(path for path in (REPOSITORY / package).rglob("*") if path.is_file())
+    for path in files:
+        if "__pycache__" not in path.parts:
+            digest.update(f"{path.relative_to(REPOSITORY)}\n".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def mark_whole(folder: Path) -> None:

@@ -5,17 +5,24 @@ from __future__ import annotations
 import re
 import time
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import httpx
 
-from tests.support.kiosk_by_touch import PIN, KioskServer
+from tests.support.kiosk_by_touch import PIN
+
+
+class Kiosk(Protocol):
+    """Where a kiosk's page is served."""
+
+    @property
+    def url(self) -> str: ...
 
 
 class KioskForms:
     """One browser. page: the last page that came."""
 
-    def __init__(self, kiosk: KioskServer) -> None:
+    def __init__(self, kiosk: Kiosk) -> None:
         self.kiosk = kiosk
         self.page = ""
         self.statuses: list[int] = []
