@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path, PurePosixPath
 
+from docs.generation.boards import boards_page
 from docs.generation.commands import commands_page
 from docs.generation.configuration import device_page, training_page
 from docs.generation.data_flow import data_flow_svg
@@ -33,6 +34,7 @@ def generated() -> dict[str, str | bytes]:
     """Path in the site's source -> content, of every page and file that is not in docs/pages."""
     found: dict[str, str | bytes] = {
         "how-it-works/data-flow.svg": data_flow_svg(),
+        "boards.md": boards_page(REPOSITORY),
         "reference/commands.md": commands_page(),
         "reference/device-configuration.md": device_page(),
         "reference/device-files.md": device_files_page(),

@@ -57,6 +57,12 @@ def sealed_content(content: bytes) -> Seal | None:
     return Seal(key=key.public.identifier, signature=base64.b64encode(raw).decode())
 
 
+def sealing_key() -> PublicKey | None:
+    """The public half of this machine's sealing key, made where there is none; None as above."""
+    key = _sealing_key()
+    return None if key is None else key.public
+
+
 def seal_state(content: bytes, seal: Seal | None) -> SealState:
     """Whether ``content`` is what was sealed."""
     if seal is None:

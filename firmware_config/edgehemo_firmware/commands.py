@@ -10,6 +10,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, DeviceError, UsageError
+from edgehemo_firmware.acceptance.command import acceptance
 from edgehemo_firmware.update import commands as versions
 
 if TYPE_CHECKING:
@@ -30,7 +31,13 @@ def device() -> None:
     """Put this device in service, say how it is set up, and take it out of service."""
 
 
-for command in (versions.media, versions.update, versions.confirm, versions.rollback):
+for command in (
+    versions.media,
+    versions.update,
+    versions.confirm,
+    versions.rollback,
+    acceptance,
+):
     device.add_command(command)
 
 

@@ -116,6 +116,7 @@ e device status
 e device show
 e device remind
 e device clock
+e device acceptance --list
 """,
     "kiosk": """
 export PYTHONPATH="$REPOSITORY"
@@ -131,6 +132,10 @@ NOT_RUN = {
     "calibrate control": "as `estimate`",
     "calibrate focus": "as `quality`",
     "calibrate repeatability": "as `estimate`",
+    "device confirm": "as `device status`, and a screening as `screen` where a version is on trial",
+    "device media": "collects what the lock names from the package index, which is its work",
+    "device rollback": "moves a link",
+    "device update": "takes all from a stick; proved in a root without a network",
     "device install": "fetches what the lock names from the package index, which is its work",
     "device uninstall": "removes files",
     "kiosk": "started by a script of its own",

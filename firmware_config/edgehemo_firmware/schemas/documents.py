@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgehemo.files.json_schema import Document
+from edgehemo_firmware.acceptance.record import Report
 from edgehemo_firmware.clock_setting import ClockOutput
 from edgehemo_firmware.first_check import ExpectedSlide
 from edgehemo_firmware.installed import Installed
@@ -25,5 +26,6 @@ DOCUMENTS = (
         "test-slide", "the numbers that the stored slide must give", (ExpectedSlide,), written=False
     ),
     Document("device-media", "media that were made", (DeviceMediaOutput,)),
+    Document("acceptance", "the signed report of a device's acceptance", (Report,), written=False),
     Document("device-version", "what a change of versions came to", (DeviceVersionOutput,)),
 )

@@ -1,0 +1,1 @@
+"""The acceptance of a device: what only the real board, camera and slide can show, in an hour."""
