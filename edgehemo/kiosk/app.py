@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
@@ -53,6 +53,7 @@ from edgehemo.kiosk.jobs import Jobs
 from edgehemo.kiosk.new_pins import pin_problem
 from edgehemo.kiosk.offers import is_offered
 from edgehemo.kiosk.pages import NO_PAGE, Facts, Look, OnArea, Pages
+from edgehemo.kiosk.putting_back import Outcome, PutBack, outcome_words
 from edgehemo.kiosk.result_code import code_lines, code_svg
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import Fault, KioskState, Sample, screen_of
@@ -117,7 +118,9 @@ class Guarded:
 
 
 class KioskApp:
-    """The routes of one kiosk. simulated: whether its microscope is."""
+    """The routes of one kiosk. simulated: whether its microscope is. put_back: see `Desk`. outcome:
+    what became of the last one.
+    """
 
     def __init__(
         self,
@@ -127,13 +130,19 @@ class KioskApp:
         *,
         simulated: bool,
         areas: Mapping[Area, AreaPages] | None = None,
+        put_back: Callable[[PutBack], None] = lambda _: None,
+        outcome: Outcome | None = None,
     ) -> None:
         self.kiosk, self.device, self.guard = kiosk, device, guard
         self.simulated = simulated
         self.pages = Pages(device)
         self.areas = areas_with_pages() if areas is None else areas
         jobs = Jobs(self._job_moved)
-        self.desk = Desk(kiosk, device, jobs, self._take_up, self._use_camera, guard.address)
+        self.desk = Desk(
+            kiosk, device, jobs, self._take_up, self._use_camera, put_back, guard.address
+        )
+        # What became of a backup that was to be put back; told until somebody is signed in.
+        self.outcome = outcome
         self.errands = Errands(kiosk, device, self.desk.jobs)
         # What was done on a page of an area, for the page that follows.
         self._went: dict[str, Went] = {}
@@ -216,15 +225,20 @@ class KioskApp:
             fresh = self.guard.new_viewer()
             viewer = self.guard.viewer(fresh)
             assert viewer is not None
+        look, said = self._look(request), ""
+        if self.outcome is not None and screen_of(self.kiosk.state) in ("sign_in", "pin"):
+            said, failed = outcome_words(look.words, self.outcome)
+            problem = problem or failed
         html = self.pages.render(
             self.kiosk,
             viewer,
             self.guard.token(viewer),
-            self._look(request),
+            look,
             self._facts(),
             problem,
             given,
             self.errands.of(self.kiosk.state.sample),
+            said,
         )
         answer = HTMLResponse(html, status)
         if fresh is not None:
@@ -309,6 +323,8 @@ class KioskApp:
             return self._page(request, status=409)
         try:
             await self.kiosk.sign_in(name, form.get("pin", ""), viewer)
+            if screen_of(self.kiosk.state) not in ("sign_in", "pin"):
+                self.outcome = None
         except EdgeHemoError as error:
             log.error("%s", error)
             return self._page(request, self._in_words(request, "not stored"), 503)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.jobs import Jobs
+from edgehemo.kiosk.putting_back import PutBack
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.state import SignedIn
 from edgehemo.words.language import Words
@@ -23,7 +24,8 @@ from edgehemo.words.language import Words
 class Desk:
     """What an area works with. take_up: told a device configuration that was changed and written,
     from any thread; the kiosk then works by it. use_camera: told another camera likewise, which is
-    then the kiosk's. address: of the page.
+    then the kiosk's. put_back: told a backup that is to take the records' place; the kiosk then
+    begins again. address: of the page.
     """
 
     kiosk: Kiosk
@@ -31,6 +33,7 @@ class Desk:
     jobs: Jobs
     take_up: Callable[[DeviceConfiguration], None] = lambda _: None
     use_camera: Callable[[str], None] = lambda _: None
+    put_back: Callable[[PutBack], None] = lambda _: None
     address: str = ""
 
 

@@ -157,9 +157,11 @@ class Pages:
         problem: str = "",
         given: Mapping[str, str] | None = None,
         errand: Errand | None = None,
+        said: str = "",
     ) -> str:
         """The page of the state. problem: what was wrong with the last input, in words. given: what
         of it stands in its place again. errand: what is printed or copied of a signed result.
+        said: what was done, in words.
 
         For a state without a page, or whose page needs what the records cannot give, a page that
         says so, with the way out.
@@ -188,6 +190,7 @@ class Pages:
             "screen": screen,
             "token": token,
             "problem": problem,
+            "said": said,
             "languages": [(code, NAMES[code]) for code in offered()],
             "steps": step_names(words),
             "step_now": None if state.sample is None else counted_step(state.sample.step),

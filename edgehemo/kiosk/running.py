@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable
 from contextlib import ExitStack
+from dataclasses import dataclass
 
 from edgehemo.capture.sources import camera_spec
 from edgehemo.device.configuration import load_device
@@ -19,17 +20,52 @@ from edgehemo.kiosk.engine import Kiosk
 from edgehemo.kiosk.engineering.measuring import forget
 from edgehemo.kiosk.guarding import Guard
 from edgehemo.kiosk.network import network_of
-from edgehemo.kiosk.service_manager import STOPPING, ServiceManager, watched_over
+from edgehemo.kiosk.putting_back import Outcome, PutBack, put_back
+from edgehemo.kiosk.service_manager import ALIVE, STOPPING, ServiceManager, watched_over
 from edgehemo.kiosk.serving import HOST, listening, serve
 from edgehemo.kiosk.state import screen_of
 from edgehemo.kiosk.work import WorkerProcess
 from edgehemo.records.store import Store
 
 SIMULATED = "simulated:"
+# How long a page may take to be answered before the kiosk ends for what it asked.
+ANSWERED_S = 1.0
 
 
 async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], None]) -> None:
-    """Serve until a signal comes. said: told the page's address once it answers."""
+    """Serve until a signal comes. said: told the page's address once it answers. Where a backup is
+    to be put back, the kiosk ends, has it done, and begins again at the same port.
+    """
+    manager, outcome = ServiceManager(), None
+    try:
+        while True:
+            served = await _served(source, port, said, manager, outcome)
+            if served.put_back is None:
+                return
+            port = served.port
+            manager.tell(ALIVE)
+            folder = Store.below(load_device(None).data_dir).folder
+            outcome = await asyncio.to_thread(put_back, served.put_back, folder)
+    finally:
+        manager.tell(STOPPING)
+
+
+@dataclass(slots=True)
+class _Served:
+    """How a kiosk ended. put_back: what it ended for; None: by a signal."""
+
+    port: int
+    put_back: PutBack | None = None
+
+
+async def _served(
+    source: str | None,
+    port: int | None,
+    said: Callable[[str], None],
+    manager: ServiceManager,
+    outcome: Outcome | None,
+) -> _Served:
+    """One kiosk from its beginning to its end. outcome: of a backup that was put back before."""
     device = load_device(None)
     camera = source or device.camera.source or SIMULATED
     spec = camera_spec(camera)
@@ -46,31 +82,44 @@ async def run_kiosk(source: str | None, port: int | None, said: Callable[[str], 
         kiosk = Kiosk(writer, hooks=noting(device.receivers))
         work = WorkerProcess(kiosk, device, camera)
         kiosk.work = work
-        number = at.getsockname()[1]
-        guard = Guard(number, () if network is None else network.hosts)
-        app = KioskApp(kiosk, device, guard, simulated=spec.scheme == "simulated")
+        served, enough = _Served(at.getsockname()[1]), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def asked(wanted: PutBack) -> None:
+            served.put_back = wanted
+            # The page that asked is answered before.
+            loop.call_soon_threadsafe(loop.call_later, ANSWERED_S, enough.set)
+
+        guard = Guard(served.port, () if network is None else network.hosts)
+        app = KioskApp(
+            kiosk,
+            device,
+            guard,
+            simulated=spec.scheme == "simulated",
+            put_back=asked,
+            outcome=outcome,
+        )
         beyond, token = None, None
         if network is not None:
             beyond = (opened.enter_context(network.listening()), network.context)
             token = network.token
-        moved = shown_again(kiosk, asyncio.get_running_loop())
-        sender = Sender(device, SharedWriter(writer), moved=moved)
+        sender = Sender(device, SharedWriter(writer), moved=shown_again(kiosk, loop))
         sender.start()
-        said(f"kiosk: http://{HOST}:{number}/")
+        said(f"kiosk: http://{HOST}:{served.port}/")
         if network is not None:
             said(f"kiosk: {network.url}, which asks for the token")
-        manager = ServiceManager()
         try:
             await serve(
                 app.application(token),
                 at,
                 kiosk.release,
                 beyond,
-                beside=lambda: watched_over(kiosk, number, manager),
+                beside=lambda: watched_over(kiosk, served.port, manager),
+                enough=enough,
             )
         finally:
-            manager.tell(STOPPING)
             sender.stop()
+    return served
 
 
 def shown_again(kiosk: Kiosk, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:

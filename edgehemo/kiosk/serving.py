@@ -47,9 +47,11 @@ async def serve(
     release: Callable[[], None],
     beyond: tuple[socket.socket, ssl.SSLContext] | None = None,
     beside: Callable[[], Coroutine[Any, Any, None]] | None = None,
+    enough: asyncio.Event | None = None,
 ) -> None:
     """Serve until a signal comes. release: called then, to end the long answers. beyond: a socket
     at which the same is served by TLS. beside: begun once the page answers, cancelled at the end.
+    enough: ends it too.
     """
     servers = [_Server(_configured(application, lifespan="on"))]
     sockets = [at]
@@ -78,9 +80,11 @@ async def serve(
             for server, there in zip(servers[1:], sockets[1:], strict=True)
         ]
         companion = None
+        asked = asyncio.create_task(_when(enough, end))
         if beside is not None and not first.done():
             companion = asyncio.create_task(beside())
         await first
+        asked.cancel()
         if companion is not None:
             companion.cancel()
         end()
@@ -88,6 +92,12 @@ async def serve(
     finally:
         for number in _SIGNALS:
             loop.remove_signal_handler(number)
+
+
+async def _when(enough: asyncio.Event | None, end: Callable[[], None]) -> None:
+    if enough is not None:
+        await enough.wait()
+        end()
 
 
 def _configured(application: ASGIApp, lifespan: Literal["on", "off"]) -> uvicorn.Config:

@@ -212,40 +212,64 @@ def restore(
     *,
     replace: bool = False,
     on_content: OnContent | None = None,
+    by: str = "edgehemo",
 ) -> BackupManifest:
     """Put a backup in the place of a device's records.
 
     Everything is checked before anything is put in place. replace: records that are there are
     renamed, not deleted; without it they are a RecordsError. The device goes on with the chain of
-    the backup, whose next entry says that it was restored.
+    the backup, whose next entry says that it was restored, and by whom.
     """
-    path, manifest = found_backup(backup)
-    database = path.with_suffix(".sqlite3")
-    if manifest.version > schema.newest():
-        raise RecordsError("the backup was made by a newer version: update edgehemo first")
+    path, manifest = _fit(backup)
     if folder.exists() and not replace:
         raise RecordsError(
             f"{folder.path}: there are records here; --force puts them aside and restores"
         )
-    _refuse_damaged(database, manifest)
+    with _held(folder), told():
+        _bring_contents(path, folder, on_content)
+        put_in_place(path.with_suffix(".sqlite3"), folder)
+    with Writer(folder) as writer:
+        details = {"backup": manifest.number, "sha256": manifest.sha256}
+        writer.note("store restored", details=details, by=by)
+    return manifest
+
+
+def bring(
+    backup: Path, folder: RecordsFolder, on_content: OnContent | None = None
+) -> BackupManifest:
+    """Check a backup, and copy what it holds beside the records that are in use: what is left to
+    `restore` is then short. Nothing of the records changes by it.
+    """
+    path, manifest = _fit(backup)
+    with told():
+        _bring_contents(path, folder, on_content)
+    return manifest
+
+
+def _fit(backup: Path) -> tuple[Path, BackupManifest]:
+    """A whole backup that this version can read: its manifest. RecordsError for any other."""
+    path, manifest = found_backup(backup)
+    if manifest.version > schema.newest():
+        raise RecordsError("the backup was made by a newer version: update edgehemo first")
+    _refuse_damaged(path.with_suffix(".sqlite3"), manifest)
+    return path, manifest
+
+
+def _bring_contents(path: Path, folder: RecordsFolder, on_content: OnContent | None) -> None:
+    """Copy the contents of a backup that are not here, or not whole. path: of its manifest."""
     source = Contents(path.parent / "contents")
-    with contextlib.closing(opened_copy(database)) as copy:
+    with contextlib.closing(opened_copy(path.with_suffix(".sqlite3"))) as copy:
         wanted = [
             row[0]
             for row in copy.execute(
                 "SELECT sha256 FROM content WHERE purged_at IS NULL ORDER BY sha256"
             )
         ]
-    with _held(folder), told():
-        for index, sha256 in enumerate(wanted, start=1):
+    for index, sha256 in enumerate(wanted, start=1):
+        if not (folder.contents.has(sha256) and folder.contents.is_intact(sha256)):
             folder.contents.put(source.read(sha256))
-            if on_content is not None:
-                on_content(index, len(wanted))
-        put_in_place(database, folder)
-    with Writer(folder) as writer:
-        details = {"backup": manifest.number, "sha256": manifest.sha256}
-        writer.note("store restored", details=details, by="edgehemo")
-    return manifest
+        if on_content is not None:
+            on_content(index, len(wanted))
 
 
 @contextlib.contextmanager

@@ -17,13 +17,22 @@ import pytest
 
 from edgehemo.device import sticks as device_sticks
 from edgehemo.device.sticks import Stick, stick_to_write, writing_to
-from edgehemo.errors import RecordsFullError, StickFullError, StickMissingError
+from edgehemo.errors import EdgeHemoError, RecordsFullError, StickFullError, StickMissingError
 from edgehemo.kiosk.app import KioskApp
 from edgehemo.kiosk.jobs import TOLD_EVERY_S, Job, Jobs, JobStopped
+from edgehemo.kiosk.putting_back import PutBack, put_back
+from edgehemo.kiosk.state import Sample
 from edgehemo.kiosk.supervision.backup import DAYS, KINDS, age
 from edgehemo.kiosk.supervision.long_work import backing_up
 from edgehemo.records.audit import entries
-from edgehemo.records.backup import bytes_wanted, last_backup, restore
+from edgehemo.records.backup import (
+    back_up,
+    bring,
+    bytes_wanted,
+    found_backup,
+    last_backup,
+    restore,
+)
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import Reader, Writer
 from edgehemo.records.users import Role
@@ -86,6 +95,77 @@ def test_a_backup_is_made_by_touch_counts_at_once_and_can_be_put_back(stocked: P
     assert restore(stocked / "stick", elsewhere).results == 3
     with Reader(elsewhere) as reader:
         assert len(reader.rows("SELECT 1 FROM result")) == 3
+
+
+def test_a_backup_is_checked_and_copied_before_anybody_is_asked_to_put_it_back(
+    stocked: Path,
+) -> None:
+    async def run() -> None:
+        async with working(stocked, "backup") as (app, browser):
+            asked: list[PutBack] = []
+            app.desk = replace(app.desk, put_back=asked.append)
+            page = await posted(browser, "backup", "restore")
+            await ended(app)
+            page = await browser.get("/area/backup/")
+            assert "There is no whole backup on the stick." in page.text
+            assert "The records are as they were." in page.text
+            await put_away(browser)
+            await posted(browser, "backup", "start")
+            await ended(app)
+            await put_away(browser)
+            measured(app.kiosk.writer, "26-0499", 100.0, made_at=datetime.now().astimezone())
+            await posted(browser, "backup", "restore")
+            await ended(app)
+            page = await browser.get("/area/backup/")
+            assert "Is this backup to take the place of all records?" in page.text
+            assert "3 results" in page.text and "4 results" in page.text
+            assert "1 result was made here after the backup" in page.text
+            assert not asked
+            # A sample that is worked on would be lost to the kiosk.
+            before = app.kiosk.state
+            waits = Sample(ref=1, owner="amina", step="capture", number="26-1")
+            app.kiosk.state = before.model_copy(update={"samples": (waits,)})
+            assert "Samples wait" in (await posted(browser, "backup", "replace")).text
+            app.kiosk.state = before
+            await posted(browser, "backup", "replace")
+            assert [each.by for each in asked] == ["grace"]
+            wanted.extend(asked)
+
+    wanted: list[PutBack] = []
+    asyncio.run(run())
+    folder = RecordsFolder.below(device_of(stocked).data_dir)
+    assert put_back(wanted[0], folder) == "put back"
+    with Reader(folder) as reader:
+        assert len(reader.rows("SELECT 1 FROM result")) == 3
+        last = [each for each in entries(reader.connection) if each.action == "store restored"]
+        assert [each.actor for each in last] == ["grace"]
+    assert (folder.path / "records.replaced-1.sqlite3").is_file(), "nothing is deleted"
+
+
+@pytest.mark.parametrize("harm", ["content", "database", "gone"])
+def test_a_damaged_backup_leaves_the_records_as_they_were(stocked: Path, harm: str) -> None:
+    folder = RecordsFolder.below(device_of(stocked).data_dir)
+    with Writer(folder) as writer:
+        back_up(writer, stocked / "stick", at="2026-11-27T10:00:00+00:00", by="grace")
+        path, _ = found_backup(stocked / "stick")
+        head = writer.head()
+    before = folder.database.read_bytes()
+    if harm == "content":
+        content = next(each for each in (path.parent / "contents").rglob("*") if each.is_file())
+        content.write_bytes(b"")
+        folder.contents.remove(content.name)
+    elif harm == "database":
+        with path.with_suffix(".sqlite3").open("r+b") as file:
+            file.seek(100)
+            file.write(b"xx")
+    else:
+        path.unlink()
+    with pytest.raises(EdgeHemoError):
+        bring(stocked / "stick" if harm == "gone" else path, folder)
+    assert put_back(PutBack(path, "grace"), folder) == "not put back"
+    assert folder.database.read_bytes() == before
+    with Reader(folder) as reader:
+        assert reader.head() == head
 
 
 def test_no_stick_and_a_full_one_are_told_and_nothing_is_written(
@@ -225,7 +305,9 @@ def test_the_look_through_the_records_says_what_is_wrong(stocked: Path) -> None:
             assert digest[:16] in page.text
             noted = [e.details for e in entries(app.kiosk.writer.connection) if "verif" in e.action]
             assert [each["faults"] for each in noted] == [0, 1]
-            assert "edgehemo records restore" in (await browser.get("/area/backup/restore")).text
+            await put_away(browser)
+            page = await browser.get("/area/backup/restore")
+            assert "A backup takes the place of all records here." in page.text
 
     asyncio.run(run())
 

@@ -45,6 +45,14 @@ class KioskForms:
         """Load the page; which screen it is."""
         return self._seen(self._client.get(self.kiosk.url))
 
+    def get(self, path: str) -> str:
+        """Load another page, below the address; what is on it. Empty where nobody answers."""
+        try:
+            self._seen(self._client.get(self.kiosk.url + path))
+        except httpx.TransportError:
+            return ""
+        return self.page
+
     def _seen(self, answer: httpx.Response) -> str:
         self.statuses.append(answer.status_code)
         self.page = answer.text

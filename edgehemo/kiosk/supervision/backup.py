@@ -8,14 +8,17 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from edgehemo.device.sticks import Stick, stick_to_write, sticks
-from edgehemo.errors import EdgeHemoError, StickMissingError
+from edgehemo.errors import EdgeHemoError, RecordsFullError, StickMissingError
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.jobs import Job
+from edgehemo.kiosk.putting_back import PutBack
 from edgehemo.kiosk.screens import Area
 from edgehemo.kiosk.supervision.long_work import (
     BackedUp,
+    Brought,
     Exported,
     backing_up,
+    bringing,
     exporting,
     looking_through,
     numbers_since,
@@ -37,21 +40,27 @@ FAULTS_SHOWN = 4
 
 
 class BackupArea:
-    """Its pages: ``""`` where things stand, or the work that runs; ``export``, ``restore``."""
+    """Its pages: ``""`` where things stand, or the work that runs; ``export``; ``restore``, where a
+    backup is checked and copied before anybody is asked whether to put it back.
+    """
 
     area: Area = "backup"
 
     def show(self, desk: Desk, asked: Asked) -> Shown | Sent | None:
         """See `edgehemo.kiosk.area.AreaPages`."""
         job = desk.jobs.of(self.area)
-        if asked.path == "restore":
-            return Shown("supervision/backup_restore.html.j2")
-        if asked.path not in ("", "export"):
+        if asked.path not in ("", "export", "restore"):
             return None
+        if job is not None and isinstance(job.result, Brought):
+            asks = restore_view(desk, job.result, asked.words)
+            return Shown("supervision/backup_replace.html.j2", asks)
         if job is not None:
             return Shown("supervision/backup_job.html.j2", job_view(job, asked.words))
         plugged_in = sticks(desk.device)
         values: dict[str, Any] = {"stick": stick_view(plugged_in, asked.words)}
+        if asked.path == "restore":
+            values["waiting"] = _unfinished(desk)
+            return Shown("supervision/backup_restore.html.j2", values)
         if asked.path == "export":
             values |= _export_form(desk, asked)
             return Shown("supervision/backup_export.html.j2", values)
@@ -72,6 +81,14 @@ class BackupArea:
         if asked.path == "verify":
             desk.jobs.begin(self.area, "verify", looking_through(writer, by))
             return Went()
+        if asked.path == "restore":
+            if _unfinished(desk):
+                return Went("restore", problem=_finish_first(words))
+            stick = stick_to_write(desk.device)
+            desk.jobs.begin(self.area, "restore", bringing(writer, stick))
+            return Went()
+        if asked.path == "replace":
+            return self._replace(desk, asked)
         if asked.path == "start":
             stick = stick_to_write(desk.device)
             desk.jobs.begin(self.area, "backup", backing_up(writer, stick, by))
@@ -94,6 +111,46 @@ class BackupArea:
         work = exporting(writer, desk.device, stick, numbers, kind, identified=identified, by=by)
         desk.jobs.begin(self.area, "export", work)
         return Went()
+
+    def _replace(self, desk: Desk, asked: Asked) -> Went:
+        """Have the backup that was copied put in the records' place, once the page is answered."""
+        job, words = desk.jobs.of(self.area), asked.words
+        if job is None or not isinstance(job.result, Brought):
+            return Went("restore")
+        if _unfinished(desk):
+            return Went("", problem=_finish_first(words))
+        desk.put_back(PutBack(job.result.path, asked.who.name))
+        return Went(
+            "", said=words._("The backup is being put back. The page comes back by itself.")
+        )
+
+
+def _unfinished(desk: Desk) -> bool:
+    """Whether a sample is worked on or waits: it would be lost to the kiosk."""
+    return any(not each.practice and each.step != "done" for each in desk.kiosk.state.samples)
+
+
+def _finish_first(words: Words) -> str:
+    return words._("Samples wait on the start page. Finish them or give them up first.")
+
+
+def restore_view(desk: Desk, brought: Brought, words: Words) -> dict[str, Any]:
+    """What putting a backup back would mean: what it holds, and what gives way."""
+    writer, today = desk.kiosk.writer, datetime.now().astimezone().date()
+    made = datetime.fromisoformat(brought.made_at)
+    later = len(numbers_since(writer, made))
+    return {
+        "made": moment(words, brought.made_at, "set", today),
+        "holds": words.n_("{n} result", "{n} results", brought.results),
+        "stored": words.n_("{n} result", "{n} results", count(writer)),
+        "later": later
+        and words.n_(
+            "{n} result was made here after the backup, and is then no more in the list.",
+            "{n} results were made here after the backup, and are then no more in the list.",
+            later,
+        ),
+        "stick": brought.label,
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,6 +277,7 @@ def job_view(job: Job, words: Words) -> dict[str, Any]:
         "backup": _("Backup"),
         "export": _("Export"),
         "verify": _("Look through the records"),
+        "restore": _("Put a backup back"),
     }[job.about]
     values: dict[str, Any] = {
         "title": title,
@@ -235,9 +293,11 @@ def job_view(job: Job, words: Words) -> dict[str, Any]:
         return values
     if job.stopped:
         lines = (_("You stopped it."), _("What was on the stick before is whole."))
+        if job.about == "restore":
+            lines = (_("You stopped it."), _("The records are as they were."))
         return values | {"kind": "stopped", "lines": lines}
     if job.error is not None:
-        return values | {"kind": "failed", **_failed(job.error, words)}
+        return values | {"kind": "failed", **_failed(job.error, job.about, words)}
     whole = not isinstance(job.result, Verified) or job.result.whole
     return values | {"kind": "good" if whole else "failed", **_came_to(job.result, words)}
 
@@ -246,6 +306,8 @@ def _step(job: Job, words: Words) -> str:
     _ = words._
     return {
         "look": _("Looking what is new"),
+        "check": _("Looking for the newest backup"),
+        "bring": _("Checking and copying the backup"),
         "copy": _("Copying and reading back"),
         "export": _("Writing the results"),
         "chain": _("Checking the chain and all rows"),
@@ -293,8 +355,16 @@ def _came_to(result: object, words: Words) -> Mapping[str, Any]:
     }
 
 
-def _failed(error: Exception, words: Words) -> Mapping[str, Any]:
+def _failed(error: Exception, about: str, words: Words) -> Mapping[str, Any]:
     _ = words._
+    if about == "restore" and not isinstance(error, StickMissingError | RecordsFullError):
+        return {
+            "lines": (
+                _("There is no whole backup on the stick."),
+                _("The records are as they were."),
+            ),
+            "todo": _("Try another stick. If that does not help, call whoever looks after it."),
+        }
     if isinstance(error, EdgeHemoError) and error.code != "FAILED":
         told = words.guidance(error.code)
         if isinstance(error, StickMissingError):

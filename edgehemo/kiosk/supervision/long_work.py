@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.sticks import Stick, writing_to
@@ -126,6 +127,32 @@ def looking_through(writer: Writer, by: str) -> Callable[[Job], Verified]:
             reader.note("records verified", details={"faults": len(found.faults)}, by=by)
         writer.take_noted()
         return found
+
+    return work
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """A backup that was checked and copied, and can be put in the records' place. path: of its
+    manifest.
+    """
+
+    path: Path
+    made_at: str
+    results: int
+    label: str
+
+
+def bringing(writer: Writer, stick: Stick) -> Callable[[Job], Brought]:
+    """Check the newest backup of a stick, and copy what it holds. RecordsError where there is none,
+    or it is damaged.
+    """
+
+    def work(job: Job) -> Brought:
+        job.at(None, "check")
+        path, _ = backup.found_backup(stick.path)
+        manifest = backup.bring(path, writer.folder, lambda done, of: job.at(done / of, "bring"))
+        return Brought(path, manifest.made_at, manifest.results, stick.label)
 
     return work
 
