@@ -12,11 +12,17 @@ from typing import Literal
 import msgspec
 
 from edgehemo.errors import UsageError
+from edgehemo.estimate.values import FieldIndices
 from edgehemo.files.strict import Record, RecordError, plain_number
+from edgehemo.screening import field as readings
 from edgehemo.screening.field import FieldReading
 from edgehemo.screening.sample import UnreadableImage
 
 PROGRESS_SCHEMA: Literal["edgehemo.screening-progress/1"] = "edgehemo.screening-progress/1"
+
+# The names in a reading's fields are looked up where it is defined, and there this one is loaded
+# for types alone: what only finds cells does without it.
+vars(readings).setdefault("FieldIndices", FieldIndices)
 
 
 class _Image(Record, frozen=True, kw_only=True):
