@@ -96,7 +96,8 @@ class FieldCells:
     cell surely lies, by the scores of all kinds together, and no kind reaches its threshold; not
     among ``cells``, and settled by `edgehemo.cells.inclusions.with_inclusions`. hidden: places in
     ``cells`` of those that others half cover (`edgehemo.cells.clumps`): they count, and their shape
-    tells no type.
+    tells no type. matched: places of white cells whose look no classifier knows and whose type it
+    knew once their stain was matched (`edgehemo.cells.stain_match`).
     """
 
     cells: tuple[Cell, ...]
@@ -105,6 +106,7 @@ class FieldCells:
     interior_area_mm2: float
     doubtful: tuple[DoubtfulCell, ...] = ()
     hidden: frozenset[int] = frozenset()
+    matched: frozenset[int] = frozenset()
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{self.counts.get(kind, 0)} {kind}" for kind in CELL_KINDS)

@@ -2,8 +2,8 @@
 
 A cell is named one by one; what the whole sample says of its names is known at the end. Where its
 cells look unlike all that a classifier learnt from, the microscope or the stain is another one, and
-only the names of the few that look alike stand. And a name that alarms is not given on one cell's
-word, nor on any in such a sample.
+only the names of those that look alike stand, as they are or once their stain is matched. And a
+name that alarms is not given on one cell's word, nor on any in such a sample.
 """
 
 from __future__ import annotations
@@ -63,7 +63,8 @@ def borne_out(
 ) -> Mapping[int, FieldReading]:
     """The fields whose names change, by their place in ``fields``.
 
-    strange: see `strange_kinds`; of these only what is familiar enough keeps its name.
+    strange: see `strange_kinds`; of these only what is familiar enough keeps its name, by itself or
+    once its stain was matched.
     """
     counts = Counter(
         cell.type
@@ -74,20 +75,22 @@ def borne_out(
     )
     few = {name for name in ALARMING_TYPES if counts[name] < ALARMING_CELLS}
 
-    def stays(cell: Cell) -> bool:
+    def stays(cell: Cell, matched: bool) -> bool:
         if (rule := strange.get(cell.kind)) is not None:
-            familiar = (cell.familiarity or 0.0) >= rule.strange_cell_from
+            familiar = matched or (cell.familiarity or 0.0) >= rule.strange_cell_from
             return familiar and cell.type not in ALARMING_TYPES
         return cell.type not in few or (cell.type_score or 0.0) >= ALARMING_SCORE
 
     changed = {}
     for place, field in enumerate(fields):
-        if field.cells is None or all(
-            stays(cell) or cell.type == UNCERTAIN for cell in field.cells.cells
-        ):
+        if field.cells is None:
             continue
+        matched = field.cells.matched
         cells = tuple(
-            cell if stays(cell) else replace(cell, type=UNCERTAIN) for cell in field.cells.cells
+            cell if stays(cell, index in matched) else replace(cell, type=UNCERTAIN)
+            for index, cell in enumerate(field.cells.cells)
         )
+        if cells == field.cells.cells:
+            continue
         changed[place] = replace(field, cells=replace(field.cells, cells=cells))
     return changed
