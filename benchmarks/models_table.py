@@ -1,8 +1,10 @@
 """Every shipped model's stored metrics by source with intervals, and what quantising cost each.
 
-``python benchmarks/models_table.py [--checkpoints DIR] [--bundle DIR]`` prints Markdown. It reads
-the records inside the checkpoints and the bundle's manifest, and runs no model: the figures are
-those that `edgehemo evaluate --save` and `edgehemo export` measured.
+``python benchmarks/models_table.py [--checkpoints DIR] [--bundle DIR] [--before DIR]`` prints
+Markdown. It reads the records inside the checkpoints and the bundle's manifest, and runs no model:
+the figures are those that `edgehemo evaluate --save` and `edgehemo export` measured. With
+``--before``, a folder of earlier checkpoints, it begins with what all models do on sources that
+were left out of training whole, before and after.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from edgehemo_export.evaluation.card_parts import metrics_table, section, table
 CHECKPOINTS = Path(__file__).resolve().parents[1] / "export" / "checkpoints"
 # How `parity` names PyTorch's figure beside the artefact's own.
 PYTORCH_SUFFIX = "_pytorch"
+# How a record names sources of which training saw nothing.
+NEVER_SEEN = ("left out", "never trained")
 
 
 @dataclass(frozen=True)
@@ -37,10 +41,15 @@ class StoredModel:
     weights: int
 
 
-def main(checkpoints: Path, bundle: Bundle) -> None:
+def main(checkpoints: Path, bundle: Bundle, before: Path | None) -> None:
     """Print the tables."""
     models = [stored_model(path) for path in sorted(checkpoints.glob("*.safetensors"))]
-    lines = section(
+    lines: list[str] = []
+    if before is not None:
+        earlier = {path.stem: stored_model(path) for path in sorted(before.glob("*.safetensors"))}
+        columns = ("model", "source", "metric", "before", "after")
+        lines += section("Sources left out", table(columns, left_out(models, earlier)))
+    lines += section(
         "Models", table(("model", "stored numbers", "MB", "steps", "minutes"), sizes(models))
     )
     for model in models:
@@ -69,6 +78,37 @@ def stored_model(path: Path) -> StoredModel:
     return StoredModel(
         path, metadata["task"], json.loads(metadata["record"]), sha256_of_file(path), weights
     )
+
+
+def left_out(
+    models: list[StoredModel], earlier: dict[str, StoredModel]
+) -> Iterator[tuple[object, ...]]:
+    """Rows of every metric on a source left out of training, with what it was before."""
+    for model in models:
+        was = earlier.get(model.path.stem)
+        known = {} if was is None else _left_out_metrics(was)
+        now = _left_out_metrics(model)
+        for source, metric in [*now, *(key for key in known if key not in now)]:
+            row = (known.get((source, metric)), now.get((source, metric)))
+            yield (model.path.stem, source, metric, *map(_with_interval, row))
+
+
+def _left_out_metrics(model: StoredModel) -> dict[tuple[str, str], dict[str, Any]]:
+    """By source and name the metrics on sources that training never saw; not under other lights."""
+    return {
+        (metric["source"], metric["name"]): metric
+        for metric in model.record.get("metrics", [])
+        if any(words in metric["source"] for words in NEVER_SEEN) and ": " not in metric["name"]
+    }
+
+
+def _with_interval(metric: dict[str, Any] | None) -> str:
+    if metric is None:
+        return "-"
+    value, low, high = metric["value"], metric.get("low"), metric.get("high")
+    if low is None or high is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({low:.3f} to {high:.3f})"
 
 
 def sizes(models: list[StoredModel]) -> Iterator[tuple[object, ...]]:
@@ -119,5 +159,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checkpoints", type=Path, default=CHECKPOINTS)
     parser.add_argument("--bundle", type=Path, help="bundle folder [default: the shipped one]")
+    parser.add_argument("--before", type=Path, help="folder of earlier checkpoints")
     given = parser.parse_args()
-    main(given.checkpoints, load_bundle(given.bundle))
+    main(given.checkpoints, load_bundle(given.bundle), given.before)

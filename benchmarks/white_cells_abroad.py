@@ -1,15 +1,16 @@
-"""White cells of a source that was left out of training whole: how many are named, and rightly.
+"""White cells of a source left out of training whole: how many are named, and rightly.
 
-    python benchmarks/white_cells_abroad.py WITHOUT_SOURCE.safetensors [--most 600]
-                                            [--sheet FILE.png] [--worst 20]
+    python benchmarks/white_cells_abroad.py WITHOUT_SOURCE.safetensors [--source SOURCE]
+                                            [--most 600] [--sheet FILE.png] [--worst 20]
 
-The checkpoint is one of `edgehemo train nucleated --leave-out SOURCE`; the source is taken from it
-and read as the device reads it. BCCD's fields go through the finder (cells that the border cuts are
-left out, and fields with white cells of several types) and count as one sample: where it is
-strange, what is named by itself needs the familiarity that a strange sample asks. Single cells are
-what `edgehemo classify` makes of them. `before` is without matching the stain
-(`edgehemo.cells.stain_match`). Shares have 95 % intervals (Wilson). ``--sheet`` draws the cells
-named wrongly, the surest first, to be looked at: published types are wrong at times.
+The checkpoint is one of `edgehemo train nucleated --leave-out SOURCE`; the source is taken from it,
+or named where a run learnt no types of it for another reason, and read as the device reads it.
+BCCD's fields go through the finder (cells that the border cuts are left out, and fields with white
+cells of several types) and count as one sample: where it is strange, what is named by itself needs
+the familiarity that a strange sample asks. Single cells are what `edgehemo classify` makes of them.
+`before` is without matching the stain (`edgehemo.cells.stain_match`). Shares have 95 % intervals
+(Wilson). ``--sheet`` draws the cells named wrongly, the surest first, to be looked at: published
+types are wrong at times.
 """
 
 from __future__ import annotations
@@ -70,17 +71,16 @@ class Named:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--source", help="instead of the one that was left out")
     parser.add_argument("--most", type=int, default=600, help="single cells that are read")
     parser.add_argument("--sheet", type=Path)
     parser.add_argument("--worst", type=int, default=20)
     options = parser.parse_args()
     checkpoint = load_checkpoint(options.checkpoint)
-    source = checkpoint.record.get("left_out")
+    source = options.source or checkpoint.record.get("left_out")
     if source is None:
         parser.error(f"{options.checkpoint}: no source was left out of its training")
     entry = classifier_subject(SPEC, checkpoint).entry([], sha256_of_file(options.checkpoint))
-    if entry.familiarity is None:
-        parser.error(f"{options.checkpoint}: tells no familiarity")
     classifier = CellClassifier(TorchRunner(classifier_net(SPEC, checkpoint)), entry)
     pictures = [
         picture
@@ -88,7 +88,9 @@ def main() -> None:
         if white_type(picture) is not None
     ]
     if source == bccd.SOURCE:
-        cells = as_one_sample(list(in_fields(pictures, classifier)), entry.familiarity)
+        cells = list(in_fields(pictures, classifier))
+        if entry.familiarity is not None:
+            cells = as_one_sample(cells, entry.familiarity)
     else:
         chosen = np.linspace(0, len(pictures) - 1, min(options.most, len(pictures))).astype(int)
         cells = list(alone([pictures[i] for i in np.unique(chosen).tolist()], classifier))
@@ -103,8 +105,8 @@ def main() -> None:
 def white_type(picture: SetPicture) -> str | None:
     """The one type of the white cells of a picture, None where there is none or more than one."""
     labels = picture.labels
-    types = set(labels.cell_types or ()) or {labels.class_name}
-    name = next(iter(types)) if len(types) == 1 else None
+    types = set(labels.cell_types or (labels.class_name or "",))
+    name = next(iter(types)) if len(types) == 1 else ""
     return name if name in WHITE_CELL_TYPES else None
 
 

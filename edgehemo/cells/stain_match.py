@@ -72,7 +72,8 @@ def matched(crop: NDArray[np.uint8], red_cell: Colour) -> NDArray[np.uint8] | No
     reference, _ = _frame(REFERENCE_NUCLEUS, REFERENCE_RED_CELL)
     to_reference = np.linalg.solve(own, reference).astype(np.float32)
     density = _density(crop) @ to_reference
-    return np.clip(np.rint(UINT8_PER_TRANSMITTANCE * 10.0**-density), 0, 255).astype(np.uint8)
+    codes = np.clip(np.rint(UINT8_PER_TRANSMITTANCE * np.power(10.0, -density)), 0, 255)
+    return np.asarray(codes, np.uint8)
 
 
 def _nucleus_colour(crop: NDArray[np.uint8]) -> Colour:

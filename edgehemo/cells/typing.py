@@ -389,8 +389,8 @@ def _red_cells(found: FieldCells, field: CanonicalField) -> NDArray[np.bool_]:
     """Where red cells lie and white ones do not, bool (h, w), canonical px."""
     across, down = field.frame_px_per_canonical_px
     out = np.zeros((field.height, field.width), np.bool_)
-    for kind, inside in (("rbc", True), ("wbc", False)):
-        for cell in found.of_kind(kind):
+    for cells, inside in ((found.of_kind("rbc"), True), (found.of_kind("wbc"), False)):
+        for cell in cells:
             x0, y0 = int(cell.x0 / across), int(cell.y0 / down)
             out[y0 : int(cell.y1 / down) + 1, x0 : int(cell.x1 / across) + 1] = inside
     return out

@@ -36,6 +36,8 @@ RULE = FamiliarityRule(cell_from=0.5, sample_from=0.5, sample_cells=5, cells=100
 # Another laboratory's: bluish and pale nuclei, orange red cells.
 STRANGE_NUCLEUS: Colour = np.array([0.30, 0.40, 0.05])
 STRANGE_RED_CELL: Colour = np.array([0.03, 0.13, 0.12])
+# In the middle of `picture`.
+WHITE = Cell("wbc", 40, 40, 88, 88, 0.9)
 
 
 def codes_of(density: NDArray[np.float64]) -> NDArray[np.uint8]:
@@ -130,10 +132,9 @@ def classifier(runner: KnowsTheReference) -> CellClassifier:
 def test_a_strange_white_cell_is_named_in_its_field_and_in_a_strange_sample() -> None:
     wide = picture(STRANGE_NUCLEUS, STRANGE_RED_CELL)
     field = canonical_field(Frame(wide, "strange"), um_per_px=0.25)
-    white = Cell("wbc", 40, 40, 88, 88, 0.9)
     corners = [(14, 14), (113, 14), (14, 113), (113, 113)]
     red = [Cell("rbc", x - 13, y - 13, x + 13, y + 13, 0.9) for x, y in corners]
-    found = FieldCells((*red, white), {"rbc": 4, "wbc": 1, "platelet": 0}, {}, 0.01)
+    found = FieldCells((*red, WHITE), {"rbc": 4, "wbc": 1, "platelet": 0}, {}, 0.01)
     typed = CellTyper({"nucleated": classifier(KnowsTheReference())}).typed(field, found)
     assert typed.cells[4].type == "neutrophil" and typed.matched == {4}
     assert typed.cells[4].type_score == pytest.approx(0.97)
@@ -147,23 +148,20 @@ def test_a_strange_white_cell_is_named_in_its_field_and_in_a_strange_sample() ->
 
 
 @pytest.mark.parametrize(
-    ("runner", "change"),
+    ("runner", "white"),
     [
         # What alarms is never named so; nor what the cell's own look excludes.
-        (KnowsTheReference(class_index=2), {}),
-        (KnowsTheReference(before=0.01), {}),
+        (KnowsTheReference(class_index=2), WHITE),
+        (KnowsTheReference(before=0.01), WHITE),
         # Half of a cell, and one that holds something, are not asked again.
-        (KnowsTheReference(), {"x0": 0.0}),
-        (KnowsTheReference(), {"inclusion": True}),
+        (KnowsTheReference(), replace(WHITE, x0=0.0)),
+        (KnowsTheReference(), replace(WHITE, inclusion=True)),
     ],
 )
-def test_what_is_not_named_after_a_match(
-    runner: KnowsTheReference, change: dict[str, float | bool]
-) -> None:
+def test_what_is_not_named_after_a_match(runner: KnowsTheReference, white: Cell) -> None:
     wide = picture(STRANGE_NUCLEUS, STRANGE_RED_CELL)
     field = canonical_field(Frame(wide, "strange"), um_per_px=0.25)
     red = Cell("rbc", 1, 1, 27, 27, 0.9)
-    white = replace(Cell("wbc", 40, 40, 88, 88, 0.9), **change)
     found = FieldCells((red, white), {"rbc": 1, "wbc": 1, "platelet": 0}, {}, 0.01)
     typed = CellTyper({"nucleated": classifier(runner)}).typed(field, found)
     assert typed.cells[1].type == UNCERTAIN and typed.matched == frozenset()
