@@ -23,6 +23,8 @@ MANIFEST = "/etc/edgehemo/installed.json"
 COMMAND = "/usr/local/bin/edgehemo"
 PROGRAMS = "/usr/local/lib/edgehemo"
 UNITS = "/etc/systemd/system"
+# How the kiosk ended, while its page says that it is out of service.
+ENDED = "/run/edgehemo-kiosk/ended"
 STICK_FOLDER = "/run/media/edgehemo"
 STICK_MOUNT = f"{STICK_FOLDER}/stick"
 

@@ -197,6 +197,7 @@ def context(case: Case) -> dict[str, Any]:
         "configuration": layout.CONFIGURATION_LINK,
         "command": layout.COMMAND,
         "programs": layout.PROGRAMS,
+        "ended": layout.ENDED,
         "stick_folder": layout.STICK_FOLDER,
         "stick_mount": layout.STICK_MOUNT,
         "folders": layout.FOLDERS,

@@ -55,11 +55,13 @@ def test_the_page_of_a_kiosk_that_does_not_start_is_in_the_device_s_language(
              "fr": {"title": "Hors <service>", "meaning": "m", "action": "a"}}  # fmt: skip
     words.write_text(json.dumps(known), encoding="utf-8")
     settings.write_text('[kiosk]\nlanguage = "fr"\n')
+    ended = tmp_path / "ended"
+    ended.write_text("watchdog, ABRT\n")
     port = free_port()
     begun = time.monotonic()
     program = subprocess.Popen(
         [sys.executable, "-I", fault_page.__file__, "--port", str(port), "--words", str(words),
-         "--configuration", str(settings), "--seconds", "2.5"]
+         "--configuration", str(settings), "--ended", str(ended), "--seconds", "2.5"]
     )  # fmt: skip
     try:
         answer = asked(port, "/")
@@ -68,7 +70,7 @@ def test_the_page_of_a_kiosk_that_does_not_start_is_in_the_device_s_language(
         assert '<html lang="fr">' in text
         assert "Hors &lt;service&gt;" in text
         assert 'http-equiv="refresh"' in text
-        assert "edgehemo-kiosk.service: " in text
+        assert "edgehemo-kiosk: watchdog, ABRT" in text
         # It is no kiosk that answers: the browser is left alone meanwhile.
         assert screen.asked(f"http://127.0.0.1:{port}/") == (False, None)
         assert program.wait(10) == 0

@@ -11,7 +11,6 @@ import base64
 import hashlib
 import html
 import json
-import subprocess
 import sys
 import threading
 import time
@@ -66,16 +65,13 @@ def language_of(configuration: Path) -> str:
         return "en"
 
 
-def fact_of(unit: str) -> str:
-    """Why the service manager gave up, for whoever looks after the device."""
-    asked = ["systemctl", "show", unit, "--property=Result,ExecMainStatus,ExecMainCode"]
+def fact_of(ended: Path) -> str:
+    """How the kiosk ended, for whoever looks after the device."""
     try:
-        said = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=False).stdout
-    except (OSError, subprocess.SubprocessError):
+        said = " ".join(ended.read_text("ascii", "replace")[:80].split())
+    except OSError:
         said = ""
-    facts = dict(line.split("=", 1) for line in said.splitlines() if "=" in line)
-    result, code = facts.get("Result") or "unknown", facts.get("ExecMainStatus") or "?"
-    return f"{unit}: {result}, {code}"
+    return f"edgehemo-kiosk: {said or 'did not start'}"
 
 
 def page(words: dict[str, dict[str, str]], language: str, fact: str) -> bytes:
@@ -115,11 +111,11 @@ def main() -> int:
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--words", type=Path, required=True)
     parser.add_argument("--configuration", type=Path, required=True)
-    parser.add_argument("--unit", default="edgehemo-kiosk.service")
+    parser.add_argument("--ended", type=Path, required=True)
     parser.add_argument("--seconds", type=float, default=SERVED_S)
     given = parser.parse_args()
     words = json.loads(given.words.read_text("utf-8"))
-    content = page(words, language_of(given.configuration), fact_of(given.unit))
+    content = page(words, language_of(given.configuration), fact_of(given.ended))
     ThreadingHTTPServer.allow_reuse_address = True
     server = ThreadingHTTPServer((HOST, given.port), handler(content))
     threading.Thread(target=server.serve_forever, daemon=True).start()
