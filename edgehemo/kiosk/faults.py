@@ -101,6 +101,9 @@ ASKS_FOR_ANOTHER_WORKER: frozenset[FaultCode] = frozenset({"WORKER_SILENT", "WOR
 # Seen when the kiosk starts, before anybody signs in, and told to whoever signs in first.
 TOLD_AT_SIGN_IN: frozenset[FaultCode] = frozenset({"RECORDS_SET_ASIDE", "KIOSK_BEGUN_ANEW"})
 
+# What the page says that stands in the place of a kiosk that does not start.
+OUT_OF_SERVICE: Literal["KIOSK_OUT_OF_SERVICE"] = "KIOSK_OUT_OF_SERVICE"
+
 # What no health worker can mend, of faults and of the self-check: they are told whom to call, and
 # not a command to type.
 CARETAKER: frozenset[str] = frozenset(

@@ -16,15 +16,13 @@ import jinja2
 
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.guidance.catalogue import guidance
-from edgehemo.guidance.codes import Code
 from edgehemo.kiosk.browser import switches
+from edgehemo.kiosk.faults import OUT_OF_SERVICE
 from edgehemo.words.language import LANGUAGES
 from edgehemo_firmware import layout
 from edgehemo_firmware.installed import Choices
 
 MARK = "Written by `edgehemo device install`: change the device's parts and install again."
-# The code under which the catalogue says what the page of a kiosk that does not start says.
-OUT_OF_SERVICE: Code = "KIOSK_OUT_OF_SERVICE"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import edgehemo
 from edgehemo.anaemia.who_grade import limits
 from edgehemo.guidance.catalogue import catalogue, placeholders
 from edgehemo.guidance.codes import Advice
-from edgehemo.kiosk.faults import CARETAKER, FAULT_CODES
+from edgehemo.kiosk.faults import CARETAKER, FAULT_CODES, OUT_OF_SERVICE
 from edgehemo.kiosk.selfcheck import SELF_CHECK_CODES
 from edgehemo.kiosk.told_sentences import SENTENCES
 from edgehemo.monitor.quantities import QUANTITIES
@@ -100,7 +100,7 @@ _BY_TITLE = ("quality", "value", "finding", "doubt", "sending", "error", "device
 
 def _of_guidance() -> Iterator[Text]:
     entries = catalogue()
-    for code in (*get_args(Advice), *FAULT_CODES, *SELF_CHECK_CODES):
+    for code in (*get_args(Advice), *FAULT_CODES, *SELF_CHECK_CODES, OUT_OF_SERVICE):
         entry = entries[code]
         shown = [entry.title, entry.meaning]
         if code not in CARETAKER:
