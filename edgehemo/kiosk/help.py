@@ -42,12 +42,14 @@ def help_of(words: Words, page: HelpedPage) -> str:
         ),
         "check": _(
             "The device looks at its camera, lamp and storage before each sample. A red line must "
-            "be mended first. A yellow line does not stop you. What to do stands beside it."
+            "be mended first. A yellow line does not stop you. A grey dash is what this device "
+            "does not have yet. What to do stands beside it."
         ),
         "capture": _(
             "Put the slide under the lens and turn the focus until the bar is long. Hold still: "
             "the device takes the picture by itself. Then move the slide a little to a new place. "
-            "A refused field does no harm."
+            "A refused field does no harm. When there are enough fields the page goes on by "
+            "itself; touch Analyse now only if you cannot take more."
         ),
         "analysis": _(
             "All fields are taken. The device works out the result and stores it. You may take "
@@ -56,7 +58,7 @@ def help_of(words: Words, page: HelpedPage) -> str:
         "result": _(
             "The word and the shape give the grade. The line with a dot is the haemoglobin and "
             "how far it may be off. Do what stands at the left. Look at the cells that are asked "
-            "for, then sign."
+            "for, then sign. Finish later keeps the sample as it is. Give up ends it."
         ),
         "review": _(
             "These cells ask for a person. Touch one to see it large and to name it. If all names "
@@ -68,7 +70,7 @@ def help_of(words: Words, page: HelpedPage) -> str:
         ),
         "done": _(
             "Print the report, show the code to a telephone, or copy the report to a USB stick. "
-            "Then touch Finish. The result stays on this device."
+            "Then touch Finish. The result stays on this device. A supervisor can print it again."
         ),
         "practice_done": _(
             "What was on the simulated slide, and what you did right. A red line is what to do "
@@ -76,23 +78,27 @@ def help_of(words: Words, page: HelpedPage) -> str:
         ),
         "watched": _(
             "Somebody works with this device at another screen. With the PIN of that person the "
-            "work goes on here. Nothing is lost."
+            "work goes on here. Nothing is lost. Somebody else can sign in here once that person "
+            "has signed out or locked the page."
         ),
         "abandon": _(
             "Choose why this sample ends here. Its pictures are deleted. A result that is stored "
-            "stays and is marked as withdrawn."
+            "stays and is marked as withdrawn. If you only want to go on later, touch Back, then "
+            "Finish later."
         ),
         "fault": _(
             "Something stops the work. Do what the page says. Most pages go on by themselves when "
             "it is mended. If not, call whoever looks after this device and tell them the code."
         ),
         "results": _(
-            "All results of this device. Search by number, open one to see its versions and who "
-            "changed what. Hold a result that must not be used, and release it later."
+            "All results of this device. Search for one, or touch it to see what it says, its "
+            "cells, its versions and who changed what. Under Change you hold a result that must "
+            "not be used, set another grade, or withdraw it."
         ),
         "monitoring": _(
-            "Charts show whether this device stays as it was. Compare it with measured values. "
-            "Look at them once a week, and whenever a result surprises you."
+            "Charts show whether this device stays as it was. Under Analyser you type in what a "
+            "laboratory measured of the same samples. Look at them once a week, and whenever a "
+            "result surprises you."
         ),
         "users": _(
             "Who may work with this device. Add people, give them a new PIN, or end their access. "
@@ -100,15 +106,18 @@ def help_of(words: Words, page: HelpedPage) -> str:
         ),
         "backup": _(
             "Copy all records to a USB stick. Do it as often as the page asks, and keep the stick "
-            "in another place than the device."
+            "in another place than the device. Results can be written to a stick, and a backup "
+            "put back, from here too."
         ),
         "equipment": _(
             "The camera, its settings and its live picture. Change a setting only if you know "
-            "what it does: the calibration belongs to it."
+            "what it does: the calibration belongs to it. Another camera is used at once, and "
+            "needs its own calibration."
         ),
         "calibration": _(
-            "Measure this microscope: scale, light, stain, focus, and haemoglobin. Each has its "
-            "own steps. Take your time: every later result stands on it."
+            "Measure this microscope: scale, light, stain, focus and haemoglobin, how well it "
+            "repeats, and its control slide. Each has its own steps. Take your time: every later "
+            "result stands on it."
         ),
         "artefacts": _(
             "Which models and which calibration profile are in use. A new one is checked before "
