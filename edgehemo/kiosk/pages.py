@@ -6,12 +6,13 @@ import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, get_args
 
 from jinja2 import TemplateNotFound
 
 from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.device.due_today import due_today
 from edgehemo.errors import RecordsError
 from edgehemo.guidance.codes import Advice
 from edgehemo.interop.outbox import NOTHING_OUT, Outgoing, delivery_of
@@ -248,7 +249,9 @@ class Pages:
             return {"asked": self._asked(kiosk, state, words), "pin_digits": (SHORTEST, LONGEST)}
         if name == "home":
             assert state.session is not None
+            due = due_today(self.device.data_dir, datetime.now(UTC))
             return {
+                "due": "" if due is None else words.guidance(due).title,
                 "waiting": [(s, step_name(words, s.step)) for s in state.waiting],
                 "areas": [
                     (area, area_name(words, area))

@@ -257,15 +257,16 @@ def show_device(root: Path | None, set_only: bool, json_file: str | None) -> int
 def remind(json_file: str | None) -> int:
     """Say whether the control slide is due today, so that it is checked before the first sample.
 
-    A timer runs it each morning and after each start. Exit code 1 where the control slide is due,
-    or anything else will withhold results before the day is over.
+    A timer runs it each hour and after each start; the kiosk's start page says it too. Exit code 1
+    where the control slide is due, or anything else will withhold results before the day is over.
     """
     from edgehemo.records.clock import now
-    from edgehemo_firmware.reminding import REMIND_AHEAD, ReminderOutput, reminder
+    from edgehemo_firmware.reminding import REMIND_AHEAD, ReminderOutput, note_due, reminder
 
     at = now()
     found = reminder(at)
     until = f"{at + REMIND_AHEAD:%Y-%m-%d %H:%M}"
+    note_due(found, at)
     if found is None:
         common.say(f"nothing is due until {until}", json_file)
     else:

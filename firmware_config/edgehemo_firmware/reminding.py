@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from edgehemo.device.configuration import load_device
+from edgehemo.device.due_today import keep_due
 from edgehemo.device.readiness import why_blocked
 from edgehemo.files.strict import Record, Text
 from edgehemo.guidance.withheld import Withheld
@@ -35,3 +36,10 @@ def reminder(now: datetime) -> Withheld | None:
         return None
     path = Path(device.paths.profile)
     return why_blocked(load_profile(path), path, device, now=now + REMIND_AHEAD)
+
+
+def note_due(found: Withheld | None, at: datetime) -> None:
+    """Have the kiosk's start page say it, where this device has a data folder."""
+    folder = load_device(None).data_dir
+    if folder.is_dir():
+        keep_due(folder, None if found is None else found.code, at + REMIND_AHEAD)

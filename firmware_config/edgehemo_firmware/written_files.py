@@ -110,7 +110,7 @@ FILES: tuple[FileRow, ...] = (
     _unit("edgehemo-backup.service", "a backup to the stick, once it is plugged in"),
     _unit("edgehemo-backup.timer", "a backup every so many hours", "timers.target"),
     _unit("edgehemo-control-reminder.service", "whether the control slide is due today"),
-    _unit("edgehemo-control-reminder.timer", "each morning, and after a start", "timers.target"),
+    _unit("edgehemo-control-reminder.timer", "each hour, and after a start", "timers.target"),
     FileRow("/etc/udev/rules.d/70-edgehemo.rules", "rules/70-edgehemo.rules.j2",
             "cameras for the service; the stick with our label is mounted"),
     FileRow("/etc/systemd/journald.conf.d/edgehemo.conf", "system/journald.conf.j2",

@@ -15,6 +15,7 @@ from edgehemo.capture.protocol import CameraSettings
 from edgehemo.control.history import Clearance, ControlCheck
 from edgehemo.device.changing import change_device
 from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.device.due_today import forget_due
 from edgehemo.device.profile_store import own_profile
 from edgehemo.errors import (
     CaptureError,
@@ -533,6 +534,7 @@ class CalibrationArea:
         assert profile is not None, "a check needs targets"
         check = self._judged(desk, run, said)
         keep_control(desk.kiosk.writer, profile, run.place.out, check, by=asked.who.name)
+        forget_due(desk.device.data_dir)
         desk.jobs.put_away(self.area)
         self._forget(desk)
         if check.passed:
