@@ -11,7 +11,7 @@ FULL := $(VENV)/.full
 
 .DEFAULT_GOAL := demo
 .PHONY: help kiosk languages demo test test-device lint docs bench lab soak report-picture kiosk-film demo-profile test-slide schemas \
-  lock newest audit sbom clean
+  lock newest audit sbom deb clean
 
 # What stands after `## ` on a target's line is what `make help` says of it.
 help: ## list the targets
@@ -111,6 +111,11 @@ audit: $(VENV)/.supply ## look for known weaknesses in what ships; fails where i
 TARGET ?= aarch64-3.13
 sbom: $(VENV)/.supply ## write the bill of materials of a device (CycloneDX) into build/
 	$(BIN)/python -m edgehemo_firmware.dependencies.sbom $(TARGET) --out build/edgehemo-$(TARGET).cdx.json
+
+# It carries the wheels of the lock, signed; KEY: a private key [default: this user's].
+deb: $(VENV)/.supply ## make a Debian package that installs with no network, into build/
+	$(BIN)/python -m edgehemo_firmware.update.debian_package --target $(TARGET) --out build \
+	  $(if $(KEY),--key $(KEY))
 
 clean: ## remove what was built and run; the environment stays
 	rm -rf build dist site runs edgehemo-demo .mypy_cache .ruff_cache .hypothesis .benchmarks

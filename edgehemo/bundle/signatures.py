@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -192,13 +193,15 @@ def is_signed_by(content: bytes, signature: bytes, key: PublicKey) -> bool:
     return True
 
 
-def check_signature(manifest: bytes, signature: bytes, origin: str) -> PublicKey:
+def check_signature(
+    manifest: bytes, signature: bytes, origin: str, also: Sequence[PublicKey] = ()
+) -> PublicKey:
     """The trusted key that signed a manifest; BundleError where there is none.
 
-    origin: the bundle's name in messages.
+    origin: the bundle's name in messages. also: keys that are trusted beside this machine's.
     """
     stored = _signature_record(signature, origin)
-    keys = {key.identifier: key for key in trusted_keys()}
+    keys = {key.identifier: key for key in (*trusted_keys(), *also)}
     key = keys.get(str(stored["key"]))
     if key is None:
         where = " or ".join(str(folder) for folder in key_folders())

@@ -102,4 +102,7 @@ def read_state(data: Path) -> UpdateState:
 
 def write_state(data: Path, state: UpdateState) -> None:
     """Put a state in the place of the last, on the disk when this returns."""
-    write_text_atomically(data / STATE_NAME, state.model_dump_json(indent=2) + "\n")
+    path = data / STATE_NAME
+    write_text_atomically(path, state.model_dump_json(indent=2) + "\n")
+    # Root writes it, also where its umask keeps others out; the kiosk reads it.
+    path.chmod(0o644)

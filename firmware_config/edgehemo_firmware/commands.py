@@ -128,14 +128,18 @@ def install(
     """
     from edgehemo_firmware.installing import Asked, install_on, planned
     from edgehemo_firmware.program_version import FromIndex
+    from edgehemo_firmware.steps import Source
     from edgehemo_firmware.update.program_step import FromMedia
 
     target = _target(root)
     asked = Asked(parts, settings, data_label, read_only, screen, ssh, network_time)
+    carried: FromMedia | None = None
     program: Step | None = None if no_program else FromIndex(wheel)
     if media is not None and program is not None:
-        program = FromMedia(media.resolve(), trust)
-    made = planned(target, asked, program, fetch=not no_packages, restore=restore)
+        program = carried = FromMedia.checked(target, media, trust)
+    # What media do not carry is not fetched either: they are for where there is no network.
+    source = Source(fetch=not no_packages and carried is None, debs=carried.debs if carried else ())
+    made = planned(target, asked, program, source, restore=restore)
     for word in made.words:
         common.complain(word)
     if dry_run:

@@ -12,7 +12,7 @@ from edgehemo_firmware.facts import Facts, facts_of
 from edgehemo_firmware.installed import Choices, Installed
 from edgehemo_firmware.parts import board_of, read_parts, shipped_names
 from edgehemo_firmware.plan import Plan, plan, told_to_system
-from edgehemo_firmware.steps import MakeLink, Note, Step, WriteFile
+from edgehemo_firmware.steps import FROM_THE_NETWORK, MakeLink, Note, Source, Step, WriteFile
 from edgehemo_firmware.target import Target
 
 NO_LABEL = "none"
@@ -53,15 +53,15 @@ def planned(
     target: Target,
     asked: Asked,
     program: Step | None,
+    packages: Source = FROM_THE_NETWORK,
     *,
-    fetch: bool = True,
     restore: bool = False,
 ) -> Made:
     """What is to be done there. Raises DeviceError with all that is wrong."""
     facts = facts_of(target)
     composed = _composed(asked, facts)
     choices = chosen(asked, composed, facts)
-    made = plan(composed, choices, facts, program, fetch=fetch)
+    made = plan(composed, choices, facts, program, packages)
     kept = () if restore else tuple(written_by_others(target, facts.installed, made.steps))
     # What is kept stays in the list with the digest that we wrote: it is told as changed.
     steps = tuple(

@@ -24,6 +24,7 @@ from edgehemo_firmware.composing import (
 from edgehemo_firmware.facts import Facts
 from edgehemo_firmware.installed import Choices, Entry, Installed
 from edgehemo_firmware.steps import (
+    FROM_THE_NETWORK,
     AddLines,
     MakeFolder,
     MakeLink,
@@ -32,6 +33,7 @@ from edgehemo_firmware.steps import (
     Packages,
     RemoveOurs,
     Settings,
+    Source,
     Step,
     Tell,
     WriteFile,
@@ -79,11 +81,10 @@ def plan(
     choices: Choices,
     facts: Facts,
     program: Step | None,
-    *,
-    fetch: bool = True,
+    source: Source = FROM_THE_NETWORK,
 ) -> Plan:
-    """The steps. program: puts the program itself there; None leaves it as it is. fetch: whether
-    packages of the distribution may be fetched.
+    """The steps. program: puts the program itself there; None leaves it as it is. source: where
+    packages of the distribution come from.
 
     Raises DeviceError, a line a problem, where nothing can be installed.
     """
@@ -117,7 +118,7 @@ def plan(
         packages=tuple(sorted(added)),
     )
     steps: list[Step] = [
-        Packages(packages, fetch),
+        Packages(packages, source),
         Note(installed, finished=False),
         *(each for each in own if not isinstance(each, MakeLink)),
         MakeUsers(),

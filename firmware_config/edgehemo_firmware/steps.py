@@ -6,8 +6,11 @@ touch the system through `edgehemo_firmware.target.Target` alone.
 
 from __future__ import annotations
 
+import shutil
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from edgehemo.errors import DeviceError
@@ -18,6 +21,10 @@ from edgehemo_firmware.target import Target, sha256
 
 # Lines of ours in a file of others stand between these.
 BLOCK_BEGINS, BLOCK_ENDS = "# >>> edgehemo", "# <<< edgehemo"
+# There where systemd runs the system.
+MANAGER_FOLDER = "/run/systemd/system"
+# Where packages from media lie in the target while they are installed.
+DEB_FOLDER = "/var/tmp/edgehemo-packages"
 
 
 class Step(Protocol):
@@ -38,11 +45,24 @@ class Step(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Source:
+    """Where packages of the distribution come from. fetch: whether apt may fetch them. debs: files
+    that media carry, with all that they depend on; checked before.
+    """
+
+    fetch: bool = True
+    debs: tuple[Path, ...] = ()
+
+
+FROM_THE_NETWORK = Source()
+
+
+@dataclass(frozen=True, slots=True)
 class Packages:
-    """names: of the distribution, which must be there. fetch: whether apt may fetch them."""
+    """names: of the distribution, which must be there."""
 
     names: tuple[str, ...]
-    fetch: bool = True
+    source: Source = FROM_THE_NETWORK
 
     @property
     def said(self) -> str:
@@ -56,11 +76,16 @@ class Packages:
         return not self.missing(target)
 
     def do(self, target: Target) -> None:
+        if self.source.debs:
+            install_debs(target, self.source.debs)
         missing = self.missing(target)
-        if not self.fetch:
+        if not missing:
+            return
+        if not self.source.fetch:
             raise DeviceError(
-                f"packages of the distribution are missing: {' '.join(missing)}. Install them "
-                "first (apt-get install), or leave --no-packages out where there is a network"
+                f"packages of the distribution are missing: {' '.join(missing)}. Begin from an "
+                "image that has them, take media that carry them (`edgehemo device media "
+                "--deb-packages`), or install them where there is a network (apt-get install)"
             )
         try:
             target.run(["apt-get", "update", "-qq"])
@@ -70,6 +95,55 @@ class Packages:
                 f"{' '.join(missing)} could not be installed ({error}). Without a network begin "
                 "from an image that has them, or install them from the distribution's own medium"
             ) from None
+
+
+def install_debs(target: Target, debs: Sequence[Path]) -> None:
+    """Install files of packages with no network: those that are not there, or are older there.
+
+    They are copied to the target for as long, for its programs see no stick.
+    """
+    folder = target.place(DEB_FOLDER)
+    target.remove_tree(DEB_FOLDER)
+    try:
+        folder.mkdir(parents=True)
+        for deb in debs:
+            shutil.copyfile(deb, folder / deb.name)
+        inside = [f"{DEB_FOLDER}/{deb.name}" for deb in debs]
+        wanted = [path for path in inside if _is_newer(target, path)]
+        if wanted:
+            no_network = ["-o", "Dir::Etc::sourcelist=/dev/null",
+                          "-o", "Dir::Etc::sourceparts=/dev/null"]  # fmt: skip
+            target.run(
+                [
+                    "apt-get",
+                    *no_network,
+                    "install",
+                    "-qq",
+                    "-y",
+                    "--no-install-recommends",
+                    *wanted,
+                ],
+                said="packages from the media",
+            )
+    finally:
+        target.remove_tree(DEB_FOLDER)
+
+
+def _is_newer(target: Target, path: str) -> bool:
+    """Whether a package's file is of a version that is not there."""
+    said = target.run(["dpkg-deb", "--show", "--showformat=${Package} ${Version}", path])
+    name, _, version = said.partition(" ")
+    try:
+        there = target.run(["dpkg-query", "--show", "--showformat=${Version}", name]).strip()
+    except DeviceError:
+        return True
+    if not there:
+        return True
+    try:
+        target.run(["dpkg", "--compare-versions", version, "gt", there])
+    except DeviceError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +378,8 @@ class Tell:
         return f"{' '.join(self.command)}: {self.meaning}"
 
     def is_done(self, target: Target) -> bool:
-        return not target.running
+        # In a container or a chroot no service manager runs; it reads all at the next start.
+        return not (target.running and target.is_folder(MANAGER_FOLDER))
 
     def do(self, target: Target) -> None:
         target.run(self.command)

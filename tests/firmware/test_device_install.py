@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,16 @@ from edgehemo_firmware.installed import read_installed
 from edgehemo_firmware.installing import Asked, Made, install_on, planned
 from edgehemo_firmware.removing import removal, remove_from
 from edgehemo_firmware.state import status_of
-from edgehemo_firmware.steps import BLOCK_BEGINS, BLOCK_ENDS, Step, block_in, with_block
+from edgehemo_firmware.steps import (
+    BLOCK_BEGINS,
+    BLOCK_ENDS,
+    DEB_FOLDER,
+    Source,
+    Step,
+    block_in,
+    install_debs,
+    with_block,
+)
 from edgehemo_firmware.target import Target
 from tests.support.bare_root import BareTarget, bare_root, everything_in, settings_of
 
@@ -313,11 +322,45 @@ def test_all_refusals_are_told_at_once(tmp_path: Path) -> None:
 
 def test_missing_packages_without_a_network_are_named(tmp_path: Path) -> None:
     target = bare_root(tmp_path / "root", packages=("python3",))
-    made = planned(target, Asked(PI), None, fetch=False)
+    made = planned(target, Asked(PI), None, Source(fetch=False))
     with pytest.raises(DeviceError, match="packages of the distribution are missing: python3-venv"):
         install_on(target, made, lambda said: None)
     # Nothing was begun.
     assert read_installed(target) is None
+
+
+def test_packages_come_from_the_media_with_no_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there in the same version, or in a newer one, is passed over."""
+    target = bare_root(tmp_path / "root", packages=("python3",))
+    debs = [tmp_path / f"{name}.deb" for name in ("nftables", "udev", "libc6", "dpkg")]
+    for deb in debs:
+        deb.write_bytes(b"!<arch>\n")
+    there = {"libc6": "2.41-12", "dpkg": "1.22.22"}
+    carried = {"nftables": "1.1", "udev": "257", "libc6": "2.41-11", "dpkg": "1.22.23"}
+    asked: list[list[str]] = []
+
+    def run(_: Target, command: Sequence[str], *, said: str = "") -> str:
+        asked.append(list(command))
+        name = Path(command[-1]).stem
+        if command[0] == "dpkg-deb":
+            return f"{name} {carried[name]}"
+        if command[0] == "dpkg-query":
+            if name not in there:
+                raise DeviceError("no packages found")
+            return there[name]
+        if command[0] == "dpkg" and command[2] < command[4]:
+            raise DeviceError("is older")
+        return ""
+
+    monkeypatch.setattr(BareTarget, "run", run)
+    install_debs(target, debs)
+    (apt,) = [command for command in asked if command[0] == "apt-get"]
+    assert [Path(path).name for path in apt if path.endswith(".deb")] == [
+        "nftables.deb", "udev.deb", "dpkg.deb",
+    ]  # fmt: skip
+    assert "Dir::Etc::sourcelist=/dev/null" in apt and not target.exists(DEB_FOLDER)
 
 
 def test_what_the_device_may_speak_to_is_in_its_unit_and_firewall(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+from collections.abc import Sequence
 from importlib.metadata import PathDistribution
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from edgehemo_firmware.dependencies.lock import LockedPackage, installer_lock, l
 from edgehemo_firmware.dependencies.targets import TARGETS, Target, this_target
 from edgehemo_firmware.update import collecting, commands
 from edgehemo_firmware.update.collecting import Collecting, collect, platforms, records_version_in
+from edgehemo_firmware.update.debs import sources_for
 from edgehemo_firmware.update.installing import Changing, confirm, update
 from edgehemo_firmware.update.media import opened_media
 from edgehemo_firmware.update.own_wheel import own_wheel, packed_wheel
@@ -96,13 +98,36 @@ def test_a_wheel_with_another_digest_is_not_taken(shelf: Path, tmp_path: Path) -
         collect(tmp_path / "stick", this_target(), Collecting(trusted_key(), wheels=[shelf]))
 
 
-def test_debian_packages_lie_beside_the_wheels(shelf: Path, tmp_path: Path) -> None:
+def test_debian_packages_lie_beside_the_wheels(
+    shelf: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     deb = tmp_path / "cage_1%3a0.2.0-2_arm64.deb"
     deb.write_bytes(b"!<arch>\n")
-    wanted = Collecting(trusted_key(), wheels=[shelf], bill=False, debs=[deb])
+    asked: list[tuple[object, ...]] = []
+
+    def fetched(names: Sequence[str], _: Path, *more: object) -> list[Path]:
+        asked.append((names, *more))
+        return [deb]
+
+    monkeypatch.setattr(collecting, "fetch_debs", fetched)
+    wanted = Collecting(trusted_key(), wheels=[shelf], bill=False, debs=["cage"])
     made = collect(tmp_path / "stick", this_target(), wanted)
+    assert asked == [(["cage"], this_target(), ())]
     manifest = opened_media(made, TARGET).manifest
     assert [file.path for file in manifest.of("deb")] == ["deb/cage_1+0.2.0-2_arm64.deb"]
+
+
+@pytest.mark.parametrize("target", TARGETS, ids=str)
+def test_debian_is_asked_for_the_release_that_has_the_targets_python(target: Target) -> None:
+    if target.python == "3.12":
+        with pytest.raises(UsageError, match=r"no release of Debian has Python 3\.12"):
+            sources_for(target)
+        return
+    more = "deb http://archive.example/debian trixie main"
+    lines = sources_for(target, [more]).splitlines()
+    suite = {"3.11": "bookworm", "3.13": "trixie"}[target.python]
+    assert len(lines) == 4 and lines[-1] == more
+    assert all(f" {suite}" in line and "signed-by=" in line for line in lines[:3])
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)

@@ -14,7 +14,7 @@ import pytest
 from edgehemo_firmware import layout
 from edgehemo_firmware.installed import read_installed
 from edgehemo_firmware.installing import Asked, planned
-from edgehemo_firmware.steps import Packages
+from edgehemo_firmware.steps import Packages, Source
 from edgehemo_firmware.target import Target
 from tests.lab.debian import bootstrap, in_root, kept, mark_whole, need_tools
 
@@ -46,7 +46,7 @@ def device(tmp_path_factory: pytest.TempPathFactory) -> Target:
         read_only=True,
         ssh=True,
     )
-    made = planned(target, asked, None, fetch=False)
+    made = planned(target, asked, None, Source(fetch=False))
     for step in made.plan.steps:
         # What a unit runs is not looked at, so no browser is fetched.
         if not isinstance(step, Packages) and not step.is_done(target):
@@ -115,7 +115,7 @@ def test_users_and_folders_are_made_as_they_are_declared(device: Target) -> None
 
 
 def test_asked_again_there_is_nothing_to_do(device: Target) -> None:
-    made = planned(device, Asked(), None, fetch=False)
+    made = planned(device, Asked(), None, Source(fetch=False))
     left = [
         step.said
         for step, done in made.outlook(device)

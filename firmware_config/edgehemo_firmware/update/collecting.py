@@ -32,6 +32,7 @@ from edgehemo_firmware.dependencies.lock import (
     shipped_lock,
 )
 from edgehemo_firmware.dependencies.targets import Target
+from edgehemo_firmware.update.debs import fetch_debs
 from edgehemo_firmware.update.manifest import (
     DEBS,
     INSTALLER,
@@ -46,7 +47,7 @@ from edgehemo_firmware.update.manifest import (
     Role,
     wheel_of,
 )
-from edgehemo_firmware.update.own_wheel import OURS, own_wheel
+from edgehemo_firmware.update.own_wheel import OURS, own_wheel, words_of_pip
 from edgehemo_firmware.update.slots import BUNDLE_NAME
 
 # The C libraries whose wheels run on a device, newest first: Debian 12 has 2.36.
@@ -67,7 +68,8 @@ def _silent(_: str) -> None:
 class Collecting:
     """What goes onto media. key: signs them. wheels: folders that wheels are looked for in before
     they are fetched. bundle: a model bundle beside the shipped one. source: a checkout to build
-    edgehemo's own wheel from. debs: packages of Debian's, files. bill: whether the bill of
+    edgehemo's own wheel from. debs: names of packages of Debian's, which come with all that they
+    depend on. deb_sources: lines of sources beside Debian's own. bill: whether the bill of
     materials is made, which needs the extra ``supply``. tell: called with what is being done.
     """
 
@@ -75,7 +77,8 @@ class Collecting:
     wheels: Sequence[Path] = ()
     bundle: Path | None = None
     source: Path | None = None
-    debs: Sequence[Path] = ()
+    debs: Sequence[str] = ()
+    deb_sources: Sequence[str] = ()
     bill: bool = True
     tell: Tell = field(default=_silent)
 
@@ -101,9 +104,9 @@ def collect(place: Path, target: Target, wanted: Collecting) -> Path:
         _add_starter(own, folder)
         if wanted.bundle is not None:
             _add_bundle(wanted.bundle, folder / BUNDLE_NAME)
-        for deb in wanted.debs:
-            (folder / DEBS).mkdir(exist_ok=True)
-            shutil.copyfile(deb, folder / DEBS / _deb_name(deb.name))
+        if wanted.debs:
+            wanted.tell(f"packages of Debian: {', '.join(wanted.debs)}")
+            _add_debs(wanted, folder / DEBS, target)
         if wanted.bill:
             wanted.tell("the bill of materials")
             _add_bill(packages, folder, target)
@@ -145,9 +148,7 @@ def fetch(
         command += ["--dest", str(folder), "--requirement", str(lock)]
         done = subprocess.run(command, capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S)
     if done.returncode:
-        said = " ".join(done.stderr.split())[-1500:]
-        if "No module named pip" in said:
-            raise MissingDependencyError("pip is not installed: python -m ensurepip")
+        said = words_of_pip(done.stderr)
         raise UsageError(f"the wheels for {target} could not be had: {said}")
     there = {named for path in folder.iterdir() if (named := wheel_of(path.name)) is not None}
     lacking = sorted(each.name for each in packages if (each.name, each.version) not in there)
@@ -267,6 +268,13 @@ def _add_bill(packages: Sequence[LockedPackage], folder: Path, target: Target) -
         text = bill_of_materials(packages, installed, target, own.requires or (), own.version)
     check_bill(text)
     (folder / f"{OURS}-{target}.cdx.json").write_text(text, encoding="utf-8")
+
+
+def _add_debs(wanted: Collecting, folder: Path, target: Target) -> None:
+    folder.mkdir()
+    with tempfile.TemporaryDirectory() as scratch:
+        for deb in fetch_debs(wanted.debs, Path(scratch), target, wanted.deb_sources):
+            shutil.copyfile(deb, folder / _deb_name(deb.name))
 
 
 def _deb_name(name: str) -> str:

@@ -70,6 +70,26 @@ _media_option = click.option(
     metavar="DIR",
     help="A folder of wheels, looked in before the package index; may be given several times.",
 )
+@click.option(
+    "--deb-packages",
+    is_flag=True,
+    help="Fetch the packages of Debian that a kiosk with a screen needs, with all that they depend "
+    "on, for a device whose image has them not. It takes an apt on this machine.",
+)
+@click.option(
+    "--deb",
+    "debs",
+    multiple=True,
+    metavar="NAME",
+    help="A package of Debian, likewise; may be given several times.",
+)
+@click.option(
+    "--deb-source",
+    "deb_sources",
+    multiple=True,
+    metavar="LINE",
+    help="A line of apt's sources beside Debian's own, such as Raspberry Pi's.",
+)
 @click.option("--no-bill", is_flag=True, help="Leave the bill of materials out.")
 @common.json_option
 def media(
@@ -79,6 +99,9 @@ def media(
     bundle: Path | None,
     source: Path | None,
     wheels: tuple[Path, ...],
+    deb_packages: bool,
+    debs: tuple[str, ...],
+    deb_sources: tuple[str, ...],
     no_bill: bool,
     json_file: str | None,
 ) -> int:
@@ -96,14 +119,18 @@ def media(
     from edgehemo_firmware.update.manifest import MANIFEST_NAME, MediaManifest
     from edgehemo_firmware.update.output import DeviceMediaOutput, MediaEntry
     from edgehemo_firmware.update.signing import signing_key
+    from edgehemo_firmware.written_files import PACKAGES, SCREEN_PACKAGES
 
+    names = list(debs)
+    if deb_packages:
+        names += [name for name, _ in (*PACKAGES, *SCREEN_PACKAGES)]
     wanted = [target_of(text) for text in targets or (DEFAULT_TARGET,)]
     signing = signing_key(key, folder)
     entries = []
     for target in dict.fromkeys(wanted):
         collecting = Collecting(
             key=signing, wheels=wheels, bundle=bundle, source=source, bill=not no_bill,
-            tell=common.tell,
+            debs=names, deb_sources=deb_sources, tell=common.tell,
         )  # fmt: skip
         made = collect(folder, target, collecting)
         manifest = MediaManifest.model_validate(

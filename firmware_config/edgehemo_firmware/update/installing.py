@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from edgehemo.bundle.signatures import PUBLIC_SUFFIX, read_public_key
+from edgehemo.bundle.signatures import PUBLIC_SUFFIX, PublicKey
 from edgehemo.device.version_state import (
     STATE_NAME,
     InstalledVersion,
@@ -35,10 +35,10 @@ from edgehemo_firmware.update import records_step, slots
 from edgehemo_firmware.update.layout import (
     Place,
     as_owner,
+    clean_environment,
     other,
     point,
     pointed_slot,
-    target_there,
 )
 from edgehemo_firmware.update.manifest import MediaManifest, version_of
 from edgehemo_firmware.update.media import Media, OnFile, opened_media
@@ -112,21 +112,19 @@ class Changed:
     reason: str = ""
 
 
-def install_version(
-    place: Place, source: Path, *, trust: Path | None = None, on_file: OnFile | None = None
-) -> Changed:
-    """The first version of a device, or the next one, from media.
+def install_version(place: Place, media: Media, *, trust: PublicKey | None = None) -> Changed:
+    """The first version of a device, or the next one, from checked media.
 
-    trust: the public key of whoever signs them; it is copied to the device's keys. A machine proves
+    trust: the public key of whoever signs them; it is put among the device's keys. A machine proves
     its first version at once; an image is proved when it first starts. See `update`.
     """
     if trust is not None:
         trust_key(place, trust)
-    changing = Changing(place, target_there(place), on_file=on_file)
+    changing = Changing(place, media.manifest.target)
     if place.is_image:
-        return update(replace(changing, judge=_at_first_start), source)
+        return update(replace(changing, judge=_at_first_start), media)
     first = pointed_slot(place.current) is None
-    changed = update(changing, source)
+    changed = update(changing, media)
     return confirm(changing) if first and changed.outcome == "on trial" else changed
 
 
@@ -135,23 +133,27 @@ def _at_first_start(place: Place, slot: Slot, checks: Sequence[str]) -> Verdict:
     return Verdict("passed")
 
 
-def trust_key(place: Place, public_key: Path) -> Path:
-    """Have the device trust a public key. UsageError where the file holds none."""
-    key = read_public_key(public_key)
+def trust_key(place: Place, key: PublicKey) -> Path:
+    """Have the device trust a public key; its file there."""
     path = place.root / KEYS / f"{key.identifier}{PUBLIC_SUFFIX}"
-    write_text_atomically(path, key.line)
+    if not path.is_file():
+        write_text_atomically(path, key.line)
     return path
 
 
-def update(changing: Changing, source: Path) -> Changed:
+def update(changing: Changing, source: Path | Media) -> Changed:
     """Check media, build them in the other slot, check what was built, and switch to it on trial.
+
+    source: a stick or a folder on it, or media that were checked already.
 
     Nothing that runs is touched until the last step. MediaError, UpdateError or RecordsError before
     anything is begun; UpdateError where the version cannot be built; VersionRefusedError where it
     does not pass its first check.
     """
     place = changing.place
-    media = opened_media(source, changing.target, changing.on_file)
+    media = source
+    if not isinstance(media, Media):
+        media = opened_media(media, changing.target, changing.on_file)
     manifest = media.manifest
     with changing.locked():
         state = _adopted(changing)
@@ -358,6 +360,8 @@ def _carried_bundle(place: Place, slot: Slot) -> str:
         done = subprocess.run(
             command,
             cwd="/",
+            # Its owner has no home among root's; what it needs is named or lies below the data.
+            env={**clean_environment(), "HOME": str(place.data)},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

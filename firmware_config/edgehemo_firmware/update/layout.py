@@ -115,6 +115,17 @@ def target_there(place: Place) -> str:
     return str(target_of(done.stdout.strip()))
 
 
+# Of the caller's environment: where the device's own settings and keys are.
+_KEPT = ("EDGEHEMO_DEVICE", "EDGEHEMO_KEYS", "LANG", "TZ")
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def clean_environment() -> dict[str, str]:
+    """What a version's programs are run with, whoever runs them; without a home."""
+    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    return {"PATH": _PATH, **kept}
+
+
 class AsOwner(TypedDict, total=False):
     """How a process is started as another user; empty where it is not."""
 

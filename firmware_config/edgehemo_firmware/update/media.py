@@ -46,15 +46,18 @@ class Media:
         return self.path / file.path
 
 
-def opened_media(source: Path, target: str, on_file: OnFile | None = None) -> Media:
+def opened_media(
+    source: Path, target: str, on_file: OnFile | None = None, *, trust: PublicKey | None = None
+) -> Media:
     """The media for a target in a folder or on a stick, every file held against its digest.
 
     source: the media's own folder, or one that holds several, of which the newest for ``target``
-    is taken. on_file: called after each file. MediaError for what is missing, unsigned, signed by
+    is taken. on_file: called after each file. trust: a key that is trusted beside those of this
+    machine. MediaError for what is missing, unsigned, signed by
     nobody who is trusted here, damaged, added to, or for other devices.
     """
     folder = folder_of(source, target)
-    content, signer = _signed_content(folder)
+    content, signer = _signed_content(folder, trust)
     manifest = _manifest(folder, content)
     if manifest.target != target:
         raise MediaError(
@@ -100,7 +103,7 @@ def folder_of(source: Path, target: str) -> Path:
     return max(found)[1]
 
 
-def _signed_content(folder: Path) -> tuple[bytes, PublicKey]:
+def _signed_content(folder: Path, trust: PublicKey | None) -> tuple[bytes, PublicKey]:
     """The manifest's bytes and the trusted key that signed them."""
     content = _read(folder / MANIFEST_NAME, MAX_MANIFEST_BYTES)
     if not (folder / SIGNATURE_NAME).is_file():
@@ -110,7 +113,8 @@ def _signed_content(folder: Path) -> tuple[bytes, PublicKey]:
         )
     signature = _read(folder / SIGNATURE_NAME, _MAX_SIGNATURE_BYTES)
     try:
-        return content, check_signature(content, signature, str(folder))
+        also = () if trust is None else (trust,)
+        return content, check_signature(content, signature, str(folder), also)
     except BundleError as error:
         raise MediaError(str(error)) from None
 

@@ -66,12 +66,19 @@ def built_wheel(source: Path, folder: Path) -> Path:
             capture_output=True, text=True, timeout=BUILD_TIMEOUT_S,
         )  # fmt: skip
         if done.returncode:
-            said = " ".join(done.stderr.split())[-1500:]
-            if "No module named pip" in said:
-                raise MissingDependencyError("pip is not installed: python -m ensurepip")
+            said = words_of_pip(done.stderr)
             raise UsageError(f"{source}: no wheel could be built of it: {said}")
         (wheel,) = made.glob("*.whl")
         return Path(shutil.copyfile(wheel, folder / wheel.name))
+
+
+def words_of_pip(stderr: str) -> str:
+    """What pip complains of; MissingDependencyError where it is not installed."""
+    if "No module named pip" in stderr:
+        raise MissingDependencyError("pip is not installed: python -m ensurepip")
+    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
+    named = [line.removeprefix("ERROR: ") for line in lines if line.startswith("ERROR: ")]
+    return "; ".join(named or lines[-1:])[:1500] or "it said nothing"
 
 
 def _copy_source(source: Path, copy: Path) -> None:

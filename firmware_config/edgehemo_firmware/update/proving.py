@@ -17,7 +17,7 @@ from typing import Any, Literal
 from edgehemo.device.version_state import Slot
 from edgehemo.errors import EXIT_DONE
 from edgehemo_firmware.first_check import CHECK_SCHEMA
-from edgehemo_firmware.update.layout import Place, as_owner
+from edgehemo_firmware.update.layout import Place, as_owner, clean_environment
 
 # The slowest board takes a minute; one that hangs is not waited for.
 CHECK_TIMEOUT_S = 300
@@ -25,8 +25,6 @@ MODULE = "edgehemo_firmware.first_check"
 # What is checked before the switch, while another version holds the records; and after it.
 BEFORE_THE_SWITCH = ("slide", "equipment")
 AFTER_THE_SWITCH = ("slide", "equipment", "records")
-# Of the caller's environment: where the device's own settings and keys are.
-_KEPT = ("EDGEHEMO_DEVICE", "EDGEHEMO_KEYS", "LANG", "TZ")
 _MAX_REASON = 600
 
 
@@ -56,12 +54,7 @@ def judge(
         if "user" in owner:
             os.chown(scratch, owner["user"], owner["group"])
         home = "/tmp" if command[0] == "chroot" else scratch
-        environment = {
-            "PATH": "/usr/sbin:/usr/bin:/sbin:/bin",
-            "HOME": home,
-            "TMPDIR": home,
-            **{name: os.environ[name] for name in _KEPT if name in os.environ},
-        }
+        environment = {**clean_environment(), "HOME": home, "TMPDIR": home}
         try:
             done = subprocess.run(
                 command,

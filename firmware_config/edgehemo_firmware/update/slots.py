@@ -53,10 +53,14 @@ def build(place: Place, slot: Slot, media: Media) -> None:
         _run(place, place.python, "-I", "-m", "venv", "--system-site-packages", "--without-pip",
              inside)  # fmt: skip
         (installer,) = media.manifest.of("installer")
-        wanted = folder / "wanted.txt"
+        pip, wanted = folder / installer.name, folder / "wanted.txt"
+        # Of the wheels pip holds the digests itself; its own is held again, before it runs.
+        shutil.copyfile(media.file(installer), pip)
+        if sha256_of_file(pip) != installer.sha256:
+            raise UpdateError(f"{media.path}: {installer.name} is not as it was signed any more")
         wanted.write_text(requirements(media.manifest.of("wheel")), encoding="utf-8")
         _run(
-            place, f"{inside}/bin/python", "-I", f"{source}/{installer.path}/pip", "--isolated",
+            place, f"{inside}/bin/python", "-I", f"{place.inside(pip)}/pip", "--isolated",
             "--quiet", "--disable-pip-version-check", "--no-input", "install",
             "--no-index", "--find-links", f"{source}/{WHEELS}", "--only-binary", ":all:",
             "--no-deps", "--require-hashes", "--no-cache-dir", "--no-warn-script-location",
@@ -65,6 +69,7 @@ def build(place: Place, slot: Slot, media: Media) -> None:
             "--requirement", place.inside(wanted),
         )  # fmt: skip
         wanted.unlink()
+        pip.unlink()
     for bundle in media.manifest.of("bundle"):
         shutil.copyfile(media.file(bundle), folder / BUNDLE_NAME)
     os.sync()
@@ -226,7 +231,7 @@ def _visible(place: Place, media: Media) -> Iterator[str]:
     copied = place.data / _COPIED
     shutil.rmtree(copied, ignore_errors=True)
     try:
-        for file in (*media.manifest.of("wheel"), *media.manifest.of("installer")):
+        for file in media.manifest.of("wheel"):
             target = copied / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(media.file(file), target)
@@ -247,6 +252,8 @@ def _run(place: Place, *arguments: str) -> None:
             text=True,
             errors="replace",
             timeout=BUILD_TIMEOUT_S,
+            # Whatever root's is: the kiosk's user reads what is installed.
+            umask=0o022,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise UpdateError(f"{arguments[0]}: could not be run ({error})") from None

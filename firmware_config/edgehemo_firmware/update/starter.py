@@ -18,7 +18,7 @@ import zipfile
 from pathlib import Path
 
 # The packages that checking and installing import.
-NEEDED = ("edgehemo", "cffi", "click", "jinja2", "markupsafe", "msgspec", "packaging",
+NEEDED = ("edgehemo", "cffi", "click", "jinja2", "markupsafe", "msgspec", "numpy", "packaging",
           "platformdirs", "pycparser", "pynacl")  # fmt: skip
 BAD_INPUT = 2
 

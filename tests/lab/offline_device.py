@@ -1,0 +1,182 @@
+"""A bare Debian with no network, and sticks for it: versions of this tree, one of them broken.
+
+The root and the wheels are kept under the lab's cache folder: made once, they cost nothing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import subprocess
+import zipfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from edgehemo.bundle.signatures import PrivateKey, new_key, read_private_key
+from edgehemo.errors import UsageError
+from edgehemo_firmware.dependencies.targets import Target
+from edgehemo_firmware.update.collecting import Collecting, collect, described, sign
+from edgehemo_firmware.update.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from tests.lab import debian
+
+TARGET = Target(platform.machine(), "3.13")
+# A minimal Debian with Python; the rest comes by the stick.
+ROOT_PACKAGES = ("python3", "libstdc++6")
+# What `edgehemo device install` asks for and this root has not.
+DEBS = ("python3-venv", "fonts-dejavu-core", "nftables", "udev")
+INSTALL_TIMEOUT_S = 600
+_ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
+# In a network of its own, which has nothing but an unconfigured loopback.
+_ENTER = """
+set -e
+mount --bind "$1" "$2/media" && mount -o remount,ro,bind "$2/media"
+mount -t proc proc "$2/proc"
+root="$2"; shift 2
+exec chroot "$root" /usr/bin/env -i "$@"
+"""
+
+
+def bare_root() -> Path:
+    """The kept root; skips where it cannot be made."""
+    debian.need_tools(mmdebstrap="mmdebstrap", unshare="util-linux")
+    root, whole = debian.kept("bare-root", "\n".join((*ROOT_PACKAGES, debian.SUITE, "2")))
+    if not whole:
+        debian.bootstrap(root, ROOT_PACKAGES, variant="minbase")
+        shutil.rmtree(root / "var/cache/apt", ignore_errors=True)
+        shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)
+        debian.mark_whole(root)
+    return root
+
+
+@dataclass(frozen=True)
+class OfflineDevice:
+    """A copy of the bare root. sticks: a folder of sticks, which it sees one at a time."""
+
+    root: Path
+
+    @classmethod
+    def copied(cls, folder: Path) -> OfflineDevice:
+        subprocess.run(["cp", "-a", "--reflink=auto", str(bare_root()), str(folder)], check=True)
+        return cls(folder)
+
+    def run(
+        self, stick: Path, *command: str, timeout_s: float = INSTALL_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command there with a stick at /media and no network."""
+        return subprocess.run(
+            ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _ENTER, "sh",
+             str(stick), str(self.root), *_ENVIRONMENT, *command],
+            capture_output=True, text=True, errors="replace", timeout=timeout_s,
+            stdin=subprocess.DEVNULL,
+        )  # fmt: skip
+
+    def edgehemo(
+        self, stick: Path, *arguments: str, timeout_s: float = INSTALL_TIMEOUT_S
+    ) -> subprocess.CompletedProcess[str]:
+        """Run the version in force there."""
+        return self.run(stick, "/usr/local/bin/edgehemo", *arguments, timeout_s=timeout_s)
+
+    def version(self, stick: Path) -> str:
+        """What the version in force calls itself."""
+        return self.edgehemo(stick, "--version").stdout.strip().rpartition(" ")[2]
+
+
+@dataclass(frozen=True)
+class Sticks:
+    """Makes sticks. key: signs them."""
+
+    folder: Path
+    key: PrivateKey
+    public: Path
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Sticks:
+        private, _ = new_key(folder / "keys", "laboratory")
+        return cls(folder, read_private_key(private), private.with_suffix(".pub"))
+
+    def first(self) -> Path:
+        """This tree's own version, with Debian's packages; skips where wheels cannot be had."""
+        stick = self.folder / "first"
+        wheels = debian.cache_folder() / f"wheels-{TARGET}"
+        wheels.mkdir(parents=True, exist_ok=True)
+        wanted = Collecting(self.key, wheels=[wheels], debs=DEBS, bill=False)
+        try:
+            with _without_an_index():
+                made = collect(stick, TARGET, wanted)
+        except UsageError:
+            try:
+                made = collect(stick, TARGET, wanted)
+            except UsageError as error:
+                pytest.skip(f"media could not be made: {error}")
+        for folder in ("wheels", "installer"):
+            for wheel in (made / folder).iterdir():
+                if not wheel.name.startswith("edgehemo-"):
+                    with contextlib.suppress(FileExistsError):
+                        os.link(wheel, wheels / wheel.name)
+        shutil.copyfile(self.public, stick / self.public.name)
+        return stick
+
+    def renumbered(
+        self, stick: Path, version: str, changes: Mapping[str, Callable[[str], str]] | None = None
+    ) -> Path:
+        """Another version of the same: the number, and what `changes` does to files of its wheel.
+
+        The other files are the same on the disk.
+        """
+        (former,) = stick.glob("edgehemo-*")
+        new = self.folder / version
+        media = new / f"edgehemo-{version}-{TARGET}"
+        shutil.copytree(former, media, copy_function=os.link)
+        (old_wheel,) = (media / "wheels").glob("edgehemo-*.whl")
+        own = media / "wheels" / f"edgehemo-{version}-py3-none-any.whl"
+        renumber(old_wheel, own, version, changes or {})
+        old_wheel.unlink()
+        for name in (MANIFEST_NAME, SIGNATURE_NAME):
+            (media / name).unlink()
+        sign(media, described(media, TARGET, own), self.key)
+        return new
+
+
+@contextlib.contextmanager
+def _without_an_index():  # type: ignore[no-untyped-def]
+    before = os.environ.get("PIP_NO_INDEX")
+    os.environ["PIP_NO_INDEX"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PIP_NO_INDEX"]
+
+
+def renumber(
+    wheel: Path, target: Path, version: str, changes: Mapping[str, Callable[[str], str]]
+) -> None:
+    """The wheel of another version: number and changed files, its RECORD made anew."""
+    import base64
+    import hashlib
+
+    old = wheel.name.split("-")[1]
+    record, lines = f"edgehemo-{version}.dist-info/RECORD", []
+    with zipfile.ZipFile(wheel) as source, zipfile.ZipFile(target, "w") as packed:
+        for entry in source.infolist():
+            content = source.read(entry)
+            name = entry.filename.replace(
+                f"edgehemo-{old}.dist-info", f"edgehemo-{version}.dist-info"
+            )
+            if name == record:
+                continue
+            if name == "edgehemo/version.py" or name.endswith(".dist-info/METADATA"):
+                content = content.replace(old.encode(), version.encode(), 1)
+            if name in changes:
+                changed = changes[name](content.decode())
+                assert changed != content.decode(), f"{name} was not changed"
+                content = changed.encode()
+            digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=")
+            lines.append(f"{name},sha256={digest.decode()},{len(content)}\n")
+            packed.writestr(name, content)
+        packed.writestr(record, "".join(lines) + f"{record},,\n")
