@@ -42,23 +42,22 @@ def help_of(words: Words, page: HelpedPage) -> str:
         ),
         "check": _(
             "The device looks at its camera, lamp and storage before each sample. A red line must "
-            "be mended first. A yellow line does not stop you. A grey dash is what this device "
-            "does not have yet. What to do stands beside it."
+            "be mended first. A yellow line does not stop you, and a grey dash is what this "
+            "device does not have yet. What to do stands beside it."
         ),
         "capture": _(
             "Put the slide under the lens and turn the focus until the bar is long. Hold still: "
-            "the device takes the picture by itself. Then move the slide a little to a new place. "
-            "A refused field does no harm. When there are enough fields the page goes on by "
-            "itself; touch Analyse now only if you cannot take more."
+            "the device takes the picture by itself, and a refused one does no harm. Then move "
+            "the slide a little. Touch Analyse now only if you cannot take more fields."
         ),
         "analysis": _(
             "All fields are taken. The device works out the result and stores it. You may take "
             "the slide away. The result opens by itself."
         ),
         "result": _(
-            "The word and the shape give the grade. The line with a dot is the haemoglobin and "
+            "The word and the shape give the grade; the line with a dot is the haemoglobin and "
             "how far it may be off. Do what stands at the left. Look at the cells that are asked "
-            "for, then sign. Finish later keeps the sample as it is. Give up ends it."
+            "for, then sign. Finish later keeps the sample, Give up ends it."
         ),
         "review": _(
             "These cells ask for a person. Touch one to see it large and to name it. If all names "
@@ -70,7 +69,8 @@ def help_of(words: Words, page: HelpedPage) -> str:
         ),
         "done": _(
             "Print the report, show the code to a telephone, or copy the report to a USB stick. "
-            "Then touch Finish. The result stays on this device. A supervisor can print it again."
+            "Then touch Finish. The result stays on this device, where a supervisor can print it "
+            "again."
         ),
         "practice_done": _(
             "What was on the simulated slide, and what you did right. A red line is what to do "
@@ -78,11 +78,11 @@ def help_of(words: Words, page: HelpedPage) -> str:
         ),
         "watched": _(
             "Somebody works with this device at another screen. With the PIN of that person the "
-            "work goes on here. Nothing is lost. Somebody else can sign in here once that person "
-            "has signed out or locked the page."
+            "work goes on here, and nothing is lost. Somebody else can sign in here once that "
+            "person has signed out or locked the page."
         ),
         "abandon": _(
-            "Choose why this sample ends here. Its pictures are deleted. A result that is stored "
+            "Choose why this sample ends here. Its pictures are deleted; a result that is stored "
             "stays and is marked as withdrawn. If you only want to go on later, touch Back, then "
             "Finish later."
         ),
@@ -105,9 +105,9 @@ def help_of(words: Words, page: HelpedPage) -> str:
             "Each has one role."
         ),
         "backup": _(
-            "Copy all records to a USB stick. Do it as often as the page asks, and keep the stick "
-            "in another place than the device. Results can be written to a stick, and a backup "
-            "put back, from here too."
+            "Copy all records to a USB stick as often as the page asks, and keep the stick in "
+            "another place than the device. Results can be written to a stick, and a backup put "
+            "back, from here too."
         ),
         "equipment": _(
             "The camera, its settings and its live picture. Change a setting only if you know "
