@@ -37,6 +37,8 @@ ROLES = {
     "its tracker of resources": "resource_tracker",
     "server": "bin/edgehemo kiosk",
 }
+# The page of a fault is looked at for so long.
+STAYS_S = 20.0
 LEFT_FREE_BYTES = 10_000_000
 FULL = ("RECORDS_FULL", "RECORDS_SPACE_LOW")
 CAPTURE = ("capture", "analysis", "result")
@@ -164,19 +166,23 @@ def power_cuts(device: Device, times: int = 1) -> Figures:
 
 
 def crash_loop(device: Device) -> Figures:
-    """Settings that cannot be read: some starts, then a page that says so; mended, it is back."""
-    container = device.container
+    """Settings that cannot be read: some starts, then a page that says so and stays; mended, it is
+    back by itself once the page has had its time.
+    """
+    container, before = device.container, device.container.restarts()
     settings = container.partition.data / "settings/device.toml"
     good = settings.read_text("utf-8")
     settings.write_text("this is no configuration", "utf-8")
     begun = time.monotonic()
     kill(container.server())
-    ends = begun + 120
     while container.state(FAULT_SERVICE) != "active" or container.answers() != 503:
-        assert time.monotonic() < ends, (container.state(), container.state(FAULT_SERVICE))
+        assert time.monotonic() < begun + 120, (container.state(), container.state(FAULT_SERVICE))
         time.sleep(0.2)
     told = round(time.monotonic() - begun, 1)
-    starts = container.restarts()
+    starts = container.restarts() - before
+    while time.monotonic() < begun + told + STAYS_S:
+        assert container.answers() == 503
+        time.sleep(0.5)
     settings.write_text(good, "utf-8")
     mended = time.monotonic()
     container.wait_ready(400)
