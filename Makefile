@@ -11,7 +11,7 @@ FULL := $(VENV)/.full
 
 .DEFAULT_GOAL := demo
 .PHONY: help kiosk languages demo test test-device lint docs bench lab soak report-picture kiosk-film demo-profile test-slide schemas \
-  lock newest audit sbom deb clean
+  lock newest audit sbom deb image clean
 
 # What stands after `## ` on a target's line is what `make help` says of it.
 help: ## list the targets
@@ -94,6 +94,14 @@ schemas: $(FULL) ## make the JSON Schemas of all files and outputs from the reco
 	$(BIN)/python -m edgehemo_calibration.schemas
 	$(BIN)/python -m edgehemo_export.schemas
 	$(BIN)/python -m edgehemo_firmware.schemas
+
+# A disk that starts by UEFI, with the kiosk installed: root, mmdebstrap, dosfstools and mtools. Its
+# parts: make image PARTS="debian_pc usb_eyepiece touch_10_1280x800"; no boards' firmware is in it,
+# for a Raspberry Pi see firmware_config/rpi_image_gen/.
+PARTS ?= debian_pc touch_7_800x480
+image: $(LIGHT) ## make build/image/edgehemo.img, a disk with the kiosk installed (root)
+	$(PIP) install --editable ".[kiosk]"
+	$(BIN)/python -m edgehemo_firmware.image build/image $(PARTS)
 
 # What ships to devices. UPGRADE=1 takes the newest that the bounds of pyproject.toml allow.
 lock: $(VENV)/.supply ## remake the lock of what ships to devices

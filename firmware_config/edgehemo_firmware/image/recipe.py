@@ -44,6 +44,7 @@ KERNEL_PACKAGES: tuple[tuple[str, str], ...] = (
     ("linux-image-{architecture}", "the kernel"),
     ("initramfs-tools", "what the kernel starts with"),
     ("zstd", "packs it"),
+    ("systemd-boot-efi", "starts it by UEFI"),
 )
 # Below a kiosk's screen nobody reads manuals.
 LEFT_OUT = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/info/*", "/usr/share/locale/*")
