@@ -28,6 +28,18 @@ SHOWN = {
     "hang": "back_s",
     "cuts": "cuts",
 }
+# How figures of a scene are called, where their name alone would not say it.
+NAMES = {
+    "boot_s": "from power to ready",
+    "bitten_s": "ended after",
+    "back_s": "back after",
+    "fault_page_s": "its page after",
+    "back_after_mending_s": "back after mending",
+    "told_s": "told after",
+    "watchdog_s": "the watchdog's time",
+    "system_mb": "system",
+    "program_mb": "program with its libraries",
+}
 HOW = """
 ## How to add a board
 
@@ -107,7 +119,8 @@ def _speeds(reports: Iterable[tuple[str, Report]]) -> str:
 
 def _figures(figures: Mapping[str, Any]) -> str:
     return ", ".join(
-        f"{name.removesuffix('_s').replace('_', ' ')} {_value(name, value)}"
+        f"{NAMES.get(name, name.removesuffix('_s').removesuffix('_mb').replace('_', ' '))} "
+        f"{_value(name, value)}"
         for name, value in figures.items()
         if name != "seconds"
     )
