@@ -29,6 +29,7 @@ from edgehemo_firmware.steps import (
     DEB_FOLDER,
     Source,
     Step,
+    Tell,
     block_in,
     install_debs,
     with_block,
@@ -287,6 +288,18 @@ def test_an_installation_that_was_cut_off_is_taken_up_or_taken_back(tmp_path: Pa
         remove_from(target, removal(target, installed, data=True))
         left = [name for name in everything_in(target.root) if "edgehemo" in name]
         assert left == []
+
+
+def test_a_part_of_the_system_that_cannot_be_told_stops_nothing(
+    pi: BareTarget, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As on the system that runs; here nothing is run, so each of them fails.
+    monkeypatch.setattr(Tell, "is_done", lambda self, target: False)
+    said: list[str] = []
+    assert install_on(pi, planned(pi, Asked(PI), None), said.append)
+    told = [command[0] for command in pi.ran]
+    assert told == ["systemd-sysusers", "systemctl", "udevadm", "systemd-tmpfiles"]
+    assert sum(line.endswith("taken up when the device starts again") for line in said) == 3
 
 
 @pytest.mark.parametrize(
