@@ -20,7 +20,7 @@ from edgehemo.kiosk.screens import SCREENS
 from edgehemo.words.language import Words
 from tests.support.axe import axe_source, in_light_and_dark
 from tests.support.kiosk_by_touch import Touch, missing_parts, opened_browser
-from tests.support.kiosk_states import Found, area_states, flow_states
+from tests.support.kiosk_states import Found, area_states, camera_states, flow_states
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
@@ -133,6 +133,12 @@ def test_what_whoever_takes_samples_meets(tmp_path: Path) -> None:
         touch.tap("#words")
         touch.until("!!document.querySelector('dialog.keyboard[open]')")
         assert in_light_and_dark(touch.page) == []
+
+
+def test_what_an_engineer_sees_with_a_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert wrong_with(asyncio.run(camera_states(tmp_path, monkeypatch))) == {}
 
 
 @pytest.mark.parametrize(("role", "least"), [("supervisor", 50), ("engineer", 20)])

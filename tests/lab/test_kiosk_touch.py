@@ -16,7 +16,6 @@ import pytest
 from tests.support.axe import in_light_and_dark
 from tests.support.kiosk_by_forms import KioskForms
 from tests.support.kiosk_by_touch import (
-    SUPERVISOR_PIN,
     KioskServer,
     Touch,
     missing_parts,
@@ -103,39 +102,6 @@ def test_a_sample_from_the_tiles_to_the_signature_by_touch(kiosk: KioskServer) -
         touch.at("home")
         assert not [said for said in touch.console if "rror" in said]
     assert misfits == {}
-    assert found == {}
-
-
-def test_what_stands_in_the_way_is_also_for_everybody(kiosk: KioskServer, tmp_path: Path) -> None:
-    """Giving up, a sample that waits, and each area as it is beside a camera, by axe-core."""
-    found: dict[str, list[str]] = {}
-    with opened_browser(bypass_csp=True) as touch:
-        touch.page.goto(kiosk.url)
-        touch.sign_in()
-        touch.new_sample()
-        touch.tap("footer button:has-text('Give up')")
-        touch.at("abandon")
-        seen_by_axe(touch, found, "abandon")
-        touch.tap("footer .left button")
-        touch.at("person")
-        touch.tap("footer button:has-text('Finish later')")
-        touch.at("home")
-        seen_by_axe(touch, found, "home with a sample that waits")
-        touch.tap("footer .left button")
-        for name, pin in (("Grace", SUPERVISOR_PIN), ("Nuno", "9034")):
-            touch.at("sign_in")
-            touch.sign_in(name, pin)
-            areas = touch.page.locator(".areas button").all_inner_texts()
-            assert areas
-            for area in areas:
-                touch.page.locator(".areas button", has_text=area).first.tap()
-                touch.until("document.body.dataset.screen != 'home'")
-                touch.page.wait_for_timeout(1000)
-                touch.page.wait_for_load_state()
-                seen_by_axe(touch, found, f"{name}: {area}")
-                touch.page.locator("footer .left button, footer .left a").first.tap()
-                touch.at("home")
-            touch.tap("footer .left button")
     assert found == {}
 
 

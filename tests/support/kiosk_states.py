@@ -6,19 +6,30 @@ pages are asked for as a browser does.
 
 from __future__ import annotations
 
+import asyncio
 import re
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from urllib.parse import urlsplit
 
 import httpx
+import pytest
 
+from edgehemo.bundle.bundle import Bundle
+from edgehemo.device.configuration import load_profile
+from edgehemo.errors import BundleError
 from edgehemo.images.frame import Frame
 from edgehemo.kiosk import events
+from edgehemo.kiosk.app import KioskApp
 from edgehemo.kiosk.engine import Kiosk
+from edgehemo.kiosk.engineering.artefacts import ArtefactsArea
+from edgehemo.kiosk.engineering.calibration import CalibrationArea
+from edgehemo.kiosk.engineering.equipment import EquipmentArea
 from edgehemo.kiosk.faults import FAULT_CODES, FAULTS, TOLD_AT_SIGN_IN
 from edgehemo.kiosk.gallery import stored_gallery
 from edgehemo.kiosk.offers import AREAS_WITH_PAGES
+from edgehemo.kiosk.pages import Facts, Look, Pages
 from edgehemo.kiosk.practice_slides import SlideName
 from edgehemo.kiosk.screens import Area, areas_of
 from edgehemo.kiosk.selfcheck import ORDER, SELF_CHECK_CODES
@@ -28,8 +39,12 @@ from edgehemo.records.store import Writer
 from edgehemo.records.users import Role
 from edgehemo.records.versions import change
 from edgehemo.report.asked_cells import must_be_seen
+from edgehemo.words.language import Words
+from tests.device.test_kiosk_calibration import MEASURES, camera_at, commands
+from tests.device.test_kiosk_equipment import AT_FIRST, camera_of
 from tests.device.test_kiosk_page import does, served, token_of
 from tests.device.test_kiosk_review import FINDER
+from tests.support.engineer_page import engineer_at
 from tests.support.screening_fakes import simulated_frames
 from tests.support.stored import stored
 from tests.support.supervised import device_of, identifiers, links_of, measured, posted, working
@@ -39,6 +54,7 @@ Found = dict[str, str]
 NO_PICTURE = b""
 # Of one kind of page, such as a result's cells or a setting of a camera, so many are looked at.
 OF_ONE_KIND = 2
+JOB_S = 60.0
 
 
 def hand(kiosk: Kiosk) -> Sample:
@@ -79,6 +95,10 @@ async def flow_states(folder: Path) -> Found:
         await seen("watched")
         await kiosk.tell(events.Lock())
         await seen("locked, at another screen")
+    pages, look = Pages(load_profile("workstation")), Look(Words("en"))
+    facts = Facts(False, datetime.now().astimezone(), clock_set=False, full=None)
+    found["the token, wrong"] = pages.token_page(look, facts, 0, wrong=True)
+    found["the token, wait"] = pages.token_page(look, facts, 30, wrong=False)
     return found
 
 
@@ -236,7 +256,63 @@ async def area_states(folder: Path, role: Role) -> Found:
             if area == "users":
                 page = await posted(browser, area, "add", name="", role="operator", pin="1")
                 found["users, refused"] = page.text
+            if area == "backup":
+                await _backup_states(app, browser, found)
             await app.kiosk.tell(events.Leave())
+    return found
+
+
+async def _backup_states(app: KioskApp, browser: httpx.AsyncClient, found: Found) -> None:
+    """With a stick, while it is written to and afterwards."""
+    assert app.device.kiosk.stick is not None
+    Path(app.device.kiosk.stick).mkdir()
+    found["backup, a stick is there"] = (await browser.get("/area/backup/")).text
+    found["backup, is made"] = (await posted(browser, "backup", "start")).text
+    async with asyncio.timeout(JOB_S):
+        while (job := app.desk.jobs.of("backup")) is not None and not job.ended:
+            await asyncio.sleep(0.02)
+    found["backup, made"] = (await browser.get("/area/backup/")).text
+    found["backup, put away"] = (await posted(browser, "backup", "done")).text
+
+
+async def camera_states(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Found:
+    """An engineer's pages with a camera: its settings, a measurement to its end, and refused."""
+    found: Found = {}
+    async with engineer_at(folder / "equipment", monkeypatch, EquipmentArea()) as at:
+        _, says = camera_of(at)
+        await at.get()
+        await asyncio.sleep(0)
+        says(AT_FIRST)
+        found["camera, live"] = (await at.get()).text
+        found["settings"] = (await at.get("settings")).text
+        found["a setting typed"] = (await at.get("value?name=red_gain")).text
+        found["a setting tried"] = (await at.post("try", name="exposure_us", way="up")).text
+        found["a setting refused"] = (await at.post("type", name="gain", value="99999")).text
+    commands(monkeypatch, MEASURES)
+    async with engineer_at(folder / "calibration", monkeypatch, CalibrationArea()) as at:
+        camera_at(at)
+        found["scale, begun"] = (await at.post("scale/begin", pitch_um="50")).text
+        await at.post("scale/take")
+        await at.job_ends()
+        found["scale, one taken"] = (await at.get("scale/take")).text
+        found["scale, is measured"] = (await at.post("scale/measure")).text
+        await at.job_ends()
+        found["scale, measured"] = (await at.get("scale/result")).text
+        await at.post("scale/again")
+        camera_at(at, "it was pulled")
+        await at.post("scale/take")
+        await at.job_ends()
+        found["scale, camera pulled"] = (await at.get("scale/take")).text
+        await at.post("scale/leave")
+
+    def refuses(bundle: Bundle, *, threads: int) -> list[object]:
+        raise BundleError("finder: answers otherwise than where it was made")
+
+    monkeypatch.setattr("edgehemo.kiosk.engineering.artefacts.verify_artefacts", refuses)
+    async with engineer_at(folder / "artefacts", monkeypatch, ArtefactsArea()) as at:
+        found["bundle, is checked"] = (await at.post("bundle/check")).text
+        await at.job_ends()
+        found["bundle, failed"] = (await at.get("job")).text
     return found
 
 
