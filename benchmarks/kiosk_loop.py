@@ -28,6 +28,7 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -69,6 +70,9 @@ def part_of_browser(pid: int) -> str:
     """What a process of Chromium is for."""
     found = re.search(r"--utility-sub-type=(\w+)|--type=(\S+)", command_line(pid))
     return (found[1] or found[2]) if found else "browser"
+
+
+Found = dict[str, Any]
 
 
 def groups(kiosk: KioskServer, touch: Touch) -> dict[str, list[int]]:
@@ -138,7 +142,10 @@ def verdict(slope: Interval | None) -> str:
     return "grows" if slope.low > 0 else "undecided"
 
 
-def looped(minutes: float) -> dict[str, Any]:
+def looped(minutes: float, keep: Callable[[Found], object] = lambda _: None) -> Found:
+    """The figures of so many minutes. keep: given those so far, every so many samples, so that a
+    machine that goes down does not take an hour's figures with it.
+    """
     found: dict[str, Any] = {"samples": 0, "answers": 0, "faults": [], "said": []}
     memory: dict[str, list[float]] = {"server": [], "capture": [], "browser": []}
     inside: dict[str, list[float]] = {}
@@ -146,6 +153,37 @@ def looped(minutes: float) -> dict[str, Any]:
     load: list[float] = []
     took: list[float] = []
     waited: list[float] = []
+
+    def figures() -> Found:
+        return {
+            **found,
+            "minutes": at_min[-1],
+            "load_average": {
+                "least": min(load), "median": round(statistics.median(load), 2), "most": max(load)
+            },
+            "start_s": round(start_s, 2),
+            "first_page_s": round(page_s, 2),
+            "sample_s": round(statistics.median(took), 1),
+            "last_field_to_result_s": {
+                "median": round(statistics.median(waited), 2), "longest": round(max(waited), 2)
+            },
+            "cpu_s_per_s": share,
+            "grown_mb": {name: round(grown(values), 1) for name, values in memory.items()},
+            "rule": RULE,
+            "slopes": {
+                name: {
+                    "verdict": verdict(slope),
+                    "mb_per_h": None if slope is None else dataclasses.asdict(slope.rounded(2)),
+                }
+                for name, slope in (
+                    (name, slope_per_h(at_min, values)) for name, values in memory.items()
+                )
+            },
+            "at_min": at_min,
+            "memory_mb": memory,
+            "browser_mb": inside,
+        }  # fmt: skip
+
     with tempfile.TemporaryDirectory() as folder:
         kiosk = KioskServer(Path(folder), SLIDE, fields_wanted=FIELDS)
         kiosk.add_users()
@@ -163,11 +201,11 @@ def looped(minutes: float) -> dict[str, Any]:
                 while not took or time.monotonic() - begun < 60 * minutes:
                     try:
                         whole_s, wait_s = one_sample(touch, 1000 + found["samples"])
-                    except AssertionError as error:
+                    except (AssertionError, RuntimeError) as error:
                         if not took:
                             raise
                         # What was measured so far is kept.
-                        found["faults"].append(f"stopped at the page {touch.screen}: {error}")
+                        found["faults"].append(f"stopped: {error}")
                         break
                     took.append(whole_s)
                     waited.append(wait_s)
@@ -180,6 +218,12 @@ def looped(minutes: float) -> dict[str, Any]:
                     if not before:
                         before = {name: cpu_s(pids) for name, pids in now.items()}
                         since = time.monotonic()
+                    seconds = max(1.0, time.monotonic() - since)
+                    share = {
+                        name: round((cpu_s(pids) - before[name]) / seconds, 3)
+                        for name, pids in now.items()
+                    }
+                    found["said"] = [said for said in touch.console if "rror" in said][:20]
                     at_min.append(round((time.monotonic() - begun) / 60, 3))
                     load.append(os.getloadavg()[0])
                     for name, pids in now.items():
@@ -193,45 +237,13 @@ def looped(minutes: float) -> dict[str, Any]:
                         values.append(round(written_mb(pids), 1))
                     if found["samples"] % 10 == 0:
                         print(found["samples"], {k: v[-1] for k, v in memory.items()}, flush=True)
-                seconds = max(1.0, time.monotonic() - since)
-                share = {
-                    name: round((cpu_s(pids) - before[name]) / seconds, 3)
-                    for name, pids in groups(kiosk, touch).items()
-                }
-                found["said"] = [said for said in touch.console if "rror" in said][:20]
+                        keep(figures())
         finally:
             kiosk.stop()
-    return {
-        **found,
-        "minutes": at_min[-1],
-        "load_average": {
-            "least": min(load), "median": round(statistics.median(load), 2), "most": max(load)
-        },
-        "start_s": round(start_s, 2),
-        "first_page_s": round(page_s, 2),
-        "sample_s": round(statistics.median(took), 1),
-        "last_field_to_result_s": {
-            "median": round(statistics.median(waited), 2), "longest": round(max(waited), 2)
-        },
-        "cpu_s_per_s": share,
-        "grown_mb": {name: round(grown(values), 1) for name, values in memory.items()},
-        "rule": RULE,
-        "slopes": {
-            name: {
-                "verdict": verdict(slope),
-                "mb_per_h": None if slope is None else dataclasses.asdict(slope.rounded(2)),
-            }
-            for name, slope in (
-                (name, slope_per_h(at_min, values)) for name, values in memory.items()
-            )
-        },
-        "at_min": at_min,
-        "memory_mb": memory,
-        "browser_mb": inside,
-    }  # fmt: skip
+    return figures()
 
 
-def broken(found: dict[str, Any]) -> list[str]:
+def broken(found: Found) -> list[str]:
     """What must not be, in words."""
     wrong = [*found["faults"], *found["said"]]
     for name, slope in found["slopes"].items():
@@ -250,16 +262,20 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
-    found = looped(asked.minutes)
+    made_on = {
+        "version": __version__,
+        "python": platform.python_version(),
+        "processors": os.cpu_count(),
+    }
+
+    def keep(figures: Found) -> None:
+        if asked.json is not None:
+            write_json_atomically(asked.json, {"made_on": made_on, **figures})
+
+    found = looped(asked.minutes, keep)
     told = {name: value for name, value in found.items() if name not in SERIES}
     print(told)
-    if asked.json is not None:
-        made_on = {
-            "version": __version__,
-            "python": platform.python_version(),
-            "processors": os.cpu_count(),
-        }
-        write_json_atomically(asked.json, {"made_on": made_on, **found})
+    keep(found)
     wrong = broken(found)
     print("broken:", wrong or "nothing")
     return 1 if wrong else 0

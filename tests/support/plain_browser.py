@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from edgehemo.kiosk.browser import switches as switches_of_a_device
@@ -27,7 +28,13 @@ from tests.lab.browser import find_browser
 
 # Beside the switches of a device's own browser.
 HERE = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
-ANSWER_S, SETTLE_S, END_S = 30.0, 0.02, 10.0
+# What a device's policy for Chromium turns off besides, as a profile has it. Without that the
+# browser keeps an account of every form that was on the page.
+PREFERENCES = {
+    "autofill": {"enabled": False, "profile_enabled": False, "credit_card_enabled": False},
+    "credentials_enable_service": False,
+}
+ANSWER_S, SETTLE_S, END_S = 120.0, 0.02, 10.0
 # The pipe's two ends are files 3 and 4 of the browser.
 LAUNCH = """import os, sys
 asked, told = map(int, sys.argv[1:3])
@@ -194,6 +201,9 @@ def plain_page(
     for each in (asks[0], tells[1]):
         os.close(each)
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        profile = Path(folder) / "Default" / "Preferences"
+        profile.parent.mkdir()
+        profile.write_text(json.dumps(PREFERENCES), encoding="utf-8")
         process = subprocess.Popen(
             [sys.executable, "-c", LAUNCH, *map(str, theirs), browser, *HERE, *switches,
              f"--user-data-dir={folder}", f"--window-size={width},{height}", "about:blank"],
