@@ -9,8 +9,9 @@ share that is such a cell, one to one at an overlap of half their union. Boxes o
 person could not say whether there is a cell count for neither and are told.
 
 Then other sources: how many interior red cells the second look adds, and where every red cell has a
-box, how many of the added ones lie on a box that no other cell took. Intervals (95 %): bootstrap
-over fields. ``--sheet`` draws what was added, each beside the bare picture, for looking at.
+box, how many of the added ones lie on a box that no other cell took, and in how many fields the
+interval of the count holds the number of boxes. Intervals (95 %): bootstrap over fields.
+``--sheet`` draws what was added, each beside the bare picture, for looking at.
 """
 
 from __future__ import annotations
@@ -72,9 +73,12 @@ def main() -> None:
     finder = open_cell_finder(load_bundle(options.bundle), threads=1)
     drawn: list[NDArray[np.uint8]] = []
     clumps(finder, options.part)
-    print(f"\n{'source':24} {'fields':>6} {'red cells':>9} {'added':>6} {'on a free box':>14}")
+    print(
+        f"\n{'source':28} {'fields':>6} {'red cells':>9} {'added':>6} {'on a free box':>14} "
+        f"{'interval holds':>14}"
+    )
     for source, items in other_sources(real_fields.data_root(), options.fields):
-        red = added = boxed = on_free = fields = 0
+        red = added = boxed = on_free = fields = counted = holds = 0
         for path, labels in items:
             try:
                 field = canonical_field(read_frame(path))
@@ -93,8 +97,12 @@ def main() -> None:
                 free = labels[~taken(before, labels)[1]]
                 boxed += len(hidden)
                 on_free += int((taken(boxes_of(hidden), free)[0] >= 0).sum())
+                count = found.interior_counts["rbc"]
+                counted += 1
+                holds += count.low <= interior(labels, field).sum() <= count.high
         lies = f"{on_free} of {boxed}" if boxed else "-"
-        print(f"{source:24} {fields:6} {red:9} {added:6} {lies:>14}")
+        held = f"{holds} of {counted}" if counted else "-"
+        print(f"{source:28} {fields:6} {red:9} {added:6} {lies:>14} {held:>14}")
     if options.sheet is not None and drawn:
         cv2.imwrite(str(options.sheet), sheet(drawn)[..., ::-1])
 

@@ -15,6 +15,7 @@ looking at what was added; `benchmarks/clumped_cells.py` measures them on boxes 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -41,6 +42,12 @@ _MIN_COVERED_SHARE = 0.02
 # Greatest difference of a channel's share of the optical density from the field's red cells.
 # Pointers, platelets and crystals of stain lie from 0.1 on.
 _MAX_TINT_APART = 0.075
+# Optical density of the new stain over the red cells' (0.5 to 1.44 of those looked at): what is
+# opaque is no cell, nor is a breath of stain.
+_DENSITIES = (0.4, 1.6)
+# Red cells whose channels' shares differ less than this from a third each have no colour to tell
+# them by: a picture without any, or a field stop that was taken for cells.
+_LEAST_TINT = 0.03
 # Fewer whole red cells than this say nothing of how red cells look in a field.
 _MIN_RED_CELLS = 4
 # Sums of optical densities below this have no colour.
@@ -83,9 +90,10 @@ def hidden_cells(
     body = stained & covered
     _draw(body, rows[white], 0)
     _draw(covered, rows[white], 1)
-    usual = _tint(field.transmittance, body)
-    if usual is None:
+    usual = _stain(field.transmittance, body)
+    if usual is None or np.abs(usual.tint - 1 / 3).max() < _LEAST_TINT:
         return np.zeros(0, np.intp)
+    thinnest, densest = (limit * usual.density for limit in _DENSITIES)
 
     found: list[int] = []
     for place in places[np.argsort(-probability[places], kind="stable")].tolist():
@@ -103,8 +111,10 @@ def hidden_cells(
             or on_others < _MIN_COVERED_SHARE * area
         ):
             continue
-        tint = _tint(field.transmittance[part], new)
-        if tint is None or np.abs(tint - usual).max() > _MAX_TINT_APART:
+        stain = _stain(field.transmittance[part], new)
+        if stain is None or not thinnest <= stain.density <= densest:
+            continue
+        if np.abs(stain.tint - usual.tint).max() > _MAX_TINT_APART:
             continue
         found.append(place)
         covered[part] |= outline
@@ -154,16 +164,22 @@ def _offset(part: tuple[slice, slice]) -> NDArray[np.float32]:
     return np.array([columns.start, rows.start, columns.start, rows.start], np.float32)
 
 
-def _tint(
-    transmittance: NDArray[np.float32], where: NDArray[np.uint8]
-) -> NDArray[np.float64] | None:
-    """Each channel's share of the optical density of a region, float64 (3,), RGB.
+@dataclass(frozen=True, slots=True)
+class _Stain:
+    """density: optical, all channels together. tint: each channel's share of it, float64 (3,)."""
 
-    where: uint8, not 0 in the region. None where it is empty or has no density.
+    density: float
+    tint: NDArray[np.float64]
+
+
+def _stain(transmittance: NDArray[np.float32], where: NDArray[np.uint8]) -> _Stain | None:
+    """The mean stain of a region, None where it is empty or has no density.
+
+    where: uint8, not 0 in the region.
     """
     if not where.any():
         return None
     mean = np.array(cv2.mean(transmittance, mask=where)[:3])
     density = -np.log10(np.clip(mean, _FLOOR, 1.0))
     total = float(density.sum())
-    return density / total if total >= _MIN_DENSITY else None
+    return _Stain(total, density / total) if total >= _MIN_DENSITY else None

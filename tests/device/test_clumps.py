@@ -109,6 +109,25 @@ def test_a_thing_of_another_colour_against_a_cell_is_none() -> None:
     assert looked_at([COVERING, *ALONE], [COVERED], field) == []
 
 
+def test_what_is_opaque_or_hardly_stained_against_a_cell_is_none() -> None:
+    sure = [COVERING, *ALONE]
+    for share, found in ((0.3, []), (0.7, [COVERED]), (1.4, [COVERED]), (4.0, [])):
+        # The same hue at another density.
+        colour = tuple(
+            round(clear * (value / clear) ** share)
+            for value, clear in zip(RED_CELL, CLEAR, strict=True)
+        )
+        places = [COVERING, COVERED, *ALONE]
+        colours = [RED_CELL, (colour[0], colour[1], colour[2]), *[RED_CELL] * len(ALONE)]
+        assert looked_at(sure, [COVERED], field_of(places, colours)) == found
+
+
+def test_a_field_without_colour_is_left_as_it_is() -> None:
+    places = [COVERING, COVERED, *ALONE]
+    grey = field_of(places, [(160, 160, 160)] * len(places))
+    assert looked_at([COVERING, *ALONE], [COVERED], grey) == []
+
+
 def test_too_few_red_cells_tell_nothing_and_an_empty_field_has_none() -> None:
     field = field_of([COVERING, COVERED, *ALONE])
     assert looked_at([COVERING, *ALONE[:2]], [COVERED], field) == []
