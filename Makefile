@@ -29,8 +29,8 @@ demo: $(LIGHT) ## screen a simulated slide with the light installation, and name
 
 # Everything, the host's part too. On a GPU-less machine PyTorch's CPU build is smaller:
 # see CONTRIBUTING.md.
-test: $(FULL) ## run all tests (installs PyTorch and all else into .venv)
-	$(BIN)/python -m pytest
+test: $(FULL) ## run the tests (installs PyTorch and all else into .venv); real parts: make lab
+	$(BIN)/python -m pytest -m "not lab"
 
 # The light part alone, as a device has it: no PyTorch is needed or installed.
 test-device: $(LIGHT) ## run the tests of the device's part, without PyTorch

@@ -5,11 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
+
 from edgehemo.records.backup import back_up
 from edgehemo.records.store import Store
 from tests.support.kiosk_by_forms import KioskForms
 from tests.support.kiosk_by_touch import SUPERVISOR_PIN, KioskServer
 from tests.support.supervised import measured
+
+pytestmark = pytest.mark.lab
 
 WAIT_S = 120.0
 

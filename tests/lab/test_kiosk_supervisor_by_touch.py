@@ -9,6 +9,8 @@ import pytest
 
 from tests.lab.kiosk_browser import FAULTS, SUPERVISOR_PIN, at, go_on, keys, served, touched
 
+pytestmark = pytest.mark.lab
+
 # Every page that stands without a result, by area.
 PAGES = {
     "results": ("", "?pile=held", "search"),
