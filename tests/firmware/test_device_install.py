@@ -395,6 +395,7 @@ def test_what_the_device_may_speak_to_is_in_its_unit_and_firewall(tmp_path: Path
     unit, firewall = files("ssh", ssh=True)
     assert "IPAddressDeny=any" in unit
     assert "tcp dport 22" in firewall
+    assert "udp dport 68" in firewall, "there is no SSH without an address"
     listens = tmp_path / "listens.toml"
     listens.write_text(
         'schema = "edgehemo.device-part/1"\nkind = "site"\ntitle = "x"\n[device.kiosk]\n'
