@@ -148,7 +148,11 @@ SCREEN_PACKAGES: tuple[tuple[str, str], ...] = (
     ("xwayland", "without it Debian's cage does not start, though nothing uses it"),
     ("libpam-systemd", "gives the browser the screen and the touch panel"),
 )
-READ_ONLY_PACKAGES: tuple[tuple[str, str], ...] = (("overlayroot", "the read-only system"),)
+READ_ONLY_PACKAGES: tuple[tuple[str, str], ...] = (
+    ("overlayroot", "the read-only system"),
+    # Without it the script of the start fails, and the system stays as writable as it was.
+    ("busybox", "what overlayroot's script of the start calls"),
+)
 PRINTER_PACKAGES: tuple[tuple[str, str], ...] = (("cups", "the printer of reports"),)
 
 

@@ -15,7 +15,8 @@ from edgehemo_firmware.target import Target
 _ELF = b"\x7fELF" + b"\0" * 14
 MACHINES = {"arm64": 183, "amd64": 62, "armhf": 40}
 PACKAGES = ("python3", "python3-venv", "fonts-dejavu-core", "nftables", "udev", "cups", "chromium",
-            "cage", "xwayland", "libpam-systemd", "overlayroot", "python3-picamera2")  # fmt: skip
+            "cage", "xwayland", "libpam-systemd", "overlayroot", "busybox",
+            "python3-picamera2")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
