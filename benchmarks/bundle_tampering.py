@@ -93,14 +93,17 @@ def used(folder: Path, store: BundleStore | None = None) -> None:
     for entry in bundle.manifest.models:
         for artefact in entry.artefacts:
             path = bundle.checked_file(artefact.file, artefact.sha256)
-            check_graph(open_runner(path, artefact.format, threads=1), entry, artefact)
+            runner = open_runner(path, artefact.format, threads=1)
+            check_graph(runner, entry, artefact, bundle.graph(entry.task)[2])
 
 
 def tamperings(bundle: Bundle) -> Iterator[Tampering]:
     """A changed byte in every file, and what else can be done to each kind."""
     for name in (*sorted(bundle.digests()), MANIFEST_NAME, SIGNATURE_NAME):
         yield Tampering(name, "one bit turned", partial(flip, name))
-    first = bundle.manifest.models[0].artefacts[0].file
+    places = [place for place, entry in enumerate(bundle.manifest.models) if entry.artefacts]
+    place = places[0]
+    first = bundle.manifest.models[place].artefacts[0].file
     yield Tampering(first, "cut in half", lambda folder: halve(folder / first))
     yield Tampering(first, "deleted", lambda folder: (folder / first).unlink())
     yield Tampering(first, "a link out of the bundle", lambda folder: link_out(folder / first))
@@ -125,17 +128,17 @@ def tamperings(bundle: Bundle) -> Iterator[Tampering]:
     yield Tampering(
         MANIFEST_NAME,
         "a path that leaves it, signed",
-        changing(lambda m: m["models"][0]["artefacts"][0].update(file="../x.onnx")),
+        changing(lambda m: m["models"][place]["artefacts"][0].update(file="../x.onnx")),
         signed_again=True,
     )
     yield Tampering(
         MANIFEST_NAME,
         "another input size, signed",
-        changing(lambda m: m["models"][0]["input"].update(height_px=64, width_px=64)),
+        changing(lambda m: m["models"][place]["input"].update(height_px=64, width_px=64)),
         signed_again=True,
     )
-    if len(bundle.manifest.models) > 1:
-        other = bundle.manifest.models[1].artefacts[0]
+    if len(places) > 1:
+        other = bundle.manifest.models[places[1]].artefacts[0]
         yield Tampering(
             first,
             "another model's graph, signed",

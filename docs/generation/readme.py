@@ -47,7 +47,7 @@ ROWS = (
     (
         "anaemia screen (AUROC)",
         "{{ screen_chula_left_out_auroc .2f }}",
-        "a source left out of training: it tells next to nothing there",
+        "a source left out of training: it tells little there",
     ),
     (
         "good fields refused",

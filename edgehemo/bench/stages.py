@@ -163,12 +163,17 @@ def _with_timed_networks(
     if networks is None:
         return reader, {}
     timed: dict[str, TimedRunner] = {}
+    watching: dict[int, TimedRunner] = {}
 
     def watched(network: FieldNetwork | None, task: NetworkTask) -> FieldNetwork | None:
         if network is None:
             return None
-        timed[STAGE_OF_NETWORK[task]] = runner = TimedRunner(network.runner, clock)
-        return replace(network, runner=runner)
+        # One graph that answers for several is the first one's time: the others come with it.
+        key = id(network.runner)
+        if key not in watching:
+            watching[key] = TimedRunner(network.runner, clock)
+            timed[STAGE_OF_NETWORK[task]] = watching[key]
+        return replace(network, runner=watching[key])
 
     networks = replace(
         networks,
@@ -190,18 +195,25 @@ def on_request(
     """Times of the networks of ``reader`` that read whole fields: what they would add to a field.
 
     field_ms: what a field takes without them; the shares are of that. Of the reader nothing else
-    runs than what its networks need.
+    runs than what its networks need. Where one graph answers for both, either adds all of it.
     """
     if reader.networks is None:
         return []
     bare = replace(reader, finder=None, typer=None)
     held = {"field_estimator": reader.networks.estimator, "anaemia_screen": reader.networks.screen}
-    wanted = {STAGE_OF_NETWORK[task] for task in NETWORK_TASKS if held[task] is not None}
-    return [
-        replace(row, share=row.median_ms / field_ms if field_ms > 0 else 0.0)
+    rows = {
+        row.stage: replace(row, share=row.median_ms / field_ms if field_ms > 0 else 0.0)
         for row in stage_times(images, bare, runs=runs, clock=clock, tell=tell)
-        if row.stage in wanted
-    ]
+    }
+    # The first network of each graph is the one that was timed.
+    timed: dict[int, StageTime] = {}
+    found = []
+    for task in NETWORK_TASKS:
+        network = held[task]
+        if network is not None:
+            own = STAGE_OF_NETWORK[task]
+            found.append(replace(timed.setdefault(id(network.runner), rows[own]), stage=own))
+    return found
 
 
 def summarised(seconds: Mapping[str, Sequence[float]]) -> list[StageTime]:

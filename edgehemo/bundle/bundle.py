@@ -80,6 +80,19 @@ class Bundle:
     def has(self, task: ModelTask) -> bool:
         return any(entry.task == task for entry in self.manifest.models)
 
+    def graph(self, task: ModelTask) -> tuple[ModelEntry, int, int]:
+        """The entry whose graph answers for a task (its own, or its trunk's), how many values come
+        before the task's own in the last dimension of the answer, and how many it gives in all.
+        """
+        entry = self.model(task)
+        owner = entry if entry.trunk is None else self.model(entry.trunk)
+        before = {owner.task: 0}
+        total = owner.output_values
+        for head in owner.heads:
+            before[head] = total
+            total += self.model(head).output_values
+        return owner, before[task], total
+
     def artefact(
         self,
         task: ModelTask,
@@ -92,7 +105,7 @@ class Bundle:
 
         checked: False where whoever opens the file compares the bytes that it opens.
         """
-        entry = self.model(task)
+        entry, _, _ = self.graph(task)
         wanted = (precision,) if precision is not None else PRECISION_PREFERENCE
         for choice in wanted:
             for artefact in entry.artefacts:

@@ -205,6 +205,10 @@ class ModelEntry(Record, frozen=True, kw_only=True):
     inputs that may be published and PyTorch's answers to them, from which `edgehemo verify` tells
     whether the artefacts answer here as they did where they were made. rejects: those classes that
     mean "not what this model names" and are no type of a cell.
+
+    trunk: of a head on another model's features, that model's task; its graph answers the head's
+    classes as well, and the head has no artefacts of its own. heads: of a trunk, the tasks of its
+    heads, in the order in which their classes follow its own.
     """
 
     name: str
@@ -222,10 +226,14 @@ class ModelEntry(Record, frozen=True, kw_only=True):
     checkpoint_sha256: str
     model_card: BundlePath | None = None
     samples: BundlePath | None = None
+    trunk: ModelTask | None = None
+    heads: list[ModelTask] = field(default_factory=list)
     artefacts: list[Artefact]
 
     def __post_init__(self) -> None:
         _check_inside(self.model_card, self.samples)
+        if self.trunk is not None and (self.artefacts or self.heads):
+            raise ValueError("a head has neither artefacts nor heads of its own")
 
     def input_of(self, artefact: Artefact) -> InputSpec:
         """What an artefact takes: the model's input, its size fixed where the format fixes it."""
@@ -238,7 +246,7 @@ class ModelEntry(Record, frozen=True, kw_only=True):
     @property
     def output_values(self) -> int:
         """Values in the last dimension of its answer: one a class, a finder's box, and where it
-        tells one the familiarity.
+        tells one the familiarity. Those of its heads come behind them.
         """
         boxes = BOX_VALUES if self.task == "cell_finder" else 0
         return len(self.classes) + boxes + (self.familiarity is not None)
@@ -269,3 +277,7 @@ class Manifest(Record, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         _check_inside(*self.files)
+        said = [(entry.trunk, entry.task) for entry in self.models if entry.trunk is not None]
+        listed = [(entry.task, head) for entry in self.models for head in entry.heads]
+        if sorted(said) != sorted(listed):
+            raise ValueError("a trunk must list the heads that stand on it, and no others")

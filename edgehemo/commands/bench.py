@@ -125,7 +125,8 @@ def bench(
             json_file,
         )
     counts = sorted(set(thread_counts or (1, threads)))
-    running = {entry.name for entry in equipment.bundle.manifest.models if entry.task not in others}
+    held = equipment.bundle
+    running = {held.graph(e.task)[0].name for e in held.manifest.models if e.task not in others}
     rows, choice, lacks = _artefacts(equipment, running, counts, runs, json_file)
     if choice is not None and write and bundle is None:
         _write_choice(choice, json_file)

@@ -1,9 +1,10 @@
 """The networks that read whole fields: the field estimator and the anaemia screen.
 
 Both see tiles of a field, and each costs more than finding and naming its cells: a network is
-opened and run only where somebody asks for what it gives. The estimator's tiles are averaged into
-nominal contents, which mean nothing in g/L before an analyser calibration; the screen's into log
-odds.
+opened and run only where somebody asks for what it gives. Where the screen is a head on the
+estimator's features, one graph answers for both, and runs once. The estimator's tiles are averaged
+into nominal contents, which mean nothing in g/L before an analyser calibration; the screen's into
+log odds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ from edgehemo.quality.regions import field_regions
 
 if TYPE_CHECKING:
     from edgehemo.bundle.bundle import Bundle
-    from edgehemo.bundle.manifest import ArtefactFormat, KindOperatingPoint, Precision
+    from edgehemo.bundle.manifest import (
+        ArtefactFormat,
+        KindOperatingPoint,
+        ModelEntry,
+        ModelTask,
+        Precision,
+    )
     from edgehemo.inference import Runner
 
 NetworkTask = Literal["field_estimator", "anaemia_screen"]
@@ -45,10 +52,14 @@ _MAX_LOG_ODDS = 8.0
 
 @dataclass(frozen=True, slots=True)
 class FieldNetwork:
-    """One network with the envelope of the fields it was trained on, None where it has none."""
+    """One network with the envelope of the fields it was trained on, None where it has none.
+
+    first: where its values begin in the graph's answer. Networks of one runner are one graph.
+    """
 
     runner: Runner
     envelope: Mapping[str, Any] | None
+    first: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,15 +105,19 @@ class FieldNetworks:
             return {}
         weight = odds = 0.0
         nominal = np.zeros(len(ESTIMATOR_OUTPUTS))
+        runners = {id(n.runner): n.runner for n in (estimator, screen) if n is not None}
         for codes, share in tiles:
             weight += share
+            answers = {key: runner.run(codes)[0] for key, runner in runners.items()}
             if estimator is not None:
-                answer = estimator.runner.run(codes)[0].astype(np.float64)
+                whole = answers[id(estimator.runner)][estimator.first :]
+                answer = whole[: len(ESTIMATOR_OUTPUTS)].astype(np.float64)
                 # A clear part adds nothing to the content of the whole tile.
                 answer[: len(NOMINAL_OUTPUTS)] /= share
                 nominal += share * answer
             if screen is not None:
-                odds += share * log_odds(float(screen.runner.run(codes)[0, 1]))
+                probability = answers[id(screen.runner)][screen.first + 1]
+                odds += share * log_odds(float(probability))
         if weight <= 0:
             return {}
         out: dict[str, float] = {}
@@ -142,11 +157,17 @@ def open_field_networks(
     asked = [task for task in NETWORK_TASKS if task in tasks]
     if not asked:
         return None
-    opened = {
-        task: _opened(bundle, task, threads, runtime, precision)
-        for task in asked
-        if bundle.has(task)
-    }
+    opened: dict[NetworkTask, FieldNetwork] = {}
+    runners: dict[ModelTask, Runner] = {}
+    for task in asked:
+        if bundle.has(task):
+            _refuse_unreadable(bundle.model(task), task)
+            owner, first, _ = bundle.graph(task)
+            if owner.task not in runners:
+                _, runners[owner.task] = open_model(
+                    bundle, task, threads=threads, runtime=runtime, precision=precision
+                )
+            opened[task] = FieldNetwork(runners[owner.task], bundle.envelope(task), first)
     point = None
     if "anaemia_screen" in opened:
         point = bundle.model("anaemia_screen").operating_points.get(ANAEMIA_CLASS)
@@ -158,14 +179,8 @@ def open_field_networks(
     )
 
 
-def _opened(
-    bundle: Bundle,
-    task: NetworkTask,
-    threads: int,
-    runtime: ArtefactFormat,
-    precision: Precision | None,
-) -> FieldNetwork:
-    entry = bundle.model(task)
+def _refuse_unreadable(entry: ModelEntry, task: NetworkTask) -> None:
+    """BundleError where a model is for something else than canonical tiles, or answers else."""
     spec = entry.input
     wanted = list(ESTIMATOR_OUTPUTS) if task == "field_estimator" else None
     if (
@@ -179,5 +194,3 @@ def _opened(
             f"{entry.name}: this software reads {task} models of {TILE_PX} px tiles at "
             f"{CANONICAL_UM_PER_PX} um/px, and this one is different; export the bundle again"
         )
-    _, runner = open_model(bundle, task, threads=threads, runtime=runtime, precision=precision)
-    return FieldNetwork(runner, bundle.envelope(task))

@@ -89,19 +89,26 @@ def open_model(
     precision: what is preferred; another serves where the bundle lacks it. Raises BundleError
     where the bundle has nothing for the runtime or the graph is not what the manifest says.
     """
-    entry = bundle.model(task)
+    entry, _, values = bundle.graph(task)
     held = {item.precision for item in entry.artefacts if item.format == runtime}
     artefact, path = bundle.artefact(
         task, runtime, precision if precision in held else None, checked=False
     )
     runner = open_runner(path, runtime, threads=threads, digests=artefact.digests)
-    check_graph(runner, entry, artefact)
+    check_graph(runner, entry, artefact, values)
     log.debug("%s opened: %s %s, %d threads", task, runtime, artefact.precision, threads)
     return artefact, runner
 
 
-def check_graph(runner: DescribedRunner, entry: ModelEntry, artefact: Artefact) -> None:
-    """BundleError where a graph takes or gives something else than the manifest says."""
+def check_graph(
+    runner: DescribedRunner, entry: ModelEntry, artefact: Artefact, values: int | None = None
+) -> None:
+    """BundleError where a graph takes or gives something else than the manifest says.
+
+    values: in the last dimension of its answer, its heads' among them (`Bundle.graph`); None for a
+    model without heads.
+    """
+    values = entry.output_values if values is None else values
     spec = entry.input_of(artefact)
     wanted = (None, spec.height_px, spec.width_px, spec.channels)
     if runner.input_type != spec.dtype or not _fits(runner.input_shape, wanted):
@@ -109,11 +116,10 @@ def check_graph(runner: DescribedRunner, entry: ModelEntry, artefact: Artefact) 
             f"{artefact.file}: takes {runner.input_type} {_shape_text(runner.input_shape)}, "
             f"the manifest says {spec.dtype} {_shape_text(wanted)}; export the bundle again"
         )
-    channels = entry.output_values
-    if not runner.output_shape or not _fits(runner.output_shape[-1:], (channels,)):
+    if not runner.output_shape or not _fits(runner.output_shape[-1:], (values,)):
         raise BundleError(
             f"{artefact.file}: answers {_shape_text(runner.output_shape)}, the manifest says "
-            f"{channels} values in the last dimension; export the bundle again"
+            f"{values} values in the last dimension; export the bundle again"
         )
 
 

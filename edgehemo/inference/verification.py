@@ -87,7 +87,7 @@ def _verified(
             path, artefact.format, threads=threads, digests=artefact.digests
         ) as runner:
             runtime = f"{runner.name} {runner.version}"
-            check_graph(runner, entry, artefact)
+            check_graph(runner, entry, artefact, bundle.graph(entry.task)[2])
             samples = read_samples(bundle, entry)
             if samples and artefact.reproduction is not None:
                 seen = sample_difference(runner, samples)

@@ -77,7 +77,7 @@ def test_a_missing_artefact_is_named(bundle: Path) -> None:
 def test_paths_that_leave_the_bundle_are_refused(bundle: Path, file: str) -> None:
     path = bundle / "manifest.json"
     manifest = json.loads(path.read_text())
-    manifest["models"][0]["artefacts"][0]["file"] = file
+    next(m for m in manifest["models"] if m["artefacts"])["artefacts"][0]["file"] = file
     path.write_text(json.dumps(manifest))
     sign_again(bundle)
     with pytest.raises(BundleError, match="leaves the bundle"):
@@ -153,3 +153,27 @@ def test_an_older_bundle_than_the_installed_one_is_not_screened_with(
     assert open_bundle(None, device).manifest.name == "small"
     with pytest.raises(BundleError, match="an older bundle is not used"):
         open_bundle(older, device)
+
+
+@pytest.mark.parametrize(
+    ("trunk", "head", "said"),
+    [
+        ({}, {"trunk": "nucleated", "artefacts": []}, "must list the heads"),
+        ({"heads": ["morphology"]}, {}, "must list the heads"),
+        (
+            {"heads": ["morphology"]},
+            {"trunk": "cell_finder", "artefacts": []},
+            "must list the heads",
+        ),
+        ({"heads": ["morphology"]}, {"trunk": "nucleated"}, "neither artefacts nor heads"),
+    ],
+)
+def test_a_head_and_its_trunk_name_each_other_and_have_one_graph(
+    bundle: Path, trunk: dict[str, Any], head: dict[str, Any], said: str
+) -> None:
+    models = json.loads((bundle / "manifest.json").read_text())["models"]
+    for entry in models:
+        entry.update({"nucleated": trunk, "morphology": head}.get(entry["task"], {}))
+    change(bundle, models=models)
+    with pytest.raises(BundleError, match=said):
+        load_bundle(bundle)

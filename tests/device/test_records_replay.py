@@ -93,7 +93,7 @@ def test_what_differs_is_named_with_how_much(
         found = right(*given)
         return replace(found, cell_cover=found.cell_cover + 1e-12)
 
-    monkeypatch.setattr("edgehemo.screening.field.field_indices", other)
+    monkeypatch.setattr("edgehemo.estimate.indices.field_indices", other)
     code, said = replayed(capsys, name)
     assert code == EXIT_WITHHELD and not said["same"]
     assert all("cell_cover" in item["place"] for item in said["differences"][:2])

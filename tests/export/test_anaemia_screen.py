@@ -167,11 +167,22 @@ class TestTraining:
         small = {"tile_side_px": 64, "loop": {"steps": 1, "batch_size": 2, "validate_every": 0}}
         config = read_config(None, small)
         task = ScreenTask(self.screen_fields(), [], config)  # type: ignore[arg-type]
-        sibling = FieldEstimatorNet().state_dict()
+        estimator = FieldEstimatorNet().state_dict()
+        sibling = {f"trunk.{name}": value for name, value in estimator.items()}
         net, state = train(task, AnaemiaScreenNet, config, tmp_path, weights=sibling)
         assert state.step == 1
+        kept = net.trunk.state_dict()
+        assert all(torch.equal(kept[name], value) for name, value in estimator.items())
         answer = net(torch.full((2, 224, 224, 3), 180, dtype=torch.uint8))
         assert torch.allclose(answer.sum(dim=1), torch.ones(2))
+
+    def test_without_an_estimator_there_is_nothing_to_read(self, tmp_path: Path) -> None:
+        from edgehemo.errors import UsageError
+        from edgehemo_export.models.anaemia_screen.run import read_config, run_training
+        from edgehemo_export.training.task import Run
+
+        with pytest.raises(UsageError, match=r"--init field_estimator\.safetensors"):
+            run_training(tmp_path, read_config(), tmp_path, Run())
 
     def test_probabilities_of_samples_follow_the_odds(self) -> None:
         from edgehemo_export.models.anaemia_screen.evaluation import (

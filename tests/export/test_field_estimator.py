@@ -195,6 +195,23 @@ def test_the_screen_adds_its_log_odds_beside_the_estimator() -> None:
     }
 
 
+def test_a_graph_that_answers_for_both_runs_once_a_tile() -> None:
+    class Both:
+        name, version, runs = "both", "1", 0
+
+        def run(self, codes: NDArray[np.uint8]) -> NDArray[np.float32]:
+            self.runs += 1
+            return np.array([[100.0, 0.3, 4.0, 1.0, 1.0, 1.0, 0.2, 0.8]], np.float32)
+
+    graph, field = Both(), simulated()
+    estimator, screen = FieldNetwork(graph, None), FieldNetwork(graph, None, first=6)
+    alone = FieldNetworks(estimator=estimator).measure(field)
+    once, graph.runs = graph.runs, 0
+    found = FieldNetworks(estimator=estimator, screen=screen).measure(field)
+    assert graph.runs == once > 0
+    assert found == {**alone, ANAEMIA_LOG_ODDS: pytest.approx(log_odds(0.8), rel=1e-5)}
+
+
 @pytest.mark.host
 class TestTraining:
     """What trains it, on a handful of simulated fields."""

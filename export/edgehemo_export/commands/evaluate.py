@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -70,7 +71,7 @@ def evaluate(
     from rich.console import Console
     from rich.table import Table
 
-    from edgehemo_export.checkpoints import Checkpoint, load_checkpoint, save_checkpoint
+    from edgehemo_export.checkpoints import load_checkpoint, save_checkpoint
     from edgehemo_export.data.splits import SPLIT_NAME, model_split
     from edgehemo_export.output import EvaluateOutput
 
@@ -124,7 +125,7 @@ def evaluate(
             "pictures": pictures,
             "measured": {"split": SPLIT_NAME, "note": note},
         }
-        named = Checkpoint(loaded.task, loaded.weights, record)
+        named = replace(loaded, record=record)
         save_checkpoint(checkpoint, named)
         write_text_atomically(checkpoint.with_suffix(".md"), module.card(named))
     return EXIT_DONE

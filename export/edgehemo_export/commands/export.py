@@ -10,7 +10,6 @@ import click
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD
 from edgehemo_export.commands.options import format_option, need_host, precision_options
-from edgehemo_export.models.registry import subject_of
 from edgehemo_export.quantisation.formats import chosen_formats, refuse_unsupported
 
 if TYPE_CHECKING:
@@ -84,7 +83,8 @@ def export(
 
     An artefact that fails its gate is not in the bundle, and the command exits with 1; what an
     older bundle in the same place holds is never lost to that. What is up to date there is taken
-    over.
+    over. A head on another model's features (the anaemia screen on the field estimator's) becomes a
+    part of that one's graph where both are given.
     """
     from edgehemo.bundle.bundle import SHIPPED_BUNDLE
     from edgehemo_export.quantisation.options import ExportOptions
@@ -108,16 +108,16 @@ def export(
     from rich.console import Console
 
     from edgehemo_export.checkpoints import load_checkpoint
+    from edgehemo_export.models.heads import trained_models
     from edgehemo_export.output import ExportEntry, ExportOutput
     from edgehemo_export.quantisation.bundling import export_bundle, refuse_twins
     from edgehemo_export.quantisation.signing import signer_for
-    from edgehemo_export.quantisation.subject import TrainedModel
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
     loaded = [(path, load_checkpoint(path)) for path in checkpoints]
     refuse_twins(loaded)
-    trained = [TrainedModel(path, held, subject_of(path, held)) for path, held in loaded]
+    trained = trained_models(loaded)
     # The package's own bundle is vouched for by the package; see `edgehemo.bundle.bundle`.
     shipped = out.resolve() == SHIPPED_BUNDLE.resolve()
     signer = None if shipped and key is None else signer_for(key, out)

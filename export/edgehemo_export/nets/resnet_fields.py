@@ -1,10 +1,12 @@
-"""The two ResNet18 that read tiles of a field: what they take and what they answer."""
+"""The ResNet18 that reads tiles of a field, and the screen on its features."""
 
 from __future__ import annotations
 
+import copy
+
 import torch
-from torch import Tensor
-from torchvision.models import resnet18
+from torch import Tensor, nn
+from torchvision.models import ResNet, resnet18
 
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo.measurands import MEASURANDS
@@ -26,52 +28,103 @@ def scaled_codes(codes: Tensor) -> Tensor:
     return codes.permute(0, 3, 1, 2).to(torch.float32) / UINT8_PER_TRANSMITTANCE
 
 
-class _FieldResNet(LogitNet):
-    """ResNet18 (He et al. 2016; torchvision) over transmittance."""
-
-    def __init__(self, outputs: int) -> None:
-        super().__init__()
-        self.backbone = resnet18(weights=None, num_classes=outputs)
-
-    def logits(self, x: Tensor) -> Tensor:
-        """Float (n, 3, h, w), transmittance, to (n, outputs)."""
-        out: Tensor = self.backbone((x - 0.8) * 4.0)
-        return out
+# Pooled features of the last stage.
+FEATURES = 512
 
 
-class FieldEstimatorNet(_FieldResNet):
+class FieldEstimatorNet(LogitNet):
     """A tile's nominal haemoglobin, haematocrit and red-cell concentration with variances.
 
-    Input: uint8 (n, 224, 224, 3), RGB codes of a canonical field. Output: float32 (n, 6): HGB g/L,
-    HCT L/L and RBC 10^12/L as a film of the reference thickness and stain would hold them, then
-    their variances in the squares of those units. The pooled features are means over the tile and
-    the last layer is linear: what lies side by side adds up, at any cell density.
+    ResNet18 (He et al. 2016; torchvision) over transmittance. Input: uint8 (n, 224, 224, 3), RGB
+    codes of a canonical field. Output: float32 (n, 6): HGB g/L, HCT L/L and RBC 10^12/L as a film
+    of the reference thickness and stain would hold them, then their variances in the squares of
+    those units. The pooled features are means over the tile and the last layer is linear: what lies
+    side by side adds up, at any cell density.
     """
 
     def __init__(self) -> None:
-        super().__init__(2 * len(MEASURANDS))
+        super().__init__()
+        self.backbone = resnet18(weights=None, num_classes=2 * len(MEASURANDS))
+        self.scale: Tensor
+        self.register_buffer("scale", torch.tensor(NOMINAL_SCALE), persistent=False)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Float (n, 3, h, w), transmittance, to means over the scale, then log variances (n, 6)."""
+        out: Tensor = self.backbone((x - 0.8) * 4.0)
+        return out
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the last layer reads of transmittance float (n, 3, h, w): float (n, FEATURES)."""
+        net, x = self.backbone, (x - 0.8) * 4.0
+        x = net.maxpool(net.relu(net.bn1(net.conv1(x))))
+        x = net.layer4(net.layer3(net.layer2(net.layer1(x))))
+        return torch.flatten(net.avgpool(x), 1)
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return _nominal_contents(self.logits(scaled_codes(codes)), self.scale)
+
+
+def _nominal_contents(raw: Tensor, scale: Tensor) -> Tensor:
+    """What the estimator answers, from its logits (n, 6) and `NOMINAL_SCALE` (3,)."""
+    count = len(MEASURANDS)
+    low, high = LOG_VARIANCE_RANGE
+    variance = raw[:, count:].clamp(low, high).exp() * scale**2
+    return torch.cat([raw[:, :count] * scale, variance], dim=1)
+
+
+class AnaemiaScreenNet(LogitNet):
+    """Control-like against anaemia-like, for a tile: a head on a field estimator's features.
+
+    Input: uint8 (n, 224, 224, 3), RGB codes of a canonical field. Output: float32 (n, 2),
+    probabilities of `SCREEN_CLASSES`. The estimator, `trunk`, keeps its weights: both read a tile
+    in one pass (`FieldTrunkNet`).
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk = FieldEstimatorNet().requires_grad_(False)
+        self.head = nn.Linear(FEATURES, len(SCREEN_CLASSES))
+
+    @property
+    def backbone(self) -> ResNet:
+        return self.trunk.backbone
+
+    def train(self, mode: bool = True) -> AnaemiaScreenNet:
+        """As of every module; the trunk's statistics stay what they are."""
+        super().train(mode)
+        self.trunk.eval()
+        return self
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Float (n, 3, h, w), transmittance, to (n, 2)."""
+        out: Tensor = self.head(self.trunk.features(x))
+        return out
+
+    def forward(self, codes: Tensor) -> Tensor:
+        return torch.softmax(self.logits(scaled_codes(codes)), dim=1)
+
+
+class FieldTrunkNet(nn.Module):
+    """A field estimator and the screen on its features as one graph, the trunk run once.
+
+    Input: as of either. Output: float32 (n, 8), the estimator's values and the screen's behind
+    them. The last layer holds the rows of both.
+    """
+
+    def __init__(self, estimator: FieldEstimatorNet, screen: AnaemiaScreenNet) -> None:
+        super().__init__()
+        own, head = estimator.backbone.fc, screen.head
+        both = nn.Linear(FEATURES, own.out_features + head.out_features)
+        with torch.no_grad():
+            both.weight.copy_(torch.cat([own.weight, head.weight]))
+            both.bias.copy_(torch.cat([own.bias, head.bias]))
+        self.backbone = copy.deepcopy(estimator.backbone)
+        self.backbone.fc = both
         self.scale: Tensor
         self.register_buffer("scale", torch.tensor(NOMINAL_SCALE), persistent=False)
 
     def forward(self, codes: Tensor) -> Tensor:
-        # Means over the scale, then log variances.
-        raw = self.logits(scaled_codes(codes))
-        count = len(MEASURANDS)
-        low, high = LOG_VARIANCE_RANGE
-        variance = raw[:, count:].clamp(low, high).exp() * self.scale**2
-        return torch.cat([raw[:, :count] * self.scale, variance], dim=1)
-
-
-class AnaemiaScreenNet(_FieldResNet):
-    """Control-like against anaemia-like, for a tile.
-
-    Input: uint8 (n, 224, 224, 3), RGB codes of a canonical field. Output: float32 (n, 2),
-    probabilities of `SCREEN_CLASSES`, the temperature that fits the tune part baked in.
-    """
-
-    def __init__(self, temperature: float = 1.0) -> None:
-        super().__init__(len(SCREEN_CLASSES))
-        self.temperature = temperature
-
-    def forward(self, codes: Tensor) -> Tensor:
-        return torch.softmax(self.logits(scaled_codes(codes)) / self.temperature, dim=1)
+        raw: Tensor = self.backbone((scaled_codes(codes) - 0.8) * 4.0)
+        split = 2 * len(MEASURANDS)
+        contents = _nominal_contents(raw[:, :split], self.scale)
+        return torch.cat([contents, torch.softmax(raw[:, split:], dim=1)], dim=1)

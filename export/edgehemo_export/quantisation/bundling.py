@@ -92,12 +92,13 @@ def export_bundle(
             )
             entry = one.export()
             if entry is not None:
-                entries.append(entry)
+                entries += [entry, *one.heads()]
             rows += one.rows
             report += one.report
         refuse_losses(rows, former, advice=_advice(options))
         if options.keep_others and former is not None:
-            kept = kept_whole(former, {model.subject.task for model in trained}, staging)
+            exported = {one.subject.task for m in trained for one in (m, *m.heads)}
+            kept = kept_whole(former, exported, staging)
             entries = _in_order(former, [*kept, *entries])
             report += [
                 ReportRow(

@@ -8,26 +8,28 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import torch
-
 from edgehemo.bundle.manifest import Precision
 from edgehemo.version import __version__
-from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.checkpoints import Checkpoint, add_weights
 from edgehemo_export.quantisation.formats import PRECISIONS, ExportFormat, tool_versions
 from edgehemo_export.quantisation.int8_recipes import RECIPE_VERSION
 from edgehemo_export.quantisation.options import ExportOptions
 
-# What `edgehemo evaluate --save` adds to a checkpoint's record: no artefact depends on it.
-EVALUATION_KEYS = frozenset(("metrics", "tables", "pictures"))
+# What `edgehemo evaluate --save` adds to a checkpoint's record, and what is told of attempts: no
+# artefact depends on it.
+EVALUATION_KEYS = frozenset(("metrics", "tables", "pictures", "measured", "tried"))
 
 
-def content_digest(checkpoint: Checkpoint) -> str:
-    """SHA-256 of what decides a checkpoint's artefacts: weights and record, evaluation aside."""
+def content_digest(checkpoint: Checkpoint, *heads: Checkpoint) -> str:
+    """SHA-256 of what decides a checkpoint's artefacts: weights and record, evaluation aside; and
+    those of the heads that its graph answers for.
+    """
+    if heads:
+        each = [content_digest(one) for one in (checkpoint, *heads)]
+        return hashlib.sha256(" ".join(each).encode()).hexdigest()
     record = {key: value for key, value in checkpoint.record.items() if key not in EVALUATION_KEYS}
     digest = hashlib.sha256(json.dumps([checkpoint.task, record], sort_keys=True).encode())
-    for name, tensor in sorted(checkpoint.weights.items()):
-        digest.update(f"{name}/{tensor.dtype}/{tuple(tensor.shape)}".encode())
-        digest.update(tensor.contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    add_weights(digest, checkpoint.weights)
     return digest.hexdigest()
 
 

@@ -84,8 +84,17 @@ def taken_over(
 
 def kept_whole(former: Bundle, exported: Collection[ModelTask], folder: Path) -> list[ModelEntry]:
     """The earlier bundle's models of tasks that are not exported now, their files copied to the
-    folder byte for byte. Raises BundleError for a file that is not what its manifest says.
+    folder byte for byte. Raises BundleError for a file that is not what its manifest says,
+    UsageError for a head or a trunk without the other one.
     """
+    for entry in former.manifest.models:
+        together = {entry.trunk} if entry.trunk is not None else set(entry.heads)
+        if together and (entry.task in exported) != together.issubset(exported):
+            others = " and ".join(sorted(together))
+            raise UsageError(
+                f"--keep-others: in this bundle {entry.task} and {others} are one graph; give the "
+                "checkpoints of both"
+            )
     entries = [entry for entry in former.manifest.models if entry.task not in exported]
     for entry in entries:
         files = {

@@ -80,7 +80,8 @@ class ModelExport:
         subject = model.subject
         self._subject = subject
         self._checkpoint = model.path
-        self._content = content_digest(model.checkpoint)
+        self._heads = model.heads
+        self._content = content_digest(model.checkpoint, *(h.checkpoint for h in model.heads))
         self._float_layers = float_layers_of(subject.net, subject.float_layers)
         self._sha256 = sha256_of_file(model.path)
         self._folder = folder
@@ -115,11 +116,25 @@ class ModelExport:
             "checkpoint_sha256": self._sha256,
             "samples": f"{name}.samples.npz",
         }
-        card = self._checkpoint.with_suffix(".md")
-        if card.is_file():
-            shutil.copyfile(card, self._folder / f"{name}.md")
-            changes["model_card"] = f"{name}.md"
+        changes |= self._card(self._checkpoint, name)
         return ModelEntry.model_validate(entry.model_copy(update=changes).model_dump())
+
+    def heads(self) -> list[ModelEntry]:
+        """The entries of the models that its graph answers for as well."""
+        made = []
+        for head in self._heads:
+            entry = head.subject.entry([], sha256_of_file(head.path))
+            changes = {"trunk": self._subject.task, **self._card(head.path, head.subject.name)}
+            made.append(ModelEntry.model_validate(entry.model_copy(update=changes).model_dump()))
+        return made
+
+    def _card(self, checkpoint: Path, name: str) -> dict[str, str]:
+        """What a checkpoint's card, copied into the bundle, changes in the model's entry."""
+        card = checkpoint.with_suffix(".md")
+        if not card.is_file():
+            return {}
+        shutil.copyfile(card, self._folder / f"{name}.md")
+        return {"model_card": f"{name}.md"}
 
     def _artefact(self, item: ExportFormat, precision: Precision) -> Artefact | None:
         name = self._subject.name

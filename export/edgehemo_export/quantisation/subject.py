@@ -69,8 +69,12 @@ class ExportSubject:
 
 @dataclass(frozen=True)
 class TrainedModel:
-    """What the exporter is handed: a checkpoint's file and content, and the model in it."""
+    """What the exporter is handed: a checkpoint's file and content, and the model in it.
+
+    heads: models on its features that its graph answers for as well (``subject`` is of all).
+    """
 
     path: Path
     checkpoint: Checkpoint
     subject: ExportSubject
+    heads: tuple[TrainedModel, ...] = ()

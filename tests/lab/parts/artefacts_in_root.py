@@ -26,7 +26,7 @@ for entry in bundle.manifest.models:
             continue
         path = bundle.checked_file(artefact.file, artefact.sha256)
         runner = open_runner(path, artefact.format, threads=1)
-        check_graph(runner, entry, artefact)
+        check_graph(runner, entry, artefact, bundle.graph(entry.task)[2])
         seen = sample_difference(runner, samples)
         rows.append(
             {

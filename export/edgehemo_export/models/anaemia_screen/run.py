@@ -5,8 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from edgehemo.errors import UsageError
-from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.checkpoints import Checkpoint, Trunk, as_trunk
 from edgehemo_export.data.envelope import training_envelope
 from edgehemo_export.data.simulated.tiles import simulated_fields
 from edgehemo_export.data.smears import LICENCES
@@ -32,6 +34,7 @@ from edgehemo_export.models.anaemia_screen.training import (
     ScreenTrainingConfig,
     read_config,
 )
+from edgehemo_export.models.field_estimator import checkpoint as estimator
 from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet
 from edgehemo_export.nets.stored_weights import half_precision
 from edgehemo_export.training.loop import train
@@ -47,7 +50,10 @@ def run_training(
     work: Path,
     run: Run,
 ) -> Checkpoint:
-    """Read, train, calibrate the probability of a sample on the tune part."""
+    """Read, learn the head on the estimator's features that the run begins with, calibrate the
+    probability of a sample on the tune part.
+    """
+    trunk, weights = _trunk_of(run)
     if run.leave_out is not None and run.leave_out not in SOURCES:
         raise UsageError(
             f"--leave-out {run.leave_out}: no such source; known are {', '.join(SOURCES)}"
@@ -64,7 +70,7 @@ def run_training(
         fields += simulated_screen_fields(drawn, "train")
         tune += held_out_simulated("tune", config, cache)
     task = ScreenTask(fields, tune, config)
-    net, state = train(task, AnaemiaScreenNet, config, work, run)
+    net, state = train(task, AnaemiaScreenNet, config, work, run, weights=weights)
     # What is kept is what is measured: the weights as they are stored.
     net.load_state_dict(half_precision(net.state_dict()))
     point = operating_point(judged(net, tune, config))
@@ -76,4 +82,17 @@ def run_training(
         "training_envelope": training_envelope(training, seed=config.loop.seed).model_dump(),
         "operating_point": point.model_dump(),
     }
-    return Checkpoint(TASK, half_precision(net.state_dict()), record)
+    return Checkpoint(TASK, half_precision(net.state_dict()), record, trunk)
+
+
+def _trunk_of(run: Run) -> tuple[Trunk, dict[str, Tensor]]:
+    """The field estimator that a run's head is to stand on, and the weights the run begins with."""
+    initial = run.initial
+    if initial is not None and initial.task == estimator.TASK:
+        return as_trunk(initial)
+    if initial is not None and initial.trunk is not None:
+        return initial.trunk, initial.weights
+    raise UsageError(
+        "the anaemia screen is read from a field estimator's features: give the estimator with "
+        "--init field_estimator.safetensors, or an earlier screen of it with --init shipped"
+    )
