@@ -28,8 +28,7 @@ from tests.lab.browser import find_browser
 
 # Beside the switches of a device's own browser.
 HERE = ("--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe")
-# What a device's policy for Chromium turns off besides, as a profile has it. Without that the
-# browser keeps an account of every form that was on the page.
+# What a device's policy for Chromium turns off besides, as a profile has it.
 PREFERENCES = {
     "autofill": {"enabled": False, "profile_enabled": False, "credit_card_enabled": False},
     "credentials_enable_service": False,
