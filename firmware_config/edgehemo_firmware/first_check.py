@@ -162,13 +162,13 @@ def slide_faults() -> Iterator[str]:
 
 
 def equipment_faults() -> Iterator[str]:
-    """Whether this version takes the device's own configuration, and its bundle answers here."""
-    from edgehemo.device.configuration import load_device
-    from edgehemo.device.equipment import open_bundle
+    """Whether this version takes the device's own configuration, finds cells in its runtime, and
+    its bundle answers here.
+    """
+    from edgehemo.device.equipment import open_finder
     from edgehemo.inference.verification import verify_artefacts
 
-    device = load_device()
-    bundle = open_bundle(None, device)
+    _, bundle, _ = open_finder(None)
     for row in verify_artefacts(bundle, threads=1):
         if row.gate == "fail":
             yield f"{row.artefact.file}: {row.problem}"

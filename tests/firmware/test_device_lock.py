@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import re
 import tomllib
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from edgehemo_firmware.dependencies.sbom import required_on
 from edgehemo_firmware.dependencies.targets import (
     DEVICE_EXTRAS,
     PYTHONS,
+    RUNTIME_PACKAGES,
     TARGETS,
     Target,
     target_of,
@@ -55,6 +57,30 @@ def test_every_entry_has_the_digests_of_its_files() -> None:
         assert len({*package.sha256}) == len(package.sha256)
     entries = [line for line in TEXT.splitlines() if re.match(r"[A-Za-z0-9]", line)]
     assert len(entries) == len(LOCK)
+
+
+@pytest.mark.parametrize("runtime", RUNTIME_PACKAGES)
+def test_what_one_runtime_alone_needs_is_left_out_with_it(runtime: str) -> None:
+    """By the metadata of what is installed here, where it is."""
+
+    def needed(names: Iterable[str]) -> set[str]:
+        found, left = set[str](), set(names)
+        while left:
+            name = left.pop()
+            if name in found or name not in {package.name for package in LOCK}:
+                continue
+            found.add(name)
+            try:
+                lines = importlib.metadata.requires(name) or []
+            except importlib.metadata.PackageNotFoundError:
+                pytest.skip(f"{name} is not installed here")
+            left |= required_on(this_target(), lines)
+        return found
+
+    others = tuple(extra for extra in DEVICE_EXTRAS if extra != runtime)
+    without = {canonicalize_name(Requirement(line).name) for line in declared(PYPROJECT, others)}
+    own = {canonicalize_name(Requirement(line).name) for line in declared(PYPROJECT, [runtime])}
+    assert needed(own) - needed(without) == set(RUNTIME_PACKAGES[runtime])
 
 
 def test_no_place_that_packages_come_from_is_named() -> None:

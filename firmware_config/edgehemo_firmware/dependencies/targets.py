@@ -12,6 +12,12 @@ MACHINES = ("x86_64", "aarch64")
 PYTHONS = ("3.11", "3.12", "3.13")
 # Extras of pyproject.toml that devices are installed with.
 DEVICE_EXTRAS = ("onnx", "openvino", "tflite", "kiosk")
+# Of these, packages that one runtime alone needs, by its extra; ONNX Runtime is always there. A
+# test holds them against what the packages themselves ask for.
+RUNTIME_PACKAGES = {
+    "openvino": ("openvino",),
+    "tflite": ("ai-edge-litert", "backports-strenum", "ml-dtypes", "tqdm"),
+}
 # Debian 12, and Raspberry Pi OS of the same year, have this C library; later ones run its wheels.
 MANYLINUX = "manylinux_2_36"
 

@@ -31,7 +31,7 @@ from edgehemo_firmware.dependencies.lock import (
     read_lock,
     shipped_lock,
 )
-from edgehemo_firmware.dependencies.targets import Target
+from edgehemo_firmware.dependencies.targets import RUNTIME_PACKAGES, Target
 from edgehemo_firmware.update.debs import fetch_debs
 from edgehemo_firmware.update.manifest import (
     DEBS,
@@ -70,7 +70,8 @@ class Collecting:
     they are fetched. bundle: a model bundle beside the shipped one. source: a checkout to build
     edgehemo's own wheel from. debs: names of packages of Debian's, which come with all that they
     depend on. deb_sources: lines of sources beside Debian's own. bill: whether the bill of
-    materials is made, which needs the extra ``supply``. tell: called with what is being done.
+    materials is made, which needs the extra ``supply``. without: runtimes to leave out, keys of
+    `RUNTIME_PACKAGES`. tell: called with what is being done.
     """
 
     key: PrivateKey
@@ -80,6 +81,7 @@ class Collecting:
     debs: Sequence[str] = ()
     deb_sources: Sequence[str] = ()
     bill: bool = True
+    without: Sequence[str] = ()
     tell: Tell = field(default=_silent)
 
 
@@ -94,7 +96,12 @@ def collect(place: Path, target: Target, wanted: Collecting) -> Path:
         folder = Path(scratch) / "media"
         for name in (WHEELS, INSTALLER):
             (folder / name).mkdir(parents=True)
-        packages = locked_for(read_lock(shipped_lock().read_text("utf-8")), target)
+        left_out = {name for runtime in wanted.without for name in RUNTIME_PACKAGES[runtime]}
+        packages = tuple(
+            each
+            for each in locked_for(read_lock(shipped_lock().read_text("utf-8")), target)
+            if each.name not in left_out
+        )
         wanted.tell(f"{len(packages)} packages for {target}")
         fetch(packages, folder / WHEELS, target, wanted.wheels)
         pip = locked_for(read_lock(installer_lock().read_text("utf-8")), target)

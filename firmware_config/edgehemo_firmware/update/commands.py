@@ -11,6 +11,7 @@ import click
 
 from edgehemo.commands import common
 from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
+from edgehemo_firmware.dependencies.targets import RUNTIME_PACKAGES
 
 if TYPE_CHECKING:
     from edgehemo_firmware.update.installing import Changed, Changing
@@ -90,6 +91,12 @@ _media_option = click.option(
     metavar="LINE",
     help="A line of apt's sources beside Debian's own, such as Raspberry Pi's.",
 )
+@click.option(
+    "--without",
+    type=click.Choice(sorted(RUNTIME_PACKAGES)),
+    multiple=True,
+    help="Leave a runtime out: a device that does not use it needs less space. May be given twice.",
+)
 @click.option("--no-bill", is_flag=True, help="Leave the bill of materials out.")
 @common.json_option
 def media(
@@ -102,6 +109,7 @@ def media(
     deb_packages: bool,
     debs: tuple[str, ...],
     deb_sources: tuple[str, ...],
+    without: tuple[str, ...],
     no_bill: bool,
     json_file: str | None,
 ) -> int:
@@ -130,7 +138,7 @@ def media(
     for target in dict.fromkeys(wanted):
         collecting = Collecting(
             key=signing, wheels=wheels, bundle=bundle, source=source, bill=not no_bill,
-            debs=names, deb_sources=deb_sources, tell=common.tell,
+            debs=names, deb_sources=deb_sources, without=without, tell=common.tell,
         )  # fmt: skip
         made = collect(folder, target, collecting)
         manifest = MediaManifest.model_validate(
