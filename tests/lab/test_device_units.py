@@ -25,7 +25,7 @@ PACKAGES = ("systemd", "systemd-sysv", "udev", "dbus", "nftables", "python3", "l
 MOST_EXPOSED = 30
 # Those that talk with nobody but files; the browser's needs what its own sandbox is made of, and
 # the firewall's rules are set by root.
-HARDENED = ("kiosk", "fault", "selfcheck", "backup", "control-reminder")
+HARDENED = ("kiosk", "confirm", "fault", "selfcheck", "backup", "control-reminder")
 
 
 @pytest.fixture(scope="module")

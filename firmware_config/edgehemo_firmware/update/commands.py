@@ -14,7 +14,7 @@ from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
 from edgehemo_firmware.dependencies.targets import RUNTIME_PACKAGES
 
 if TYPE_CHECKING:
-    from edgehemo_firmware.update.installing import Changed, Changing
+    from edgehemo_firmware.update.installing import Changed, Changing, Step
 
 DEFAULT_TARGET = "aarch64-3.13"
 
@@ -183,12 +183,13 @@ def update(media_folder: Path, confirm_now: bool, root: Path, json_file: str | N
     stored slide and gets the numbers it must; else the one before runs on.
     """
     from edgehemo_firmware.update import installing
+    from edgehemo_firmware.update.media import opened_media
     from edgehemo_firmware.update.service import around_the_kiosk
 
     changing = _changing(root)
     with common.Progress("checking the media", long=True) as progress:
-        telling = replace(changing, on_file=lambda _: progress.advance())
-        changed = installing.update(telling, media_folder)
+        media = opened_media(media_folder, changing.target, lambda _: progress.advance())
+    changed = installing.update(replace(changing, on_step=_say_next), media)
     if changed.outcome == "on trial" and confirm_now:
         with around_the_kiosk(root):
             changed = installing.confirm(changing)
@@ -232,6 +233,18 @@ def rollback(leave_newer_records: bool, root: Path, json_file: str | None) -> in
     with around_the_kiosk(root):
         changed = installing.roll_back(_changing(root), leave_newer=leave_newer_records)
     return _told(changed, json_file)
+
+
+# What is begun once a step is done, where it takes long.
+_NEXT: dict[Step, str] = {
+    "media checked": "building the version beside the one that runs",
+    "slot noted": "trying it on the stored slide",
+}
+
+
+def _say_next(step: Step) -> None:
+    if step in _NEXT:
+        common.tell(_NEXT[step])
 
 
 def _changing(root: Path) -> Changing:
