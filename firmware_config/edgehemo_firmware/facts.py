@@ -55,7 +55,7 @@ def facts_of(target: Target) -> Facts:
         version=release.get("VERSION_ID", ""),
         architecture=_architecture(target),
         python=_python(target),
-        packages=installed_packages(target.text("/var/lib/dpkg/status") or ""),
+        packages=installed_packages(dpkg_status(target)),
         boot_config=boot,
         model=model,
         data_partition=target.running and target.exists(f"/dev/disk/by-label/{layout.DATA_LABEL}"),
@@ -64,12 +64,29 @@ def facts_of(target: Target) -> Facts:
     )
 
 
+def dpkg_status(target: Target) -> str:
+    """What dpkg knows of its packages, a paragraph each, later ones in the place of earlier.
+
+    While it works, as when a package's own script asks, the newest stands beside its list.
+    """
+    folder = "/var/lib/dpkg/updates"
+    notes = sorted(target.place(folder).glob("[0-9]*")) if target.is_folder(folder) else []
+    parts = [
+        target.text("/var/lib/dpkg/status"),
+        *(target.text(f"{folder}/{p.name}") for p in notes),
+    ]
+    return "\n\n".join(part.strip("\n") for part in parts if part)
+
+
 def installed_packages(status: str) -> frozenset[str]:
     """Names of what dpkg has installed."""
     found = set()
     for paragraph in status.split("\n\n"):
         name = re.search(r"^Package: (\S+)", paragraph, re.MULTILINE)
-        if name and re.search(r"^Status: \S+ ok installed$", paragraph, re.MULTILINE):
+        if name is None:
+            continue
+        found.discard(name.group(1))
+        if re.search(r"^Status: \S+ ok installed$", paragraph, re.MULTILINE):
             found.add(name.group(1))
     return frozenset(found)
 

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from edgehemo.errors import DeviceError
 from edgehemo_firmware import layout
-from edgehemo_firmware.facts import installed_packages
+from edgehemo_firmware.facts import dpkg_status, installed_packages
 from edgehemo_firmware.installed import Entry, Installed, read_installed
 from edgehemo_firmware.target import Target, sha256
 
@@ -69,7 +69,7 @@ class Packages:
         return f"packages of the distribution: {', '.join(self.names)}"
 
     def missing(self, target: Target) -> tuple[str, ...]:
-        there = installed_packages(target.text("/var/lib/dpkg/status") or "")
+        there = installed_packages(dpkg_status(target))
         return tuple(name for name in self.names if name not in there)
 
     def is_done(self, target: Target) -> bool:

@@ -19,6 +19,7 @@ from edgehemo.errors import DeviceError
 from edgehemo_firmware import layout
 from edgehemo_firmware.commands import device as device_command
 from edgehemo_firmware.commands import profile as profile_command
+from edgehemo_firmware.facts import dpkg_status, installed_packages
 from edgehemo_firmware.installed import read_installed
 from edgehemo_firmware.installing import Asked, Made, install_on, planned
 from edgehemo_firmware.removing import removal, remove_from
@@ -340,6 +341,16 @@ def test_missing_packages_without_a_network_are_named(tmp_path: Path) -> None:
         install_on(target, made, lambda said: None)
     # Nothing was begun.
     assert read_installed(target) is None
+
+
+def test_what_dpkg_is_just_installing_counts(tmp_path: Path) -> None:
+    """A package's own script asks while dpkg has not yet taken its notes into its list."""
+    target = bare_root(tmp_path / "root", packages=("python3", "udev"))
+    notes = target.root / "var/lib/dpkg/updates"
+    notes.mkdir()
+    (notes / "0001").write_text("Package: nftables\nStatus: install ok installed\n")
+    (notes / "0002").write_text("Package: udev\nStatus: deinstall ok config-files\n")
+    assert installed_packages(dpkg_status(target)) == {"python3", "nftables"}
 
 
 def test_packages_come_from_the_media_with_no_network(
