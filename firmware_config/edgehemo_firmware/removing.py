@@ -56,7 +56,7 @@ def removal(target: Target, installed: Installed, *, data: bool) -> Removal:
 def remove_from(target: Target, found: Removal) -> None:
     """Do it. Units are stopped first on the running system; users stay, for files may be theirs."""
     units = [each for each in found.remove if each.path.startswith(f"{layout.UNITS}/")]
-    if target.running:
+    if target.managed:
         for unit in sorted(_own_units(units)):
             target.run(["systemctl", "stop", unit], said=f"stopping {unit}")
     # The links first: nothing then starts what is being removed.
@@ -71,7 +71,7 @@ def remove_from(target: Target, found: Removal) -> None:
         target.remove_empty(folder)
     if found.data:
         target.remove_tree(layout.DATA)
-    if target.running:
+    if target.managed:
         target.run(["systemctl", "daemon-reload"])
 
 

@@ -113,7 +113,7 @@ def status_of(target: Target, installed: Installed | None) -> Status:
             data_label=choices.data_label,
             files=len(installed.entries),
             drift=tuple(_drift(target, installed)),
-            units=tuple(_units(target, installed.entries)) if target.running else (),
+            units=tuple(_units(target, installed.entries)) if target.managed else (),
         )
     )
 

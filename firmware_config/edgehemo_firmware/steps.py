@@ -21,8 +21,6 @@ from edgehemo_firmware.target import Target, sha256
 
 # Lines of ours in a file of others stand between these.
 BLOCK_BEGINS, BLOCK_ENDS = "# >>> edgehemo", "# <<< edgehemo"
-# There where systemd runs the system.
-MANAGER_FOLDER = "/run/systemd/system"
 # Where packages from media lie in the target while they are installed.
 DEB_FOLDER = "/var/tmp/edgehemo-packages"
 
@@ -378,8 +376,8 @@ class Tell:
         return f"{' '.join(self.command)}: {self.meaning}"
 
     def is_done(self, target: Target) -> bool:
-        # In a container or a chroot no service manager runs; it reads all at the next start.
-        return not (target.running and target.is_folder(MANAGER_FOLDER))
+        # Where no service manager runs, it reads all at the next start.
+        return not target.managed
 
     def do(self, target: Target) -> None:
         target.run(self.command)

@@ -26,6 +26,10 @@ _NOT_PASSED = ("VIRTUAL_ENV", "PIP_FIND_LINKS", "PYTHONPATH", "PYTHONHOME", "EDG
 _COMMAND_TIMEOUT_S = 3600
 
 
+# There where systemd runs the system.
+MANAGER_FOLDER = "/run/systemd/system"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """root: ``/`` for the system that runs."""
@@ -36,6 +40,11 @@ class Target:
     def running(self) -> bool:
         """Whether it is the system that runs."""
         return self.root == Path("/")
+
+    @property
+    def managed(self) -> bool:
+        """Whether its service manager runs: not in a container, nor in a chroot."""
+        return self.running and self.is_folder(MANAGER_FOLDER)
 
     def place(self, path: str, *, last: bool = False) -> Path:
         """Where an absolute path of the target lies on this machine. last: follow a link that the

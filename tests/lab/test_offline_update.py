@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from edgehemo.device.version_state import read_state
+from edgehemo_firmware.update.debian_package import build_deb
 from edgehemo_firmware.update.installing import install_version
 from edgehemo_firmware.update.layout import Place, target_there
 from edgehemo_firmware.update.media import opened_media
@@ -54,6 +55,35 @@ def device(folder: Path, first: Path) -> OfflineDevice:
     done = bare.run(first, "python3", start, *parts, "--trust", "/media/laboratory.pub")
     assert done.returncode == 0, (done.stdout[-1500:], done.stderr[-3000:])
     return bare
+
+
+def test_a_debian_package_does_the_first_installation(
+    folder: Path, first: Path, sticks: Sticks
+) -> None:
+    device = OfflineDevice.copied(folder / "package root")
+    (media,) = first.glob("edgehemo-*")
+    stick = folder / "package"
+    shutil.copytree(media / "deb", stick / "deb", copy_function=os.link)
+    package = build_deb(media, sticks.key.public, stick, "A Laboratory <laboratory@example.org>")
+    names = [f"/media/deb/{path.name}" for path in sorted((stick / "deb").iterdir())]
+    offline = ["-o", "Dir::Etc::sourcelist=/dev/null", "-o", "Dir::Etc::sourceparts=/dev/null"]
+    done = device.run(
+        stick, "DEBIAN_FRONTEND=noninteractive", "apt-get", *offline, "install", "-qq", "-y",
+        "--no-install-recommends", f"/media/{package.name}", *names,
+    )  # fmt: skip
+    assert done.returncode == 0, (done.stdout[-2500:], done.stderr[-2500:])
+    assert device.version(stick) == media.name.split("-")[1]
+    assert state_of(device)["good"] == "a"
+    assert (
+        "is in force already"
+        in device.run(stick, "/var/lib/dpkg/info/edgehemo.postinst", "configure").stdout
+    )
+    gone = device.run(stick, "dpkg", "--remove", "edgehemo")
+    assert gone.returncode == 0, gone.stderr[-2500:]
+    # The records would be here; they are nobody's to remove.
+    assert (device.root / "data/edgehemo/current").is_symlink()
+    assert not (device.root / "usr/local/bin/edgehemo").exists()
+    shutil.rmtree(device.root)
 
 
 def test_a_version_is_put_into_a_mounted_image_from_outside(folder: Path) -> None:
