@@ -127,11 +127,11 @@ def media(
     from edgehemo_firmware.update.manifest import MANIFEST_NAME, MediaManifest
     from edgehemo_firmware.update.output import DeviceMediaOutput, MediaEntry
     from edgehemo_firmware.update.signing import signing_key
-    from edgehemo_firmware.written_files import PACKAGES, SCREEN_PACKAGES
+    from edgehemo_firmware.written_files import PACKAGES, READ_ONLY_PACKAGES, SCREEN_PACKAGES
 
     names = list(debs)
     if deb_packages:
-        names += [name for name, _ in (*PACKAGES, *SCREEN_PACKAGES)]
+        names += [name for name, _ in (*PACKAGES, *SCREEN_PACKAGES, *READ_ONLY_PACKAGES)]
     wanted = [target_of(text) for text in targets or (DEFAULT_TARGET,)]
     signing = signing_key(key, folder)
     entries = []
