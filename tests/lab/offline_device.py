@@ -104,7 +104,7 @@ class Sticks:
         stick = self.folder / "first"
         wheels = debian.cache_folder() / f"wheels-{TARGET}"
         wheels.mkdir(parents=True, exist_ok=True)
-        # One runtime: three take twice as long to install, and nothing else.
+        # One runtime: three take longer to install, and nothing else.
         without = tuple(RUNTIME_PACKAGES)
         wanted = Collecting(self.key, wheels=[wheels], debs=DEBS, bill=False, without=without)
         try:
