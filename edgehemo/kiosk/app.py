@@ -551,10 +551,12 @@ class KioskApp:
 
     async def alive(self, request: Request) -> Response:
         """For whoever watches over the server and over the browser of this device: the state's
-        version, and how many seconds ago a page said that it lives.
+        version, whether nobody is signed in, and how many seconds ago a page said that it lives.
         """
         ago = "never" if self._seen_s is None else f"{time.monotonic() - self._seen_s:.0f}"
-        return Response(f"{self.kiosk.version}\npage {ago}\n", media_type="text/plain")
+        idle = "yes" if self.kiosk.state.session is None else "no"
+        lines = f"{self.kiosk.version}\nidle {idle}\npage {ago}\n"
+        return Response(lines, media_type="text/plain")
 
     async def seen(self, request: Request) -> Response:
         """A page says that it lives; of those on this device's own screen it is noted."""

@@ -204,6 +204,6 @@ def test_a_page_says_that_it_lives(tmp_path: Path) -> None:
             Kiosk(writer), load_profile("workstation"), Guard(8321), simulated=True, areas={}
         )
         with TestClient(app.application(), base_url="http://127.0.0.1:8321") as browser:
-            assert browser.get("/alive").text.endswith("page never\n")
+            assert browser.get("/alive").text.endswith("idle yes\npage never\n")
             assert browser.get("/seen").status_code == 204
             assert browser.get("/alive").text.endswith("page 0\n")

@@ -41,6 +41,21 @@ def test_what_a_page_before_it_said_is_not_its_own() -> None:
     assert screen.lives(True, 15.0, 20.0, begin_s=10.0)
 
 
+@pytest.mark.parametrize(
+    ("answer", "begun_s_ago", "fresh"),
+    [
+        (screen.Answer(True, 3.0, True), 12 * 3600.0, True),
+        (screen.Answer(True, 3.0, True), 11 * 3600.0, False),
+        (screen.Answer(True, 3.0, False), 40 * 3600.0, False),  # somebody works
+        (screen.Answer(False, None, True), 40 * 3600.0, False),  # nobody could say
+    ],
+)
+def test_a_fresh_browser_takes_the_place_of_an_old_one_while_nobody_works(
+    answer: screen.Answer, begun_s_ago: float, fresh: bool
+) -> None:
+    assert screen.lasted(answer, begun_s_ago) is fresh
+
+
 def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as there:
         port: int = there.getsockname()[1]
@@ -72,7 +87,7 @@ def test_the_page_of_a_kiosk_that_does_not_start_is_in_the_device_s_language(
         assert 'http-equiv="refresh"' in text
         assert "edgehemo-kiosk: watchdog, ABRT" in text
         # It is no kiosk that answers: the browser is left alone meanwhile.
-        assert screen.asked(f"http://127.0.0.1:{port}/") == (False, None)
+        assert screen.asked(f"http://127.0.0.1:{port}/") == (False, None, False)
         assert program.wait(10) == 0
     finally:
         program.kill()

@@ -59,7 +59,7 @@ def folder() -> Iterator[Path]:
 
 
 def page_seen_s(kiosk: KioskServer) -> float | None:
-    return screen.asked(kiosk.url)[1]
+    return screen.asked(kiosk.url).silent_s
 
 
 def test_the_page_is_seen_and_a_browser_that_hangs_is_not_petted(
@@ -114,6 +114,23 @@ def test_the_page_is_seen_and_a_browser_that_hangs_is_not_petted(
                 kill(pid)
             browser.wait(20)
             log.close()
+
+
+def test_a_fresh_browser_takes_the_place_of_an_old_one(tmp_path: Path) -> None:
+    """Its program ends by itself while nobody is signed in; the service manager begins it again."""
+    stand_in = tmp_path / "compositor"
+    stand_in.write_text("#!/bin/sh\nexec sleep 600\n")
+    stand_in.chmod(0o755)
+    with KioskServer(tmp_path / "kiosk").running() as kiosk:
+        begun = time.monotonic()
+        command = [SYSTEM_PYTHON, "-I", screen.__file__, "--address", kiosk.url,
+                   "--compositor", str(stand_in), "--fresh-after-s", "6"]  # fmt: skip
+        browser = subprocess.Popen(command)
+        try:
+            browser.wait(60)
+        finally:
+            browser.kill()
+        assert time.monotonic() - begun >= 6
 
 
 def until_seen(kiosk: KioskServer, browser: subprocess.Popen[bytes], log: Path) -> None:

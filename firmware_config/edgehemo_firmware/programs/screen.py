@@ -4,6 +4,10 @@ page lives.
 The page says that it lives to the kiosk's server, which says how long ago that was (/alive). A
 browser that crashed, hangs or shows something else says nothing; then nothing is petted and it is
 begun again. Where the server itself does not answer, the browser is not to blame.
+
+A browser that shows one page for months takes more memory by and by (25 MB in an hour of one
+sample after the other). So it ends once in a while, when nobody is signed in, and the service
+manager begins it again.
 """
 
 from __future__ import annotations
@@ -16,12 +20,15 @@ import subprocess
 import sys
 import time
 import urllib.request
+from typing import NamedTuple
 
 # The server is asked so often; a page that said nothing for so long does not live. A browser may
 # take so long to begin with.
 ASK_EVERY_S = 5.0
 SILENT_S = 40.0
 BEGIN_S = 60.0
+# After so long a fresh browser takes its place, once nobody works.
+FRESH_AFTER_S = 12 * 3600.0
 
 # How the page is shown; what bounds the browser is given on the command line.
 CHROMIUM = (
@@ -48,20 +55,34 @@ def tell(message: str) -> None:
         connection.sendto(message.encode(), address)
 
 
-def asked(address: str) -> tuple[bool, float | None]:
-    """Whether the kiosk's server answers, and for how many seconds the page has said nothing; None
-    where no page ever did. The page of a kiosk that is out of service is no good answer.
+class Answer(NamedTuple):
+    """What the kiosk's server says. answers: whether it does. silent_s: for how many seconds the
+    page has said nothing, None where no page ever did. idle: whether nobody is signed in.
     """
+
+    answers: bool
+    silent_s: float | None
+    idle: bool
+
+
+def asked(address: str) -> Answer:
+    """Ask the kiosk's server. The page of a kiosk that is out of service is no good answer."""
     try:
         with urllib.request.urlopen(f"{address}alive", timeout=4) as answer:
             lines = answer.read(1000).decode("ascii", "replace").splitlines()
     except (OSError, ValueError):
-        return False, None
+        return Answer(False, None, False)
     values = dict(line.split(" ", 1) for line in lines if " " in line)
+    idle = values.get("idle") == "yes"
     try:
-        return True, float(values["page"])
+        return Answer(True, float(values["page"]), idle)
     except (KeyError, ValueError):
-        return True, None
+        return Answer(True, None, idle)
+
+
+def lasted(answer: Answer, begun_s_ago: float, fresh_after_s: float = FRESH_AFTER_S) -> bool:
+    """Whether a browser has run for long enough, and nobody is disturbed by another one."""
+    return answer.answers and answer.idle and begun_s_ago >= fresh_after_s
 
 
 def lives(
@@ -87,6 +108,7 @@ def main() -> int:
     parser.add_argument("--compositor", default="cage")
     parser.add_argument("--begin-s", type=float, default=BEGIN_S)
     parser.add_argument("--silent-s", type=float, default=SILENT_S)
+    parser.add_argument("--fresh-after-s", type=float, default=FRESH_AFTER_S)
     parser.add_argument("switches", nargs="*", help="of the browser, after --")
     given = parser.parse_args()
     command = [given.compositor, "-d", "--", *CHROMIUM, *given.switches, given.address]
@@ -104,10 +126,14 @@ def main() -> int:
             code = browser.wait(ASK_EVERY_S)
         except subprocess.TimeoutExpired:
             so_far = time.monotonic() - begun
-            if lives(*asked(given.address), so_far, given.begin_s, given.silent_s):
-                tell("WATCHDOG=1")
-            else:
+            answer = asked(given.address)
+            if not lives(answer.answers, answer.silent_s, so_far, given.begin_s, given.silent_s):
                 tell("STATUS=the page says nothing")
+                continue
+            tell("WATCHDOG=1")
+            if lasted(answer, so_far, given.fresh_after_s):
+                tell("STATUS=a fresh browser takes its place")
+                browser.terminate()
         else:
             return code if code >= 0 else 128 - code
 
