@@ -32,7 +32,8 @@ STARTERS = {
     "arm64": ("systemd-bootaa64.efi", "BOOTAA64.EFI"),
 }
 STARTER_FOLDER = "usr/lib/systemd/boot/efi"
-KERNEL_LINE = f"root=LABEL={ROOT_LABEL} ro quiet systemd.gpt_auto=no console=tty0 console=ttyS0"
+# rw: what is laid over a read-only system keeps the mode that the system was mounted with.
+KERNEL_LINE = f"root=LABEL={ROOT_LABEL} rw quiet systemd.gpt_auto=no console=tty0 console=ttyS0"
 NEEDED = {
     "mke2fs": "e2fsprogs",
     "mkfs.vfat": "dosfstools",
