@@ -7,6 +7,7 @@ loggers of this project are heard, for a library's log could name a file.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import time
@@ -156,4 +157,6 @@ class _Stderr(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         warning = record.levelno >= logging.WARNING
         level = f"edgehemo: {record.levelname.lower()}: " if warning else ""
-        click.echo(for_terminal(f"{level}{record.getMessage()}"), err=True)
+        # A disk or a terminal that takes no more ends no work.
+        with contextlib.suppress(OSError):
+            click.echo(for_terminal(f"{level}{record.getMessage()}"), err=True)

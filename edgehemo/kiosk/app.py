@@ -28,7 +28,14 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgehemo.device.configuration import DeviceConfiguration
-from edgehemo.errors import EdgeHemoError, KioskBusyError, RecordsError, UsageError, place_of
+from edgehemo.errors import (
+    EdgeHemoError,
+    KioskBusyError,
+    RecordsError,
+    RecordsFullError,
+    UsageError,
+    place_of,
+)
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.interop.outbox import outgoing
 from edgehemo.kiosk.area import AreaPages, Asked, Desk, Sent, Shown, Went
@@ -273,9 +280,20 @@ class KioskApp:
             why = error.why if isinstance(error, EventRefusedError) else str(error)
             return self._page(request, self._in_words(request, why), 409)
         except RecordsError as error:
-            log.error("%s", error)
-            return self._page(request, self._in_words(request, "not stored"), 503)
+            return self._not_stored(request, error)
         return RedirectResponse("/", 303)
+
+    def _not_stored(self, request: Request, error: EdgeHemoError) -> Response:
+        """What was done could not be stored: of a full disk the fault, or its words where nobody
+        works yet; else that it may be tried again.
+        """
+        log.error("%s", error)
+        if not isinstance(error, RecordsFullError):
+            return self._page(request, self._in_words(request, "not stored"), 503)
+        if self.kiosk.show_not_stored(error):
+            return self._page(request, status=503)
+        said = self._look(request).words.guidance("RECORDS_FULL")
+        return self._page(request, f"{said.title}. {said.meaning}", 503)
 
     def _do_beside(self, event: Event, fault: Fault | None, words: Words) -> None:
         """What is printed or copied; KioskBusyError where something else still is."""
@@ -326,8 +344,7 @@ class KioskApp:
             if screen_of(self.kiosk.state) not in ("sign_in", "pin"):
                 self.outcome = None
         except EdgeHemoError as error:
-            log.error("%s", error)
-            return self._page(request, self._in_words(request, "not stored"), 503)
+            return self._not_stored(request, error)
         return RedirectResponse("/", 303)
 
     async def first_user(self, request: Request) -> Response:
@@ -346,8 +363,7 @@ class KioskApp:
                 lambda: add_first_user(writer, name, form["pin"], by="first start")
             )
         except EdgeHemoError as error:
-            log.error("%s", error)
-            return self._page(request, self._in_words(request, "not stored"), 503)
+            return self._not_stored(request, error)
         self.kiosk.bump()
         return RedirectResponse("/", 303)
 

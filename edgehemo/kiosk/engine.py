@@ -201,21 +201,22 @@ class Kiosk:
         except EventRefusedError as error:
             log.debug("%s", error)
             return False
-        except RecordsFullError:
-            self._show(events.FaultSeen("RECORDS_FULL"))
-            return False
         except RecordsError as error:
             log.error("%s", error)
-            self._show(events.FaultSeen("RECORDS_REFUSED"))
+            self.show_not_stored(error)
             return False
         return True
 
-    def _show(self, event: Event) -> None:
-        """Show a fault of the storing itself, which cannot be stored."""
-        if why_refused(self.state, event) is None:
-            self.state = step(self.state, event, self.clock()).state
-            self.version += 1
-            self.changed()
+    def show_not_stored(self, error: RecordsError) -> bool:
+        """Show the fault of the storing itself, which cannot be stored; whether it is shown."""
+        full = isinstance(error, RecordsFullError)
+        event = events.FaultSeen("RECORDS_FULL" if full else "RECORDS_REFUSED")
+        if why_refused(self.state, event) is not None:
+            return False
+        self.state = step(self.state, event, self.clock()).state
+        self.version += 1
+        self.changed()
+        return True
 
     def _keep(self, done: Step) -> None:
         """Store a state, and what its effects change in the records, in one transaction."""
@@ -304,8 +305,7 @@ class Kiosk:
             number = await loop.run_in_executor(self._writing, draw_number, self.writer)
         except RecordsError as error:
             log.error("%s", error)
-            full = isinstance(error, RecordsFullError)
-            self._show(events.FaultSeen("RECORDS_FULL" if full else "RECORDS_REFUSED"))
+            self.show_not_stored(error)
             return
         await self.tell_if_possible(events.NumberDrawn(ref, number))
 

@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import StreamingResponse
 
 from edgehemo.device.configuration import DeviceConfiguration, load_profile
+from edgehemo.errors import RecordsFullError
 from edgehemo.guidance.catalogue import catalogue
 from edgehemo.kiosk import app as kiosk_app
 from edgehemo.kiosk import events
@@ -373,3 +374,34 @@ def test_every_page_has_a_heading_that_says_what_it_is() -> None:
     names = [str(path.relative_to(folder)) for path in pages]
     assert len(names) > 20
     assert [name for name in names if not headed(name)] == []
+
+
+def test_a_full_disk_is_told_at_once_and_work_goes_on_when_it_has_space(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise RecordsFullError("no space")
+
+    async def run() -> None:
+        async with served(tmp_path / "records") as (kiosk, browser):
+            with monkeypatch.context() as patched:
+                patched.setattr("edgehemo.kiosk.engine.keep_kiosk_state", full)
+                refused = await does(browser, await browser.get("/"), "chooseuser", name="amina")
+                assert refused.status_code == 503
+                assert "No space left for the records" in refused.text
+            page = await signed_in(browser)
+            with monkeypatch.context() as patched:
+                patched.setattr("edgehemo.kiosk.engine.keep_kiosk_state", full)
+                refused = await does(browser, page, "newsample")
+                assert refused.status_code == 503
+                assert "RECORDS_FULL" in refused.text.replace("<wbr>", "")
+                assert screen_of(kiosk.state) == "fault"
+                again = await does(browser, refused, "tryagain")
+                assert again.status_code == 503
+                assert screen_of(kiosk.state) == "fault"
+            page = await does(browser, again, "tryagain")
+            assert page.status_code == 200
+            page = await does(browser, page, "newsample")
+            assert screen_of(kiosk.state) == "number"
+
+    asyncio.run(run())

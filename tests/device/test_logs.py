@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
@@ -300,3 +302,16 @@ def test_what_to_install_is_told_whatever_stands_before_the_command() -> None:
     for before in ([], ["-v"], ["--log-file", "train"], ["--log-file=x", "-vv"]):
         assert 'pip install ".[host]"' in cli._what_to_install("torch", [*before, "train"])
         assert "pip install . in" in cli._what_to_install("numpy", [*before, "screen"])
+
+
+def test_a_standard_error_that_takes_no_more_ends_no_work(tmp_path: Path) -> None:
+    program = (
+        "import logging\n"
+        "from edgehemo.commands.logs import _listen, Wanted\n"
+        "_listen(Wanted())\n"
+        "logging.getLogger('edgehemo.kiosk').error('the disk is full')\n"
+        f"open({str(tmp_path / 'went-on')!r}, 'w').close()\n"
+    )
+    with Path("/dev/full").open("w") as full:
+        subprocess.run([sys.executable, "-c", program], stderr=full, check=False)
+    assert (tmp_path / "went-on").exists()
