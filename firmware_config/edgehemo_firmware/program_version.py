@@ -97,7 +97,7 @@ def _built_wheel() -> Path:
             "with --wheel FILE, or a stick with --media DIR"
         )
     folder = Path(tempfile.mkdtemp(prefix="edgehemo-wheel-"))
-    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "-q", "wheel"]
+    command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "-q", "wheel"]
     done = subprocess.run(
         [*command, "--no-deps", "--wheel-dir", str(folder), str(_REPOSITORY)],
         capture_output=True,

@@ -217,7 +217,7 @@ def test_the_command_writes_it_and_notes_it(
     out = tmp_path / "set"
     command = ["records", "export", "--all", "--format", "training", "--out", str(out)]
     assert run(command) == EXIT_DONE
-    assert "1 results" in capsys.readouterr().out
+    assert "1 result: " in capsys.readouterr().out
     assert len(rows_of(out / CELLS_TABLE)) == 1 and not (out / SAMPLES_TABLE).exists()
     assert run([*command, "--identified"]) == EXIT_BAD_INPUT
     assert "never holds names" in capsys.readouterr().err
