@@ -61,7 +61,7 @@ def built_wheel(source: Path, folder: Path) -> Path:
         copy, made = Path(scratch) / "source", Path(scratch) / "wheel"
         _copy_source(source, copy)
         done = subprocess.run(
-            [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet",
+            [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet",
              "--no-deps", "--wheel-dir", str(made), str(copy)],
             capture_output=True, text=True, timeout=BUILD_TIMEOUT_S,
         )  # fmt: skip
