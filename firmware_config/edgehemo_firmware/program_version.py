@@ -6,8 +6,6 @@ installed is what the lock of this version names, each file by its digest, and e
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tempfile
 from dataclasses import dataclass
 from importlib.resources import files
@@ -17,18 +15,18 @@ from edgehemo.errors import DeviceError
 from edgehemo.version import __version__
 from edgehemo_firmware import layout
 from edgehemo_firmware.target import Target
+from edgehemo_firmware.update.own_wheel import own_wheel
 
 SLOTS = ("a", "b")
 # Written where versions come from media: then they are changed by `edgehemo device update` alone.
 FROM_MEDIA = f"{layout.DATA}/update.json"
 _WORK = "/tmp/edgehemo-install"
-_REPOSITORY = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True, slots=True)
 class FromIndex:
     """The program by pip, from the package index of the distribution's Python. wheel: of edgehemo;
-    None: made from the source that this runs from.
+    None: made of what this runs from.
     """
 
     wheel: Path | None = None
@@ -45,10 +43,11 @@ class FromIndex:
     def do(self, target: Target) -> None:
         slot = free_slot(target)
         place = f"{layout.VERSIONS}/{slot}"
-        wheel = self.wheel or _built_wheel()
         target.remove_tree(_WORK)
         target.write(f"{_WORK}/device.txt", _lock(), 0o644)
-        target.write(f"{_WORK}/{wheel.name}", wheel.read_bytes(), 0o644)
+        with tempfile.TemporaryDirectory(prefix="edgehemo-wheel-") as scratch:
+            wheel = self.wheel or own_wheel(Path(scratch))
+            target.write(f"{_WORK}/{wheel.name}", wheel.read_bytes(), 0o644)
         try:
             target.remove_tree(place)
             target.run(["/usr/bin/python3", "-m", "venv", "--system-site-packages", place])
@@ -87,25 +86,3 @@ def running_version(target: Target) -> str | None:
 
 def _lock() -> bytes:
     return files("edgehemo_firmware").joinpath("locks", "device.txt").read_bytes()
-
-
-def _built_wheel() -> Path:
-    """The wheel of the source that this runs from."""
-    if not (_REPOSITORY / "pyproject.toml").is_file():
-        raise DeviceError(
-            "this runs from no source folder, so it cannot make the wheel of edgehemo: name one "
-            "with --wheel FILE, or a stick with --media DIR"
-        )
-    folder = Path(tempfile.mkdtemp(prefix="edgehemo-wheel-"))
-    command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "-q", "wheel"]
-    done = subprocess.run(
-        [*command, "--no-deps", "--wheel-dir", str(folder), str(_REPOSITORY)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    wheels = list(folder.glob("edgehemo-*.whl"))
-    if done.returncode or not wheels:
-        last = (done.stderr.strip().splitlines() or ["no reason was given"])[-1]
-        raise DeviceError(f"the wheel of edgehemo could not be made: {last}")
-    return wheels[0]
