@@ -15,10 +15,10 @@ pytest.importorskip("torch", reason='needs pip install ".[host]"')
 import torch
 
 from edgehemo.bundle.bundle import load_bundle
-from edgehemo.bundle.manifest import Artefact, Metric, ModelEntry
+from edgehemo.bundle.manifest import Artefact, Metric, ModelEntry, ModelTask
 from edgehemo.cli import run
 from edgehemo.errors import UsageError
-from edgehemo.inference import open_model
+from edgehemo.inference import Runner, open_model
 from edgehemo.inference.verification import verify_artefacts
 from edgehemo_export.checkpoints import (
     Checkpoint,
@@ -182,8 +182,8 @@ def test_the_figures_of_both_are_measured_on_the_one_graph() -> None:
         def __init__(self, name: str) -> None:
             self.name = name
 
-        def measure(self, runner: object) -> dict[str, float]:
-            answer = runner.run(np.zeros((1, 2, 2, 3), np.uint8))  # type: ignore[attr-defined]
+        def measure(self, runner: Runner) -> dict[str, float]:
+            answer = runner.run(np.zeros((1, 2, 2, 3), np.uint8))
             return {self.name: float(answer[0, 0])}
 
     class Graph:
@@ -205,12 +205,12 @@ def small_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrainedMode
     )
     whole = small_subject()
 
-    def entry(task: str, classes: tuple[str, ...], **more: object) -> ExportSubject:
+    def entry(task: ModelTask, classes: tuple[str, ...], **more: object) -> ExportSubject:
         def made(artefacts: list[Artefact], sha256: str) -> ModelEntry:
             changes = {"name": task, "task": task, "classes": list(classes), **more}
             return whole.entry(artefacts, sha256).model_copy(update=changes)
 
-        return dataclasses.replace(whole, name=task, task=task, entry=made)  # type: ignore[arg-type]
+        return dataclasses.replace(whole, name=task, task=task, entry=made)
 
     paths = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     for path in paths:

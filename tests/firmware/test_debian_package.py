@@ -24,7 +24,7 @@ MAINTAINER = "A Laboratory <laboratory@example.org>"
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     if shutil.which("dpkg-deb") is None:
-        pytest.skip("needs dpkg-deb")
+        pytest.skip("dpkg-deb, which Debian has, is not on this machine")
     media = media_of(tmp_path, "1.0rc1")
     return build_deb(media, signing_key().public, tmp_path / "out", MAINTAINER)
 

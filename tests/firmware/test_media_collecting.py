@@ -19,7 +19,7 @@ from edgehemo_firmware.dependencies.lock import LockedPackage, installer_lock, l
 from edgehemo_firmware.dependencies.targets import TARGETS, Target, this_target
 from edgehemo_firmware.update import collecting, commands
 from edgehemo_firmware.update.collecting import Collecting, collect, platforms, records_version_in
-from edgehemo_firmware.update.debs import sources_for
+from edgehemo_firmware.update.debs import Mirrors, mirrors_beside, own_mirrors, sources_for
 from edgehemo_firmware.update.installing import Changing, confirm, update
 from edgehemo_firmware.update.media import opened_media
 from edgehemo_firmware.update.own_wheel import own_wheel, packed_wheel
@@ -112,19 +112,35 @@ def test_debian_packages_lie_beside_the_wheels(
     monkeypatch.setattr(collecting, "fetch_debs", fetched)
     wanted = Collecting(trusted_key(), wheels=[shelf], bill=False, debs=["cage"])
     made = collect(tmp_path / "stick", this_target(), wanted)
-    assert asked == [(["cage"], this_target(), ())]
+    assert asked == [(["cage"], this_target(), (), None)]
     manifest = opened_media(made, TARGET).manifest
     assert [file.path for file in manifest.of("deb")] == ["deb/cage_1+0.2.0-2_arm64.deb"]
+
+
+MIRRORS = Mirrors("http://mirror.example/debian", "http://mirror.example/debian-security")
+
+
+def test_debian_is_asked_at_the_mirror_that_the_workstation_uses() -> None:
+    other = "https://other.example/apt|Other\n"
+    fetched = "http://safe.example/debian-security/|Debian\nhttp://mirror.example/debian/|Debian\n"
+    assert own_mirrors(other + fetched) == Mirrors(
+        "http://mirror.example/debian", "http://safe.example/debian-security"
+    )
+    # Another's archive may be called the same; one whose list was not fetched yet says no name.
+    assert own_mirrors("http://other.example/linux/debian/|Other\n") is None
+    assert own_mirrors("http://mirror.example/debian/|$(ORIGIN)\n") == MIRRORS
+    assert mirrors_beside("http://mirror.example/debian/") == MIRRORS
+    assert own_mirrors(other) is None
 
 
 @pytest.mark.parametrize("target", TARGETS, ids=str)
 def test_debian_is_asked_for_the_release_that_has_the_targets_python(target: Target) -> None:
     if target.python == "3.12":
         with pytest.raises(UsageError, match=r"no release of Debian has Python 3\.12"):
-            sources_for(target)
+            sources_for(target, MIRRORS)
         return
     more = "deb http://archive.example/debian trixie main"
-    lines = sources_for(target, [more]).splitlines()
+    lines = sources_for(target, MIRRORS, [more]).splitlines()
     suite = {"3.11": "bookworm", "3.13": "trixie"}[target.python]
     assert len(lines) == 4 and lines[-1] == more
     assert all(f" {suite}" in line and "signed-by=" in line for line in lines[:3])

@@ -69,9 +69,10 @@ class Collecting:
     """What goes onto media. key: signs them. wheels: folders that wheels are looked for in before
     they are fetched. bundle: a model bundle beside the shipped one. source: a checkout to build
     edgehemo's own wheel from. debs: names of packages of Debian's, which come with all that they
-    depend on. deb_sources: lines of sources beside Debian's own. bill: whether the bill of
-    materials is made, which needs the extra ``supply``. without: runtimes to leave out, keys of
-    `RUNTIME_PACKAGES`. tell: called with what is being done.
+    depend on. deb_sources: lines of sources beside Debian's own. deb_mirror: address of Debian,
+    None for that of this machine's apt. bill: whether the bill of materials is made, which needs
+    the extra ``supply``. without: runtimes to leave out, keys of `RUNTIME_PACKAGES`. tell: called
+    with what is being done.
     """
 
     key: PrivateKey
@@ -80,6 +81,7 @@ class Collecting:
     source: Path | None = None
     debs: Sequence[str] = ()
     deb_sources: Sequence[str] = ()
+    deb_mirror: str | None = None
     bill: bool = True
     without: Sequence[str] = ()
     tell: Tell = field(default=_silent)
@@ -280,7 +282,9 @@ def _add_bill(packages: Sequence[LockedPackage], folder: Path, target: Target) -
 def _add_debs(wanted: Collecting, folder: Path, target: Target) -> None:
     folder.mkdir()
     with tempfile.TemporaryDirectory() as scratch:
-        for deb in fetch_debs(wanted.debs, Path(scratch), target, wanted.deb_sources):
+        for deb in fetch_debs(
+            wanted.debs, Path(scratch), target, wanted.deb_sources, wanted.deb_mirror
+        ):
             shutil.copyfile(deb, folder / _deb_name(deb.name))
 
 

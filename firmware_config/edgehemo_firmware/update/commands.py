@@ -92,6 +92,11 @@ _media_option = click.option(
     help="A line of apt's sources beside Debian's own, such as Raspberry Pi's.",
 )
 @click.option(
+    "--deb-mirror",
+    metavar="URL",
+    help="A mirror of Debian; without it that of this machine's apt.",
+)
+@click.option(
     "--without",
     type=click.Choice(sorted(RUNTIME_PACKAGES)),
     multiple=True,
@@ -109,6 +114,7 @@ def media(
     deb_packages: bool,
     debs: tuple[str, ...],
     deb_sources: tuple[str, ...],
+    deb_mirror: str | None,
     without: tuple[str, ...],
     no_bill: bool,
     json_file: str | None,
@@ -138,7 +144,8 @@ def media(
     for target in dict.fromkeys(wanted):
         collecting = Collecting(
             key=signing, wheels=wheels, bundle=bundle, source=source, bill=not no_bill,
-            debs=names, deb_sources=deb_sources, without=without, tell=common.tell,
+            debs=names, deb_sources=deb_sources, deb_mirror=deb_mirror, without=without,
+            tell=common.tell,
         )  # fmt: skip
         made = collect(folder, target, collecting)
         manifest = MediaManifest.model_validate(
