@@ -6,6 +6,8 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +25,19 @@ from edgehemo.screening.sample import UnreadableImage
 
 # What must come comes at once; a machine that does much else at the same time may need longer.
 PATIENCE_S = 120.0
+
+
+@asynccontextmanager
+async def at_work(folder: Path) -> AsyncIterator[tuple[Kiosk, WorkerProcess]]:
+    """A kiosk with its process, which is ended with it."""
+    with Writer(RecordsFolder(folder / "records")) as writer:
+        kiosk = Kiosk(writer)
+        kiosk.work = work = WorkerProcess(kiosk, load_profile("workstation"), "simulated:")
+        await kiosk.start()
+        try:
+            yield kiosk, work
+        finally:
+            await kiosk.stop()
 
 
 class Noted:
@@ -96,64 +111,50 @@ def is_alive(pid: int) -> bool:
 
 def test_a_process_that_hangs_holds_up_nothing_and_is_replaced(tmp_path: Path) -> None:
     async def run() -> None:
-        with Writer(RecordsFolder(tmp_path / "records")) as writer:
-            kiosk = Kiosk(writer)
-            work = WorkerProcess(kiosk, load_profile("workstation"), "simulated:")
-            kiosk.work = work
-            await kiosk.start()
-            try:
-                await to_capture(kiosk)
-                first = work.pid
-                assert first is not None
-                os.kill(first, signal.SIGSTOP)
-                # More than a pipe holds: whoever sends it waits.
-                many = tuple(UnreadableImage("x" * 1000, "y") for _ in range(2000))
-                begun = time.monotonic()
-                orders: list[Order] = [CaptureOrder(1, 1, "simulated:", None, many), StopOrder()]
-                for order in orders:
-                    work._order(order)
-                # Whoever waits for it waits without end.
-                assert time.monotonic() - begun < PATIENCE_S
-                await kiosk.tell(events.WorkerSilent())
-                async with asyncio.timeout(PATIENCE_S):
-                    while work.pid in (None, first) or is_alive(first):
-                        await asyncio.sleep(0.05)
-                    while kiosk.state.fault is not None:
-                        await asyncio.sleep(0.05)
-                assert screen_of(kiosk.state) == "capture"
-                # Its end was wanted: it counts once, as the silence.
-                assert len(kiosk.state.ended) == 1
-            finally:
-                await kiosk.stop()
-            assert work.pid is None
+        async with at_work(tmp_path) as (kiosk, work):
+            await to_capture(kiosk)
+            first = work.pid
+            assert first is not None
+            os.kill(first, signal.SIGSTOP)
+            # More than a pipe holds: whoever sends it waits.
+            many = tuple(UnreadableImage("x" * 1000, "y") for _ in range(2000))
+            begun = time.monotonic()
+            orders: list[Order] = [CaptureOrder(1, 1, "simulated:", None, many), StopOrder()]
+            for order in orders:
+                work._order(order)
+            # Whoever waits for it waits without end.
+            assert time.monotonic() - begun < PATIENCE_S
+            await kiosk.tell(events.WorkerSilent())
+            async with asyncio.timeout(PATIENCE_S):
+                while work.pid in (None, first) or is_alive(first):
+                    await asyncio.sleep(0.05)
+                while kiosk.state.fault is not None:
+                    await asyncio.sleep(0.05)
+            assert screen_of(kiosk.state) == "capture"
+            # Its end was wanted: it counts once, as the silence.
+            assert len(kiosk.state.ended) == 1
+        assert work.pid is None
 
     asyncio.run(run())
 
 
 def test_another_camera_is_used_at_once_by_another_process(tmp_path: Path) -> None:
     async def run() -> None:
-        with Writer(RecordsFolder(tmp_path / "records")) as writer:
-            kiosk = Kiosk(writer)
-            work = WorkerProcess(kiosk, load_profile("workstation"), "simulated:")
-            kiosk.work = work
-            await kiosk.start()
-            try:
-                await to_check(kiosk)
-                async with asyncio.timeout(PATIENCE_S):
-                    while work._circumstances is None:
-                        await asyncio.sleep(0.05)
-                first, other = work.pid, "simulated:?seed=9"
-                work.use_camera(other)
-                assert work._circumstances is None
-                assert (work.source, kiosk.look.source) == (other, other)
-                async with asyncio.timeout(PATIENCE_S):
-                    # It says of its own camera what it stands on.
-                    while work._circumstances is None or work.pid in (None, first):
-                        await asyncio.sleep(0.05)
-                assert kiosk.state.fault is None
-                assert kiosk.state.ended == ()
-            finally:
-                await kiosk.stop()
+        async with at_work(tmp_path) as (kiosk, work):
+            await to_check(kiosk)
+            async with asyncio.timeout(PATIENCE_S):
+                while work._circumstances is None:
+                    await asyncio.sleep(0.05)
+            first, other = work.pid, "simulated:?seed=9"
+            work.use_camera(other)
+            assert work._circumstances is None
+            assert (work.source, kiosk.look.source) == (other, other)
+            async with asyncio.timeout(PATIENCE_S):
+                # It says of its own camera what it stands on.
+                while work._circumstances is None or work.pid in (None, first):
+                    await asyncio.sleep(0.05)
+            assert kiosk.state.fault is None
+            assert kiosk.state.ended == ()
 
     asyncio.run(run())
 
