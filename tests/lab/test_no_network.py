@@ -145,6 +145,7 @@ NOT_RUN = {
     "dataset manifest": "the workstation's: its imports and an export are seen below",
     "evaluate": "likewise",
     "export": "likewise",
+    "study": "likewise",
     "train": "likewise",
 }
 
