@@ -17,6 +17,7 @@ from edgehemo.profile.parts import (
     ControlSlide,
     FixedSettings,
     FocusReference,
+    RedCellTypesCheck,
     Repeatability,
     ScaleCalibration,
     StainReference,
@@ -198,6 +199,45 @@ class RepeatabilityCalibrated(Written, frozen=True, kw_only=True):
     images: list[ImageName]
     runs: list[RunEntry]
     repeatability: Repeatability
+
+
+class CellsDrawn(Record, frozen=True, kw_only=True):
+    """`edgehemo calibrate types draw`. seed: draws the same cells again. named: red cells of the
+    accepted fields that the model names; drawn: of these. fields: that they lie in; refused: fields
+    that quality refused.
+    """
+
+    schema: Literal["edgehemo.cells-drawn/1"] = "edgehemo.cells-drawn/1"
+    images: list[ImageName]
+    folder: str
+    seed: int
+    named: Count
+    drawn: Count
+    fields: Count
+    refused: Count
+
+
+class Disagreement(Record, frozen=True, kw_only=True):
+    """Cells that the model called one thing and the person another."""
+
+    model: str
+    person: str
+    cells: Count
+
+
+class TypesChecked(Written, frozen=True, kw_only=True):
+    """`edgehemo calibrate types check`. agreed_low, agreed_high: 95 % interval of the share of
+    names that the person agrees with. differ: the commonest first. shares_given: whether shares of
+    types are given on this microscope from now on.
+    """
+
+    calibrated: Literal["red_cell_types"] = "red_cell_types"
+    images: list[ImageName]
+    red_cell_types: RedCellTypesCheck
+    agreed_low: float
+    agreed_high: float
+    differ: list[Disagreement]
+    shares_given: bool
 
 
 class ControlCalibrated(Written, frozen=True, kw_only=True):

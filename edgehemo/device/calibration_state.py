@@ -27,6 +27,7 @@ def profile_lines(
     """Camera, scale, what was measured, samples and quality, expiry, last control, seal."""
     lines = [f"camera {profile.camera or 'not named'}", _scale(profile), _analyser(profile)]
     lines += _quality(profile)
+    lines.append(_types(profile))
     lines.append(_expiry(profile, device, now))
     lines.append(_control(profile, path, device))
     lines.append(_SEALS[profile.seal_state])
@@ -63,6 +64,13 @@ def _quality(profile: CalibrationProfile) -> list[str]:
             f"95 % within {facts.with_unit(item.t95 * item.prediction_sd)}"
         )
     return lines
+
+
+def _types(profile: CalibrationProfile) -> str:
+    checked = profile.red_cell_types
+    if checked is None:
+        return "red-cell types not checked: no shares"
+    return f"red-cell types: a person agreed with {checked.agreed} of {checked.shown}"
 
 
 def _expiry(profile: CalibrationProfile, device: DeviceConfiguration, now: datetime) -> str:

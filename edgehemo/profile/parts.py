@@ -140,6 +140,46 @@ class Repeatability(Record, frozen=True, kw_only=True):
     spreads: Annotated[tuple[Spread, ...], Meta(min_length=1)]
 
 
+class CheckedType(Record, frozen=True, kw_only=True):
+    """Of the cells that the model gave one name: how many a person was shown, and how many of these
+    the person called the same.
+    """
+
+    type: Annotated[str, Meta(min_length=1, max_length=40)]
+    shown: Annotated[int, Meta(ge=1)]
+    agreed: Annotated[int, Meta(ge=0)]
+
+    def __post_init__(self) -> None:
+        if self.agreed > self.shown:
+            raise RecordError([Problem("agreed", "must not exceed shown")])
+
+
+class RedCellTypesCheck(Measured, frozen=True, kw_only=True):
+    """How often a person calls red cells of this microscope what the model called them.
+
+    model_sha256: of the checkpoint of the model that named them. fields: how many fields the cells
+    were drawn from, by lot. types: the names that were drawn.
+    """
+
+    model_sha256: Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+    fields: Annotated[int, Meta(ge=1)]
+    types: Annotated[tuple[CheckedType, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if not each_once(item.type for item in self.types):
+            raise RecordError([Problem("types", "a type occurs twice")])
+
+    @property
+    def shown(self) -> int:
+        """How many cells the person was shown."""
+        return sum(item.shown for item in self.types)
+
+    @property
+    def agreed(self) -> int:
+        """How many of these the person called what the model had called them."""
+        return sum(item.agreed for item in self.types)
+
+
 class ControlSlide(Record, frozen=True, kw_only=True):
     """What a control slide must give on this microscope: targets from runs on several days.
 

@@ -28,6 +28,7 @@ from edgehemo.profile.parts import (
     FocusReference,
     IlluminationCalibration,
     Measured,
+    RedCellTypesCheck,
     Repeatability,
     ScaleCalibration,
     StainReference,
@@ -40,7 +41,7 @@ PREVIOUS_SUFFIX = ".previous"
 # A profile is some 100 kB; anything far larger is another file.
 MAX_PROFILE_BYTES = 16 * 1024 * 1024
 # Keys that profiles of before do not have: where they are null, the digest is as it was.
-_ADDED_LATER = frozenset({"pictures", "seal", "fields_wanted"})
+_ADDED_LATER = frozenset({"pictures", "seal", "fields_wanted", "red_cell_types"})
 
 
 class CalibrationProfile(Record, frozen=True, kw_only=True):
@@ -64,6 +65,7 @@ class CalibrationProfile(Record, frozen=True, kw_only=True):
     focus: FocusReference | None = None
     analyser: AnalyserCalibration | None = None
     repeatability: Repeatability | None = None
+    red_cell_types: RedCellTypesCheck | None = None
     controls: tuple[ControlSlide, ...] = ()
     seal: Seal | None = None
 
@@ -97,7 +99,13 @@ class CalibrationProfile(Record, frozen=True, kw_only=True):
     def dates(self) -> Iterator[datetime]:
         """Every date in it, none of which can lie in the future."""
         yield self.created_at
-        for part in (self.scale, self.illumination, self.stain, self.focus):
+        for part in (
+            self.scale,
+            self.illumination,
+            self.stain,
+            self.focus,
+            self.red_cell_types,
+        ):
             if part is not None and part.measured_at is not None:
                 yield part.measured_at
         if self.analyser is not None:

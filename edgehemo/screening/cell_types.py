@@ -18,10 +18,12 @@ from edgehemo.cells.typing import PLATELET
 from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.files.strict import Count
 from edgehemo.guidance.withheld import not_given
+from edgehemo.screening.types_check import why_types_are_doubted
 from edgehemo.statistics.poisson import poisson_interval
 
 if TYPE_CHECKING:
     from edgehemo.bundle.manifest import ModelTask
+    from edgehemo.profile.parts import RedCellTypesCheck
     from edgehemo.screening.field import FieldReading, Typer
 
 
@@ -55,21 +57,32 @@ class SampleTypes:
 
 
 def sample_types(
-    fields: Iterable[FieldReading], typer: Typer, strange: Collection[CellKind] = ()
-) -> SampleTypes | None:
-    """The types over the accepted fields of a sample; None where the bundle names no cells.
+    fields: Iterable[FieldReading],
+    typer: Typer,
+    strange: Collection[CellKind] = (),
+    checked: RedCellTypesCheck | None = None,
+) -> tuple[SampleTypes | None, tuple[TypeShare, ...] | None]:
+    """The types over the accepted fields of a sample; None where the bundle names no cells. And the
+    shares of the red cells' types, given or not: a finding is weighed by them, which asks a person
+    to look and claims nothing.
 
     strange: kinds of cells that look unlike all that their classifier learnt from: of these no
-    types are given.
+    types are given. checked: what a person said of the red cells' types on this microscope; shares
+    are given only where that bears them out (`edgehemo.screening.types_check`).
     """
     if not typer.classifiers:
-        return None
+        return None, None
     cells = [cell for reading in fields for cell in interior_cells(reading)]
-    white = typer.classifiers.get("nucleated")
+    white, red_model = typer.classifiers.get("nucleated"), typer.classifiers.get("morphology")
     red = [cell.type for cell in cells if cell.kind == "rbc"]
-    shares, reason = _red_cells(red, typer)
+    likely, reason = _red_cells(red, typer)
+    shares = likely
     if "rbc" in strange:
         shares, reason = None, not_given("CELLS_UNFAMILIAR").reason
+    elif likely is not None and red_model is not None:
+        doubted = why_types_are_doubted(checked, red_model.entry.checkpoint_sha256)
+        if doubted is not None:
+            shares, reason = None, doubted.reason
     counted, why = None, ""
     if white is None:
         why = not_given("WHITE_CELL_MODEL_MISSING").reason
@@ -78,13 +91,14 @@ def sample_types(
     else:
         types = [name for name in white.types if name != PLATELET]
         counted = _counts((cell.type for cell in cells if cell.kind == "wbc"), types)
-    return SampleTypes(
+    found = SampleTypes(
         red_cells=shares,
         red_cells_reason=reason,
         red_cells_uncertain=sum(name == UNCERTAIN for name in red),
         white_cells=counted,
         white_cells_reason=why,
     )
+    return found, likely
 
 
 def interior_cells(reading: FieldReading) -> list[Cell]:

@@ -40,6 +40,7 @@ from edgehemo.statistics.poisson import poisson_interval
 if TYPE_CHECKING:
     from edgehemo.anaemia.who_grade import AnaemiaGrade
     from edgehemo.bundle.manifest import FamiliarityRule
+    from edgehemo.cells.shares import TypeShare
     from edgehemo.field.scale import ScaleEstimate
     from edgehemo.screening.cell_types import SampleTypes
 
@@ -221,7 +222,7 @@ class Screening:
         reason = not_given("SAMPLE_WITHHELD").reason
         measured = [reading.indices for reading in accepted if reading.indices is not None]
         screened = self._anaemia_screen(measured, known=not strange)
-        types = self._types(accepted, strange) if measured else None
+        types, likely = self._types(accepted, strange) if measured else (None, None)
         if measured:
             indices = pool(measured)
             estimate = estimate_sample(
@@ -250,7 +251,7 @@ class Screening:
             anaemia_reason=reason,
             withheld=None if measured else self.blocked or why_withheld(self.images),
             doubts=doubts_of([item for item in self.images if isinstance(item, FieldReading)]),
-            findings=findings_of(images, None if types is None else types.red_cells),
+            findings=findings_of(images, likely),
             types=types,
             anaemia_screen=screened if isinstance(screened, AnaemiaScreenResult) else None,
             anaemia_screen_reason=screened.reason if isinstance(screened, NotGiven) else "",
@@ -275,10 +276,12 @@ class Screening:
 
     def _types(
         self, accepted: Sequence[FieldReading], strange: Mapping[CellKind, FamiliarityRule]
-    ) -> SampleTypes | None:
+    ) -> tuple[SampleTypes | None, tuple[TypeShare, ...] | None]:
         if self.reader.typer is None:
-            return None
-        return sample_types(accepted, self.reader.typer, tuple(strange))
+            return None, None
+        profile = self.reader.profile
+        checked = None if profile is None else profile.red_cell_types
+        return sample_types(accepted, self.reader.typer, tuple(strange), checked)
 
     def _borne_out(
         self, strange: Mapping[CellKind, FamiliarityRule]

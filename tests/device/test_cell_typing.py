@@ -21,6 +21,7 @@ from edgehemo.bundle.bundle import SHIPPED_BUNDLE, UNSIGNED_VARIABLE
 from edgehemo.bundle.manifest import Confusion, ModelTask
 from edgehemo.cells.cell import UNCERTAIN, Cell, FieldCells
 from edgehemo.cells.crops import crop_scale
+from edgehemo.cells.shares import MIN_CELLS
 from edgehemo.cells.typing import CellClassifier, CellTyper
 from edgehemo.cli import run
 from edgehemo.errors import BundleError
@@ -29,10 +30,12 @@ from edgehemo.field.scale import RED_CELL_DIAMETER_UM
 from edgehemo.files.atomic import sha256_of_file
 from edgehemo.images.frame import Frame
 from edgehemo.inference.processor import byte_dot_products, saturates_products
+from edgehemo.profile.parts import CheckedType, RedCellTypesCheck
 from edgehemo.screening.cell_types import sample_types
 from edgehemo.screening.field import FieldReader
 from edgehemo.screening.sample import Screening, screen_frames
 from tests.support.classifiers import CLASSES, SIDE, TYPES, AlwaysRed, entry
+from tests.support.quality_frames import profile_with
 from tests.support.schemas import validate
 from tests.support.screening_fakes import (
     TruthFinder,
@@ -40,6 +43,13 @@ from tests.support.screening_fakes import (
     simulated_frames,
     use_equipment,
 )
+
+
+def types_check(
+    *, agreed: int, shown: int = 100, model_sha256: str = "0" * 64
+) -> RedCellTypesCheck:
+    types = (CheckedType(type="red", shown=shown, agreed=agreed),)
+    return RedCellTypesCheck(model_sha256=model_sha256, fields=3, types=types)
 
 
 class ColourRunner:
@@ -227,10 +237,14 @@ def red_typer() -> CellTyper:
 def test_a_screening_names_cells_and_gives_shares_with_intervals() -> None:
     finder = TruthFinder()
     frames = simulated_frames(finder, count=3)
-    check = scripted()
-    reading = screen_frames(
-        frames, Screening(FieldReader(finder, typer=red_typer(), um_per_px=0.25, check=check))
+    reader = FieldReader(
+        finder,
+        typer=red_typer(),
+        um_per_px=0.25,
+        check=scripted(),
+        profile=profile_with(red_cell_types=types_check(agreed=95)),
     )
+    reading = screen_frames(frames, Screening(reader))
     types = reading.types
     assert types is not None and types.red_cells is not None and types.white_cells is None
     named = [cell.type for field in reading.fields if field.cells for cell in field.cells.cells]
@@ -251,10 +265,36 @@ def test_too_few_cells_give_no_share_but_a_reason() -> None:
     reading: Any = SimpleNamespace(
         cells=FieldCells(cells, {}, {}, 0.1), width=640, height=480, um_per_px=0.25
     )
-    types = sample_types([reading], red_typer())
+    types, _ = sample_types([reading], red_typer())
     assert types is not None and types.red_cells is None
     assert "fewer than" in types.red_cells_reason
-    assert sample_types([reading], CellTyper({})) is None
+    assert sample_types([reading], CellTyper({})) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("checked", "reason"),
+    [
+        (None, "nobody has checked them on this one"),
+        (types_check(agreed=80), "agreed with 80 of 100"),
+        (types_check(agreed=10, shown=10), "agreed with 10 of 10"),
+        (types_check(agreed=100, model_sha256="1" * 64), "with another model"),
+        (types_check(agreed=88), ""),
+    ],
+)
+def test_shares_are_given_where_a_person_has_agreed_on_this_microscope(
+    checked: RedCellTypesCheck | None, reason: str
+) -> None:
+    cells = tuple(
+        Cell("rbc", 100 + i, 100, 130 + i, 130, 0.9, "red", 0.9) for i in range(MIN_CELLS)
+    )
+    reading: Any = SimpleNamespace(
+        cells=FieldCells(cells, {}, {}, 0.1), width=640, height=480, um_per_px=0.25
+    )
+    types, likely = sample_types([reading], red_typer(), (), checked)
+    assert types is not None and likely is not None
+    assert reason in types.red_cells_reason
+    # What a finding is weighed by is there all the same: it asks a person to look.
+    assert types.red_cells == (None if reason else likely)
 
 
 def test_the_record_and_the_report_show_the_types(
@@ -266,7 +306,13 @@ def test_the_record_and_the_report_show_the_types(
     cv2.imwrite(str(picture), np.ascontiguousarray(frame.pixels[..., ::-1]))
     finder.truths[str(picture)] = finder.truths[frame.source]
     check = scripted()
-    use_equipment(monkeypatch, finder, typer=red_typer(), check=check)
+    use_equipment(
+        monkeypatch,
+        finder,
+        typer=red_typer(),
+        check=check,
+        profile=profile_with(red_cell_types=types_check(agreed=95)),
+    )
     out = tmp_path / "out"
     assert run(["screen", str(picture), "--out", str(out), "--um-per-px", "0.25"]) == 0
     record = json.loads((out / "result.json").read_text())

@@ -117,7 +117,7 @@ def test_abroad_only_what_looks_alike_keeps_its_name_and_no_share_is_given() -> 
     changed = borne_out([field], {"wbc": RULE})
     names = [one.type for one in _cells(changed[0])]
     assert names == ["neutrophil", UNCERTAIN, UNCERTAIN, "normal"]
-    types = sample_types([changed[0]], TYPER, ("wbc", "rbc"))
+    types, _ = sample_types([changed[0]], TYPER, ("wbc", "rbc"))
     assert types is not None and types.white_cells is None and types.red_cells is None
     for said in (types.white_cells_reason, types.red_cells_reason):
         assert said == "this microscope or stain differs from those the types were learnt on"
@@ -162,7 +162,7 @@ def test_one_blast_is_no_blast_unless_it_is_certain() -> None:
 
 
 def test_platelets_are_not_counted_among_white_cells() -> None:
-    types = sample_types([reading(cell(0), cell(1, PLATELET, kind="platelet"))], TYPER)
+    types, _ = sample_types([reading(cell(0), cell(1, PLATELET, kind="platelet"))], TYPER)
     assert types is not None and types.white_cells is not None
     assert set(types.white_cells) == {"neutrophil", "myeloblast", UNCERTAIN}
     assert types.white_cells["neutrophil"].value == 1

@@ -132,6 +132,8 @@ NOT_RUN = {
     "calibrate control": "as `estimate`",
     "calibrate focus": "as `quality`",
     "calibrate repeatability": "as `estimate`",
+    "calibrate types draw": "as `cells`",
+    "calibrate types check": "as `calibrate show`",
     "device confirm": "as `device status`, and a screening as `screen` where a version is on trial",
     "device media": "collects what the lock names from the package index, which is its work",
     "device rollback": "moves a link",

@@ -14,14 +14,15 @@ from edgehemo_calibration.commands.repeatability import repeatability
 from edgehemo_calibration.commands.scale import scale
 from edgehemo_calibration.commands.show import show
 from edgehemo_calibration.commands.stain import stain
+from edgehemo_calibration.commands.types import types
 
 
 @click.group()
 def calibrate() -> None:
     """Measure this microscope and write its calibration profile.
 
-    In this order: scale, illumination, stain and focus, analyser, control. What is measured later
-    stands on what was measured before. Then check a control slide every day.
+    In this order: scale, illumination, stain and focus, analyser, types, control. What is measured
+    later stands on what was measured before. Then check a control slide every day.
     """
 
 
@@ -32,6 +33,7 @@ for _command in (
     focus,
     analyser,
     repeatability,
+    types,
     control,
     check,
     clear,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgehemo.files.json_schema import Document
 from edgehemo_calibration.output import (
     AnalyserCalibrated,
+    CellsDrawn,
     CheckOutput,
     ClearOutput,
     ControlCalibrated,
@@ -14,6 +15,7 @@ from edgehemo_calibration.output import (
     ScaleCalibrated,
     ShowOutput,
     StainCalibrated,
+    TypesChecked,
 )
 
 DOCUMENTS = (
@@ -27,9 +29,11 @@ DOCUMENTS = (
             FocusCalibrated,
             AnalyserCalibrated,
             RepeatabilityCalibrated,
+            TypesChecked,
             ControlCalibrated,
         ),
     ),
+    Document("cells-drawn", "red cells drawn for a person to name", (CellsDrawn,)),
     Document("check", "a check of a control slide", (CheckOutput,)),
     Document("calibration", "the calibration in force and what it is worth", (ShowOutput,)),
     Document("clear", "failed control checks cleared", (ClearOutput,)),
