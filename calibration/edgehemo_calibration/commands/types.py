@@ -65,7 +65,7 @@ def draw(
     um_per_px: float | None,
     json_file: str | None,
 ) -> None:
-    """Draw red cells by lot from each IMAGE (files or folders) for a person to name.
+    """Draw red cells by lot from each IMAGE (files, folders and what lies below).
 
     Take fields of several patients, healthy and ill. Of the fields that quality accepts every red
     cell that the model names has the same chance. Then move each picture from FOLDER/to_sort into
@@ -75,6 +75,7 @@ def draw(
     from edgehemo.device.equipment import open_equipment
     from edgehemo.errors import FieldError
     from edgehemo.files.staging import FolderBusyError, StagedFolder
+    from edgehemo.images.reading import images_in
     from edgehemo_calibration.drawn_cells import (
         CELLS_WANTED,
         LEAST_CELLS,
@@ -96,8 +97,9 @@ def draw(
     chance = secrets.randbelow(2**31) if seed is None else seed
     lot: Lot[Drawn] = Lot(cells or CELLS_WANTED, chance)
     fields, refused = set(), 0
-    with common.Progress("finding cells", common.total_of(images)) as progress:
-        for frame in frames(images):
+    sources = [str(picture) for picture in images_in(images, recursive=True)]
+    with common.Progress("finding cells", common.total_of(sources)) as progress:
+        for frame in frames(sources):
             progress.advance()
             if isinstance(frame, FailedSource):
                 common.complain(f"{frame.image}: {frame.error}")
