@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from edgehemo.bundle.manifest import ArtefactFormat, Companion, Metric, Precision
 from edgehemo.files.strict import Count, Record, Sha256
+from edgehemo_export.data.fetching.registry import SaidBy
 from edgehemo_export.data.manifest import SetSummary
 from edgehemo_export.quantisation.options import ExportRow
 
@@ -102,3 +103,64 @@ class DatasetManifestOutput(Record, frozen=True, kw_only=True):
     straddling_by_group_alone: Count
     conflicting_labels: list[tuple[str, str]]
     unreadable: Mapping[str, str]
+
+
+class ListedSet(Record, frozen=True, kw_only=True):
+    """A published data set. folders: it brings, by the names of the readers. url: None where it is
+    had by hand alone; url_said_by, licence_said_by: the publisher, or others who quote it.
+    pinned_files: unpacked files whose digest is known; 0 says that nothing is pinned. here: folders
+    that lie in the data root, None where no root was given. unsure: what could not be verified.
+    """
+
+    name: str
+    title: str
+    about: str
+    folders: list[str]
+    pictures: Count | None
+    size_mb: float | None
+    licence: str
+    licence_said_by: SaidBy
+    licence_page: str
+    page: str
+    url: str | None
+    url_said_by: SaidBy
+    citation: str
+    pinned_files: Count
+    here: list[str] | None
+    unsure: list[str]
+
+
+class DataListOutput(Record, frozen=True, kw_only=True):
+    """The data sets that `edgehemo data get` knows by name."""
+
+    schema: Literal["edgehemo.data-list/1"] = "edgehemo.data-list/1"
+    data: str | None
+    sets: list[ListedSet]
+
+
+class GotSet(Record, frozen=True, kw_only=True):
+    """A folder of the data root. pinned_files: of its files, those whose digest the registry has;
+    the others were recorded when they came first. same_as_ours, other_than_ours: of the files that
+    this project's figures stand on. archive_as_published: None where no digest of it was published.
+    """
+
+    name: str
+    folder: str
+    state: Literal["fetched", "already there"]
+    source: str
+    licence: str
+    files: Count
+    bytes: Count
+    pictures: Count
+    pinned_files: Count
+    same_as_ours: Count
+    other_than_ours: Count
+    archive_as_published: bool | None
+
+
+class DataGetOutput(Record, frozen=True, kw_only=True):
+    """What `edgehemo data get` brought, or found whole."""
+
+    schema: Literal["edgehemo.data-get/1"] = "edgehemo.data-get/1"
+    data: str
+    sets: list[GotSet]

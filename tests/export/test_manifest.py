@@ -106,6 +106,9 @@ def published(tmp_path: Path, write_image: Write) -> Path:
     write_image(phone / "Negative" / "Clear" / "3.jpg", picture(15))
     write_image(phone / "Positive" / "Unlabelled" / "3.jpg", picture(16))
     write_image(phone / "Positive" / "Labelled" / "3.jpg", picture(16))
+    shapes = root / "redtell" / "dse_data"
+    write_image(shapes / "images" / "17.tif", picture(17)[..., 0])
+    write_image(shapes / "annotations" / "17.tif", picture(0)[..., 0])
     return root
 
 
@@ -156,6 +159,7 @@ def test_every_published_layout_is_read(published: Path) -> None:
     phone = {row.original for row in manifest.of("uganda_phone")}
     assert phone == {"clear/3", "sickle/3"}
     assert not any("/Labelled/" in row.path for row in manifest.rows)
+    assert rows["17"].labels.mask == "redtell/dse_data/annotations/17.tif"
 
 
 def test_copies_across_sets_fall_into_one_part(published: Path) -> None:
@@ -169,8 +173,8 @@ def test_copies_across_sets_fall_into_one_part(published: Path) -> None:
     assert copies[1].group == "txl-b-2" and copies[1].united_group == copies[0].united_group
     assert {row.kind for row in manifest.duplicates} == {"copy"}
     total = summarise(manifest)[-1]
-    assert (total.pictures, total.duplicates_across, total.duplicates_within) == (18, 3, 0)
-    assert sum(total.parts.values()) == 18
+    assert (total.pictures, total.duplicates_across, total.duplicates_within) == (19, 3, 0)
+    assert sum(total.parts.values()) == 19
 
 
 def test_the_part_is_that_of_the_united_group(published: Path, write_image: Write) -> None:
@@ -274,7 +278,7 @@ def test_a_picture_that_cannot_be_read_is_named(published: Path, tmp_path: Path)
     told = json.loads(done.stdout)
     assert told["schema"] == "edgehemo.dataset-manifest/1"
     assert list(told["unreadable"]) == ["three_class/basophil/BA_100102.jpg"]
-    assert len(read_manifest(out).rows) == 17
+    assert len(read_manifest(out).rows) == 18
 
 
 def test_command_prints_a_table_and_keeps_parts(published: Path, tmp_path: Path) -> None:

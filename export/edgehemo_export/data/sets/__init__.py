@@ -19,6 +19,7 @@ from edgehemo_export.data.sets import (
     chula_rbc12,
     lmu,
     pbc,
+    redtell,
     three_class,
     txl_pbc,
     uganda_phone,
@@ -48,6 +49,7 @@ READERS: Mapping[str, SetReader] = {
         three_class,
         anerbc,
         uganda_phone,
+        redtell,
     )
 }
 
