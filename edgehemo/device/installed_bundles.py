@@ -232,6 +232,27 @@ class BundleStore:
         )
         return bundle
 
+    def take_back(self, brought: str, before: str | None) -> Bundle | None:
+        """Have the bundle in use again that was before an update brought another.
+
+        brought, before: folders in the store; before None: the one that comes with edgehemo. None
+        where another is in use than the one that was brought: what a person chose since stays.
+        BundleError where the one before is damaged or gone; nothing is changed then.
+        """
+        with self._locked():
+            state = self.state()
+            if state.current != brought:
+                return None
+            if before is None:
+                bundle, older = load_bundle(SHIPPED_BUNDLE), False
+            else:
+                bundle = load_bundle(self.path / before)
+                check_whole(bundle)
+                older = bundle.manifest.serial < _known_serial(state, bundle.manifest.name)
+            changed = {"current": before, "previous": brought, "rolled_back": older}
+            self._store(state.model_copy(update=changed))
+            return bundle
+
     def installed(self) -> list[Installed]:
         """All bundles in the store, the one in use first."""
         state = self.state()

@@ -11,9 +11,11 @@ import os
 import sqlite3
 import uuid
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from edgehemo.errors import RecordsError
 from edgehemo.files.atomic import write_json_atomically
@@ -23,11 +25,12 @@ from edgehemo.records.backup import opened_copy, put_in_place
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import locked_for_writing, told
 
-# What may have been done since the copy was made, and be lost from the chain: it changed nothing.
+# What may have been done since the copy was made, and be lost from the chain: it changed nothing
+# of the records. A bundle that an update carried is among it; each result names its own.
 HARMLESS: frozenset[Action] = frozenset(
     {
         "store migrated", "records verified", "records backed up", "signed in", "signed out",
-        "wrong PIN", "result viewed", "message viewed", "kiosk state set aside",
+        "wrong PIN", "result viewed", "message viewed", "kiosk state set aside", "bundle changed",
     }
 )  # fmt: skip
 # So many kinds of work are named in a message.
@@ -112,7 +115,8 @@ def go_back(folder: RecordsFolder, version: int, *, leave_newer: bool = False) -
             refuse_loss(way, leave_newer=leave_newer)
             _empty_log(folder.database)
             put_in_place(way.copy, folder)
-            _note(folder, way)
+            details = {"version": way.version, "left_behind": dict(way.since)}
+            note_for_the_next_writer(folder, "store restored", details)
         finally:
             os.close(handle)
     return way
@@ -128,18 +132,19 @@ def refuse_loss(way: WayBack, *, leave_newer: bool) -> None:
         )
 
 
-def _note(folder: RecordsFolder, way: WayBack) -> None:
-    """Have the next writer enter into the chain that the store went back."""
-    details = {"version": way.version, "left_behind": dict(way.since)}
+def note_for_the_next_writer(
+    folder: RecordsFolder, action: Action, details: Mapping[str, Any]
+) -> None:
+    """Have it entered into the chain by whoever writes next, by this version or the one before."""
     folder.noted.mkdir(mode=0o700, exist_ok=True)
     write_json_atomically(
         folder.noted / f"{uuid.uuid4().hex}.json",
         {
             "at": datetime.now(UTC).isoformat(timespec="seconds"),
             "actor": "edgehemo",
-            "action": "store restored",
+            "action": action,
             "subject": "",
-            "details": details,
+            "details": dict(details),
         },
     )
 

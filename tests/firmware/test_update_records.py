@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edgehemo.bundle.bundle import load_bundle
+from edgehemo.device.installed_bundles import BundleStore
 from edgehemo.device.version_state import Slot
 from edgehemo.errors import RecordsError
 from edgehemo.images.frame import Frame
@@ -22,7 +24,8 @@ from edgehemo_firmware.update.installing import (
 )
 from edgehemo_firmware.update.layout import Place, pointed_slot
 from edgehemo_firmware.update.proving import AFTER_THE_SWITCH, Verdict
-from tests.support.media import TARGET, media_of, place_in
+from tests.support.bundle_makers import small_bundle
+from tests.support.media import TARGET, media_of, place_in, settings_of
 from tests.support.older_records import older_store
 from tests.support.screening_fakes import TruthFinder, simulated_frames
 from tests.support.stored import stored
@@ -88,6 +91,29 @@ def test_going_back_takes_the_records_along(device: Changing, tmp_path: Path) ->
     update(device, tmp_path)
     assert confirm(device).version == "1.1"
     assert version_now(device.place.records) == NEWEST
+
+
+def test_a_bundle_that_the_update_carried_is_not_in_the_way(
+    device: Changing, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stands in the chain as a change; it goes back with the version, and that is told there."""
+    place = device.place
+    monkeypatch.setenv("EDGEHEMO_DEVICE", str(settings_of(place, tmp_path / "device.toml")))
+    bundle = small_bundle(tmp_path / "bundle", 5)
+    media = media_of(tmp_path / "carrying", "1.2", records_version=NEWEST, bundle=bundle)
+    update(device, media)
+    confirm(device)
+    assert BundleStore(place.data).current() is not None
+    changed = roll_back(device)
+    assert (changed.version, changed.reason) == ("1.0", "")
+    assert BundleStore(place.data).current() is None
+    assert version_now(place.records) == OLDER
+    with Writer(place.records) as writer:
+        told = writer.rows("SELECT action, details FROM audit ORDER BY number")
+        done = [action for action, _ in told if action in ("store restored", "bundle changed")]
+        (bundle_told,) = [details for action, details in told if action == "bundle changed"]
+    assert done == ["store restored", "bundle changed"]
+    assert load_bundle().digest in bundle_told
 
 
 def test_results_made_since_are_in_the_way_and_nothing_is_touched(

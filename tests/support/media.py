@@ -12,13 +12,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from edgehemo.bundle.signatures import PrivateKey, new_key, own_key_folder, read_private_key
+from edgehemo.device import named_profiles
+from edgehemo.device.installed_bundles import pack
 from edgehemo.files.atomic import sha256_of_file
 from edgehemo_firmware.dependencies.targets import this_target
 from edgehemo_firmware.update.collecting import sign
 from edgehemo_firmware.update.layout import Place
 from edgehemo_firmware.update.manifest import MediaFile, MediaManifest, Role
+from edgehemo_firmware.update.slots import BUNDLE_NAME
 
 TARGET = str(this_target())
+DEVICE_PROFILES = Path(named_profiles.__file__).with_name("profiles")
 # What the stand-in's first check does, by the checks it is asked for.
 PASSES = "[]"
 FAILS = '["slide: 3 rbc found, 62 expected"]'
@@ -34,8 +38,12 @@ faults = {faults}
 print(json.dumps({{"schema": "edgehemo.first-check/1", "version": "{version}", "faults": faults}}))
 sys.exit(1 if faults else 0)
 """
+# A bundle is installed by the real edgehemo of whoever runs the test.
 _MAIN = """
+import os, sys
 def main():
+    if sys.argv[1:2] == ["bundle"]:
+        os.execv({python!r}, [{python!r}, "-m", "edgehemo", *sys.argv[1:]])
     print("{version}")
 """
 
@@ -54,6 +62,13 @@ def place_in(root: Path) -> Place:
     place = Place(root, entered=False, python=str(python))
     place.data.mkdir(parents=True, exist_ok=True)
     return place
+
+
+def settings_of(place: Place, file: Path) -> Path:
+    """A configuration whose data lie there; the file, for EDGEHEMO_DEVICE."""
+    text = (DEVICE_PROFILES / "workstation.toml").read_text("utf-8")
+    file.write_text(f'{text}\n[paths]\ndata = "{place.data}"\n', "utf-8")
+    return file
 
 
 def pip_wheel() -> Path:
@@ -119,7 +134,7 @@ def stand_in(folder: Path, version: str, faults: str = PASSES) -> Path:
     """The wheel of a stand-in for edgehemo."""
     info = f"edgehemo-{version}.dist-info"
     files = {
-        "edgehemo/__init__.py": _MAIN.format(version=version),
+        "edgehemo/__init__.py": _MAIN.format(version=version, python=sys.executable),
         "edgehemo_firmware/__init__.py": "",
         "edgehemo_firmware/first_check.py": _FIRST_CHECK.format(version=version, faults=faults),
         "edgehemo_firmware/update/starter.py": "raise SystemExit('a stand-in starts nothing')\n",
@@ -140,10 +155,11 @@ def media_of(
     target: str = TARGET,
     key: PrivateKey | None = None,
     real_pip: bool = False,
+    bundle: Path | None = None,
 ) -> Path:
     """Signed media of a stand-in and one library, in a folder of their own; the folder.
 
-    real_pip: with pip to install them, which takes seconds.
+    real_pip: with pip to install them, which takes seconds. bundle: a folder to carry.
     """
     media = folder / f"edgehemo-{version}-{target}"
     (media / "wheels").mkdir(parents=True)
@@ -155,6 +171,8 @@ def media_of(
     else:
         quick_installer(media / "installer")
     (media / "bill.cdx.json").write_text("{}\n")
+    if bundle is not None:
+        pack(bundle, media / BUNDLE_NAME)
     sign_again(media, version, records_version, oldest_from, target, key)
     return media
 
@@ -169,10 +187,11 @@ def sign_again(
 ) -> None:
     """Describe and sign what lies there."""
     roles: dict[str, Role] = {"wheels": "wheel", "installer": "installer"}
+    own: dict[str, Role] = {BUNDLE_NAME: "bundle"}
     files = [
         MediaFile(
             path=path.relative_to(media).as_posix(),
-            role=roles.get(path.parent.name, "bill"),
+            role=roles.get(path.parent.name, own.get(path.name, "bill")),
             sha256=sha256_of_file(path),
             bytes=path.stat().st_size,
         )

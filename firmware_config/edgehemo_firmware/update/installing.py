@@ -8,7 +8,6 @@ state (`edgehemo.device.version_state`) before it is begun, and `confirm` at the
 from __future__ import annotations
 
 import logging
-import subprocess
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -31,11 +30,9 @@ from edgehemo.device.version_state import (
 from edgehemo.errors import MediaError, RecordsError, UpdateError, WithheldError
 from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.lock import locked
-from edgehemo_firmware.update import records_step, slots
+from edgehemo_firmware.update import carried_bundle, records_step, slots
 from edgehemo_firmware.update.layout import (
     Place,
-    as_owner,
-    clean_environment,
     other,
     point,
     pointed_slot,
@@ -57,7 +54,8 @@ KEYS = Path("etc/edgehemo/keys")
 # What is told after each of these is done, and where a test pulls the plug.
 Step = Literal[
     "media checked", "slot emptied", "slot built", "slot noted", "version checked", "trial noted",
-    "switched", "try counted", "trial judged", "records back", "switched back", "proved",
+    "switched", "try counted", "trial judged", "records back", "bundle back", "switched back",
+    "proved", "bundle brought",
 ]  # fmt: skip
 OnStep = Callable[[Step], None]
 Judge = Callable[[Place, Slot, Sequence[str]], Verdict]
@@ -292,8 +290,7 @@ def confirm(changing: Changing) -> Changed:
     with changing.locked():
         state = _settled(changing)
         if (trial := state.trial) is None:
-            proved = state.proved
-            return Changed("nothing to do", "" if proved is None else proved.version)
+            return _nothing_on_trial(changing, state)
         version = state.slots[trial.slot].version
         reason = f"its first check was begun {TRIES} times and never ended"
         when: LeftAt = "not checked in time"
@@ -312,6 +309,17 @@ def confirm(changing: Changing) -> Changed:
                 break
         changing.on_step("trial judged")
         return _fall_back(changing, state, trial.slot, when, reason)
+
+
+def _nothing_on_trial(changing: Changing, state: UpdateState) -> Changed:
+    """Only what a pulled plug left of the bundle that the proved version's media carried."""
+    proved, good = state.proved, state.good
+    if proved is None or good is None:
+        return Changed("nothing to do", "")
+    reason = ""
+    if pointed_slot(changing.place.current) == good:
+        reason = carried_bundle.bring(changing.place, good)
+    return Changed("nothing to do", proved.version, reason)
 
 
 def _settled(changing: Changing) -> UpdateState:
@@ -344,38 +352,9 @@ def _proved(changing: Changing, state: UpdateState, slot: Slot) -> Changed:
     changing.store(state, good=slot, trial=None, left=None, newest=newest)
     point(changing.place.good, slot)
     changing.on_step("proved")
-    return Changed("in force", version, _carried_bundle(changing.place, slot))
-
-
-def _carried_bundle(place: Place, slot: Slot) -> str:
-    """Have the version install the model bundle that its media carried; why it did not, or nothing.
-
-    The version is in force without it: the device's bundle stays, or the shipped one serves.
-    """
-    bundle = place.slot(slot) / slots.BUNDLE_NAME
-    if not bundle.is_file():
-        return ""
-    command = [str(place.slot(slot) / "bin" / "edgehemo"), "bundle", "install", str(bundle)]
-    try:
-        done = subprocess.run(
-            command,
-            cwd="/",
-            # Its owner has no home among root's; what it needs is named or lies below the data.
-            env={**clean_environment(), "HOME": str(place.data)},
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=slots.BUILD_TIMEOUT_S,
-            **as_owner(place.records.path),
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        reason = f"the model bundle was not installed: {error}"
-    else:
-        if done.returncode == 0:
-            return ""
-        reason = f"the model bundle was not installed: {' '.join(done.stderr.split())[-300:]}"
-    log.warning("%s", reason)
-    return reason
+    reason = carried_bundle.bring(changing.place, slot)
+    changing.on_step("bundle brought")
+    return Changed("in force", version, reason)
 
 
 def _fall_back(
@@ -440,6 +419,11 @@ def roll_back(changing: Changing, *, leave_newer: bool = False) -> Changed:
         state = changing.store(state, going_back=slot)
         records_step.go_back(place, held.records_version, leave_newer=leave_newer)
         changing.on_step("records back")
+        words = []
+        # Back again to the newer one: its own bundle comes with it, below.
+        if version_of(held.version) < version_of(present.version):
+            words.append(carried_bundle.take_back(place, runs))
+            changing.on_step("bundle back")
         point(place.current, slot)
         changing.on_step("switched back")
         left = LeftVersion(
@@ -452,4 +436,6 @@ def roll_back(changing: Changing, *, leave_newer: bool = False) -> Changed:
         changing.store(state, good=slot, trial=None, left=left, going_back=None)
         point(place.good, slot)
         changing.on_step("proved")
-    return Changed("in force", held.version)
+        words.append(carried_bundle.bring(place, slot))
+        changing.on_step("bundle brought")
+    return Changed("in force", held.version, "; ".join(word for word in words if word))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from edgehemo.device.version_state import SLOTS, UpdateState, read_state
+from edgehemo_firmware.update.carried_bundle import problem_of
 from edgehemo_firmware.update.installing import Changed
 from edgehemo_firmware.update.layout import Place, pointed_slot
 
@@ -20,6 +21,8 @@ def version_lines(place: Place) -> list[str]:
             role = _role(state, slot == runs, slot)
             when = held.installed_at.date().isoformat()
             lines.append(f"edgehemo {held.version}: {role}, installed {when} in slot {slot}")
+            if slot == runs and (problem := problem_of(place, slot)):
+                lines.append(problem)
     if not lines:
         return []
     if (left := left_line(state)) is not None:
@@ -59,4 +62,7 @@ def changed_line(changed: Changed) -> str:
         return f"{version} is in force" + (f"; {changed.reason}" if changed.reason else "")
     if changed.outcome == "fell back":
         return f"went back to {version}: {changed.reason}"
-    return f"nothing is on trial; {version} is in force" if changed.version else "nothing on trial"
+    if not changed.version:
+        return "nothing on trial"
+    said = f"nothing is on trial; {version} is in force"
+    return said + (f"; {changed.reason}" if changed.reason else "")
