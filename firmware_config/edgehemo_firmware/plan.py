@@ -129,7 +129,8 @@ def plan(
         *(RemoveOurs(entry) for entry in _left_over(before, entries)),
         Note(installed, finished=True),
     ]
-    return Plan(tuple(steps), tuple(_words(case, facts)), installed)
+    words = (*_words(case, facts), *_words_of_boot(composed, facts))
+    return Plan(tuple(steps), words, installed)
 
 
 def told_to_system() -> tuple[Tell, ...]:
@@ -205,3 +206,11 @@ def _words(case: Case, facts: Facts) -> Iterator[str]:
         yield "no browser is installed: nothing is shown on this device's own screen"
     if not facts.python:
         yield "the system has no python3 yet; it comes with the packages"
+
+
+def _words_of_boot(composed: Composed, facts: Facts) -> Iterator[str]:
+    if facts.boot_config is None and (lines := composed.system.config_txt):
+        yield (
+            "there is no config.txt here, which the board's firmware reads at its start: add to it "
+            f"by hand, or install again once it is there: {'; '.join(lines)}"
+        )

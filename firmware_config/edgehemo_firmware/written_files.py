@@ -21,6 +21,7 @@ from edgehemo.kiosk.faults import OUT_OF_SERVICE
 from edgehemo.words.language import LANGUAGES
 from edgehemo_firmware import layout
 from edgehemo_firmware.installed import Choices
+from edgehemo_firmware.outgoing import PRINTER_PORTS, PRINTER_STATE_PORT, outgoing
 
 MARK = "Written by `edgehemo device install`: change the device's parts and install again."
 
@@ -88,7 +89,7 @@ FILES: tuple[FileRow, ...] = (
     _unit("edgehemo-firewall.service", "the firewall, shut before there is a network",
           "sysinit.target"),
     FileRow("/etc/edgehemo/firewall.nft", "system/firewall.nft.j2",
-            "what the firewall lets in: nothing, but what is configured"),
+            "what the firewall lets in and out: nothing, but what is configured"),
     _unit("edgehemo-kiosk.service", "the kiosk: watched, begun again, hardened",
           "multi-user.target"),
     _unit("edgehemo-confirm.service", "an update is proved before the kiosk starts, or left",
@@ -210,6 +211,9 @@ def context(case: Case) -> dict[str, Any]:
         "networked": case.networked,
         "listen_port": None if listen is None else listen.rpartition(":")[2],
         "ssh": case.choices.ssh,
+        "out": outgoing(device, network_time=case.choices.network_time, ssh=case.choices.ssh),
+        "printer_ports": PRINTER_PORTS,
+        "printer_state_port": PRINTER_STATE_PORT,
         "browser_switches": switches(),
         "out_of_service": out_of_service_words(),
     }

@@ -402,7 +402,8 @@ def test_what_the_device_may_speak_to_is_in_its_unit_and_firewall(tmp_path: Path
     assert "hook output" in firewall
     unit, firewall = files("sends", "example_laboratory")
     assert "IPAddressDeny" not in unit
-    assert "tcp dport" not in firewall
+    assert "tcp dport { 443 } accept" in firewall.partition("chain output")[2]
+    assert "tcp dport" not in firewall.partition("chain output")[0]
     unit, firewall = files("ssh", ssh=True)
     assert "IPAddressDeny=any" in unit
     assert "tcp dport 22" in firewall

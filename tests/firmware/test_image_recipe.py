@@ -17,6 +17,8 @@ from edgehemo_firmware.image.recipe import (
     Recipe,
     bootstrap_command,
     make_root,
+    mounted_below,
+    remove_root,
     size_mb,
 )
 
@@ -45,6 +47,26 @@ def test_the_size_counts_a_file_of_two_names_once(tmp_path: Path) -> None:
     once = size_mb(tmp_path)
     (tmp_path / "two").hardlink_to(tmp_path / "one")
     assert size_mb(tmp_path) == once == pytest.approx(2.0, abs=0.1)
+
+
+def test_what_is_mounted_in_a_root_that_was_cut_off_is_not_removed_with_it(tmp_path: Path) -> None:
+    """Whoever makes it mounts folders of this machine there."""
+    of_this_machine, part = tmp_path / "shared", tmp_path / "ro ot.part"
+    inner = part / "dev/shm"
+    for folder in (of_this_machine, inner):
+        folder.mkdir(parents=True)
+    (of_this_machine / "in use").write_text("kept")
+    mounted = subprocess.run(
+        ["mount", "--bind", str(of_this_machine), str(inner)], capture_output=True, text=True
+    )
+    if mounted.returncode:
+        pytest.skip(f"nothing can be mounted here: {mounted.stderr.strip()}")
+    try:
+        assert mounted_below(part) == [inner]
+        remove_root(part)
+    finally:
+        subprocess.run(["umount", str(inner)], capture_output=True)
+    assert not part.exists() and (of_this_machine / "in use").read_text() == "kept"
 
 
 @pytest.fixture

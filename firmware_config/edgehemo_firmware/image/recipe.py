@@ -8,6 +8,7 @@ registered (qemu-user-static).
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
@@ -109,7 +110,7 @@ def make_root(
     if shutil.which("mmdebstrap") is None:
         raise MissingDependencyError("mmdebstrap is not installed; apt-get install mmdebstrap")
     part = root.with_name(f"{root.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
+    remove_root(part)
     part.parent.mkdir(parents=True, exist_ok=True)
     try:
         say(f"Debian {recipe.suite} for {recipe.architecture}: {' '.join(recipe.packages)}")
@@ -119,7 +120,28 @@ def make_root(
         _finish(part)
         part.rename(root)
     finally:
-        shutil.rmtree(part, ignore_errors=True)
+        remove_root(part)
+
+
+def remove_root(root: Path) -> None:
+    """Remove a root, and nothing of this machine that is mounted in it: whoever made it may have
+    been killed before it unmounted. DeviceError where something cannot be unmounted.
+    """
+    for place in reversed(mounted_below(root)):
+        _run(["umount", "--lazy", str(place)], f"{place} is mounted; unmount it")
+    shutil.rmtree(root, ignore_errors=True)
+
+
+def mounted_below(folder: Path) -> list[Path]:
+    """What is mounted in a folder, in the order it was."""
+    rows = Path("/proc/self/mountinfo").read_text("utf-8").splitlines()
+    # Blanks and the like are written as octal numbers.
+    places = [Path(re.sub(r"\\(\d{3})", _character, row.split()[4])) for row in rows]
+    return [place for place in places if place.is_relative_to(folder.resolve())]
+
+
+def _character(octal: re.Match[str]) -> str:
+    return chr(int(octal[1], 8))
 
 
 def size_mb(folder: Path) -> float:
