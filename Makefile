@@ -120,10 +120,11 @@ TARGET ?= aarch64-3.13
 sbom: $(VENV)/.supply ## write the bill of materials of a device (CycloneDX) into build/
 	$(BIN)/python -m edgehemo_firmware.dependencies.sbom $(TARGET) --out build/edgehemo-$(TARGET).cdx.json
 
-# It carries the wheels of the lock, signed; KEY: a private key [default: this user's].
+# It carries the wheels of the lock, signed; KEY: a private key [default: this user's]. WITHOUT:
+# runtimes to leave out, such as WITHOUT="openvino tflite".
 deb: $(VENV)/.supply ## make a Debian package that installs with no network, into build/
 	$(BIN)/python -m edgehemo_firmware.update.debian_package --target $(TARGET) --out build \
-	  $(if $(KEY),--key $(KEY))
+	  $(if $(KEY),--key $(KEY)) $(foreach each,$(WITHOUT),--without $(each))
 
 clean: ## remove what was built and run; the environment stays
 	rm -rf build dist site runs edgehemo-demo .mypy_cache .ruff_cache .hypothesis .benchmarks

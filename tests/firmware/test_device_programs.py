@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
+import pty
+import re
 import socket
 import subprocess
 import sys
@@ -54,6 +57,68 @@ def test_a_fresh_browser_takes_the_place_of_an_old_one_while_nobody_works(
     answer: screen.Answer, begun_s_ago: float, fresh: bool
 ) -> None:
     assert screen.lasted(answer, begun_s_ago) is fresh
+
+
+def test_without_a_graphics_processor_the_computer_draws_by_its_own(tmp_path: Path) -> None:
+    """A node to draw by says that there is one; a board's is there."""
+    assert screen.drawing(str(tmp_path / "none")) == {"WLR_RENDERER": "pixman"}
+    (tmp_path / "card0").touch()
+    assert screen.drawing(str(tmp_path)) == {"WLR_RENDERER": "pixman"}
+    (tmp_path / "renderD128").touch()
+    assert screen.drawing(str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    ("compositor", "cards", "said"),
+    [
+        ("false", ["card0"], "ended with 1"),
+        ("no-such-program", ["card0"], "ended with 127"),
+        ("false", [], "no graphics that the system knows"),
+    ],
+)
+def test_where_nothing_can_be_shown_the_console_says_so_and_it_is_tried_less_and_less(
+    tmp_path: Path, compositor: str, cards: list[str], said: str
+) -> None:
+    for card in cards:
+        (tmp_path / card).touch()
+    ours, console = pty.openpty()
+    manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    manager.bind(str(tmp_path / "notify"))
+    program = subprocess.Popen(
+        [sys.executable, "-I", screen.__file__, "--address", "http://127.0.0.1:8321/",
+         "--compositor", compositor, "--graphics", str(tmp_path), "--wait-s", "0.4"],
+        stdin=console, stderr=subprocess.PIPE, text=True,
+        env={"NOTIFY_SOCKET": str(tmp_path / "notify"), "PATH": os.environ["PATH"]},
+    )  # fmt: skip
+    os.close(console)
+    waits: list[str] = []
+    try:
+        text, ends = "", time.monotonic() + 20
+        while len(waits) < 3:
+            assert time.monotonic() < ends, text
+            text += os.read(ours, 4096).decode()
+            waits = re.findall(r"again in (\d+) s", text)
+        assert said in text and "http://127.0.0.1:8321/" in text
+        assert waits == ["0", "1", "2"]
+        # It is not begun again by the service manager: that it has nothing to show is known.
+        heard = [manager.recv(4096).decode() for _ in range(6)]
+        assert heard[0].startswith("READY=1") and "WATCHDOG=1" in heard
+        assert program.poll() is None
+        program.terminate()
+        assert program.wait(10) == 0
+        assert program.stderr is not None and said in program.stderr.read()
+    finally:
+        program.kill()
+        program.wait()
+        os.close(ours)
+        manager.close()
+
+
+def test_it_is_tried_once_a_minute_at_the_least() -> None:
+    waits = [screen.WAIT_S]
+    for _ in range(8):
+        waits.append(screen.next_wait(waits[-1]))
+    assert waits[:4] == [2.0, 4.0, 8.0, 16.0] and waits[-1] == screen.MOST_WAIT_S == 60.0
 
 
 def free_port() -> int:

@@ -23,7 +23,7 @@ import msgspec
 
 from edgehemo.bundle.signatures import PublicKey
 from edgehemo.errors import MissingDependencyError, UsageError
-from edgehemo_firmware.dependencies.targets import TARGETS, Target, target_of
+from edgehemo_firmware.dependencies.targets import RUNTIME_PACKAGES, TARGETS, Target, target_of
 from edgehemo_firmware.update.collecting import Collecting, collect
 from edgehemo_firmware.update.debs import ARCHITECTURES
 from edgehemo_firmware.update.manifest import MANIFEST_NAME, MediaManifest
@@ -31,7 +31,9 @@ from edgehemo_firmware.update.signing import signing_key
 from edgehemo_firmware.written_files import PACKAGES, SCREEN_PACKAGES
 
 NAME = "edgehemo"
-SHARE = Path("usr/share/edgehemo")
+# Programs of one processor among them; they stay, so that dpkg knows every file, and what was
+# installed can be made again with no stick.
+CARRIED = Path("usr/lib/edgehemo")
 DOCUMENTS = Path("usr/share/doc/edgehemo")
 # What a person says before: the parts of the device and options of `edgehemo device install`.
 OPTIONS_FILE = "etc/default/edgehemo"
@@ -54,7 +56,7 @@ _POSTINST = """\
 # Installs edgehemo from the media that this package carries, with no network; or updates it.
 set -e
 [ "$1" = configure ] || exit 0
-media=/usr/share/edgehemo/media
+media=/usr/lib/edgehemo/media
 if [ -L /data/edgehemo/current ]; then
     exec /data/edgehemo/current/bin/edgehemo device update --media "$media"
 fi
@@ -64,7 +66,7 @@ if [ -z "$INSTALL_OPTIONS" ]; then
     [ -r /proc/device-tree/model ] || INSTALL_OPTIONS=debian_pc
     command -v cage >/dev/null || INSTALL_OPTIONS="$INSTALL_OPTIONS --no-screen"
 fi
-key=$(echo /usr/share/edgehemo/keys/*.pub)
+key=$(echo /usr/lib/edgehemo/keys/*.pub)
 # dpkg holds its lock: what the package depends on is there already.
 exec python3 "$media"/edgehemo-*/install.py $INSTALL_OPTIONS --no-packages --trust "$key"
 """
@@ -121,11 +123,11 @@ def build_deb(media: Path, key: PublicKey, out: Path, maintainer: str) -> Path:
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".edgehemo-deb-", dir=out) as scratch:
         tree = Path(scratch) / "tree"
-        shutil.copytree(media, tree / SHARE / "media" / media.name, copy_function=_linked)
-        _write(tree / SHARE / "keys" / f"{key.identifier}.pub", key.line)
+        shutil.copytree(media, tree / CARRIED / "media" / media.name, copy_function=_linked)
+        _write(tree / CARRIED / "keys" / f"{key.identifier}.pub", key.line)
         _write(tree / OPTIONS_FILE, _OPTIONS)
-        _write(tree / DOCUMENTS / "copyright", _copyright())
         made = manifest.created_at
+        _write(tree / DOCUMENTS / "copyright", _copyright(made.year))
         _write_bytes(tree / DOCUMENTS / "changelog.gz", _changelog(manifest, maintainer, made))
         sums = "".join(
             f"{hashlib.md5(path.read_bytes()).hexdigest()}  {path.relative_to(tree)}\n"
@@ -174,11 +176,11 @@ def _write_bytes(path: Path, content: bytes, mode: int = 0o644) -> None:
     path.chmod(mode)
 
 
-def _copyright() -> str:
+def _copyright(year: int) -> str:
     return (
         "Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/\n"
         f"Upstream-Name: {NAME}\n\n"
-        f"Files: *\nCopyright: the authors of {NAME}\nLicense: Apache-2.0\n"
+        f"Files: *\nCopyright: {year} the authors of {NAME}\nLicense: Apache-2.0\n"
         " The text of the licence is in /usr/share/common-licenses/Apache-2.0.\n"
         " The libraries beside it have licences of their own: the bill of materials, a file\n"
         " *.cdx.json beside the wheels, names each.\n"
@@ -206,12 +208,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--target", required=True, help=f"one of {', '.join(map(str, TARGETS))}")
     parser.add_argument("--out", type=Path, required=True, help="the folder for the package")
     parser.add_argument("--key", type=Path, help="private key that signs the media")
+    parser.add_argument("--without", choices=sorted(RUNTIME_PACKAGES), action="append", default=[],
+                        help="leave a runtime out")  # fmt: skip
     parser.add_argument("--wheels", type=Path, action="append", default=[], metavar="DIR")
     options = parser.parse_args(arguments)
     target = target_of(options.target)
     key = signing_key(options.key, options.out)
     with tempfile.TemporaryDirectory(prefix="edgehemo-media-") as scratch:
-        media = collect(Path(scratch), target, Collecting(key, wheels=options.wheels))
+        collecting = Collecting(key, wheels=options.wheels, without=tuple(options.without))
+        media = collect(Path(scratch), target, collecting)
         package = build_deb(media, key.public, options.out, maintainer_of(dict(os.environ)))
     print(f"{package}: {package.stat().st_size / 1e6:.0f} MB")
 
