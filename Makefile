@@ -94,6 +94,7 @@ schemas: $(FULL) ## make the JSON Schemas of all files and outputs from the reco
 	$(BIN)/python -m edgehemo_calibration.schemas
 	$(BIN)/python -m edgehemo_export.schemas
 	$(BIN)/python -m edgehemo_firmware.schemas
+	$(BIN)/python -m edgehemo_laboratory.schemas
 
 # A disk that starts by UEFI, with the kiosk installed: root, mmdebstrap, dosfstools and mtools. Its
 # parts: make image PARTS="debian_pc usb_eyepiece touch_10_1280x800"; no boards' firmware is in it,

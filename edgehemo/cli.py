@@ -38,6 +38,9 @@ EXIT_INTERRUPTED = 130
 # Options of `edgehemo` itself that take a value.
 _WITH_VALUE = ("--log-file",)
 
+# Commands of other distributions -> the extra that brings what they need; of all others it is host.
+EXTRAS = {"laboratory": "laboratory", "archive": "laboratory"}
+
 # name -> what the list of commands says of it; each lives in edgehemo.commands.<name>.
 BUILT_IN = {
     "demo": "Run a whole screening in the simulated microscope.",
@@ -106,7 +109,7 @@ class CommandGroup(click.Group):
             try:
                 command = _as_command(_loaded(entry_point), name)
             except MissingDependencyError:
-                rows.append((name, 'Not available here: pip install ".[host]"'))
+                rows.append((name, f'Not available here: pip install ".[{extra_of(name)}]"'))
             else:
                 rows.append((name, command.get_short_help_str(limit=60)))
         with formatter.section("Commands"):
@@ -320,13 +323,18 @@ def _one_line(message: str) -> str:
 
 
 def _what_to_install(missing: str, arguments: Sequence[str]) -> str:
-    built_in = _command_in(arguments) in BUILT_IN
+    name = _command_in(arguments)
     # From the source: no index has the name.
-    extra = "." if built_in else '".[host]"'
+    extra = "." if name in BUILT_IN else f'".[{extra_of(name)}]"'
     return (
         f"this needs {missing}, which is not installed: pip install {extra} "
         "in the folder of the source"
     )
+
+
+def extra_of(command: str) -> str:
+    """The extra that a command of another distribution needs."""
+    return EXTRAS.get(command, "host")
 
 
 def _command_in(arguments: Sequence[str]) -> str:
@@ -356,7 +364,7 @@ def _loaded(entry_point: EntryPoint) -> Any:
     except ImportError as error:
         raise MissingDependencyError(
             f"`edgehemo {entry_point.name}` is a workstation's command and cannot be loaded here "
-            f'({_one_line(str(error))}): pip install ".[host]"'
+            f'({_one_line(str(error))}): pip install ".[{extra_of(entry_point.name)}]"'
         ) from error
 
 
@@ -364,6 +372,6 @@ def _as_command(value: Any, name: str) -> click.Command:
     if not isinstance(value, click.Command):
         raise MissingDependencyError(
             f"what is installed as `edgehemo {name}` is not a command of this version; "
-            'reinstall it: pip install --force-reinstall ".[host]"'
+            f'reinstall it: pip install --force-reinstall ".[{extra_of(name)}]"'
         )
     return value

@@ -207,7 +207,13 @@ class EdgeHemoWarning(UserWarning):
 
 
 # The project's packages: whose functions are named where a fault is told, and who writes the log.
-PACKAGES = ("edgehemo", "edgehemo_export", "edgehemo_calibration", "edgehemo_firmware")
+PACKAGES = (
+    "edgehemo",
+    "edgehemo_export",
+    "edgehemo_calibration",
+    "edgehemo_firmware",
+    "edgehemo_laboratory",
+)
 
 
 def place_of(error: BaseException) -> str:

@@ -10,7 +10,13 @@ from typing import Any
 from docs.generation.markdown import cell, code, table
 
 SUFFIX = ".schema.json"
-PACKAGES = ("edgehemo", "edgehemo_calibration", "edgehemo_export", "edgehemo_firmware")
+PACKAGES = (
+    "edgehemo",
+    "edgehemo_calibration",
+    "edgehemo_export",
+    "edgehemo_firmware",
+    "edgehemo_laboratory",
+)
 
 
 def schema_texts() -> dict[str, str]:

@@ -206,6 +206,69 @@ def send(once: bool, json_file: str | None) -> int:
     return _sent_once(device, store, json_file) if once else _sent_until_stopped(device, store)
 
 
+@outbox.command()
+@click.argument("address", metavar="ADDRESS")
+@click.option(
+    "--code", metavar="CODE", help="The pairing code; without it the terminal asks for it."
+)
+@click.option(
+    "--receiver",
+    "name",
+    metavar="NAME",
+    default="laboratory",
+    show_default=True,
+    help="What results, lists and the log call the laboratory here.",
+)
+@click.option("--pictures", is_flag=True, help="Let the laboratory have the pictures it asks for.")
+@click.option("--simulated", is_flag=True, help="Send results of the simulated microscope too.")
+@common.json_option
+def enrol(
+    address: str,
+    code: str | None,
+    name: str,
+    pictures: bool,
+    simulated: bool,
+    json_file: str | None,
+) -> int:
+    """Enrol this device at the laboratory of ADDRESS, such as https://laboratory.example:8443.
+
+    The laboratory gives the pairing code: `edgehemo laboratory enrol`. It counts once. The
+    laboratory is named in the device configuration, and what is signed from then on is sent there.
+    """
+    from edgehemo.device.configuration import load_device
+    from edgehemo.device.recorded import note_in_chain
+    from edgehemo.interop.enrolling import Place
+    from edgehemo.interop.enrolling import enrol as enrolled
+    from edgehemo.interop.output import OutboxEnrolOutput
+    from edgehemo.interop.pairing import read_code
+
+    device = load_device(None)
+    given = enrolled(
+        device,
+        address,
+        read_code(click.prompt("pairing code") if code is None else code),
+        name=name,
+        pictures=pictures,
+        simulated=simulated,
+    )
+    note_in_chain("configuration changed", {"receiver": name, "enrolled as": given.kiosk})
+    place = Place.of(device, name)
+    names = "with names and numbers" if given.identified else "with pseudonyms in their place"
+    common.say(f"enrolled as {given.kiosk} at {given.site}; results are sent {names}", json_file)
+    common.say(f"its key and certificate lie in {place.folder}", json_file)
+    common.say("a kiosk that runs sends there once it is started again", json_file)
+    output = OutboxEnrolOutput(
+        receiver=name,
+        address=address,
+        kiosk=given.kiosk,
+        site=given.site,
+        identified=given.identified,
+        pictures=given.pictures,
+    )
+    common.write_json(json_file, output)
+    return EXIT_DONE
+
+
 def _sent_once(device: DeviceConfiguration, store: Store, json_file: str | None) -> int:
     from edgehemo.interop.access import OwnWriter, only_sender
     from edgehemo.interop.lane import lanes_of

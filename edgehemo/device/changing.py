@@ -6,6 +6,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgehemo.device.configuration import (
     DeviceConfiguration,
     configured_path,
@@ -13,7 +15,8 @@ from edgehemo.device.configuration import (
     user_path,
 )
 from edgehemo.device.named_profiles import FALLBACK_PROFILE, profile_text
-from edgehemo.device.toml_editing import Changes, lines_of, with_values
+from edgehemo.device.receivers import Receiver
+from edgehemo.device.toml_editing import Changes, lines_of, with_values, written
 from edgehemo.errors import DeviceError
 from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.lock import locked
@@ -61,6 +64,61 @@ def change_device(changes: Changes) -> DeviceConfiguration:
     for section, values in changes.items():
         log.info("device configuration: %s of [%s] set", ", ".join(values), section)
     return load_device(file)
+
+
+def add_receiver(receiver: Receiver) -> DeviceConfiguration:
+    """Name a receiver in the configuration in force, and the configuration as it then is.
+
+    One of its name that stands there already is left as it is where the keys of the new one say
+    the same; DeviceError names those that do not. ReadOnlyError where the file may not be written.
+    """
+    named = configured_path()
+    file = user_path() if named is None else named
+    lines = _receiver_lines(receiver)
+    try:
+        with locked(file, DeviceError):
+            before = file.read_text("utf-8") if file.exists() else profile_text(FALLBACK_PROFILE)
+            device = DeviceConfiguration.parse(before, str(file))
+            known = next((each for each in device.receivers if each.name == receiver.name), None)
+            if known is not None:
+                _refuse_another(known, receiver, file)
+                return device
+            text = before.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
+            device = DeviceConfiguration.parse(text, str(file))
+            write_text_atomically(file, text)
+    except OSError as error:
+        raise ReadOnlyError(file, lines, error.strerror or str(error)) from None
+    except DeviceError as error:
+        if "cannot be written" in str(error) and not isinstance(error, ReadOnlyError):
+            raise ReadOnlyError(file, lines, "its folder is shut") from None
+        raise
+    log.info("device configuration: a receiver was added")
+    return device
+
+
+def _receiver_lines(receiver: Receiver) -> list[str]:
+    """As a person would write it: without what is as by default."""
+    values = receiver.model_dump(exclude_none=True)
+    kept = {
+        item.encode_name: values[item.encode_name]
+        for item in msgspec.structs.fields(Receiver)
+        if values.get(item.encode_name, item.default) != item.default
+    }
+    return ["[[receivers]]", *(f"{key} = {written(value)}" for key, value in kept.items())]
+
+
+def _refuse_another(known: Receiver, receiver: Receiver, file: Path) -> None:
+    differing = [
+        item.encode_name
+        for item in msgspec.structs.fields(Receiver)
+        if getattr(known, item.name) != getattr(receiver, item.name)
+        and item.name in ("kind", "address", "certificate", "client_certificate", "client_key")
+    ]
+    if differing:
+        raise DeviceError(
+            f"{file}: the receiver {receiver.name} stands there with another "
+            f"{', '.join(differing)}; take it out, or give the new one another name"
+        )
 
 
 def _refuse_unchanged(device: DeviceConfiguration, changes: Changes, file: Path) -> None:

@@ -90,7 +90,8 @@ class Receiver(Record, frozen=True, kw_only=True):
     receiver must show; without it the system's authorities are trusted. client_certificate: a file
     with the certificate that this device shows. client_key: a file with its key. credentials: a
     file with a token, or a user and a password. timeout_s: seconds after which an answer is not
-    waited for any more.
+    waited for any more. pictures: whether a laboratory gets the pictures of results that it asks
+    for.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
@@ -105,6 +106,7 @@ class Receiver(Record, frozen=True, kw_only=True):
     client_key: Text | None = None
     credentials: Text | None = None
     timeout_s: Annotated[float, Meta(ge=1, le=300)] = 30.0
+    pictures: bool = False
 
     def __post_init__(self) -> None:
         if wrong := list(_wrong(self)):
@@ -155,6 +157,8 @@ def _wrong(receiver: Receiver) -> Iterator[Problem]:
             if getattr(receiver, key) is not None:
                 secure = f"a {facts.schemes[0]}:// address" if facts.schemes else "no folder"
                 yield Problem(key, f"a certificate needs {secure}", given=getattr(receiver, key))
+    if receiver.pictures and receiver.kind != "laboratory":
+        yield Problem("pictures", f"{receiver.kind} takes none", given=True)
     if receiver.credentials is not None and receiver.kind in ("folder", "mllp"):
         yield Problem("credentials", f"{receiver.kind} knows none", given=receiver.credentials)
 
@@ -203,6 +207,11 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_enrolled(receiver: Receiver) -> bool:
+    """Whether a receiver is a laboratory that this device was enrolled at."""
+    return receiver.kind == "laboratory" and receiver.client_certificate is not None
 
 
 def doubled_names(receivers: Sequence[Receiver]) -> Iterator[Problem]:

@@ -21,8 +21,17 @@ What holds between the two:
   is sent again.
 - A status other than 200 means that nothing was stored: 400, 413 and 422 of a batch of several make
   the kiosk send them in smaller ones.
+- ``missing`` of a receipt are numbers that never came, though higher ones did: the kiosk sends what
+  it has of them again, also what it once was told is stored.
 
-`Batch` and `Receipt` are read strictly by whoever gets them.
+A kiosk comes to a laboratory by a pairing code (`edgehemo.interop.pairing`), once: it posts an
+`Enrolment` to ``ENROLMENT_PATH`` and gets its certificate, which it shows from then on, and those
+of the laboratory, which it trusts and no others. It asks for another certificate at
+``RENEWAL_PATH``. Now and then it posts a `Visit` to ``VISIT_PATH``, also when it has nothing to
+send, and does what the answer asks for. A picture is put to ``PICTURES_PATH``/STORE/RESULT/POSITION
+with the digest of its bytes as ``?sha256=``; 200 and 201 mean that it is stored there.
+
+All of it is read strictly by whoever gets it.
 """
 
 from __future__ import annotations
@@ -30,15 +39,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from edgehemo.errors import UsageError
-from edgehemo.files.strict import Record, Sha256, Text
+from edgehemo.files.strict import Count, Record, Sha256, Text
 
 PATH = "/v1/results"
+ENROLMENT_PATH = "/v1/enrolment"
+RENEWAL_PATH = "/v1/renewal"
+VISIT_PATH = "/v1/visit"
+PICTURES_PATH = "/v1/pictures"
 MOST_ITEMS = 50
 # Of a batch, not compressed: the results' bytes together, and all of it. A larger result than the
 # first goes alone.
@@ -48,7 +61,24 @@ MAX_RECEIPT_BYTES = 1_000_000
 # Low, for the processor of a kiosk; JSON shrinks tenfold all the same.
 _GZIP_LEVEL = 5
 
+# Of a picture, as it is sent.
+MAX_PICTURE_BYTES = 100_000_000
+# Spans of missing numbers that are told at once; the rest is told once these have come.
+MOST_SPANS = 100
+# A kiosk's public key (Ed25519) and a signature, in base64.
+_KEY_PATTERN = r"^[A-Za-z0-9+/]{43}=\Z"
+_SIGNATURE_PATTERN = r"^[A-Za-z0-9+/]{86}==\Z"
+# What a kiosk signs to show that the key is its own, before what else is said there.
+ENROLMENT_PROOF = b"edgehemo enrolment\0"
+RENEWAL_PROOF = b"edgehemo renewal\0"
+
 ItemOutcome = Literal["stored", "refused", "later"]
+PicturesRule = Literal["never", "asked", "all"]
+# First and last of a row of numbers.
+Span = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
+Key = Annotated[str, Meta(pattern=_KEY_PATTERN)]
+Signature = Annotated[str, Meta(pattern=_SIGNATURE_PATTERN)]
+Pem = Annotated[str, Meta(min_length=1, max_length=20_000)]
 
 
 class Item(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -87,10 +117,87 @@ class ReceiptItem(Record, frozen=True, kw_only=True):
 
 
 class Receipt(Record, frozen=True, kw_only=True):
-    """What the laboratory answers once everything it calls stored is committed."""
+    """What the laboratory answers once everything it calls stored is committed. missing: numbers
+    that never came.
+    """
 
     schema: Literal["edgehemo.receipt/1"] = "edgehemo.receipt/1"
     items: tuple[ReceiptItem, ...]
+    missing: Annotated[tuple[Span, ...], Meta(max_length=MOST_SPANS)] = ()
+
+
+class Enrolment(Record, frozen=True, kw_only=True):
+    """A kiosk comes for the first time. secret: of the pairing code. public_key: its own, whose
+    private half never leaves it. proof: signature of the secret by it.
+    """
+
+    schema: Literal["edgehemo.enrolment/1"] = "edgehemo.enrolment/1"
+    secret: Text
+    public_key: Key
+    proof: Signature
+    device: Text
+    software_version: Text
+
+
+class Enrolled(Record, frozen=True, kw_only=True):
+    """What it gets. kiosk, site: what the laboratory calls it. certificate: its own, to be shown.
+    laboratory: certificates that it trusts from now on. identified: whether results may come with
+    names. pictures: which of them the laboratory wants.
+    """
+
+    schema: Literal["edgehemo.enrolled/1"] = "edgehemo.enrolled/1"
+    kiosk: Text
+    site: Text
+    certificate: Pem
+    laboratory: Annotated[tuple[Pem, ...], Meta(min_length=1, max_length=4)]
+    identified: bool
+    pictures: PicturesRule
+
+
+class Renewal(Record, frozen=True, kw_only=True):
+    """A kiosk wants a certificate for another key. proof: signature of the new public key by the
+    new private one; the old certificate was shown.
+    """
+
+    schema: Literal["edgehemo.renewal/1"] = "edgehemo.renewal/1"
+    public_key: Key
+    proof: Signature
+
+
+class Renewed(Record, frozen=True, kw_only=True):
+    """The certificate for it. The one before counts until the new one was shown."""
+
+    schema: Literal["edgehemo.renewed/1"] = "edgehemo.renewed/1"
+    certificate: Pem
+
+
+class Visit(Record, frozen=True, kw_only=True):
+    """A kiosk asks what there is to do. noted: the highest number that it has noted for the
+    laboratory. pinned: digests of the laboratory's certificates that it trusts. pictures: whether
+    it sends any.
+    """
+
+    schema: Literal["edgehemo.visit/1"] = "edgehemo.visit/1"
+    store: Text
+    device: Text
+    software_version: Text
+    sent_at: Text
+    noted: Count
+    pinned: Annotated[tuple[Sha256, ...], Meta(max_length=8)] = ()
+    pictures: bool = False
+
+
+class Visited(Record, frozen=True, kw_only=True):
+    """What there is to do. missing: numbers that never came, up to the highest noted one. pictures:
+    results whose pictures are wanted. renew: whether it is time for another certificate.
+    laboratory: certificates that it is to trust from now on; another than before is used soon.
+    """
+
+    schema: Literal["edgehemo.visited/1"] = "edgehemo.visited/1"
+    missing: Annotated[tuple[Span, ...], Meta(max_length=MOST_SPANS)] = ()
+    pictures: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
+    renew: bool = False
+    laboratory: Annotated[tuple[Pem, ...], Meta(min_length=1, max_length=4)]
 
 
 def packed_batch(batch: Batch) -> bytes:
@@ -124,9 +231,17 @@ def _decompressed(data: bytes) -> bytes:
 
 def receipt_of(data: bytes) -> Receipt:
     """A receipt that came; UsageError for anything that is none."""
+    return message_of(Receipt, data)
+
+
+Said = TypeVar("Said", bound=Record)
+
+
+def message_of(kind: type[Said], data: bytes) -> Said:
+    """What one of the two said to the other; UsageError for anything that is none of its kind."""
     try:
         if len(data) > MAX_RECEIPT_BYTES:
             raise ValueError("too large")
-        return Receipt.model_validate(msgspec.json.decode(data))
-    except (ValueError, msgspec.DecodeError) as error:
-        raise UsageError(f"this is no receipt ({error})") from None
+        return kind.model_validate(msgspec.json.decode(data))
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
+        raise UsageError(f"this is no {kind.__name__.lower()} ({error})") from None

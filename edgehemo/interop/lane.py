@@ -15,7 +15,7 @@ from edgehemo.device.receivers import Receiver
 from edgehemo.errors import RecordsError, place_of
 from edgehemo.interop.access import Access
 from edgehemo.interop.formats import FORMATS
-from edgehemo.interop.outbox import Row, made, message_body, row_of, settle, waiting_of
+from edgehemo.interop.outbox import Row, made, message_body, missed, row_of, settle, waiting_of
 from edgehemo.interop.receivers import DOORS
 from edgehemo.interop.receivers.door import Door, Kiosk, Parcel
 from edgehemo.interop.states import Answer, Failed, NotMade, Refused, Stored
@@ -81,6 +81,10 @@ class Lane:
             # A door that stopped has answers for the first of them only.
             pairs = zip((parcel.number for parcel in parcels), answers, strict=False)
             settle(writer, pairs, now_s=self._clock(), jitter=self._jitter())
+            if self._door is not None and (spans := self._door.missing()):
+                again = missed(writer, self.receiver.name, spans, now_s=self._clock())
+                if again:
+                    log.warning("%s lost %d messages; sent again", self.receiver.name, len(again))
         self._tell(parcels, answers)
         self._moved()
         self._patience = self._patience.after(answers)

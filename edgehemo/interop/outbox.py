@@ -32,6 +32,7 @@ from edgehemo.interop.states import (
     Asked,
     Event,
     Made,
+    Missed,
     NotMade,
     Standing,
     State,
@@ -189,6 +190,12 @@ def _where(states: Sequence[State], receiver: str | None) -> tuple[str, list[obj
     return (f" WHERE {' AND '.join(conditions)}" if conditions else ""), values
 
 
+def highest(reader: Reader, receiver: str) -> int:
+    """The highest number that was noted for a receiver; 0 where nothing was."""
+    query = "SELECT coalesce(max(sequence), 0) FROM outbox WHERE receiver = ?"
+    return int(reader.rows(query, (receiver,))[0][0])
+
+
 def counts(reader: Reader) -> dict[str, dict[State, int]]:
     """Receiver -> state -> how many rows; of every receiver that anything was noted for."""
     found: dict[str, dict[State, int]] = {}
@@ -301,6 +308,36 @@ def ask_again(writer: Writer, wanted: Iterable[int], *, by: str, now_s: float) -
                     "UPDATE outbox SET next_at_s = ? WHERE receiver = ? AND state = 'retrying'",
                     (now_s, row.receiver),
                 )
+    return again
+
+
+def missed(
+    writer: Writer, receiver: str, spans: Iterable[tuple[int, int]], *, now_s: float
+) -> list[int]:
+    """A receiver says that these numbers, from first to last, never came: what it had
+    acknowledged of them is made and sent again. Returns the rows that are.
+    """
+    again = []
+    with writer.transaction() as connection:
+        for first, last in spans:
+            rows = writer.rows(
+                "SELECT number FROM outbox WHERE receiver = ? AND sequence BETWEEN ? AND ? "
+                "AND state = 'delivered' ORDER BY sequence",
+                (receiver, first, last),
+            )
+            for (number,) in rows:
+                row = row_of(writer, number)
+                became = step(row.standing, Missed(), now_s)
+                connection.execute("DELETE FROM outbox_message WHERE number = ?", (number,))
+                connection.execute(
+                    "UPDATE outbox SET missed = missed + 1, state = ?, attempts = 0, "
+                    "next_at_s = ?, said = '', format = NULL, identity = NULL, sha256 = NULL, "
+                    "bytes = NULL, settled_at = NULL, settled_at_s = NULL WHERE number = ?",
+                    (became.state, became.next_at_s, number),
+                )
+                details = {"receiver": receiver, "version": row.version, "sha256": row.sha256}
+                writer.entry("message asked for again", row.result_id, details, by=receiver)
+                again.append(number)
     return again
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 from edgehemo.device.receivers import MessageFormat, Receiver, ReceiverKind
 from edgehemo.files.strict import Count, Record, Sha256
 from edgehemo.guidance.codes import SendingCode
+from edgehemo.interop.laboratory import PicturesRule
 from edgehemo.interop.outbox import Row
 from edgehemo.interop.states import State
 
@@ -132,6 +133,21 @@ class OutboxRetryOutput(Record, frozen=True, kw_only=True):
     schema: Literal["edgehemo.outbox-retry/1"] = "edgehemo.outbox-retry/1"
     numbers: list[Count]
     by_sender: bool
+
+
+class OutboxEnrolOutput(Record, frozen=True, kw_only=True):
+    """This device was enrolled at a laboratory. receiver: what it is called here. kiosk, site: what
+    the laboratory calls this device. identified: whether results are sent with names. pictures:
+    which of them the laboratory wants.
+    """
+
+    schema: Literal["edgehemo.outbox-enrol/1"] = "edgehemo.outbox-enrol/1"
+    receiver: str
+    address: str
+    kiosk: str
+    site: str
+    identified: bool
+    pictures: PicturesRule
 
 
 class LaneEntry(Record, frozen=True, kw_only=True):

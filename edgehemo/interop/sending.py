@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.receiver_files import ReceiverFileError, not_installed
+from edgehemo.device.receivers import Receiver, is_enrolled
 from edgehemo.errors import place_of
 from edgehemo.interop.access import Access, SenderStoppedError, only_sender
 from edgehemo.interop.asking import is_asked, take_asked
@@ -24,6 +25,7 @@ from edgehemo.records.clock import now
 
 if TYPE_CHECKING:
     from edgehemo.interop.receivers.mqtt_health import MqttTeller
+    from edgehemo.interop.visiting import Visits
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class Sender:
             for each in device.receivers
             if each.takes is not None
         ]
+        self._enrolled = [each for each in device.receivers if is_enrolled(each)]
         self._brokers = [each for each in device.receivers if each.takes is None]
         self._tellers: dict[str, MqttTeller] = {}
         self._stop = threading.Event()
@@ -95,6 +98,7 @@ class Sender:
             )
             for lane in self._lanes
         ]  # fmt: skip
+        threads += [self._visiting(each) for each in self._enrolled]
         for thread in threads:
             thread.start()
         self._guarded(self._keep_house, None)
@@ -104,7 +108,17 @@ class Sender:
         for thread in threads:
             thread.join()
 
-    def _guarded(self, work: Callable[[], float | None], lane: Lane | None) -> None:
+    def _visiting(self, receiver: Receiver) -> threading.Thread:
+        # Its libraries are loaded where a laboratory is configured.
+        from edgehemo.interop.visiting import Visits  # noqa: PLC0415
+
+        visits = Visits(receiver, self._access, self._device.name)
+        return threading.Thread(
+            target=self._guarded, args=(visits.turn, visits), name=f"visits-{receiver.name}",
+            daemon=True,
+        )  # fmt: skip
+
+    def _guarded(self, work: Callable[[], float | None], lane: Lane | Visits | None) -> None:
         """Do something again and again; a fault of it ends neither it nor the process."""
         while not self._stop.is_set():
             try:

@@ -9,6 +9,9 @@
       v         v                        refused: the receiver will not have it, or no message
       +-----> refused -> (asked again)   can be made; a person must act.
 
+A receiver that counts may say that it never got what it had acknowledged: then a delivered message
+is noted once more.
+
 Time and chance come in as arguments, so that every path is a fast test.
 """
 
@@ -94,9 +97,14 @@ class Asked:
     """A person wants it to be sent now."""
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """The receiver counts, and says that it does not have what it had acknowledged."""
+
+
 # What a receiver says to a message, or what the way to it does.
 Answer = Stored | Refused | Failed
-Event = Made | NotMade | Answer | Asked
+Event = Made | NotMade | Answer | Asked | Missed
 
 # Event -> the states it may come in.
 _FITS: Mapping[type, tuple[State, ...]] = {
@@ -106,6 +114,7 @@ _FITS: Mapping[type, tuple[State, ...]] = {
     Refused: ("pending", "retrying"),
     Failed: ("pending", "retrying"),
     Asked: ("noted", "pending", "retrying", "refused"),
+    Missed: ("delivered",),
 }
 
 
@@ -117,7 +126,8 @@ def fits(standing: Standing, event: Event) -> bool:
 def step(standing: Standing, event: Event, now_s: float, jitter: float = 0.0) -> Standing:
     """What a message becomes. now_s: seconds since 1970. jitter: from 0 to below 1, by chance.
 
-    UsageError for an event that does not fit: what was delivered stays delivered.
+    UsageError for an event that does not fit: what was delivered stays delivered, unless the
+    receiver itself has lost it.
     """
     if not fits(standing, event):
         raise UsageError(f"what is {standing.state} cannot be {_doing(event)}")
@@ -143,6 +153,8 @@ def step(standing: Standing, event: Event, now_s: float, jitter: float = 0.0) ->
         case Asked():
             state: State = "pending" if standing.made else "noted"
             return Standing(state, next_at_s=now_s, made=standing.made)
+        case Missed():
+            return Standing("noted", next_at_s=now_s)
 
 
 def _doing(event: Event) -> str:

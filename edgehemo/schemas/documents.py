@@ -19,6 +19,7 @@ from edgehemo.files.json_schema import Document, Schema
 from edgehemo.inference.output import VerifyOutput
 from edgehemo.interop.health import Health
 from edgehemo.interop.output import (
+    OutboxEnrolOutput,
     OutboxOutput,
     OutboxRetryOutput,
     OutboxSendOutput,
@@ -165,6 +166,7 @@ OUTPUTS = (
     Document("outbox", "what waits to be sent and what was received", (OutboxOutput,)),
     Document("outbox-show", "the messages of one result", (OutboxShowOutput,)),
     Document("outbox-retry", "messages that will be sent again", (OutboxRetryOutput,)),
+    Document("outbox-enrol", "a device enrolled at its laboratory", (OutboxEnrolOutput,)),
     Document("outbox-send", "what came of one run of sending", (OutboxSendOutput,)),
     Document("health", "what a broker is told of a device", (Health,)),
     Document("users-list", "who may work with the kiosk", (UsersListOutput,)),

@@ -16,6 +16,7 @@ PACKAGES = {
     "edgehemo": ROOT / "edgehemo",
     "edgehemo_export": ROOT / "export" / "edgehemo_export",
     "edgehemo_calibration": ROOT / "calibration" / "edgehemo_calibration",
+    "edgehemo_laboratory": ROOT / "export" / "edgehemo_laboratory",
     "edgehemo_firmware": ROOT / "firmware_config" / "edgehemo_firmware",
 }
 FOLDERS = ("edgehemo", "export", "calibration", "firmware_config", "docs", "tests", "benchmarks",

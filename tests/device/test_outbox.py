@@ -395,6 +395,37 @@ def test_asking_ends_the_wait_for_the_receiver(writer: Writer, frames: list[Fram
     assert outgoing(writer, [folder]).waiting == 0
 
 
+def test_what_the_receiver_lost_is_sent_again_and_nothing_else(
+    writer: Writer, frames: list[Frame]
+) -> None:
+    signed_results(writer, [LAB], frames, FAKES, 4)
+    door = ScriptedDoor([[Stored()], [Refused("MESSAGE_REFUSED", "no")], [Stored()]])
+    first = lane(writer, door)
+    while first.turn() == 0.0:
+        pass
+    assert [state for *_, state in states(writer)] == [
+        "delivered", "refused", "delivered", "delivered"
+    ]  # fmt: skip
+    before = [row_of(writer, number).identity for number in (1, 2, 3, 4)]
+    # It says so with the answer to the next message, even of one whose message is gone here.
+    later = writer.stamp().at + timedelta(days=KEEP_DELIVERED_DAYS + 1)
+    assert forget_delivered(writer, Stamp(later, "set")) == 3
+    signed_results(writer, [LAB], frames, FAKES, 1)
+    door.missed = [(2, 3), (9, 9)]
+    sent = len(door.came)
+    again = lane(writer, door)
+    while again.turn() == 0.0:
+        pass
+    assert [parcel.sequence for parcel in door.came[sent:]] == [5, 3]
+    assert [row_of(writer, number).identity for number in (1, 2, 3, 4)] == before
+    assert [state for *_, state in states(writer)] == [
+        "delivered", "refused", "delivered", "delivered", "delivered"
+    ]  # fmt: skip
+    assert verify(writer).whole
+    with pytest.raises(sqlite3.IntegrityError, match="stays received"):
+        writer.connection.execute("UPDATE outbox SET state = 'noted' WHERE number = 1")
+
+
 def test_delivered_messages_go_after_some_time_and_their_rows_stay(
     writer: Writer, frames: list[Frame]
 ) -> None:

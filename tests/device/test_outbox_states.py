@@ -22,6 +22,7 @@ from edgehemo.interop.states import (
     Event,
     Failed,
     Made,
+    Missed,
     NotMade,
     Refused,
     Standing,
@@ -84,6 +85,14 @@ def test_what_was_received_stays_received(event: Event) -> None:
     received = through([Made(), Stored()])
     with pytest.raises(UsageError, match="delivered"):
         step(received, event, 1.0)
+
+
+def test_what_the_receiver_itself_lost_begins_anew() -> None:
+    received = through([Made(), Failed("RECEIVER_BUSY"), Stored("AA")])
+    again = step(received, Missed(), 2000.0)
+    assert again == Standing("noted", next_at_s=2000.0)
+    assert not fits(through([Made()]), Missed()) and not fits(Standing(), Missed())
+    assert not fits(through([Made(), Refused("MESSAGE_REFUSED")]), Missed())
 
 
 def test_waits_double_from_five_seconds_to_ten_minutes() -> None:

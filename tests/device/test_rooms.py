@@ -12,7 +12,10 @@ from tests.support.imports import circles, imported_by, modules_in
 
 PACKAGE = Path(edgehemo.__file__).parent
 # What the workstation makes and measures with; the device reads what they hand over as files.
-HOST = ("edgehemo_export", "edgehemo_calibration", "edgehemo_firmware", "torch", "torchvision")
+HOST = (
+    "edgehemo_export", "edgehemo_calibration", "edgehemo_firmware", "edgehemo_laboratory", "torch",
+    "torchvision",
+)  # fmt: skip
 # From the ground up: a room imports only rooms named before it. The simulated microscope is a
 # driver that photographs what `simulation` draws, so the drawing lies below the cameras.
 ROOMS = (

@@ -101,12 +101,14 @@ def device_with(*receivers: Receiver) -> DeviceConfiguration:
 @dataclass
 class ScriptedDoor:
     """A door that answers as it is told, and notes what came and from whom. answers: one list a
-    call, which may end before the messages do; afterwards everything is stored.
+    call, which may end before the messages do; afterwards everything is stored. missed: numbers
+    that it says once never came.
     """
 
     answers: list[list[Answer]] = field(default_factory=list)
     came: list[Parcel] = field(default_factory=list)
     kiosks: list[Kiosk] = field(default_factory=list)
+    missed: list[tuple[int, int]] = field(default_factory=list)
     closed: int = 0
 
     def open(self, receiver: Receiver, kiosk: Kiosk) -> ScriptedDoor:
@@ -118,6 +120,10 @@ class ScriptedDoor:
         answers = answers or [Stored("ok")] * len(parcels)
         self.came += parcels[: len(answers)]
         return answers
+
+    def missing(self) -> Sequence[tuple[int, int]]:
+        told, self.missed = self.missed, []
+        return told
 
     def close(self) -> None:
         self.closed += 1

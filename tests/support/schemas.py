@@ -9,7 +9,13 @@ from typing import Any
 
 import jsonschema
 
-PACKAGES = ("edgehemo", "edgehemo_calibration", "edgehemo_export", "edgehemo_firmware")
+PACKAGES = (
+    "edgehemo",
+    "edgehemo_calibration",
+    "edgehemo_export",
+    "edgehemo_firmware",
+    "edgehemo_laboratory",
+)
 
 
 @cache

@@ -44,6 +44,11 @@ class Door(Protocol):
         stopped at one that failed: the others were not tried.
         """
 
+    def missing(self) -> Sequence[tuple[int, int]]:
+        """Numbers, from first to last, that the receiver says never came; empty of one that does
+        not count.
+        """
+
     def close(self) -> None:
         """Let go of the connection; the next message opens another."""
 

@@ -37,6 +37,9 @@ class FhirDoor:
         answer = self._road.post(self._url, parcel.body, headers)
         return answer if isinstance(answer, Failed) else answer_of(answer)
 
+    def missing(self) -> Sequence[tuple[int, int]]:
+        return ()
+
     def close(self) -> None:
         self._road.close()
 

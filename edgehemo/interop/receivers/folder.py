@@ -59,6 +59,9 @@ class FolderDoor:
             raise FileNotFoundError(errno.ENOENT, "is not there", str(folder))
         return folder
 
+    def missing(self) -> Sequence[tuple[int, int]]:
+        return ()
+
     def close(self) -> None:
         """Nothing is kept open."""
 

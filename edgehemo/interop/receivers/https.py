@@ -77,9 +77,15 @@ class HttpRoad:
 
     def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpAnswer | Failed:
         """Post and read the whole answer within the receiver's time."""
+        return self.send("POST", url, body, headers)
+
+    def send(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str]
+    ) -> HttpAnswer | Failed:
+        """The same by another method."""
         until = time.monotonic() + self.receiver.timeout_s
         try:
-            with self._client.stream("POST", url, content=body, headers=dict(headers)) as answer:
+            with self._client.stream(method, url, content=body, headers=dict(headers)) as answer:
                 content = b"".join(_within(answer, until))
                 return HttpAnswer(answer.status_code, content)
         except httpx.HTTPError as error:

@@ -8,7 +8,15 @@ import msgspec
 
 from edgehemo.device.receivers import Receiver
 from edgehemo.errors import UsageError
-from edgehemo.interop.laboratory import PATH, Batch, Item, ReceiptItem, packed_batch, receipt_of
+from edgehemo.interop.laboratory import (
+    PATH,
+    Batch,
+    Item,
+    ReceiptItem,
+    Span,
+    packed_batch,
+    receipt_of,
+)
 from edgehemo.interop.receivers.door import Kiosk, Parcel
 from edgehemo.interop.receivers.https import HttpAnswer, HttpRoad, of_the_receiver
 from edgehemo.interop.states import Answer, Failed, Refused, Stored
@@ -25,6 +33,7 @@ class LaboratoryDoor:
         self._kiosk = kiosk
         self._url = receiver.address.rstrip("/") + PATH
         self._road = HttpRoad(receiver)
+        self._missing: Sequence[Span] = ()
 
     def send(self, parcels: Sequence[Parcel]) -> list[Answer]:
         answer = self._road.post(self._url, packed_batch(self._batch(parcels)), _HEADERS)
@@ -38,6 +47,7 @@ class LaboratoryDoor:
             receipt = receipt_of(answer.content)
         except UsageError as error:
             return [Failed("ANSWER_UNREADABLE", str(error))] * len(parcels)
+        self._missing = receipt.missing
         named = {item.identity: item for item in receipt.items}
         return [_answer(parcel, named.get(parcel.identity)) for parcel in parcels]
 
@@ -68,6 +78,10 @@ class LaboratoryDoor:
                 for parcel in parcels
             ),
         )
+
+    def missing(self) -> Sequence[Span]:
+        told, self._missing = self._missing, ()
+        return told
 
     def close(self) -> None:
         self._road.close()

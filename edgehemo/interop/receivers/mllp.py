@@ -135,6 +135,9 @@ class MllpDoor:
                 raise ConnectionError("it hung up without an acknowledgement")
             self._read += part
 
+    def missing(self) -> Sequence[tuple[int, int]]:
+        return ()
+
     def close(self) -> None:
         if self._socket is not None:
             with contextlib.suppress(OSError):

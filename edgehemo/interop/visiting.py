@@ -1,0 +1,231 @@
+"""This device asks its laboratory now and then what there is to do, also with nothing to send.
+
+What the laboratory never got is sent again; pictures that it asks for are sent, where the device
+configuration allows that; a new certificate is fetched when it is time, and what the laboratory
+will show next is trusted. The laboratory sees that this device lives.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import random
+import ssl
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgehemo.device.receiver_files import ReceiverFileError
+from edgehemo.device.receivers import Receiver
+from edgehemo.errors import RecordsError, UsageError
+from edgehemo.files.atomic import write_text_atomically
+from edgehemo.interop.access import Access
+from edgehemo.interop.laboratory import (
+    PICTURES_PATH,
+    RENEWAL_PATH,
+    RENEWAL_PROOF,
+    VISIT_PATH,
+    Renewal,
+    Renewed,
+    Visit,
+    Visited,
+    message_of,
+)
+from edgehemo.interop.outbox import highest, missed
+from edgehemo.interop.own_key import OwnKey
+from edgehemo.interop.receivers.https import HttpAnswer, HttpRoad
+from edgehemo.interop.states import Failed
+from edgehemo.records.clock import now
+from edgehemo.records.deidentified import View
+from edgehemo.records.results import result_of
+from edgehemo.records.store import Reader
+from edgehemo.report.pictures import png
+from edgehemo.version import __version__
+
+log = logging.getLogger(__name__)
+
+# How often it is asked, less up to a quarter by chance; sooner where there is more to do.
+EVERY_S = 600.0
+_SOON_S = 5.0
+_JITTER = 0.25
+_JSON = {"content-type": "application/json"}
+_END = "-----END CERTIFICATE-----"
+
+
+class VisitError(Exception):
+    """A visit came to nothing; the next may. A phrase says why, without a patient's data."""
+
+
+class Visits:
+    """Of one laboratory that this device was enrolled at. Used by one thread."""
+
+    def __init__(
+        self,
+        receiver: Receiver,
+        access: Access,
+        device: str,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        self._receiver, self._access, self._device = receiver, access, device
+        self._jitter = jitter
+        self._at_s = 0.0
+        self._road: HttpRoad | None = None
+
+    def turn(self) -> float:
+        """Visit where it is time; how long to wait until the next."""
+        if (left := self._at_s - time.monotonic()) > 0:
+            return left
+        wait_s = EVERY_S * (1 - _JITTER * self._jitter())
+        try:
+            if self._visited():
+                wait_s = min(wait_s, _SOON_S)
+        except (VisitError, UsageError, ReceiverFileError) as error:
+            log.info("%s was not visited: %s", self._receiver.name, error)
+        finally:
+            self.close()
+        self._at_s = time.monotonic() + wait_s
+        return wait_s
+
+    def _visited(self) -> bool:
+        """Ask, and do what is asked for; whether there may be more."""
+        said = self._posted(VISIT_PATH, self._visit().model_dump_json().encode())
+        answer = message_of(Visited, said.content)
+        if answer.missing:
+            with self._access.writing() as writer:
+                name = self._receiver.name
+                again = missed(writer, name, answer.missing, now_s=time.time())
+            if again:
+                log.warning("%s lost %d messages; they are sent again", name, len(again))
+        self._trust(answer.laboratory)
+        if answer.renew:
+            self._renew()
+        for result_id in answer.pictures:
+            self._send_pictures(result_id)
+        return bool(answer.pictures)
+
+    def _visit(self) -> Visit:
+        with self._access.reading() as reader:
+            view = View.of(reader, identified=self._receiver.identified)
+            return Visit(
+                store=reader.id,
+                device=view.name("device", self._device) or "",
+                software_version=__version__,
+                sent_at=now().isoformat(timespec="seconds"),
+                noted=highest(reader, self._receiver.name),
+                pinned=tuple(_digest(pem) for pem in self._trusted()),
+                pictures=self._receiver.pictures,
+            )
+
+    # -- certificates -----------------------------------------------------------------------------
+
+    def _trusted(self) -> list[str]:
+        """The certificates that are trusted now, PEM."""
+        if self._receiver.certificate is None:
+            return []
+        try:
+            text = Path(self._receiver.certificate).expanduser().read_text("ascii")
+        except (OSError, ValueError):
+            return []
+        return [f"{part.strip()}\n{_END}\n" for part in text.split(_END) if part.strip()]
+
+    def _trust(self, told: Sequence[str]) -> None:
+        """Trust what the laboratory shows now and next, and nothing else."""
+        if self._receiver.certificate is None:
+            return
+        wanted = [_digest(pem) for pem in told]
+        if wanted == [_digest(pem) for pem in self._trusted()]:
+            return
+        self._write(Path(self._receiver.certificate).expanduser(), "".join(told))
+        log.info("%s: another certificate is trusted from now on", self._receiver.name)
+
+    def _renew(self) -> None:
+        """Have a certificate for a new key; the old one counts until the new one is shown."""
+        own, key_file = self._receiver.client_certificate, self._receiver.client_key
+        if own is None or own != key_file:
+            return
+        key = OwnKey.new()
+        asked = Renewal(public_key=key.public, proof=key.proof(RENEWAL_PROOF + key.public.encode()))
+        said = self._posted(RENEWAL_PATH, asked.model_dump_json().encode())
+        renewed = message_of(Renewed, said.content)
+        try:
+            key.keep(Path(own).expanduser(), renewed.certificate)
+        except OSError as error:
+            raise VisitError(f"the new key cannot be kept ({error.strerror or error})") from None
+        log.info("%s: another key and certificate are used from now on", self._receiver.name)
+        self.close()
+
+    @staticmethod
+    def _write(file: Path, text: str) -> None:
+        try:
+            write_text_atomically(file, text)
+        except OSError as error:
+            raise VisitError(f"{file}: {error.strerror or error}") from None
+
+    # -- pictures ---------------------------------------------------------------------------------
+
+    def _send_pictures(self, result_id: str) -> None:
+        """Send the pictures of a result that are still here, without what a camera wrote into
+        them, and say that these were all.
+        """
+        with self._access.reading() as reader:
+            store = reader.id
+            places = self._places(reader, result_id)
+        sent = 0
+        for position in places or ():
+            # One at a time: a result may have two hundred of them.
+            with self._access.reading() as reader:
+                data = self._picture(reader, result_id, position)
+            if data is None:
+                continue
+            digest = hashlib.sha256(data).hexdigest()
+            path = f"{PICTURES_PATH}/{store}/{result_id}/{position}?sha256={digest}"
+            self._posted(path, data, method="PUT")
+            sent += 1
+        words = ""
+        if places is None:
+            words = "this device has no such result"
+        elif sent < len(places):
+            words = f"{len(places) - sent} of {len(places)} pictures are not kept any more"
+        self._posted(f"{PICTURES_PATH}/{store}/{result_id}", words.encode())
+        log.info("%s got %d pictures of a result", self._receiver.name, sent)
+
+    @staticmethod
+    def _places(reader: Reader, result_id: str) -> list[int] | None:
+        try:
+            return [field.position for field in result_of(reader, result_id).fields if field.sha256]
+        except RecordsError:
+            return None
+
+    @staticmethod
+    def _picture(reader: Reader, result_id: str, position: int) -> bytes | None:
+        try:
+            field = result_of(reader, result_id).fields[position]
+            if field.sha256 is None or not reader.contents.has(field.sha256):
+                return None
+            return png(field.frame(reader).pixels)
+        except RecordsError:
+            return None
+
+    # -- the way ----------------------------------------------------------------------------------
+
+    def _posted(self, path: str, body: bytes, method: str = "POST") -> HttpAnswer:
+        if self._road is None:
+            self._road = HttpRoad(self._receiver)
+        url = self._receiver.address.rstrip("/") + path
+        answer = self._road.send(method, url, body, _JSON)
+        if isinstance(answer, Failed):
+            raise VisitError(f"{answer.code}: {answer.said}")
+        if answer.status not in (200, 201):
+            raise VisitError(f"HTTP {answer.status}: {' '.join(answer.text.split())[:200]}")
+        return answer
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        if self._road is not None:
+            road, self._road = self._road, None
+            road.close()
+
+
+def _digest(pem: str) -> str:
+    return hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem)).hexdigest()

@@ -1,0 +1,313 @@
+"""The group and its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from edgehemo.commands import common
+from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
+
+if TYPE_CHECKING:
+    from edgehemo.interop.laboratory import PicturesRule
+    from edgehemo_laboratory.output import KioskEntry
+    from edgehemo_laboratory.settings import Setup
+    from edgehemo_laboratory.storage.interface import Storage
+
+T = TypeVar("T")
+PICTURES = ("never", "asked", "all")
+
+data_option = click.option(
+    "--data",
+    "folder",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="The laboratory's folder, with laboratory.toml where there are settings. Default: the one "
+    "that EDGEHEMO_LABORATORY names, else one of the user's.",
+)
+
+
+@click.group()
+def laboratory() -> None:
+    """The laboratory's side: kiosks report to it, and it looks after them.
+
+    `demo` shows all of it on this machine. `serve` takes what kiosks send, `enrol` gives the
+    pairing code of a new one.
+    """
+
+
+@laboratory.command()
+@data_option
+@click.option("--listen", metavar="ADDRESS", help="Listen at this address, over the settings.")
+@click.option("--port", type=click.IntRange(0, 65_535), help="Likewise the port; 0: any free one.")
+def serve(folder: Path | None, listen: str | None, port: int | None) -> int:
+    """Take what kiosks send, until a signal ends it.
+
+    The first time it makes its certificates. Where it keeps things, and what it is called, say the
+    settings: laboratory.toml in its folder.
+    """
+    import asyncio
+
+    from edgehemo_laboratory.server.starting import run
+
+    setup = _setup(folder)
+    settings = setup.settings
+    address = settings.listen if listen is None else listen
+    chosen = settings.port if port is None else port
+    asyncio.run(run(setup, address, chosen, said=common.say))
+    return EXIT_DONE
+
+
+@laboratory.command()
+@click.argument("kiosk", metavar="KIOSK")
+@click.option(
+    "--site", required=True, metavar="SITE", help="Where it stands, a code and no address."
+)
+@click.option(
+    "--identified",
+    is_flag=True,
+    help="Let it send numbers, names and days; without it pseudonyms and months are taken alone.",
+)
+@click.option(
+    "--pictures",
+    type=click.Choice(PICTURES),
+    default="asked",
+    show_default=True,
+    help="Pictures of its results: none, those that a person asks for, or all.",
+)
+@data_option
+@common.json_option
+def enrol(
+    kiosk: str,
+    site: str,
+    identified: bool,
+    pictures: PicturesRule,
+    folder: Path | None,
+    json_file: str | None,
+) -> int:
+    """Give the pairing code for a kiosk called KIOSK; it is typed there once, within days.
+
+    A name that is known gets another code: for a kiosk whose device was replaced, or that was
+    revoked and found again. Then its policy stays as it is; `allow` changes it.
+    """
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.enrolment.kiosks import CODE_DAYS, add_kiosk
+    from edgehemo_laboratory.output import EnrolOutput
+
+    setup = _setup(folder)
+    certificates = setup.certificates
+    code = _with(
+        setup,
+        lambda storage: add_kiosk(
+            storage, certificates, kiosk, site, identified=identified, pictures=pictures,
+            by=command_actor(),
+        ),
+    )  # fmt: skip
+    addresses = [
+        f"https://{f'[{name}]' if ':' in name else name}:{setup.settings.port}"
+        for name in certificates.names
+    ]
+    common.say(f"pairing code for {kiosk}, good once and for {CODE_DAYS} days:", json_file)
+    common.say(f"  {code.text}", json_file)
+    common.say("type at the kiosk, with an address that it reaches this laboratory by:", json_file)
+    common.say(f"  edgehemo outbox enrol {addresses[0]}", json_file)
+    output = EnrolOutput(
+        kiosk=kiosk, site=site, code=code.text, days=CODE_DAYS, addresses=addresses
+    )
+    common.write_json(json_file, output)
+    return EXIT_DONE
+
+
+@laboratory.command()
+@data_option
+@common.json_option
+def kiosks(folder: Path | None, json_file: str | None) -> int:
+    """The kiosks: where they stand, how long they are silent, what never came from them.
+
+    Exit code 1 where something of a kiosk is missing.
+    """
+    from edgehemo_laboratory.output import KiosksOutput
+    from edgehemo_laboratory.overview import kiosk_entries
+
+    setup = _setup(folder)
+    certificates = setup.certificates
+    found = _with(setup, lambda storage: kiosk_entries(storage, certificates))
+    for entry in found:
+        for line in _lines(entry):
+            common.say(line, json_file)
+    if not found:
+        common.say("no kiosk yet; `edgehemo laboratory enrol` gives a pairing code", json_file)
+    common.write_json(json_file, KiosksOutput(kiosks=found))
+    gaps = any(each.missing for entry in found for each in entry.records)
+    return EXIT_WITHHELD if gaps else EXIT_DONE
+
+
+@laboratory.command()
+@click.argument("kiosk", metavar="KIOSK")
+@click.option("--reason", required=True, metavar="WORDS", help="Why, such as: stolen.")
+@data_option
+def revoke(kiosk: str, reason: str, folder: Path | None) -> int:
+    """Take nothing more from a kiosk that was lost; what came from it stays."""
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.enrolment.kiosks import revoke as revoked
+
+    _with(_setup(folder), lambda storage: revoked(storage, kiosk, reason, by=command_actor()))
+    common.say(f"{kiosk} is revoked; `edgehemo laboratory enrol {kiosk}` lets it in again")
+    return EXIT_DONE
+
+
+@laboratory.command()
+@click.argument("kiosk", metavar="KIOSK")
+@click.option("--site", metavar="SITE", help="It stands there from now on.")
+@click.option("--identified/--pseudonyms", default=None, help="Whether names may come from it.")
+@click.option("--pictures", type=click.Choice(PICTURES), help="Which pictures it is to send.")
+@data_option
+def allow(
+    kiosk: str,
+    site: str | None,
+    identified: bool | None,
+    pictures: PicturesRule | None,
+    folder: Path | None,
+) -> int:
+    """Change what may come from a kiosk, and where it stands."""
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.enrolment.kiosks import set_policy
+
+    if site is None and identified is None and pictures is None:
+        raise UsageError("say what is to change: --site, --identified, --pseudonyms or --pictures")
+    now = _with(
+        _setup(folder),
+        lambda storage: set_policy(
+            storage, kiosk, site=site, identified=identified, pictures=pictures, by=command_actor()
+        ),
+    )
+    names = "names and numbers" if now.identified else "pseudonyms alone"
+    common.say(f"{kiosk} at {now.site}: {names}, pictures {now.pictures}")
+    return EXIT_DONE
+
+
+@laboratory.command()
+@click.option("--prepare", is_flag=True, help="Make the next one; kiosks learn it as they visit.")
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    metavar="HOST",
+    help="With --prepare: a name or address that kiosks call this server by, over those of now.",
+)
+@click.option(
+    "--use", is_flag=True, help="Show the prepared one from now on; then restart `serve`."
+)
+@click.option("--force", is_flag=True, help="With --use: also where kiosks do not trust it yet.")
+@data_option
+def certificate(
+    prepare: bool, names: tuple[str, ...], use: bool, force: bool, folder: Path | None
+) -> int:
+    """The laboratory's own certificate, which kiosks pin: show it, or put another in its place.
+
+    First --prepare; when all kiosks in service have visited, --use. Exit code 1 where some have
+    not.
+    """
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.enrolment.kiosks import without
+    from edgehemo_laboratory.enrolment.replacing import prepare_next, use_next
+
+    if prepare and use:
+        raise UsageError("give --prepare or --use; between them the kiosks must have visited")
+    if (names and not prepare) or (force and not use):
+        raise UsageError("--name goes with --prepare, --force with --use")
+    setup = _setup(folder)
+    held = setup.certificates
+    if prepare:
+        made = _with(setup, lambda storage: prepare_next(storage, held, names, by=command_actor()))
+        common.say(f"prepared: {made.digest}")
+        return EXIT_DONE
+    if use:
+        used = _with(
+            setup, lambda storage: use_next(storage, held, force=force, by=command_actor())
+        )
+        common.say(f"in use once `serve` is started again: {used.digest}")
+        return EXIT_DONE
+    common.say(f"in use: {held.server.digest} for {', '.join(held.names)}")
+    coming = held.prepared
+    if coming is None:
+        return EXIT_DONE
+    common.say(f"prepared: {coming.digest}")
+    left = _with(setup, lambda storage: without(storage, coming.digest))
+    for name in left:
+        common.say(f"  {name} does not trust it yet")
+    return EXIT_WITHHELD if left else EXIT_DONE
+
+
+@laboratory.command()
+@data_option
+@common.json_option
+def verify(folder: Path | None, json_file: str | None) -> int:
+    """Check that what is stored holds together: chains, results, pictures.
+
+    Exit code 1 where it does not.
+    """
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.pictures.store import open_pictures
+    from edgehemo_laboratory.verifying import verify as verified
+
+    setup = _setup(folder)
+    where = setup.pictures
+    place = None if where is None else open_pictures(where)
+    with common.Progress("checking") as progress:
+        output = _with(
+            setup,
+            lambda storage: verified(storage, place, by=command_actor(), advance=progress.advance),
+        )
+    for fault in output.faults:
+        common.say(f"WRONG {fault}", json_file)
+    common.say(
+        f"{output.chains} chains with {output.entries} entries, {output.versions} versions, "
+        f"{output.pictures} pictures: {'all is well' if not output.faults else 'not well'}",
+        json_file,
+    )
+    common.write_json(json_file, output)
+    return EXIT_WITHHELD if output.faults else EXIT_DONE
+
+
+def _setup(folder: Path | None) -> Setup:
+    from edgehemo_laboratory.settings import setup_of
+
+    return setup_of(folder)
+
+
+def _with(setup: Setup, work: Callable[[Storage], Awaitable[T]]) -> T:
+    import asyncio
+
+    from edgehemo_laboratory.storage import open_storage
+
+    async def run() -> T:
+        storage = await open_storage(setup.storage)
+        try:
+            return await work(storage)
+        finally:
+            await storage.close()
+
+    return asyncio.run(run())
+
+
+def _lines(entry: KioskEntry) -> list[str]:
+    from edgehemo_laboratory.clock import length_of
+
+    heard = "never heard" if entry.silent_s is None else f"heard {length_of(entry.silent_s)} ago"
+    standing = entry.standing + (f" ({entry.why})" if entry.why else "")
+    lines = [f"{entry.name:<20} {entry.site:<16} {standing}, {heard}, {entry.software_version}"]
+    for each in entry.records:
+        said = f"  {each.results} results of records {each.store[:8]}"
+        if each.refused:
+            said += f", {each.refused} refused"
+        if each.doubled:
+            said += f", {each.doubled} numbers twice: its records were put back"
+        lines.append(said)
+        spans = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in each.missing[:10])
+        if spans:
+            lines.append(f"  MISSING numbers {spans}")
+    return lines

@@ -1,0 +1,1 @@
+"""Kiosks come to the laboratory: pairing codes, certificates on both sides, and their end."""

@@ -1,0 +1,92 @@
+"""What `edgehemo laboratory` writes as JSON."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from edgehemo.files.strict import Count, Record
+from edgehemo.interop.laboratory import PicturesRule, Span
+from edgehemo_laboratory.enrolment.kiosks import Kiosk
+
+Standing = Literal["waiting", "in service", "revoked"]
+
+
+class RecordsEntry(Record, frozen=True, kw_only=True):
+    """Records that a kiosk sends from. results: of them. missing: rows of numbers, first and last,
+    that never came. refused: numbers that were refused. doubled: numbers that came with several
+    contents, as when the kiosk's records were put back.
+    """
+
+    store: str
+    results: Count
+    missing: list[Span]
+    refused: Count
+    doubled: Count
+
+
+class KioskEntry(Record, frozen=True, kw_only=True):
+    """One kiosk. standing: waiting for its pairing code to be used, in service, or revoked.
+    silent_s: seconds since it was last heard, by this machine's clock; null before the first time.
+    renewal_waits: it does not trust the laboratory's next certificate yet.
+    """
+
+    name: str
+    site: str
+    standing: Standing
+    why: str
+    identified: bool
+    pictures: PicturesRule
+    device: str
+    software_version: str
+    silent_s: Count | None
+    renewal_waits: bool
+    records: list[RecordsEntry]
+
+    @classmethod
+    def of(
+        cls, kiosk: Kiosk, records: list[RecordsEntry], *, now_s: int, coming: str | None
+    ) -> KioskEntry:
+        standing: Standing = "waiting"
+        if kiosk.revoked_at is not None:
+            standing = "revoked"
+        elif kiosk.enrolled_at is not None:
+            standing = "in service"
+        heard = kiosk.heard_at_s
+        same = ("name", "site", "identified", "pictures", "device", "software_version")
+        return cls(
+            **{name: getattr(kiosk, name) for name in same},
+            standing=standing,
+            why=kiosk.revoked_why,
+            silent_s=None if heard is None else max(0, now_s - heard),
+            renewal_waits=coming is not None and coming not in kiosk.pinned,
+            records=records,
+        )
+
+
+class KiosksOutput(Record, frozen=True, kw_only=True):
+    """The kiosks of a laboratory, by name."""
+
+    schema: Literal["edgehemo.laboratory-kiosks/1"] = "edgehemo.laboratory-kiosks/1"
+    kiosks: list[KioskEntry]
+
+
+class EnrolOutput(Record, frozen=True, kw_only=True):
+    """A pairing code for a kiosk. addresses: of this laboratory, one of which the kiosk is told."""
+
+    schema: Literal["edgehemo.laboratory-enrol/1"] = "edgehemo.laboratory-enrol/1"
+    kiosk: str
+    site: str
+    code: str
+    days: Count
+    addresses: list[str]
+
+
+class VerifyOutput(Record, frozen=True, kw_only=True):
+    """Whether what is stored holds together. faults: what is wrong, a phrase each."""
+
+    schema: Literal["edgehemo.laboratory-verify/1"] = "edgehemo.laboratory-verify/1"
+    chains: Count
+    entries: Count
+    versions: Count
+    pictures: Count
+    faults: list[str]

@@ -1,0 +1,53 @@
+"""The kiosks as lists and pages show them: standing, silence, what is missing."""
+
+from __future__ import annotations
+
+from edgehemo_laboratory.clock import now, seconds_of
+from edgehemo_laboratory.enrolment.certificates import Certificates
+from edgehemo_laboratory.enrolment.kiosks import kiosks
+from edgehemo_laboratory.intake.missing import missing_of
+from edgehemo_laboratory.output import KioskEntry, RecordsEntry
+from edgehemo_laboratory.storage.interface import Row, Statements
+
+
+async def kiosk_entries(statements: Statements, certificates: Certificates) -> list[KioskEntry]:
+    """All kiosks, by name."""
+    coming = certificates.prepared
+    digest = None if coming is None else coming.digest
+    by_kiosk = await _records(statements)
+    at = seconds_of(now())
+    return [
+        KioskEntry.of(each, by_kiosk.get(each.number, []), now_s=at, coming=digest)
+        for each in await kiosks(statements)
+    ]
+
+
+async def _records(statements: Statements) -> dict[int, list[RecordsEntry]]:
+    found: dict[int, list[RecordsEntry]] = {}
+    results = _counts(await statements.rows("SELECT store, count(*) FROM result GROUP BY store"))
+    refused = _counts(
+        await statements.rows(
+            "SELECT store, count(*) FROM arrival WHERE outcome = 'refused' GROUP BY store"
+        )
+    )
+    doubled = _counts(
+        await statements.rows(
+            "SELECT store, count(*) FROM (SELECT store, sequence FROM arrival "
+            "GROUP BY store, sequence HAVING count(*) > 1) AS twice GROUP BY store"
+        )
+    )
+    for kiosk, store in await statements.rows("SELECT kiosk, store FROM records ORDER BY made_at"):
+        found.setdefault(kiosk, []).append(
+            RecordsEntry(
+                store=store,
+                results=results.get(store, 0),
+                missing=list(await missing_of(statements, store)),
+                refused=refused.get(store, 0),
+                doubled=doubled.get(store, 0),
+            )
+        )
+    return found
+
+
+def _counts(rows: list[Row]) -> dict[str, int]:
+    return dict(rows)

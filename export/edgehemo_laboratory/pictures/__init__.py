@@ -1,0 +1,1 @@
+"""Pictures that kiosks sent: each under its digest, made once and never changed."""

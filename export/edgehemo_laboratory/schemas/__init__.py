@@ -1,0 +1,1 @@
+"""The JSON Schemas of what the laboratory's commands write and its interface speaks."""

@@ -1,0 +1,35 @@
+"""What the laboratory's commands write, and what it and kiosks say to each other."""
+
+from __future__ import annotations
+
+from edgehemo.files.json_schema import Document
+from edgehemo.interop.laboratory import (
+    Enrolled,
+    Enrolment,
+    Receipt,
+    Renewal,
+    Renewed,
+    Visit,
+    Visited,
+)
+from edgehemo_laboratory.output import EnrolOutput, KiosksOutput, VerifyOutput
+from edgehemo_laboratory.settings import LaboratorySettings
+
+DOCUMENTS = (
+    Document(
+        "laboratory",
+        "the settings of a laboratory, a TOML file",
+        (LaboratorySettings,),
+        written=False,
+    ),
+    Document("laboratory-kiosks", "the kiosks of a laboratory", (KiosksOutput,)),
+    Document("laboratory-enrol", "a pairing code for a kiosk", (EnrolOutput,)),
+    Document("laboratory-verify", "whether what is stored holds together", (VerifyOutput,)),
+    Document("receipt", "what a laboratory answers to a batch of results", (Receipt,)),
+    Document("enrolment", "a kiosk comes to a laboratory for the first time", (Enrolment,)),
+    Document("enrolled", "what a kiosk gets that came with its code", (Enrolled,)),
+    Document("renewal", "a kiosk wants a certificate for another key", (Renewal,)),
+    Document("renewed", "the certificate for another key", (Renewed,)),
+    Document("visit", "a kiosk asks its laboratory what there is to do", (Visit,)),
+    Document("visited", "what there is to do for a kiosk", (Visited,)),
+)

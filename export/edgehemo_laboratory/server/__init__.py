@@ -1,0 +1,1 @@
+"""HTTPS: the interface for kiosks."""

@@ -1,0 +1,207 @@
+"""What kiosks ask of the laboratory, by HTTPS and their certificate."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from edgehemo.errors import UsageError
+from edgehemo.files.strict import Record
+from edgehemo.interop.laboratory import (
+    ENROLMENT_PATH,
+    MAX_BATCH_BYTES,
+    MAX_PICTURE_BYTES,
+    MAX_RECEIPT_BYTES,
+    PATH,
+    PICTURES_PATH,
+    RENEWAL_PATH,
+    VISIT_PATH,
+    Enrolment,
+    Renewal,
+    Visit,
+    Visited,
+    message_of,
+    unpacked_batch,
+)
+from edgehemo_laboratory.clock import now, seconds_of
+from edgehemo_laboratory.enrolment.certificates import Certificates
+from edgehemo_laboratory.enrolment.kiosks import (
+    RENEW_AFTER_DAYS,
+    Known,
+    certificate_shown,
+    enrol,
+    known_by,
+    renew,
+)
+from edgehemo_laboratory.errors import (
+    ConflictError,
+    LaboratoryError,
+    StorageBusyError,
+    StorageError,
+    StorageFullError,
+)
+from edgehemo_laboratory.intake.taking import NotItsRecordsError, taken
+from edgehemo_laboratory.intake.visiting import visited
+from edgehemo_laboratory.pictures.keeping import keep, settle
+from edgehemo_laboratory.pictures.store import PictureStore
+from edgehemo_laboratory.server.bodies import body_of
+from edgehemo_laboratory.server.shown import certificate_digest
+from edgehemo_laboratory.storage.interface import Storage
+
+log = logging.getLogger(__name__)
+
+# Batches that are unpacked and judged at a time: each may take so much memory as it unpacks to.
+AT_ONCE = 4
+# A code that does not count is answered so late: guessing 80 bits is hopeless, and is slow too.
+WRONG_CODE_S = 1.0
+_DAY_S = 86_400
+
+
+class KioskRoutes:
+    """The routes. pictures: None where this laboratory keeps none."""
+
+    def __init__(
+        self, storage: Storage, certificates: Certificates, pictures: PictureStore | None
+    ) -> None:
+        self._storage, self._certificates, self._pictures = storage, certificates, pictures
+        self._unpacking = asyncio.Semaphore(AT_ONCE)
+
+    @property
+    def routes(self) -> list[Route]:
+        picture = f"{PICTURES_PATH}/{{store}}/{{result_id}}/{{position:int}}"
+        return [
+            Route(PATH, told(self.results), methods=["POST"]),
+            Route(ENROLMENT_PATH, told(self.enrolment), methods=["POST"]),
+            Route(RENEWAL_PATH, told(self.renewal), methods=["POST"]),
+            Route(VISIT_PATH, told(self.visit), methods=["POST"]),
+            Route(picture, told(self.picture), methods=["PUT"]),
+            Route(f"{PICTURES_PATH}/{{store}}/{{result_id}}", told(self.settle), methods=["POST"]),
+        ]
+
+    async def _known(self, request: Request) -> Known:
+        """Whose certificate was shown; 403 where there is none that counts."""
+        digest = certificate_digest(request.scope)
+        if digest is None:
+            raise HTTPException(
+                403, "no certificate was shown: enrol this kiosk with a pairing code"
+            )
+        known = await known_by(self._storage, digest)
+        if known is None:
+            raise HTTPException(
+                403, "the laboratory does not know this kiosk, or has revoked it: enrol it again"
+            )
+        if known.fresh:
+            await certificate_shown(self._storage, known)
+        return known
+
+    async def results(self, request: Request) -> Response:
+        known = await self._known(request)
+        data = await body_of(request, MAX_BATCH_BYTES)
+        packed = request.headers.get("content-encoding", "") == "gzip"
+        async with self._unpacking:
+            batch = await asyncio.to_thread(unpacked_batch, data, compressed=packed)
+            receipt = await taken(self._storage, known.kiosk, batch)
+        return answered(receipt)
+
+    async def enrolment(self, request: Request) -> Response:
+        asked = message_of(Enrolment, await body_of(request, MAX_RECEIPT_BYTES))
+        try:
+            given = await enrol(self._storage, self._certificates, asked)
+        except StorageError:
+            raise
+        except LaboratoryError as error:
+            await asyncio.sleep(WRONG_CODE_S)
+            raise HTTPException(403, str(error)) from None
+        log.info("kiosk %s was enrolled", given.kiosk)
+        return answered(given)
+
+    async def renewal(self, request: Request) -> Response:
+        known = await self._known(request)
+        asked = message_of(Renewal, await body_of(request, MAX_RECEIPT_BYTES))
+        return answered(await renew(self._storage, self._certificates, known, asked))
+
+    async def visit(self, request: Request) -> Response:
+        known = await self._known(request)
+        asked = message_of(Visit, await body_of(request, MAX_RECEIPT_BYTES))
+        missing, wanted = await visited(
+            self._storage, known.kiosk, asked, pictures=self._pictures is not None
+        )
+        age_s = seconds_of(now()) - known.made_at_s
+        return answered(
+            Visited(
+                missing=missing,
+                pictures=wanted,
+                renew=age_s > RENEW_AFTER_DAYS * _DAY_S,
+                laboratory=tuple(each.pem for each in self._certificates.to_trust),
+            )
+        )
+
+    async def picture(self, request: Request) -> Response:
+        known = await self._known(request)
+        if self._pictures is None or known.kiosk.pictures == "never":
+            raise HTTPException(403, "this laboratory takes no pictures from this kiosk")
+        data = await body_of(request, MAX_PICTURE_BYTES)
+        place = request.path_params
+        new = await keep(
+            self._storage,
+            self._pictures,
+            known.kiosk,
+            data,
+            store=place["store"],
+            result_id=place["result_id"],
+            position=place["position"],
+            sha256=request.query_params.get("sha256", ""),
+        )
+        return Response("", 201 if new else 200)
+
+    async def settle(self, request: Request) -> Response:
+        """A kiosk says that it sent all pictures of a result that it has, or why it sends none."""
+        known = await self._known(request)
+        words = (await body_of(request, 2000)).decode("utf-8", "replace")
+        place = request.path_params
+        await settle(self._storage, known.kiosk, place["store"], place["result_id"], words)
+        return Response("", 200)
+
+
+def answered(record: Record) -> Response:
+    """A record as an answer."""
+    return JSONResponse(record.model_dump())
+
+
+def told(
+    work: Callable[[Request], Awaitable[Response]],
+) -> Callable[[Request], Awaitable[Response]]:
+    """A route whose errors are answers that a kiosk understands: nothing was stored, and either
+    it comes again by itself or its people are told why.
+    """
+
+    async def answer(request: Request) -> Response:
+        try:
+            return await work(request)
+        except HTTPException as error:
+            return _said(error.status_code, error.detail)
+        except StorageFullError as error:
+            log.error("%s", error)
+            return _said(507, "the laboratory has no space left")
+        except (StorageBusyError, ConflictError) as error:
+            log.warning("%s", error)
+            return _said(503, "the laboratory's storage cannot be reached now")
+        except StorageError as error:
+            log.error("%s", error)
+            return _said(500, "the laboratory's storage failed")
+        except NotItsRecordsError as error:
+            return _said(403, str(error))
+        except UsageError as error:
+            return _said(422, str(error))
+
+    return answer
+
+
+def _said(status: int, words: str) -> Response:
+    return Response(f"{words}\n", status, media_type="text/plain")

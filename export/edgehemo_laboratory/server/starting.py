@@ -1,0 +1,41 @@
+"""A laboratory is opened and served."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from edgehemo_laboratory.pictures.store import open_pictures
+from edgehemo_laboratory.server.app import application
+from edgehemo_laboratory.server.serving import listening, serve
+from edgehemo_laboratory.settings import Setup
+from edgehemo_laboratory.storage import open_storage
+
+
+async def run(
+    setup: Setup,
+    address: str,
+    port: int,
+    *,
+    said: Callable[[str], None],
+    enough: asyncio.Event | None = None,
+) -> None:
+    """Serve until a signal, or `enough`. said: told in the first line where the server is."""
+    certificates = setup.certificates
+    where = setup.pictures
+    pictures = None if where is None else open_pictures(where)
+    storage = await open_storage(setup.storage)
+    try:
+        at = listening(address, port)
+        called = certificates.names[0]
+        host = f"[{called}]" if ":" in called else called
+        place = f"https://{host}:{at.getsockname()[1]}"
+        await serve(
+            application(storage, certificates, pictures),
+            at,
+            certificates,
+            started=lambda: said(f"laboratory: {place} with {storage.engine} {storage.about}"),
+            enough=enough,
+        )
+    finally:
+        await storage.close()

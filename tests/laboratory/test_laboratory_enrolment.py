@@ -1,0 +1,388 @@
+"""Kiosks come to a laboratory by a code: both certificates pinned, keys renewed, lost ones locked
+out. By the device's own code, over TLS, against a server in another process.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from edgehemo.device.configuration import DeviceConfiguration, load_device
+from edgehemo.errors import DeviceError, UsageError
+from edgehemo.interop.access import OwnWriter
+from edgehemo.interop.enrolling import Place, enrol
+from edgehemo.interop.lane import Lane
+from edgehemo.interop.outbox import listed
+from edgehemo.interop.pairing import read_code
+from edgehemo.interop.visiting import Visits
+from edgehemo.records.folder import RecordsFolder
+from edgehemo.records.store import Store, Writer
+from edgehemo_laboratory.storage.interface import Storage
+from tests.support.laboratory import with_storage
+from tests.support.receivers import ROOT, signed_results
+from tests.support.screening_fakes import TruthFinder, simulated_frames
+from tests.support.stored import device_file
+
+FAKES = TruthFinder()
+
+
+@dataclass
+class Laboratory:
+    """One as a process. folder: its own."""
+
+    folder: Path
+    port: int = 0
+    process: subprocess.Popen[str] | None = field(default=None, repr=False)
+
+    def start(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "laboratory.toml").write_text(
+            'schema = "edgehemo.laboratory/1"\nnames = ["localhost"]\nlisten = "127.0.0.1"\n'
+        )
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "edgehemo", "laboratory", "serve", "--data", str(self.folder),
+             "--port", str(self.port)],
+            stdout=subprocess.PIPE, text=True, cwd=ROOT,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        found = re.match(r"laboratory: https://localhost:(\d+) with sqlite", line)
+        assert found, line
+        self.port = int(found[1])
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None and self.process.stdout is not None
+        self.process.send_signal(number)
+        code = self.process.wait(30)
+        self.process.stdout.close()
+        self.process = None
+        return code
+
+    @property
+    def address(self) -> str:
+        return f"https://localhost:{self.port}"
+
+    def says(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "edgehemo", "laboratory", *arguments, "--data",
+             str(self.folder)],
+            capture_output=True, text=True, cwd=ROOT,
+        )  # fmt: skip
+        assert done.returncode == code, done.stderr
+        return done.stdout or done.stderr
+
+    def code(self, kiosk: str = "clinic-1", *options: str) -> str:
+        said = self.says("enrol", kiosk, "--site", "north", "--json", "-", *options)
+        return str(json.loads(said)["code"])
+
+    def rows(self, sql: str) -> list[tuple[Any, ...]]:
+        async def work(storage: Storage) -> list[tuple[Any, ...]]:
+            return await storage.rows(sql)
+
+        return with_storage(self.folder / "laboratory.sqlite3", work)
+
+    def do(self, sql: str) -> None:
+        async def work(storage: Storage) -> int:
+            return await storage.do(sql)
+
+        with_storage(self.folder / "laboratory.sqlite3", work)
+
+
+@contextmanager
+def laboratory(folder: Path) -> Iterator[Laboratory]:
+    made = Laboratory(folder)
+    made.start()
+    try:
+        yield made
+    finally:
+        if made.process is not None:
+            assert made.end() == 0
+
+
+@dataclass
+class KioskAt:
+    """A device with records of its own."""
+
+    data: Path
+
+    def __post_init__(self) -> None:
+        self.file = device_file(self.data)
+
+    @property
+    def device(self) -> DeviceConfiguration:
+        return load_device(self.file)
+
+    def signed(self, count: int) -> None:
+        frames = simulated_frames(FAKES, count=1)
+        with Writer(RecordsFolder.below(self.data)) as writer:
+            signed_results(writer, self.device.receivers, frames, FAKES, count)
+
+    def access(self) -> OwnWriter:
+        return OwnWriter(Store.below(self.data), lambda _: None)
+
+    def sends(self) -> None:
+        (receiver,) = self.device.receivers
+        lane = Lane(receiver, self.access(), self.device.name, jitter=lambda: 0.0)
+        while lane.turn() == 0.0:
+            pass
+        lane.close()
+
+    def visits(self) -> None:
+        (receiver,) = self.device.receivers
+        Visits(receiver, self.access(), self.device.name).turn()
+
+    def states(self) -> list[tuple[str, str | None, str]]:
+        with Store.below(self.data).reader() as reader:
+            return [
+                (row.standing.state, row.standing.code, row.standing.said)
+                for row in reversed(listed(reader))
+            ]
+
+
+@pytest.fixture
+def kiosk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KioskAt:
+    made = KioskAt(tmp_path / "kiosk")
+    monkeypatch.setenv("EDGEHEMO_DEVICE", str(made.file))
+    return made
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Iterator[Laboratory]:
+    with laboratory(tmp_path / "lab") as made:
+        yield made
+
+
+def come(kiosk: KioskAt, lab: Laboratory, *options: str, **given: Any) -> None:
+    enrol(kiosk.device, lab.address, read_code(lab.code("clinic-1", *options)), **given)
+
+
+def test_a_kiosk_comes_by_its_code_and_sends(kiosk: KioskAt, lab: Laboratory) -> None:
+    come(kiosk, lab, "--identified", simulated=True)
+    (receiver,) = kiosk.device.receivers
+    assert receiver.identified and receiver.certificate and receiver.client_key
+    own = Place.of(kiosk.device, "laboratory").own
+    assert own.stat().st_mode & 0o777 == 0o600
+    kiosk.signed(3)
+    kiosk.sends()
+    assert [state for state, *_ in kiosk.states()] == ["delivered"] * 3
+    assert lab.rows("SELECT count(*), min(sample), max(sample) FROM result") == [(3, "S-1", "S-3")]
+    told = lab.says("kiosks")
+    assert "clinic-1" in told and "in service" in told and "3 results" in told
+    assert "all is well" in lab.says("verify")
+
+
+def test_pseudonyms_are_sent_where_the_laboratory_takes_no_names(
+    kiosk: KioskAt, lab: Laboratory
+) -> None:
+    come(kiosk, lab, simulated=True)
+    assert not kiosk.device.receivers[0].identified
+    kiosk.signed(1)
+    kiosk.sends()
+    assert [state for state, *_ in kiosk.states()] == ["delivered"]
+    ((sample, day, device),) = lab.rows(
+        "SELECT r.sample, r.day, k.device FROM result r JOIN records s ON s.store = r.store "
+        "JOIN kiosk k ON k.number = s.kiosk"
+    )
+    assert re.fullmatch(r"S-[0-9a-f]{12}", sample) and day.endswith("-01")
+    assert re.fullmatch(r"D-[0-9a-f]{12}", device)
+
+
+def test_names_that_come_all_the_same_are_refused_in_words_that_the_kiosk_shows(
+    kiosk: KioskAt, lab: Laboratory
+) -> None:
+    come(kiosk, lab, simulated=True)
+    kiosk.file.write_text(kiosk.file.read_text().replace("identified = false\n", ""))
+    kiosk.signed(1)
+    kiosk.sends()
+    ((state, code, said),) = kiosk.states()
+    assert (state, code) == ("refused", "MESSAGE_REFUSED")
+    assert "takes no names from clinic-1" in said and "identified = false" in said
+
+
+def test_a_code_counts_once_and_another_server_is_told_nothing(
+    kiosk: KioskAt, lab: Laboratory, tmp_path: Path
+) -> None:
+    code = lab.code()
+    with laboratory(tmp_path / "other") as other, pytest.raises(UsageError, match="another cert"):
+        enrol(kiosk.device, other.address, read_code(code))
+    assert kiosk.device.receivers == ()
+    enrol(kiosk.device, lab.address, read_code(code))
+    with pytest.raises(UsageError, match="does not count"):
+        enrol(kiosk.device, lab.address, read_code(code))
+    wrong = code[:-1] + ("0" if code[-1] != "0" else "1")
+    with pytest.raises(UsageError, match="does not count"):
+        enrol(kiosk.device, lab.address, read_code(wrong))
+    with pytest.raises(UsageError, match="no laboratory answers"):
+        enrol(kiosk.device, "https://localhost:1", read_code(code))
+
+
+def test_a_lost_kiosk_is_revoked_and_one_that_was_found_comes_again(
+    kiosk: KioskAt, lab: Laboratory
+) -> None:
+    come(kiosk, lab, "--identified", simulated=True)
+    kiosk.signed(2)
+    lab.says("revoke", "clinic-1", "--reason", "stolen")
+    kiosk.sends()
+    assert {(state, code) for state, code, _ in kiosk.states()} == {("retrying", "RECEIVER_DENIED")}
+    assert lab.rows("SELECT count(*) FROM version") == [(0,)]
+    assert "revoked (stolen)" in lab.says("kiosks")
+    assert "revoked already" in lab.says("revoke", "clinic-1", "--reason", "x", code=2)
+    come(kiosk, lab)
+    with kiosk.access().writing() as writer:
+        writer.connection.execute("UPDATE outbox SET next_at_s = 0")
+    kiosk.sends()
+    assert [state for state, *_ in kiosk.states()] == ["delivered"] * 2
+
+
+def test_whoever_comes_again_locks_out_the_device_before(
+    kiosk: KioskAt, lab: Laboratory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    come(kiosk, lab, "--identified", simulated=True)
+    kiosk.signed(1)
+    replaced = KioskAt(tmp_path / "replaced")
+    monkeypatch.setenv("EDGEHEMO_DEVICE", str(replaced.file))
+    come(replaced, lab, simulated=True)
+    kiosk.sends()
+    assert [code for _, code, _ in kiosk.states()] == ["RECEIVER_DENIED"]
+    replaced.signed(1)
+    replaced.sends()
+    assert [state for state, *_ in replaced.states()] == ["delivered"]
+
+
+def test_keys_are_renewed_and_the_old_one_ends_once_the_new_was_shown(
+    kiosk: KioskAt, lab: Laboratory
+) -> None:
+    come(kiosk, lab, "--identified", simulated=True)
+    own = Place.of(kiosk.device, "laboratory").own
+    before = own.read_text()
+    kiosk.signed(1)
+    kiosk.sends()
+    kiosk.visits()
+    assert own.read_text() == before
+    lab.do(f"UPDATE certificate SET made_at_s = {int(time.time()) - 91 * 86_400}")
+    kiosk.visits()
+    assert own.read_text() != before
+    assert lab.rows("SELECT count(*) FROM certificate WHERE ended_at IS NULL") == [(2,)]
+    kiosk.visits()
+    assert lab.rows("SELECT count(*) FROM certificate WHERE ended_at IS NULL") == [(1,)]
+    kiosk.signed(1)
+    kiosk.sends()
+    assert [state for state, *_ in kiosk.states()] == ["delivered"] * 2
+    own.write_text(before)
+    kiosk.signed(1)
+    kiosk.sends()
+    assert kiosk.states()[-1][1] == "RECEIVER_DENIED"
+
+
+def test_the_laboratory_replaces_its_certificate_and_kiosks_follow(
+    kiosk: KioskAt, lab: Laboratory
+) -> None:
+    come(kiosk, lab, "--identified", simulated=True)
+    kiosk.signed(1)
+    lab.says("certificate", "--prepare")
+    assert "clinic-1 does not trust it yet" in lab.says("certificate", code=1)
+    assert "1 kiosks do not trust it yet" in lab.says("certificate", "--use", code=2)
+    kiosk.visits()
+    # The kiosk says with its next visit that it trusts it.
+    kiosk.visits()
+    lab.says("certificate")
+    lab.says("certificate", "--use")
+    assert lab.end() == 0
+    lab.start()
+    kiosk.sends()
+    assert [state for state, *_ in kiosk.states()] == ["delivered"]
+    kiosk.visits()
+    trusted = Place.of(kiosk.device, "laboratory").trusted.read_text()
+    assert trusted.count("BEGIN CERTIFICATE") == 1
+
+
+def test_what_the_laboratory_lost_is_sent_again(kiosk: KioskAt, lab: Laboratory) -> None:
+    come(kiosk, lab, "--identified", simulated=True)
+    kiosk.signed(2)
+    kiosk.sends()
+    assert lab.end() == 0
+    kept = (lab.folder / "laboratory.sqlite3").read_bytes()
+    lab.start()
+    kiosk.signed(3)
+    kiosk.sends()
+    assert lab.end() == 0
+    # The laboratory's storage is put back: three results that it acknowledged are gone.
+    for file in lab.folder.glob("laboratory.sqlite3*"):
+        file.unlink()
+    (lab.folder / "laboratory.sqlite3").write_bytes(kept)
+    lab.start()
+    assert [state for state, *_ in kiosk.states()] == ["delivered"] * 5
+    kiosk.visits()
+    assert [state for state, *_ in kiosk.states()] == ["delivered"] * 2 + ["noted"] * 3
+    kiosk.sends()
+    assert [state for state, *_ in kiosk.states()] == ["delivered"] * 5
+    assert lab.rows("SELECT count(*) FROM result") == [(5,)]
+    assert "MISSING" not in lab.says("kiosks")
+    assert "all is well" in lab.says("verify")
+
+
+def test_pictures_come_where_a_person_asks_and_both_sides_allow_it(
+    kiosk: KioskAt, lab: Laboratory
+) -> None:
+    come(kiosk, lab, "--identified", "--pictures", "all", simulated=True)
+    kiosk.signed(1)
+    kiosk.sends()
+    kiosk.visits()
+    assert lab.rows("SELECT count(*) FROM picture") == [(0,)]
+    kiosk.file.write_text(kiosk.file.read_text() + "pictures = true\n")
+    kiosk.visits()
+    ((digest, size),) = lab.rows("SELECT sha256, bytes FROM picture")
+    stored = lab.folder / "pictures" / "pictures" / digest[:2] / digest
+    assert stored.stat().st_size == size
+    assert stored.read_bytes().startswith(b"\x89PNG")
+    assert lab.rows("SELECT words FROM wanted_pictures WHERE settled_at IS NOT NULL") == [("",)]
+    assert "1 pictures: all is well" in lab.says("verify")
+    stored.write_bytes(b"x")
+    assert "missing or damaged" in lab.says("verify", code=1)
+
+
+def test_killed_at_any_moment_nothing_acknowledged_is_lost(kiosk: KioskAt, lab: Laboratory) -> None:
+    come(kiosk, lab, "--identified", simulated=True)
+    kiosk.signed(8)
+    for _ in range(4):
+        with kiosk.access().writing() as writer:
+            writer.connection.execute("UPDATE outbox SET next_at_s = 0")
+        kiosk.sends()
+        assert lab.end(signal.SIGKILL) == -signal.SIGKILL
+        delivered = sum(state == "delivered" for state, *_ in kiosk.states())
+        lab.start()
+        assert lab.rows("SELECT count(*) FROM version") >= [(delivered,)]
+        kiosk.signed(2)
+    kiosk.sends()
+    assert {state for state, *_ in kiosk.states()} == {"delivered"}
+    assert lab.rows("SELECT count(*) FROM version") == [(16,)]
+
+
+def test_a_receiver_of_the_name_that_says_something_else_is_not_touched(
+    kiosk: KioskAt, lab: Laboratory
+) -> None:
+    kiosk.file.write_text(
+        kiosk.file.read_text() + '[[receivers]]\nname = "laboratory"\nkind = "laboratory"\n'
+        'address = "https://elsewhere.example"\n'
+    )
+    before = kiosk.file.read_text()
+    with pytest.raises(DeviceError, match="stands there with another address, certificate"):
+        come(kiosk, lab)
+    assert kiosk.file.read_text() == before
+
+
+@pytest.mark.parametrize("text", ["", "abcd", "x" * 33, "il0u-" * 8])
+def test_what_is_no_code_is_told_so(text: str) -> None:
+    with pytest.raises(UsageError, match="no pairing code"):
+        read_code(text)
