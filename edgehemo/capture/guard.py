@@ -163,6 +163,9 @@ class GuardedCamera(OpenedByContext):
                 raise capture_error("CAMERA_DARK", f"{self.name}: the picture is dark")
             previous, self._previous = self._previous, frame.pixels
             if previous is None:
+                # It sends: what is to be compared with this one has as long again. A slow processor
+                # may have needed the whole of it for the first.
+                ends = self._clock() + deadline_s
                 continue
             if not is_repeat(previous, frame.pixels):
                 return frame

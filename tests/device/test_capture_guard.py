@@ -44,6 +44,7 @@ class ScriptedCamera(OpenedByContext):
         self.deadlines: list[float] = []
         self.refuse_settings = False
         self.absent = False
+        self.takes_s = 0.0
 
     @property
     def name(self) -> str:
@@ -66,6 +67,7 @@ class ScriptedCamera(OpenedByContext):
     def frame(self, deadline_s: float) -> Frame:
         self.deadlines.append(deadline_s)
         item = self.script.pop(0)
+        self.clock.sleep(self.takes_s)
         if item == "CAMERA_TIMEOUT":
             self.clock.sleep(deadline_s)
         if isinstance(item, str):
@@ -98,6 +100,14 @@ def test_healthy_frames_pass() -> None:
     assert guard.frame(3).pixels[0, 0, 0] == 101  # the first is compared with, not handed out
     assert guard.frame(3).pixels[0, 0, 0] == 102
     assert (camera.opened, clock.now) == (1, 0.0)
+
+
+def test_a_first_frame_that_took_all_of_the_time_leaves_the_next_its_own() -> None:
+    """A slow processor: the frame that is only compared with must not use up the other's time."""
+    guard, camera, _ = guarded(100, 101)
+    camera.takes_s = FAULT_NOTICED_S
+    assert guard.frame(3 * FAULT_NOTICED_S).pixels[0, 0, 0] == 101
+    assert camera.deadlines == [FAULT_NOTICED_S, FAULT_NOTICED_S]
 
 
 def test_darkness_is_the_lamps_fault_and_not_cured_by_reopening() -> None:
