@@ -25,9 +25,9 @@ from edgehemo.bundle.manifest import (
 )
 from edgehemo.device.board import BoardState
 from edgehemo.device.machine import this_machine
-from edgehemo.errors import EdgeHemoError
+from edgehemo.errors import BundleError, EdgeHemoError
 from edgehemo.inference.processor import Family
-from edgehemo.inference.verification import read_samples
+from edgehemo.inference.verification import read_samples, sample_difference, too_far
 from edgehemo.inference.worker import WorkerRunner
 
 # Side of the input where neither the artefact nor a sample fixes one, px.
@@ -172,6 +172,7 @@ def _timed(
     path = bundle.checked_file(artefact.file, artefact.sha256)
     codes = _input(bundle, entry, artefact)
     with WorkerRunner(path, artefact.format, threads=threads, digests=artefact.digests) as runner:
+        _refuse_wrong(runner, bundle, entry, artefact)
         seconds = []
         for run in range(WARM_UP_RUNS + runs):
             runner.run(codes)
@@ -193,6 +194,19 @@ def _timed(
             celsius=board.celsius,
             throttled=board.throttled,
         )
+
+
+def _refuse_wrong(
+    runner: WorkerRunner, bundle: Bundle, entry: ModelEntry, artefact: Artefact
+) -> None:
+    """BundleError where an artefact answers otherwise on this processor than where it was made:
+    however fast, it is not to be recommended.
+    """
+    samples = read_samples(bundle, entry)
+    if samples and artefact.reproduction is not None:
+        problem = too_far(sample_difference(runner, samples), artefact)
+        if problem is not None:
+            raise BundleError(f"{artefact.file}: {problem}")
 
 
 def _input(bundle: Bundle, entry: ModelEntry, artefact: Artefact) -> NDArray[np.uint8]:

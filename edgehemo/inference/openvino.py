@@ -53,6 +53,7 @@ class OpenVinoRunner:
             reason = lines[-1].strip() if lines else "no reason"
             title = RUNTIMES["openvino"].title
             raise BundleError(f"{path.name}: {title} refuses it ({reason})") from None
+        self._file = path.name
         self._request = compiled.create_infer_request()
         taken, given = compiled.inputs[0], compiled.outputs[0]
         self.input_type = {"u8": "uint8"}.get(taken.element_type.get_type_name(), "other")
@@ -65,7 +66,14 @@ class OpenVinoRunner:
         if self._one_by_one and len(codes) != 1:
             return np.concatenate([self.run(one[None]) for one in codes])
         self._request.infer([np.ascontiguousarray(codes)])
-        return np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        answers = np.array(self._request.get_output_tensor(0).data, dtype=np.float32)
+        if len(answers) != len(codes):
+            # Seen of version 2026.4 in int8 on a Cortex-A72: an empty answer and no error.
+            raise BundleError(
+                f"{self._file}: {RUNTIMES['openvino'].title} gives {len(answers)} answers to "
+                f"{len(codes)} pictures on this processor; choose another precision or runtime"
+            )
+        return answers
 
 
 def _shape(partial: object) -> tuple[int | None, ...]:

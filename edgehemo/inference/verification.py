@@ -93,12 +93,7 @@ def _verified(
                 seen = sample_difference(runner, samples)
                 parity["sample_difference"] = round(seen, 6)
                 parity["sample_difference_at_export"] = artefact.reproduction
-                limit = allowed_difference(artefact)
-                if not seen <= limit:
-                    problem = (
-                        f"differs from PyTorch by {seen:.2e} on the bundle's samples, "
-                        f"{limit:.2e} is allowed"
-                    )
+                problem = too_far(seen, artefact)
     except MissingDependencyError as error:
         gate, problem = "not run", str(error)
     except EdgeHemoError as error:
@@ -111,6 +106,16 @@ def _verified(
 def allowed_difference(artefact: Artefact) -> float:
     """How far an artefact may answer from PyTorch on the bundle's samples, on any machine."""
     return SAMPLE_GATES[artefact.precision].allowed(artefact.reproduction)
+
+
+def too_far(seen: float, artefact: Artefact) -> str | None:
+    """What is wrong where an artefact's answers are ``seen`` from PyTorch's; None where that is
+    allowed.
+    """
+    limit = allowed_difference(artefact)
+    if seen <= limit:
+        return None
+    return f"differs from PyTorch by {seen:.2e} on the bundle's samples, {limit:.2e} is allowed"
 
 
 def sample_difference(runner: Runner, samples: Samples) -> float:

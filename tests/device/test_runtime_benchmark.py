@@ -7,6 +7,7 @@ import json
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 
@@ -15,6 +16,7 @@ from edgehemo.bundle.bundle import load_bundle
 from edgehemo.commands.bench import bench
 from edgehemo.device.configuration import with_inference
 from edgehemo.inference import processor
+from edgehemo.inference.worker import WorkerRunner
 
 DEVICE = """schema = "edgehemo.device/1"
 name = "kiosk 7"
@@ -148,6 +150,18 @@ def test_every_artefact_of_the_shipped_bundle_is_timed() -> None:
         assert item.problem is None, item.problem
         assert item.median_ms > 0 and item.p95_ms >= item.median_ms
         assert item.runtime and item.peak_memory_mb > 20 and item.cold_start_ms > 0
+
+
+def test_an_artefact_that_answers_otherwise_here_is_not_recommended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Such as OpenVINO in int8 on a Cortex-A72, which answers nothing at all, and quickly."""
+    bundle = load_bundle()
+    monkeypatch.setattr(WorkerRunner, "run", lambda *_: np.empty((0, 3), np.float32))
+    rows = time_artefacts(bundle, threads=(1,), runs=1, tell=lambda _: None)
+    assert recommended(rows) is None
+    for item in rows:
+        assert item.problem is not None and "differs from PyTorch by inf" in item.problem
 
 
 def test_bench_writes_its_choice_into_the_devices_own_file(

@@ -17,6 +17,8 @@ pytest.importorskip("openvino", reason='needs pip install "edgehemo[host]"')
 import openvino
 import torch
 
+from edgehemo.errors import BundleError
+from edgehemo.inference.openvino import OpenVinoRunner
 from edgehemo.inference.worker import WorkerRunner
 from edgehemo_export.quantisation.graph import Graph
 from edgehemo_export.quantisation.int8_recipes import Int8Recipe
@@ -124,3 +126,24 @@ def test_a_first_convolution_can_stay_in_float(net: StemNet) -> None:
     model = openvino.Core().read_model(xml, weights)
     first = next(op for op in model.get_ordered_ops() if op.get_type_name() == "Convolution")
     assert first.input_value(0).get_node().get_type_name() != "FakeQuantize"
+
+
+def test_a_runtime_that_answers_for_fewer_pictures_is_refused(
+    artefact: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it does in int8 on a processor without half precision, with no error of its own."""
+    runner = OpenVinoRunner(artefact, threads=1)
+    codes = np.zeros((1, SIDE, SIDE, 3), np.uint8)
+    assert len(runner.run(codes)) == 1
+
+    class Empty:
+        data = np.empty((0, 3), np.float32)
+
+        def infer(self, _: object) -> None: ...
+
+        def get_output_tensor(self, _: int) -> Empty:
+            return self
+
+    monkeypatch.setattr(runner, "_request", Empty())
+    with pytest.raises(BundleError, match="gives 0 answers to 1 pictures on this processor"):
+        runner.run(codes)
