@@ -1,6 +1,6 @@
-"""Runs inside the 64-bit ARM root: a bundle's ONNX and TFLite artefacts on the bundle's samples.
+"""Runs inside an emulated 64-bit ARM system: a bundle's artefacts on the bundle's samples.
 
-In one process, since an emulated one cannot start another; else as `edgehemo verify` does.
+``artefacts_in_root.py BUNDLE FORMAT...``. In one process; else as `edgehemo verify` does.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import sys
 from pathlib import Path
 
 from edgehemo.bundle.bundle import load_bundle
+from edgehemo.errors import BundleError
 from edgehemo.inference import check_graph, open_runner
 from edgehemo.inference.verification import allowed_difference, read_samples, sample_difference
 
-FORMATS = ("onnx", "tflite")
+FORMATS = sys.argv[2:]
 
 bundle = load_bundle(Path(sys.argv[1]))
 bundle.check_files()
@@ -27,7 +28,11 @@ for entry in bundle.manifest.models:
         path = bundle.checked_file(artefact.file, artefact.sha256)
         runner = open_runner(path, artefact.format, threads=1)
         check_graph(runner, entry, artefact, bundle.graph(entry.task)[2])
-        seen = sample_difference(runner, samples)
+        try:
+            seen, problem = sample_difference(runner, samples), None
+        except BundleError as error:
+            seen, problem = None, str(error)
+        passed = seen is not None and seen <= allowed_difference(artefact)
         rows.append(
             {
                 "model": entry.name,
@@ -36,7 +41,8 @@ for entry in bundle.manifest.models:
                 "runtime": f"{runner.name} {runner.version}",
                 "difference": seen,
                 "at_export": artefact.reproduction,
-                "gate": "pass" if seen <= allowed_difference(artefact) else "fail",
+                "gate": "pass" if passed else "fail",
+                "problem": problem,
             }
         )
 print(json.dumps({"machine": platform.machine(), "trust": bundle.trust, "artefacts": rows}))
