@@ -28,10 +28,12 @@ for entry in bundle.manifest.models:
         path = bundle.checked_file(artefact.file, artefact.sha256)
         runner = open_runner(path, artefact.format, threads=1)
         check_graph(runner, entry, artefact, bundle.graph(entry.task)[2])
+        seen: float | None = None
+        problem: str | None = None
         try:
-            seen, problem = sample_difference(runner, samples), None
+            seen = sample_difference(runner, samples)
         except BundleError as error:
-            seen, problem = None, str(error)
+            problem = str(error)
         passed = seen is not None and seen <= allowed_difference(artefact)
         rows.append(
             {
