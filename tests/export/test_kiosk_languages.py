@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gettext
 import io
+import re
 import string
 
 import pytest
@@ -11,9 +13,11 @@ babel = pytest.importorskip("babel")
 
 from babel.messages.pofile import read_po
 
+from edgehemo.guidance.catalogue import LOCALE_DIR
 from edgehemo.words.language import LANGUAGES
 from edgehemo_export.languages.files import merged, po_path, wanted_files
 from edgehemo_export.languages.texts import Text, kiosk_texts
+from edgehemo_export.languages.typesetting import typeset
 
 OTHERS = [language for language in LANGUAGES if language != "en"]
 
@@ -45,3 +49,14 @@ def test_new_texts_are_empty_and_old_ones_go() -> None:
     catalog = merged(before, "fr", [Text("kept"), Text("new"), Text("{n} cell", "{n} cells")])
     found = {message.id: message.string for message in catalog if message.id}
     assert found == {"kept": "gardé", "new": "", ("{n} cell", "{n} cells"): ("", "", "")}
+
+
+def test_french_keeps_its_marks_with_their_word() -> None:
+    assert typeset("Prêt ? Oui : « 3 » ; 12:30", "fr") == (
+        "Prêt\xa0? Oui\xa0: «\xa03\xa0»\xa0; 12:30"
+    )
+    assert typeset("Ready ?", "sw") == "Ready ?"
+    shown = gettext.translation("edgehemo", LOCALE_DIR, ["fr"])
+    told = [shown.gettext(text.text) for text in kiosk_texts() if text.plural is None]
+    assert any("\xa0:" in text for text in told)
+    assert not [text for text in told if re.search(r"\S [:;?!»]|« ", text)]

@@ -15,6 +15,7 @@ from babel.messages.pofile import read_po, write_po
 from edgehemo.guidance.catalogue import DOMAIN, LOCALE_DIR, SOURCE_LANGUAGE
 from edgehemo.words.language import LANGUAGES, TEXTS_FILE
 from edgehemo_export.languages.texts import Text, kiosk_texts
+from edgehemo_export.languages.typesetting import typeset
 
 HEADER = """\
 The kiosk's words. Short sentences; the places in braces stay as they are.
@@ -38,7 +39,7 @@ def wanted_files() -> dict[Path, bytes]:
         catalog = merged(path.read_bytes() if path.exists() else b"", language, texts)
         po, mo = io.BytesIO(), io.BytesIO()
         write_po(po, catalog, width=100, omit_header=False, no_location=True, sort_output=False)
-        write_mo(mo, catalog)
+        write_mo(mo, shown(catalog, language))
         files[path], files[path.with_suffix(".mo")] = po.getvalue(), mo.getvalue()
     return files
 
@@ -62,6 +63,21 @@ def merged(before: bytes, language: str, texts: Sequence[Text]) -> Catalog:
             string = next(iter(string or ("",)))
         catalog.add(key, string, auto_comments=[text.where])
     return catalog
+
+
+def shown(catalog: Catalog, language: str) -> Catalog:
+    """The catalogue with its words as devices show them (see `typeset`)."""
+    out = Catalog(locale=language, domain=DOMAIN, fuzzy=False)
+    out.mime_headers = catalog.mime_headers
+    for message in catalog:
+        said = message.string
+        set_ = (
+            typeset(said, language)
+            if isinstance(said, str)
+            else tuple(typeset(form, language) for form in said or ())
+        )
+        out.add(message.id, set_ if message.id else said)
+    return out
 
 
 def _comment() -> str:
