@@ -165,7 +165,7 @@ def test_the_numbers_stand_in_the_site_s_unit(reading: SampleReading, frames: li
     assert "95 %: 81 to 111" in english
     french = text_of_pdf(report_pdf(view_of(reading, frames, Words("fr", "g/dL"))))
     assert "9,6 g/dL" in french
-    assert "95 % : 8,1 à 11,1" in french
+    assert "95 %\xa0: 8,1 à 11,1" in french
     assert "31,0" in french  # MCHC, 309.7 g/L
     assert " g/L" not in french
 
