@@ -9,6 +9,8 @@ from msgspec import UNSET, UnsetType
 
 from edgehemo.bundle.manifest import ArtefactFormat, Companion, Metric, Precision
 from edgehemo.files.strict import Count, Record, Sha256
+from edgehemo_export.data.checking.check import CheckedSet
+from edgehemo_export.data.checking.findings import Finding
 from edgehemo_export.data.fetching.registry import SaidBy
 from edgehemo_export.data.manifest import SetSummary
 from edgehemo_export.quantisation.options import ExportRow
@@ -164,3 +166,15 @@ class DataGetOutput(Record, frozen=True, kw_only=True):
     schema: Literal["edgehemo.data-get/1"] = "edgehemo.data-get/1"
     data: str
     sets: list[GotSet]
+
+
+class DataCheckOutput(Record, frozen=True, kw_only=True):
+    """What `edgehemo data check` found. folder: the data root that files are relative to. faults:
+    findings that must be put right. findings: the worst first.
+    """
+
+    schema: Literal["edgehemo.data-check/1"] = "edgehemo.data-check/1"
+    folder: str
+    faults: Count
+    sets: list[CheckedSet]
+    findings: list[Finding]

@@ -152,6 +152,7 @@ NOT_RUN = {
     "outbox retry": "reaches for the receivers that were named, and is refused without any",
     "outbox send": "likewise",
     "outbox show": "as `outbox list`",
+    "data check": "as `dataset manifest`, on which it stands",
     "data get": "fetches what it is told to, from whom its registry or a mirror names",
     "data list": "shows a table of the package",
     "dataset manifest": "the workstation's: its imports and an export are seen below",

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 import click
 
 from edgehemo.commands import common
-from edgehemo.errors import EXIT_DONE, UsageError
+from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, UsageError
 
 if TYPE_CHECKING:
+    from edgehemo_export.data.checking.check import CheckedSet, Report
     from edgehemo_export.data.fetching.getting import Got, Telling
     from edgehemo_export.data.fetching.registry import Release
     from edgehemo_export.output import ListedSet
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 # As the tests and the training's users name the folder.
 DATA_VARIABLE = "EDGEHEMO_DATA"
 MIRROR_VARIABLE = "EDGEHEMO_DATA_MIRROR"
+
+# Of a finding's files, how many are shown.
+SHOWN_FILES = 3
+SEVERITIES = ("fault", "warning", "note")
 
 data_option = click.option(
     "--data",
@@ -161,6 +166,56 @@ def get(
         ),
     )
     return EXIT_DONE
+
+
+@data.command()
+@click.argument(
+    "folder", metavar="DIR", type=click.Path(path_type=Path, exists=True, file_okay=False)
+)
+@click.option("--set", "sets", multiple=True, metavar="NAME", help="Only this set; repeatable.")
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="File that keeps the fingerprints of pictures, so that the next check reads only what is "
+    "new; the one of `edgehemo dataset manifest` serves [default: none].",
+)
+@common.json_option
+def check(folder: Path, sets: tuple[str, ...], cache: Path | None, json_file: str | None) -> int:
+    """Find what is wrong with the data below DIR: a data root, or the folder of one set.
+
+    Broken files; pictures that are there twice, within and across sets, exactly or by their look,
+    and in two parts of a split; one picture under two classes; cells outside of their picture;
+    labels without a picture; classes of which there are few; a scale that the red cells
+    contradict; files that changed since they were fetched. Each finding says what to do. Ends with
+    1 where something must be put right, with 2 where something cannot be read.
+    """
+    from edgehemo_export.data.checking.check import check as checked
+    from edgehemo_export.output import DataCheckOutput
+
+    with ExitStack() as stack:
+        bars: dict[str, common.Progress] = {}
+
+        def tell(doing: str, done: int, total: int) -> None:
+            if doing not in bars:
+                stack.close()
+                bars[doing] = stack.enter_context(common.Progress(doing, total, long=True))
+            bars[doing].reach(done)
+
+        report = checked(folder, names=sets, cache=cache, progress=tell)
+    common.write_json(
+        json_file,
+        DataCheckOutput(
+            folder=str(report.root),
+            faults=report.faults,
+            sets=report.sets,
+            findings=report.findings,
+        ),
+    )
+    if json_file != common.STDOUT:
+        _print_report(report)
+    if report.broken:
+        return EXIT_BAD_INPUT
+    return EXIT_WITHHELD if report.faults else EXIT_DONE
 
 
 def _accept(release: Release, accepted: bool) -> None:
@@ -306,3 +361,47 @@ def _address(row: ListedSet) -> str:
 
 def _size(row: ListedSet) -> str:
     return "" if row.size_mb is None else f"{row.size_mb:,.0f}"
+
+
+def _print_report(report: Report) -> None:
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    from edgehemo.words.counted import counted
+
+    table = Table(title=str(report.root), box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column("set", no_wrap=True)
+    for heading in ("pictures", "groups"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("classes, or boxes")
+    table.add_column("um/px stated, measured")
+    for row in report.sets:
+        scales = "\n".join(
+            f"{_um(scale.stated_um_per_px)}, {_um(scale.measured_um_per_px)} ({scale.source})"
+            for scale in row.scales
+        )
+        table.add_row(row.name, f"{row.pictures:,}", f"{row.groups:,}", _counts(row), scales)
+    Console().print(table)
+    for number, item in enumerate(report.findings, 1):
+        common.say(f"{item.severity}: {item.set_name}: {item.says}")
+        for files in item.files[:SHOWN_FILES]:
+            common.say(f"    {' = '.join(files)}")
+        more = len(item.files) - SHOWN_FILES
+        if more > 0:
+            common.say(f"    and {more:,} more; --json has all")
+        # Of several of a kind, what to do is said once.
+        if all(following.code != item.code for following in report.findings[number : number + 1]):
+            common.say(f"  {item.action}")
+    found = [(sum(i.severity == s for i in report.findings), s) for s in SEVERITIES]
+    counts = ", ".join(counted(count, severity) for count, severity in found)
+    common.say(counts if report.findings else "nothing was found")
+
+
+def _counts(row: CheckedSet) -> str:
+    counts = row.classes or row.boxes
+    return ", ".join(f"{name} {count:,}" for name, count in counts.items())
+
+
+def _um(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

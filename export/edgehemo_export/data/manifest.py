@@ -131,13 +131,28 @@ def build_manifest(
     recorded: RecordedSplits | DataManifest | None = None,
     progress: Progress | None = None,
 ) -> DataManifest:
-    """The manifest of every set below ``root``, or of the named ones.
+    """The manifest of every set below ``root``, or of the named ones; see `manifest_of`.
+
+    Raises UsageError where the root holds no set.
+    """
+    found = list(read_data_root(root, sets))
+    return manifest_of(root, found, cache=cache, recorded=recorded, progress=progress)
+
+
+def manifest_of(
+    root: Path,
+    found: Sequence[SetPicture],
+    *,
+    cache: Path | None = None,
+    recorded: RecordedSplits | DataManifest | None = None,
+    progress: Progress | None = None,
+) -> DataManifest:
+    """The manifest of pictures that were found below ``root``.
 
     cache: file that keeps the fingerprints by path, size and time of change. recorded: parts to
     keep. progress: called with pictures hashed and their total. Pictures that cannot be read are
-    listed and left out. Raises UsageError where the root holds no set.
+    listed and left out.
     """
-    found = list(read_data_root(root, sets))
     readable, prints, unreadable = fingerprints(root, found, cache, progress)
     pictures = [found[i] for i in readable]
     pairs = duplicate_pairs(prints.digests, prints.hashes, prints.thumbnails)

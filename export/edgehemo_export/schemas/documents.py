@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgehemo.files.json_schema import Document
 from edgehemo_export.data.fetching.locks import DataLock
 from edgehemo_export.output import (
+    DataCheckOutput,
     DataGetOutput,
     DataListOutput,
     DatasetManifestOutput,
@@ -20,6 +21,7 @@ DOCUMENTS = (
     Document("export", "the artefacts of an exported bundle", (ExportOutput,)),
     Document("study", "a paper's study repeated", (StudyOutput,)),
     Document("dataset-manifest", "the public sets in numbers", (DatasetManifestOutput,)),
+    Document("data-check", "what is wrong with a folder of data", (DataCheckOutput,)),
     Document("data-list", "the data sets that are had by name", (DataListOutput,)),
     Document("data-get", "what was fetched into a data root", (DataGetOutput,)),
     Document("data-lock", "what was fetched, file by file", (DataLock,)),
