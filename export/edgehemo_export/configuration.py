@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -34,12 +36,53 @@ def read_configuration(
     """
     values = tomllib.loads(shipped.read_text(encoding="utf-8"))
     if override is not None:
-        try:
-            own = tomllib.loads(override.read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError) as error:
-            raise UsageError(f"{override}: not a readable TOML configuration ({error})") from error
-        values = merged(values, own)
+        values = merged(values, _overriding(override))
     return configuration_from(kind, merged(values, changes or {}))
+
+
+def _overriding(path: Path) -> dict[str, Any]:
+    """What a file overrides; UsageError where it is no TOML."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path}: not a readable TOML configuration ({error})") from error
+
+
+@dataclass(frozen=True)
+class ValueInForce:
+    """One value of a configuration. key: with its tables, such as ``loop.steps``. origin: a file's
+    name, or `BUILT_IN` where no file says it.
+    """
+
+    key: str
+    value: Any
+    origin: str
+
+
+BUILT_IN = "default"
+
+
+def values_in_force(
+    config: Configuration, shipped: Path, override: Path | None = None
+) -> list[ValueInForce]:
+    """Every value of a configuration that was read from these files, and which of them says it."""
+    files: list[tuple[str, Mapping[str, Any]]] = []
+    if override is not None:
+        files.append((override.name, dict(_leaves(_overriding(override)))))
+    files.append((shipped.name, dict(_leaves(tomllib.loads(shipped.read_text("utf-8"))))))
+    return [
+        ValueInForce(key, value, next((name for name, said in files if key in said), BUILT_IN))
+        for key, value in _leaves(config.model_dump())
+    ]
+
+
+def _leaves(values: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """Values below tables, by their keys with dots. An empty table is a value."""
+    for key, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, f"{above}{key}.")
+        else:
+            yield f"{above}{key}", value
 
 
 def configuration_from(kind: type[ConfigT], values: Mapping[str, Any]) -> ConfigT:
@@ -48,10 +91,29 @@ def configuration_from(kind: type[ConfigT], values: Mapping[str, Any]) -> Config
         return kind.model_validate(values)
     except ValidationError as error:
         problems = "; ".join(
-            f"{'.'.join(str(part) for part in item['loc'])}: {item['msg'].lower()}"
+            f"{'.'.join(str(part) for part in item['loc'])}: "
+            + (_unknown(kind, item["loc"]) if item["type"] == _EXTRA else item["msg"].lower())
             for item in error.errors()
         )
         raise UsageError(f"training configuration: {problems}") from None
+
+
+# What pydantic calls a key that a model does not have.
+_EXTRA = "extra_forbidden"
+
+
+def _unknown(kind: type[BaseModel], place: Sequence[int | str]) -> str:
+    """What is said of a key that is not known, with the nearest that is."""
+    table: type[BaseModel] | None = kind
+    for part in place[:-1]:
+        field = None if table is None else table.model_fields.get(str(part))
+        inner = None if field is None else field.annotation
+        table = inner if isinstance(inner, type) and issubclass(inner, BaseModel) else None
+    known = sorted(table.model_fields) if table is not None else []
+    near = difflib.get_close_matches(str(place[-1]), known, n=1)
+    if near:
+        return f"there is no such key; did you mean {near[0]}?"
+    return f"there is no such key; there are {', '.join(known)}"
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

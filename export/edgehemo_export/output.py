@@ -178,3 +178,23 @@ class DataCheckOutput(Record, frozen=True, kw_only=True):
     faults: Count
     sets: list[CheckedSet]
     findings: list[Finding]
+
+
+class ConfigEntry(Record, frozen=True, kw_only=True):
+    """One value. key: with its tables, such as ``loop.steps``. origin: the file that says it, or
+    ``default``.
+    """
+
+    key: str
+    value: Any
+    origin: str
+
+
+class ConfigShowOutput(Record, frozen=True, kw_only=True):
+    """The configuration that a training of this task has in force."""
+
+    schema: Literal["edgehemo.config-show/1"] = "edgehemo.config-show/1"
+    task: str
+    shipped: str
+    override: str | None
+    values: list[ConfigEntry]

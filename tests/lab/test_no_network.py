@@ -156,6 +156,7 @@ NOT_RUN = {
     "data get": "fetches what it is told to, from whom its registry or a mirror names",
     "data list": "shows a table of the package",
     "dataset manifest": "the workstation's: its imports and an export are seen below",
+    "config show": "likewise",
     "evaluate": "likewise",
     "export": "likewise",
     "study": "likewise",

@@ -19,6 +19,7 @@ from edgehemo.cells.cell import CELL_KINDS, CellKind
 from edgehemo.errors import UsageError
 from edgehemo.images.header import read_header
 from edgehemo_export.data.sets import bccd, chula_disease, chula_rbc12, read_set, txl_pbc
+from edgehemo_export.data.sets.own import boxed_pictures
 from edgehemo_export.data.sets.picture import SetPicture
 
 RELABELS = Path(__file__).with_name("relabels")
@@ -49,21 +50,21 @@ class LabelledImage:
 
 
 def labelled_images(root: Path, sets: Iterable[str] = BOXED_SETS) -> list[LabelledImage]:
-    """All images with boxes of the named sets that a data root holds.
+    """All images with boxes of the named sets that a data root holds, and of own sets.
 
     BCCD and TXL-PBC bear their own; Chula RBC-12 ours at its points, its fields by diagnosis ours.
     Raises UsageError where the root holds none.
     """
     names = list(sets)
-    found = [
-        image
-        for name in names
-        for picture in read_set(root, name)
-        if (image := labelled(picture)) is not None
-    ]
+    pictures = [picture for name in names for picture in read_set(root, name)]
+    pictures += boxed_pictures(root)
+    found = [image for picture in pictures if (image := labelled(picture)) is not None]
     if not found:
         known = ", ".join(names)
-        raise UsageError(f"{root} holds none of the sets with boxes ({known}), each in its folder")
+        raise UsageError(
+            f"{root} holds none of the sets with boxes ({known}), each in its folder, and no set "
+            "of one's own with boxes (dataset.toml)"
+        )
     return found
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from edgehemo.bundle.manifest import ModelTask
 from edgehemo.errors import UsageError
+from edgehemo_export.configuration import CONFIGS
 from edgehemo_export.evaluation.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -84,6 +85,11 @@ class Task:
     task: ModelTask
     package: str
     says: str
+
+    @property
+    def shipped_config(self) -> Path:
+        """The file of the shipped configuration."""
+        return CONFIGS / f"{self.task}.toml"
 
     def load(self) -> TaskModule:
         """The model's face."""

@@ -25,6 +25,7 @@ from edgehemo_export.data.duplicates import (
 )
 from edgehemo_export.data.relabels import BOXED_SETS, labelled_images
 from edgehemo_export.data.sets import set_folder
+from edgehemo_export.data.sets.own import own_sets
 from edgehemo_export.data.splits import CURRENT, ModelSplit
 
 # Fewer samples give ranges that clip in the field; below the first number int8 is refused.
@@ -143,7 +144,8 @@ def shows_nothing(codes: NDArray[np.uint8]) -> bool:
 
 def calibration_files(source: Path, split: ModelSplit = CURRENT) -> list[Path]:
     """The images of the training part of a data root, of a folder or of a manifest."""
-    if source.is_dir() and any(set_folder(source, name) is not None for name in BOXED_SETS):
+    public = any(set_folder(source, name) is not None for name in BOXED_SETS)
+    if source.is_dir() and (public or any(own.in_fields for own in own_sets(source))):
         return [image.path for image in split.select(labelled_images(source), "train")]
     return listed_images(source)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from edgehemo.files.json_schema import Document
 from edgehemo_export.data.fetching.locks import DataLock
 from edgehemo_export.output import (
+    ConfigShowOutput,
     DataCheckOutput,
     DataGetOutput,
     DataListOutput,
@@ -25,4 +26,5 @@ DOCUMENTS = (
     Document("data-list", "the data sets that are had by name", (DataListOutput,)),
     Document("data-get", "what was fetched into a data root", (DataGetOutput,)),
     Document("data-lock", "what was fetched, file by file", (DataLock,)),
+    Document("config-show", "the configuration a training has in force", (ConfigShowOutput,)),
 )

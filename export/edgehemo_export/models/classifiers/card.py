@@ -41,9 +41,10 @@ def classifier_card(
         "",
     ]
     taught = bool(record.get("taught_by"))
+    head = record.get("learnt") == "head"
     lines += abroad_section(spec, checkpoint)
     lines += card_parts.made_by(
-        *training_commands(spec, again=again, taught=taught, everything=everything),
+        *training_commands(spec, again=again, taught=taught, everything=everything, head=head),
         *([] if everything else [f"edgehemo evaluate {spec.task}.safetensors --data DATA --save"]),
     )
     if everything:
@@ -54,17 +55,7 @@ def classifier_card(
             "test parts out, and of those that left a source out.",
             "",
         ]
-    lines += [
-        f"edgehemo {record['run']['software_version']}, torch {record['run']['torch']}, "
-        f"{record['steps']} steps of {config.loop.batch_size} crops, "
-        f"{record['seconds'] / 60:.0f} minutes, seed {config.loop.seed}"
-        + (
-            "."
-            if record["best"]["score"] is None
-            else f"; kept the weights of step {record['best']['step']}, the best on the tune part."
-        ),
-        "",
-    ]
+    lines += _course(record, config)
     lines += card_parts.data_section(record)
     if taught:
         lines += card_parts.section("Teacher", taught_says(record, config))
@@ -77,9 +68,15 @@ def classifier_card(
             f"that fold, which is {asked.share:.0%} of every target. They agree with "
             f"{record['second_opinion']['agreement']:.1%} of the labels.",
         )
+    standing = (
+        f"Cross-conformal prediction, {spec.rule_says}, on {rule.cells} cells, each answered by a "
+        "layer that had not seen its sample"
+        if head
+        else f"Split conformal prediction, {spec.rule_says}, on {rule.cells} tune cells"
+    )
     lines += card_parts.section(
         "When a cell is named",
-        f"Split conformal prediction, {spec.rule_says}, on {rule.cells} tune cells: a class is in "
+        f"{standing}: a class is in "
         f"the set when its probability reaches its threshold, for {rule.coverage:.0%} coverage of "
         f"cells like those; a cell with exactly one class in its set is named, any other is "
         f"`{UNCERTAIN}`. Temperature {record['temperature']:.3f}.",
@@ -107,6 +104,30 @@ def classifier_card(
     lines += ["", *more]
     lines += card_parts.never_tested(*spec.never_tested)
     return "\n".join(lines)
+
+
+def _course(record: Mapping[str, Any], config: ClassifierConfig) -> list[str]:
+    """How the run went."""
+    software = f"edgehemo {record['run']['software_version']}, torch {record['run']['torch']}, "
+    minutes = record["seconds"] / 60
+    if record.get("learnt") == "head":
+        cells = sum(record["images"].values())
+        return [
+            f"{software}the last layer alone, on {cells} cells of {record['samples']} samples, "
+            f"pulled towards the weights it began with: {minutes:.1f} minutes.",
+            "",
+        ]
+    best = record["best"]
+    kept = (
+        "."
+        if best["score"] is None
+        else f"; kept the weights of step {best['step']}, the best on the tune part."
+    )
+    return [
+        f"{software}{record['steps']} steps of {config.loop.batch_size} crops, {minutes:.0f} "
+        f"minutes, seed {config.loop.seed}{kept}",
+        "",
+    ]
 
 
 def left_out(metric: Mapping[str, Any]) -> bool:
@@ -151,13 +172,21 @@ def familiarity_section(checkpoint: Checkpoint) -> list[str]:
 
 
 def training_commands(
-    spec: ClassifierSpec, *, again: bool, taught: bool, everything: bool = False
+    spec: ClassifierSpec,
+    *,
+    again: bool,
+    taught: bool,
+    everything: bool = False,
+    head: bool = False,
 ) -> list[str]:
     """What made a checkpoint. again: it went on from another. taught: it had a teacher. everything:
-    it was trained on all parts and bears the figures of one that was not.
+    it was trained on all parts and bears the figures of one that was not. head: its last layer
+    alone was fitted.
     """
     train = f"edgehemo train {spec.command} --data DATA --out"
     out = f"{spec.task}.safetensors"
+    if head:
+        return [f"{train} {out} --init shipped"]
     if everything:
         fewer = "" if spec.left_out_steps is None else f" --steps {spec.left_out_steps}"
         return [

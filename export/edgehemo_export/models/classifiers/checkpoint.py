@@ -9,6 +9,7 @@ from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops
 from edgehemo_export.data.splits import Part, model_split
+from edgehemo_export.models.classifiers.own_cells import with_own_classes
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig
 from edgehemo_export.nets.classifier_nets import ClassifierNet, ClassifierNetConfig
@@ -32,9 +33,11 @@ def classifier_net(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierNe
 
 def classes_of(spec: ClassifierSpec, checkpoint: Checkpoint) -> tuple[str, ...]:
     """The classes a checkpoint answers: this version's, or the first so many of them, as an earlier
-    version knew. Raises UsageError for others.
+    version knew; or a laboratory's own. Raises UsageError for others.
     """
     known = tuple(checkpoint.record.get("classes", ()))
+    if checkpoint.record.get("own_classes"):
+        return known
     if not known or known != spec.classes[: len(known)]:
         raise UsageError("a checkpoint of other classes than this version's; train it again")
     return known
@@ -43,6 +46,8 @@ def classes_of(spec: ClassifierSpec, checkpoint: Checkpoint) -> tuple[str, ...]:
 def as_learnt(spec: ClassifierSpec, checkpoint: Checkpoint) -> ClassifierSpec:
     """The classifier as a checkpoint knows it: its classes, and crops of these alone."""
     classes = classes_of(spec, checkpoint)
+    if checkpoint.record.get("own_classes"):
+        return with_own_classes(spec, classes)
     if classes == spec.classes:
         return spec
     return replace(

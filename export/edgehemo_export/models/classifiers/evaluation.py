@@ -20,7 +20,7 @@ from edgehemo_export.evaluation.statistics import (
     wilson,
 )
 from edgehemo_export.models.classifiers.checkpoint import (
-    classes_of,
+    as_learnt,
     kept_out,
     stored_config,
     stored_familiarity,
@@ -184,7 +184,8 @@ def evaluated(
 
     crops: of every part. Of a run that left a source out, that source alone is measured.
     """
-    classes = classes_of(spec, checkpoint)
+    spec = as_learnt(spec, checkpoint)
+    classes = spec.classes
     crops = crops.among(classes)
     rule, familiarity = stored_rule(checkpoint), stored_familiarity(checkpoint)
     side = stored_config(checkpoint).crop.side_px

@@ -75,20 +75,35 @@ def fit_temperature(
     Temperature scaling (Guo et al. 2017), through the average over mirror images where the net
     has one. codes: uint8 (n, s, s, 3) of the tune part.
     """
-    views = _view_logits(net, codes)
+    temperature = best_temperature(_view_logits(net, codes), labels)
+    net.temperature.fill_(temperature)
+    return temperature
+
+
+def best_temperature(views: NDArray[np.float64], labels: NDArray[np.intp]) -> float:
+    """The temperature that minimises the log loss of the mean probability over mirror images.
+
+    views: logits float64 (views, n, classes).
+    """
     rows = np.arange(len(labels))
 
     def cost(log_temperature: float) -> float:
-        scaled = views / np.exp(log_temperature)
-        scaled -= scaled.max(axis=2, keepdims=True)
-        share = np.exp(scaled)
-        share /= share.sum(axis=2, keepdims=True)
-        return float(-np.log(np.maximum(share.mean(axis=0)[rows, labels], 1e-12)).mean())
+        share = mean_probabilities(views, float(np.exp(log_temperature)))
+        return float(-np.log(np.maximum(share[rows, labels], 1e-12)).mean())
 
     found = minimize_scalar(cost, bounds=(np.log(0.1), np.log(10.0)), method="bounded")
-    temperature = float(np.exp(found.x))
-    net.temperature.fill_(temperature)
-    return temperature
+    return float(np.exp(found.x))
+
+
+def mean_probabilities(views: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """Logits of mirror images, float64 (views, n, classes), as the graph answers them: the mean
+    probability, float64 (n, classes).
+    """
+    scaled = views / temperature
+    scaled -= scaled.max(axis=2, keepdims=True)
+    share = np.exp(scaled)
+    share /= share.sum(axis=2, keepdims=True)
+    return np.asarray(share.mean(axis=0), np.float64)
 
 
 def _view_logits(net: ClassifierNet, codes: NDArray[np.uint8]) -> NDArray[np.float64]:

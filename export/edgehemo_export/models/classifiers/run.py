@@ -20,14 +20,15 @@ from edgehemo.bundle.manifest import FamiliarityRule
 from edgehemo.errors import EdgeHemoWarning, UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.cell_crops import CellCrops, joined
-from edgehemo_export.data.sets.own import own_licences
+from edgehemo_export.data.sets.own import own_alone, own_class_list, own_licences
 from edgehemo_export.models.classifiers.checkpoint import (
     classifier_net,
     stored_config,
 )
 from edgehemo_export.models.classifiers.evaluation import measure, stored_confusion
+from edgehemo_export.models.classifiers.few_cells import fit_on_few, learns_head, record_of_head
 from edgehemo_export.models.classifiers.out_of_fold import second_opinions
-from edgehemo_export.models.classifiers.own_cells import for_own_alone, weighted_for_own
+from edgehemo_export.models.classifiers.own_cells import for_data, for_own_alone, weighted_for_own
 from edgehemo_export.models.classifiers.predictions import (
     Predicted,
     features_of_net,
@@ -74,6 +75,7 @@ def train_classifier(
     The test part is not looked at. A run on all parts (`ClassifierConfig.train_parts`) takes these
     and the figures from ``run.measured``.
     """
+    spec = for_data(spec, data)
     config = for_own_alone(config, data)
     architecture = BY_NAME[config.model.architecture]
     if architecture.side_px is not None and architecture.side_px != config.crop.side_px:
@@ -83,7 +85,10 @@ def train_classifier(
         )
     cache = work / "cache"
     crops = spec.build(data, config, cache)
-    config = weighted_for_own(config, data, crops)
+    few = crops.where(np.isin(crops.parts(), ("train", "tune")))
+    if learns_head(config, run.initial, own_alone=own_alone(data), cells=len(few)):
+        return _head_alone(spec, data, config, few, run)
+    config = weighted_for_own(config.model_copy(update={"learn": "all"}), data, crops)
     everything = _bears_figures_of(config, run)
     unnamed = unnamed_crops(spec, data, config, cache)
     drawn = drawn_crops(spec, data, config, cache, crops)
@@ -142,7 +147,7 @@ def train_classifier(
     record: dict[str, Any] = {
         **run_record(config, state, run),
         **opinion_record,
-        "classes": list(spec.classes),
+        **_classes_record(spec, data),
         "images": _totals(training)
         | _totals_of(drawn, "drawn into other shapes")
         | _totals_of(None if unnamed is None else unnamed.crops, "types unknown"),
@@ -176,6 +181,55 @@ def train_classifier(
         }
     weights = net.state_dict()
     return Checkpoint(spec.task, half_precision(weights) if architecture.sgd else weights, record)
+
+
+def _classes_record(spec: ClassifierSpec, data: Path) -> dict[str, Any]:
+    """The classes, and whether they are a laboratory's own."""
+    return {"classes": list(spec.classes), "own_classes": own_class_list(data) is not None}
+
+
+def _head_alone(
+    spec: ClassifierSpec, data: Path, config: ClassifierConfig, crops: CellCrops, run: Run
+) -> Checkpoint:
+    """A run on few cells: the last layer of the network it begins with (`few_cells`)."""
+    refused = {
+        "--teacher": run.teacher is not None,
+        "--measured": run.measured is not None,
+        "--leave-out": run.leave_out is not None,
+    }
+    for option, given in refused.items():
+        if given:
+            raise UsageError(f'{option}: not where the last layer alone is learnt (learn = "head")')
+    if run.initial is None or not len(crops):
+        raise UsageError("the split leaves no cell to learn from, or no network was given")
+    config = config.model_copy(update={"learn": "head"})
+    found = fit_on_few(spec, crops, config, run.initial)
+    net, answers = found.net, found.answers
+    net.load_state_dict(half_precision(net.state_dict()))
+    warn_of_few(len(crops), config.coverage)
+    rule = spec.rule(answers.probabilities, crops.labels, spec.classes, config.coverage)
+    familiarity = familiarity_rule(answers)
+    licences = {**spec.licences, **own_licences(data)}
+    record: dict[str, Any] = {
+        **run_record(config, TrainingState(seconds=found.seconds), run),
+        **_classes_record(spec, data),
+        **record_of_head(found),
+        "images": _totals(crops),
+        "training_data": [licences.get(name, name) for name in _sources(crops, None, None)],
+        "drawn_alone": [],
+        "temperature": float(net.temperature),
+        "familiarity_farther": None,
+        "best": {"step": 0, "score": None},
+        "crops": {"train": crops.counts(), "tune": crops.counts()},
+        "conformal": rule.model_dump(),
+        "familiarity": None if familiarity is None else familiarity.model_dump(),
+        "tune_confusion": stored_confusion(answers, rule, familiarity).model_dump(),
+        "tune": [
+            m.model_dump()
+            for m in measure(answers, rule, "tune", familiarity=familiarity, rounds=0)
+        ],
+    }
+    return Checkpoint(spec.task, half_precision(net.state_dict()), record)
 
 
 # What a run on all parts bears of the run it was measured by.

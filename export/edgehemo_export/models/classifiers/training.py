@@ -68,6 +68,9 @@ class ClassifierConfig(TaskConfiguration):
     thresholds and figures it bears (`Run.measured`).
     familiarity: whether the net tells how like the cells it learnt from a cell looks.
     init: where a fresh run's weights come from, unless a checkpoint is given.
+    learn: all layers, or the last one (head) of the network that a run begins with, which suits few
+    cells of one's own (`models.classifiers.few_cells`); auto: the head where there are few, own
+    ones alone, and a network to begin with.
     """
 
     sets: tuple[str, ...] = ()
@@ -88,6 +91,7 @@ class ClassifierConfig(TaskConfiguration):
     out_of_fold: OutOfFoldOptions = OutOfFoldOptions()
     familiarity: bool = False
     init: Literal["scratch", "imagenet"] = "scratch"
+    learn: Literal["auto", "all", "head"] = "auto"
 
     @model_validator(mode="after")
     def _some_are_named(self) -> Self:

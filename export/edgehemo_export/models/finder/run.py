@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.canonical_set import prepare_all
 from edgehemo_export.data.envelope import training_envelope
 from edgehemo_export.data.relabels import completed, labelled_images
+from edgehemo_export.data.sets.own import own_licences
 from edgehemo_export.data.simulated.fields import SOURCE as SIMULATED
 from edgehemo_export.data.simulated.fields import simulated_examples
 from edgehemo_export.data.splits import CURRENT
@@ -24,7 +26,12 @@ from edgehemo_export.models.finder.evaluation import (
 from edgehemo_export.models.finder.export import export_subject
 from edgehemo_export.models.finder.narrowing import narrowed_head
 from edgehemo_export.models.finder.operating_points import fit_operating_points
-from edgehemo_export.models.finder.training import FinderTask, FinderTrainingConfig, read_config
+from edgehemo_export.models.finder.training import (
+    FinderTask,
+    FinderTrainingConfig,
+    read_config,
+    shares_with_own,
+)
 from edgehemo_export.nets.architectures import FINDER_MULTIPLE, CellFinderNet
 from edgehemo_export.nets.torch_runner import TorchRunner
 from edgehemo_export.training.loop import train
@@ -41,6 +48,7 @@ def run_training(
     run: Run,
 ) -> Checkpoint:
     """Read, train, set the operating points on the tune part; the test part is not looked at."""
+    config = shares_with_own(config, data)
     images = without(labelled_images(data), run.leave_out)
     cache = work / "cache"
     training = completed(CURRENT.select(images, "train"))
@@ -66,15 +74,22 @@ def run_training(
         strict=True,
     )
     tune = judged(run.split.select(images, "tune"))
+    if not tune:
+        raise UsageError(
+            f"{data}: no kept-out picture has all its cells of a kind boxed, so no threshold can "
+            'be set; say complete = ["wbc"] (the kinds of which every cell has a box) in '
+            "dataset.toml"
+        )
     finder = bare_finder(TorchRunner(net), FINDER_MULTIPLE)
     points = fit_operating_points(examine(tune, finder), complete_in(tune))
     sources = sorted({example.source for example in examples})
+    licences = {**LICENCES, **own_licences(data)}
     record: dict[str, Any] = {
         **run_record(config, state, run),
         "images": {
             source: sum(example.source == source for example in examples) for source in sources
         },
-        "training_data": [LICENCES.get(source, source) for source in sources],
+        "training_data": [licences.get(source, source) for source in sources],
         "operating_points": {kind: point.model_dump() for kind, point in points.items()},
         "training_envelope": training_envelope(training, seed=config.loop.seed).model_dump(),
     }

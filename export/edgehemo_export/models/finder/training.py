@@ -18,6 +18,8 @@ from edgehemo.errors import UsageError
 from edgehemo.field.canonical import CELL_DIAMETER_PX
 from edgehemo_export.configuration import CONFIGS, Configuration, read_configuration
 from edgehemo_export.data.canonical_set import CanonicalExample
+from edgehemo_export.data.sets.own import own_alone, own_sets
+from edgehemo_export.data.simulated.fields import SOURCE as SIMULATED
 from edgehemo_export.models.finder.data import Batch, SampleOptions, draw_batch
 from edgehemo_export.models.finder.variation import vary_colour
 from edgehemo_export.nets.architectures import CellFinderConfig
@@ -57,6 +59,25 @@ def read_config(
 ) -> FinderTrainingConfig:
     """The shipped configuration, single keys overridden; see `configuration`."""
     return read_configuration(FinderTrainingConfig, DEFAULT_CONFIG, path, changes)
+
+
+# Of the samples, those of own sets where there are public ones too; `source_shares` in a
+# configuration says otherwise.
+OWN_SHARE = 0.25
+
+
+def shares_with_own(config: FinderTrainingConfig, data: Path) -> FinderTrainingConfig:
+    """The configuration with the own sets of a data root drawn in a quarter of the samples, each
+    alike, where it does not weigh them itself; in all but the simulated ones where they are alone.
+    """
+    names = [own.told.name for own in own_sets(data) if own.in_fields]
+    if not names or any(name in config.source_shares for name in names):
+        return config
+    total = sum(config.source_shares.values())
+    drawn = config.source_shares.get(SIMULATED, 0.0)
+    share = total - drawn if own_alone(data) else OWN_SHARE / (1 - OWN_SHARE) * total
+    more = dict.fromkeys(names, share / len(names))
+    return config.model_copy(update={"source_shares": {**config.source_shares, **more}})
 
 
 def example_chances(

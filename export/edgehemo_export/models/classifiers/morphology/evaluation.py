@@ -28,6 +28,7 @@ from edgehemo_export.data.sets.picture import SetPicture
 from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.models.classifiers.checkpoint import (
+    as_learnt,
     classes_of,
     classifier_net,
     stored_config,
@@ -51,7 +52,7 @@ from edgehemo_export.models.classifiers.morphology.isolated_cells import (
     IsolatedCells,
     isolated_cells,
 )
-from edgehemo_export.models.classifiers.morphology.specification import SPEC, build
+from edgehemo_export.models.classifiers.morphology.specification import SPEC
 from edgehemo_export.models.classifiers.predictions import Predicted, answers_of_net, predicted_by
 from edgehemo_export.models.classifiers.run import with_drawn_alone
 from edgehemo_export.models.classifiers.training import macro_f1
@@ -79,7 +80,7 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
         if not len(left):
             raise UsageError(f"the data root holds no isolated red cell of {left_out}")
         return Evaluation(_by_outline(net, checkpoint, left))
-    every = build(data, config, None)
+    every = as_learnt(SPEC, checkpoint).build(data, config, None)
     predicted, found = evaluated(SPEC, checkpoint, net, every, part)
     if own_alone(data):
         return found

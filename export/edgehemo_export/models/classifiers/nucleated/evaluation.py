@@ -16,6 +16,7 @@ from edgehemo_export.data.sets.own import own_alone
 from edgehemo_export.data.splits import Part, model_split
 from edgehemo_export.evaluation.evaluation import Evaluation
 from edgehemo_export.models.classifiers.checkpoint import (
+    as_learnt,
     classifier_net,
     stored_config,
     stored_rule,
@@ -35,7 +36,7 @@ from edgehemo_export.models.classifiers.nucleated.exchanged_backgrounds import (
     gains_between_scanners,
     masks_of,
 )
-from edgehemo_export.models.classifiers.nucleated.specification import SPEC, build
+from edgehemo_export.models.classifiers.nucleated.specification import SPEC
 from edgehemo_export.models.classifiers.predictions import Predicted, predict_net
 from edgehemo_export.models.classifiers.variation import with_stain
 from edgehemo_export.nets.classifier_nets import ClassifierNet
@@ -50,7 +51,7 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     net = classifier_net(SPEC, checkpoint)
     config = stored_config(checkpoint)
     side = config.crop.side_px
-    every = build(data, config, None)
+    every = as_learnt(SPEC, checkpoint).build(data, config, None)
     predicted, found = evaluated(SPEC, checkpoint, net, every, part)
     crops = predicted.crops
     metrics = list(found.metrics)
