@@ -6,6 +6,7 @@ from typing import Literal
 
 from edgehemo.files.strict import Count, Record
 from edgehemo.interop.laboratory import PicturesRule, Span
+from edgehemo.records.users import Role
 from edgehemo_laboratory.enrolment.kiosks import Kiosk
 
 Standing = Literal["waiting", "in service", "revoked"]
@@ -79,6 +80,22 @@ class EnrolOutput(Record, frozen=True, kw_only=True):
     code: str
     days: Count
     addresses: list[str]
+
+
+class PersonEntry(Record, frozen=True, kw_only=True):
+    """Somebody who may sign in. removed_at: null where they may."""
+
+    name: str
+    role: Role
+    made_at: str
+    removed_at: str | None
+
+
+class PeopleOutput(Record, frozen=True, kw_only=True):
+    """Who may sign in at the laboratory, and who could once."""
+
+    schema: Literal["edgehemo.laboratory-people/1"] = "edgehemo.laboratory-people/1"
+    people: list[PersonEntry]
 
 
 class VerifyOutput(Record, frozen=True, kw_only=True):

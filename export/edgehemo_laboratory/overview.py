@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from edgehemo.interop.laboratory import Span
 from edgehemo_laboratory.clock import now, seconds_of
 from edgehemo_laboratory.enrolment.certificates import Certificates
 from edgehemo_laboratory.enrolment.kiosks import kiosks
@@ -47,6 +50,12 @@ async def _records(statements: Statements) -> dict[int, list[RecordsEntry]]:
             )
         )
     return found
+
+
+def spans_text(spans: Sequence[Span], most: int = 10) -> str:
+    """Rows of numbers in words: ``4, 7 to 9``."""
+    shown = [f"{first}" if first == last else f"{first} to {last}" for first, last in spans[:most]]
+    return ", ".join([*shown, *(["and more"] if len(spans) > most else [])])
 
 
 def _counts(rows: list[Row]) -> dict[str, int]:

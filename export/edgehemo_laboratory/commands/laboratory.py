@@ -13,6 +13,7 @@ from edgehemo.errors import EXIT_DONE, EXIT_WITHHELD, UsageError
 
 if TYPE_CHECKING:
     from edgehemo.interop.laboratory import PicturesRule
+    from edgehemo.records.users import Role
     from edgehemo_laboratory.output import KioskEntry
     from edgehemo_laboratory.settings import Setup
     from edgehemo_laboratory.storage.interface import Storage
@@ -273,6 +274,120 @@ def verify(folder: Path | None, json_file: str | None) -> int:
     return EXIT_WITHHELD if output.faults else EXIT_DONE
 
 
+@laboratory.group()
+def people() -> None:
+    """Who may sign in at the laboratory's pages: add, list, reset and remove them."""
+
+
+_passphrase_option = click.option(
+    "--passphrase-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="A file whose first line is the passphrase; without it the terminal asks.",
+)
+
+
+@people.command(name="add")
+@click.argument("name", metavar="NAME")
+@click.option(
+    "--role",
+    type=click.Choice(("operator", "supervisor", "engineer")),
+    default="operator",
+    show_default=True,
+    help="operator: sees results; supervisor: looks after kiosks too; engineer: publishes too.",
+)
+@_passphrase_option
+@data_option
+def add_(name: str, role: Role, passphrase_file: Path | None, folder: Path | None) -> int:
+    """Let NAME sign in."""
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.people import add_person
+
+    passphrase = _passphrase(passphrase_file)
+    _with(
+        _setup(folder),
+        lambda storage: add_person(storage, name, role, passphrase, by=command_actor()),
+    )
+    common.say(f"{name} may sign in as {role}")
+    return EXIT_DONE
+
+
+@people.command(name="list")
+@data_option
+@common.json_option
+def list_(folder: Path | None, json_file: str | None) -> int:
+    """Everybody who may sign in, and who could once."""
+    from edgehemo_laboratory.output import PeopleOutput, PersonEntry
+    from edgehemo_laboratory.people import people as known
+
+    found = _with(_setup(folder), known)
+    for each in found:
+        until = "" if each.removed_at is None else f", removed {each.removed_at}"
+        common.say(f"{each.name:<20} {each.role:<12} since {each.made_at}{until}", json_file)
+    if not found:
+        common.say("nobody yet; `edgehemo laboratory people add` lets somebody in", json_file)
+    entries = [
+        PersonEntry(
+            name=each.name, role=each.role, made_at=each.made_at, removed_at=each.removed_at
+        )
+        for each in found
+    ]
+    common.write_json(json_file, PeopleOutput(people=entries))
+    return EXIT_DONE
+
+
+@people.command()
+@click.argument("name", metavar="NAME")
+@_passphrase_option
+@data_option
+def reset(name: str, passphrase_file: Path | None, folder: Path | None) -> int:
+    """Give NAME another passphrase, and sign them out."""
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.people import reset_passphrase
+
+    passphrase = _passphrase(passphrase_file)
+    _with(
+        _setup(folder),
+        lambda storage: reset_passphrase(storage, name, passphrase, by=command_actor()),
+    )
+    common.say(f"{name} has another passphrase")
+    return EXIT_DONE
+
+
+@people.command()
+@click.argument("name", metavar="NAME")
+@data_option
+def remove(name: str, folder: Path | None) -> int:
+    """Let NAME in no more; what they did stays in the chain."""
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.people import remove_person
+
+    _with(_setup(folder), lambda storage: remove_person(storage, name, by=command_actor()))
+    common.say(f"{name} may sign in no more")
+    return EXIT_DONE
+
+
+@laboratory.command()
+@click.argument("result", metavar="ID")
+@data_option
+def pictures(result: str, folder: Path | None) -> int:
+    """Ask for the pictures of result ID; its kiosk sends them with its next visit, if it may."""
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.pictures.keeping import ask_for
+
+    _with(_setup(folder), lambda storage: ask_for(storage, result, by=command_actor()))
+    common.say(f"the pictures of {result} are asked for")
+    return EXIT_DONE
+
+
+def _passphrase(file: Path | None) -> str:
+    if file is not None:
+        lines = file.read_text("utf-8").splitlines()
+        return lines[0] if lines else ""
+    given: str = click.prompt("passphrase", hide_input=True, confirmation_prompt=True)
+    return given
+
+
 def _setup(folder: Path | None) -> Setup:
     from edgehemo_laboratory.settings import setup_of
 
@@ -296,6 +411,7 @@ def _with(setup: Setup, work: Callable[[Storage], Awaitable[T]]) -> T:
 
 def _lines(entry: KioskEntry) -> list[str]:
     from edgehemo_laboratory.clock import length_of
+    from edgehemo_laboratory.overview import spans_text
 
     heard = "never heard" if entry.silent_s is None else f"heard {length_of(entry.silent_s)} ago"
     standing = entry.standing + (f" ({entry.why})" if entry.why else "")
@@ -307,7 +423,6 @@ def _lines(entry: KioskEntry) -> list[str]:
         if each.doubled:
             said += f", {each.doubled} numbers twice: its records were put back"
         lines.append(said)
-        spans = ", ".join(f"{a}" if a == b else f"{a} to {b}" for a, b in each.missing[:10])
-        if spans:
-            lines.append(f"  MISSING numbers {spans}")
+        if each.missing:
+            lines.append(f"  MISSING numbers {spans_text(each.missing)}")
     return lines

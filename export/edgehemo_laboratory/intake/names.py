@@ -26,14 +26,14 @@ def _found(contents: Contents) -> Iterator[str]:
     said = contents.said
     if said.identified:
         yield "it comes with names and numbers"
-    names = {
-        "sample's number": said.sample,
-        "site's name": said.site,
-        "operator's name": said.operator,
-        "device's name": said.device,
-        **{f"{key}'s name": value for key, value in said.record.labels.items()},
-    }
-    for what, value in names.items():
+    names = [
+        ("sample's number", said.sample),
+        ("site's name", said.site),
+        ("operator's name", said.operator),
+        ("device's name", said.device),
+        *((f"{key}'s name", value) for key, value in said.record.labels.items()),
+    ]
+    for what, value in names:
         if value is not None and not _PSEUDONYM.fullmatch(value):
             yield f"a {what} stands in it"
     created = said.record.provenance.get("created_at")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from edgehemo_laboratory.pictures.store import open_pictures
 from edgehemo_laboratory.server.app import application
+from edgehemo_laboratory.server.people_pages import Desk, PeoplePages
 from edgehemo_laboratory.server.serving import listening, serve
 from edgehemo_laboratory.settings import Setup
 from edgehemo_laboratory.storage import open_storage
@@ -26,12 +27,13 @@ async def run(
     pictures = None if where is None else open_pictures(where)
     storage = await open_storage(setup.storage)
     try:
+        desk = Desk(storage, certificates)
         at = listening(address, port)
         called = certificates.names[0]
         host = f"[{called}]" if ":" in called else called
         place = f"https://{host}:{at.getsockname()[1]}"
         await serve(
-            application(storage, certificates, pictures),
+            application(storage, certificates, pictures, PeoplePages(desk).routes),
             at,
             certificates,
             started=lambda: said(f"laboratory: {place} with {storage.engine} {storage.about}"),

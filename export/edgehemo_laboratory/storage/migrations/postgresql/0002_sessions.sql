@@ -1,0 +1,9 @@
+-- Who is signed in, in a browser: several servers know them, and a new start of one ends none.
+
+CREATE TABLE session (
+  cookie TEXT COLLATE "C" PRIMARY KEY,     -- SHA-256 of it: whoever reads this signs in nowhere with it
+  person TEXT COLLATE "C" NOT NULL REFERENCES person (name),
+  made_at_s BIGINT NOT NULL,
+  seen_at_s BIGINT NOT NULL
+);
+CREATE INDEX session_by_person ON session (person);
