@@ -57,6 +57,9 @@ lab: $(FULL) ## test on real parts: a browser, cameras, the service manager
 	  || command -v google-chrome >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y chromium; } \
 	  || echo "no chromium: the browser's tests will be skipped; apt-get install chromium"
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y postgresql; } \
+	  || echo "no PostgreSQL: the laboratory's tests on it will be skipped; apt-get install postgresql"
 	$(BIN)/python -m pytest tests/lab
 
 # Killed, two at once, a full disk, hostile input: for five minutes together; then an installed

@@ -8,6 +8,7 @@ from edgehemo.files.strict import Count, Record
 from edgehemo.interop.laboratory import PicturesRule, Span
 from edgehemo.records.users import Role
 from edgehemo_laboratory.enrolment.kiosks import Kiosk
+from edgehemo_laboratory.storage.interface import Engine
 
 Standing = Literal["waiting", "in service", "revoked"]
 
@@ -96,6 +97,22 @@ class PeopleOutput(Record, frozen=True, kw_only=True):
 
     schema: Literal["edgehemo.laboratory-people/1"] = "edgehemo.laboratory-people/1"
     people: list[PersonEntry]
+
+
+class DemoOutput(Record, frozen=True, kw_only=True):
+    """The demonstration. engine: of its storage. faults: what does not hold together, as
+    `edgehemo laboratory verify` finds it.
+    """
+
+    schema: Literal["edgehemo.laboratory-demo/1"] = "edgehemo.laboratory-demo/1"
+    address: str
+    engine: Engine
+    folder: str
+    kiosks: list[KioskEntry]
+    results: Count
+    versions: Count
+    pictures: Count
+    faults: list[str]
 
 
 class VerifyOutput(Record, frozen=True, kw_only=True):

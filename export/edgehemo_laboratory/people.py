@@ -105,7 +105,7 @@ async def add_person(
         found = await change.rows("SELECT removed_at FROM person WHERE name = $1", name)
         if found and found[0][0] is None:
             raise LaboratoryError(
-                f"{name} is known already; `edgehemo laboratory people` shows all"
+                f"{name} is known already; `edgehemo laboratory people list` shows them"
             )
         await change.do(
             "INSERT INTO person (name, role, passphrase, made_at) VALUES ($1, $2, $3, $4) "
@@ -151,7 +151,7 @@ async def _known(change: Statements, name: str) -> None:
     found = await change.rows("SELECT 1 FROM person WHERE name = $1 AND removed_at IS NULL", name)
     if not found:
         raise LaboratoryError(
-            f"nobody is called {name[:64]}; `edgehemo laboratory people` shows all"
+            f"nobody is called {name[:64]}; `edgehemo laboratory people list` shows them"
         )
 
 

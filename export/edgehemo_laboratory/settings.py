@@ -33,7 +33,7 @@ class LaboratorySettings(Record, frozen=True, kw_only=True):
     none; None for a folder in the laboratory's.
     """
 
-    schema: Literal["edgehemo.laboratory/1"] = "edgehemo.laboratory/1"
+    schema: Literal["edgehemo.laboratory/1"]
     names: tuple[Annotated[str, Meta(pattern=_NAME)], ...] = ()
     listen: Annotated[str, Meta(min_length=1, max_length=100)] = "0.0.0.0"
     port: Annotated[int, Meta(ge=0, le=65_535)] = PORT
@@ -90,7 +90,7 @@ def setup_of(folder: Path | None = None) -> Setup:
     place = default_folder() if folder is None else folder
     file = place / FILE
     if not file.exists():
-        return Setup(place, LaboratorySettings())
+        return Setup(place, LaboratorySettings(schema="edgehemo.laboratory/1"))
     try:
         data = file.read_bytes()
         if len(data) > _MAX_FILE_BYTES:

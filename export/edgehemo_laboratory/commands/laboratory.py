@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from edgehemo.records.users import Role
     from edgehemo_laboratory.output import KioskEntry
     from edgehemo_laboratory.settings import Setup
-    from edgehemo_laboratory.storage.interface import Storage
+    from edgehemo_laboratory.storage.interface import Engine, Storage
 
 T = TypeVar("T")
 PICTURES = ("never", "asked", "all")
@@ -60,6 +60,80 @@ def serve(folder: Path | None, listen: str | None, port: int | None) -> int:
     chosen = settings.port if port is None else port
     asyncio.run(run(setup, address, chosen, said=common.say))
     return EXIT_DONE
+
+
+@laboratory.command()
+@click.option(
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=Path("edgehemo-laboratory-demo"),
+    show_default=True,
+    help="Folder for all of it; go on with the same one to add results.",
+)
+@click.option("--kiosks", type=click.IntRange(1, 50), default=3, show_default=True, help="So many.")
+@click.option(
+    "--results",
+    type=click.IntRange(1, 1000),
+    default=3,
+    show_default=True,
+    help="Samples that each kiosk screens; the first is corrected, the last withdrawn.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(("postgresql", "sqlite")),
+    help="Storage. Default: PostgreSQL where it is installed, else SQLite.",
+)
+@click.option("--stay", is_flag=True, help="Go on serving its pages until a signal ends it.")
+@common.json_option
+def demo(
+    out: Path,
+    kiosks: int,
+    results: int,
+    engine: Engine | None,
+    stay: bool,
+    json_file: str | None,
+) -> int:
+    """Run a small laboratory on this machine, with simulated kiosks that report to it.
+
+    The kiosks are the device's own code on the simulated microscope; the server is `serve` in a
+    process of its own, PostgreSQL one of its own that listens to nobody else.
+    """
+    from edgehemo_laboratory.demonstration import Told
+    from edgehemo_laboratory.demonstration import run as demonstrated
+
+    def wait(address: str) -> None:
+        import signal
+        import threading
+
+        ended = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: ended.set())
+        common.say(f"look at {address} (its certificate is its own); Ctrl-C ends it", json_file)
+        ended.wait()
+
+    with common.Progress("screening", kiosks * results) as progress:
+        told = Told(lambda line: common.say(line, json_file), progress.advance)
+        output = demonstrated(
+            out,
+            kiosks=kiosks,
+            results=results,
+            engine=engine,
+            told=told,
+            stay=wait if stay else None,
+        )
+    for entry in output.kiosks:
+        for line in _lines(entry):
+            common.say(line, json_file)
+    for fault in output.faults:
+        common.say(f"WRONG {fault}", json_file)
+    common.say(
+        f"{output.results} results in {output.versions} versions and {output.pictures} pictures "
+        f"are stored in {output.folder}; all is {'not ' if output.faults else ''}well",
+        json_file,
+    )
+    common.write_json(json_file, output)
+    return EXIT_WITHHELD if output.faults else EXIT_DONE
 
 
 @laboratory.command()

@@ -12,7 +12,13 @@ from edgehemo.interop.laboratory import (
     Visit,
     Visited,
 )
-from edgehemo_laboratory.output import EnrolOutput, KiosksOutput, PeopleOutput, VerifyOutput
+from edgehemo_laboratory.output import (
+    DemoOutput,
+    EnrolOutput,
+    KiosksOutput,
+    PeopleOutput,
+    VerifyOutput,
+)
 from edgehemo_laboratory.settings import LaboratorySettings
 
 DOCUMENTS = (
@@ -24,6 +30,7 @@ DOCUMENTS = (
     ),
     Document("laboratory-kiosks", "the kiosks of a laboratory", (KiosksOutput,)),
     Document("laboratory-enrol", "a pairing code for a kiosk", (EnrolOutput,)),
+    Document("laboratory-demo", "a small laboratory that was tried here", (DemoOutput,)),
     Document("laboratory-people", "who may sign in at a laboratory", (PeopleOutput,)),
     Document("laboratory-verify", "whether what is stored holds together", (VerifyOutput,)),
     Document("receipt", "what a laboratory answers to a batch of results", (Receipt,)),

@@ -60,7 +60,8 @@ class OwnPostgres:
 
     @property
     def _data(self) -> Path:
-        return self.folder / "postgresql"
+        # Absolute: its programs run elsewhere.
+        return self.folder.resolve() / "postgresql"
 
     def start(self) -> None:
         """Make the cluster where there is none, and run it. StorageError where that fails."""
@@ -68,6 +69,14 @@ class OwnPostgres:
         if place is None:
             raise StorageError("PostgreSQL is not installed: apt-get install postgresql")
         self._make_folders()
+        try:
+            self._start(place)
+        except BaseException:
+            self.kill()
+            self._gone()
+            raise
+
+    def _start(self, place: Path) -> None:
         if not (self._data / "PG_VERSION").exists():
             self._run([
                 str(place / "initdb"), "--pgdata", str(self._data), "--username", "edgehemo",
@@ -112,7 +121,6 @@ class OwnPostgres:
                 if int(lines[0]) == self.process.pid and lines[7].strip() == "ready":
                     return
             time.sleep(0.05)
-        self.kill()
         raise StorageError(f"PostgreSQL did not start in time: {self._last_words()}")
 
     def _last_words(self) -> str:
@@ -130,13 +138,12 @@ class OwnPostgres:
 
     def stop(self) -> None:
         """End it in order; what is under way is rolled back."""
-        if self.process is None:
-            return
-        self.process.send_signal(signal.SIGINT)
-        try:
-            self.process.wait(_STOPS_WITHIN_S)
-        except subprocess.TimeoutExpired:
-            self.kill()
+        if self.process is not None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(_STOPS_WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self.kill()
         self._gone()
 
     def kill(self) -> None:
