@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from edgehemo_export.data.fetching.problems import DataSetError, NoSpaceError
 from edgehemo_export.data.fetching.transfer import Transfer
@@ -155,3 +158,43 @@ def test_what_cannot_fit_is_not_begun(tmp_path: Path, monkeypatch: pytest.Monkey
         with pytest.raises(NoSpaceError, match=r"a\.zip needs 3\.0 MB and 1\.0 MB are free"):
             transfer(f"{server.url}/a.zip", tmp_path / "a.zip").fetch()
     assert list(tmp_path.iterdir()) == []
+
+
+FAULTS = st.one_of(
+    st.builds(Fault, cut_after=st.integers(0, 300_000)),
+    st.builds(Fault, status=st.sampled_from([408, 429, 500, 502, 503, 504])),
+    st.just(Fault()),
+)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    faults=st.lists(FAULTS, max_size=8),
+    ranges=st.booleans(),
+    versions=st.booleans(),
+    sized=st.booleans(),
+    changes=st.booleans(),
+)
+def test_whatever_breaks_what_arrives_is_one_whole_version(
+    faults: list[Fault], ranges: bool, versions: bool, sized: bool, changes: bool
+) -> None:
+    """Called again until it is there, as a person would; the file may change in the middle."""
+    first, second = BODY[:250_000], OTHER[:250_001]
+    with tempfile.TemporaryDirectory() as folder, mirror({"a.zip": first}) as server:
+        # Without a length and without a tag, a line that is cut cannot be told from the end.
+        server.ranges, server.versions, server.sized = ranges, versions, sized
+        if not sized:
+            faults = [fault for fault in faults if fault.cut_after is None]
+        server.faults = list(faults)
+        place = Path(folder) / "a.zip"
+        for _ in range(len(faults) + 1):
+            try:
+                transfer(f"{server.url}/a.zip", place, tries=1).fetch()
+            except DataSetError:
+                if changes:
+                    server.files["a.zip"] = second
+                continue
+            break
+        assert place.read_bytes() in (first, second)
+        assert place.read_bytes() == server.files["a.zip"] or not changes
+        assert [path.name for path in Path(folder).iterdir()] == ["a.zip"]
