@@ -4,9 +4,9 @@ A file in transfer lies under its name with ``.part``; a small note beside it sa
 which size and which version. The next call asks for the rest alone (RFC 9110, section 14: ``Range``
 with ``If-Range``), and begins anew where the server has another version or gives no parts.
 
-pooch 1.9, which other projects fetch data sets with, removes what it has when a transfer breaks off:
-a file of 50 MB that broke off after 40 and 45 MB took 135 MB and three calls there, 50 MB and one
-call here. With its transfer, its archive digests and its unpacking replaced, nothing of it would be
+pooch 1.9, which other projects fetch data sets with, removes what it has when a transfer breaks
+off: a file of 50 MB that broke off after 40 and 45 MB took 135 MB and three calls there, 50 MB and
+one call here. With its transfer, its archive digests and its unpacking replaced, nothing of it would be
 left in use.
 """
 

@@ -8,12 +8,14 @@ also where that entry would not be taken.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import lzma
 import os
 import re
 import shutil
 import stat
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -33,13 +35,18 @@ _LONGEST_PATH_BYTES = 1000
 _BLOCK_BYTES = 1 << 20
 # Of names that an error gives.
 _SHOWN = 120
+# What the libraries raise for an archive that is not as it should be, beside an OSError for a place
+# in the file that there is not (EINVAL).
 _BROKEN = (
     zipfile.BadZipFile,
     tarfile.TarError,
     zlib.error,
     lzma.LZMAError,
+    struct.error,
     EOFError,
-    NotImplementedError,  # a compression that zipfile does not know
+    ValueError,
+    OverflowError,
+    RuntimeError,  # as is the error for a compression that zipfile does not know
 )
 
 
@@ -79,18 +86,15 @@ def opened(archive: Path, limits: Limits) -> Iterator[list[Member]]:
     kind = kind_of(archive)
     if kind is None:
         raise DataSetError(f"{archive}: neither zip nor tar{_begins(archive)}")
-    try:
-        if kind == "zip":
-            with zipfile.ZipFile(archive) as packed:
-                yield _checked(archive, _of_zip(archive, packed, limits), limits)
-        else:
-            with tarfile.open(archive) as rolled:
-                yield _checked(archive, _of_tar(archive, rolled, limits), limits)
-    except _BROKEN as error:
-        raise DataSetError(
-            f"{archive}: damaged ({for_terminal(str(error)) or type(error).__name__}); remove it "
-            "and fetch it again"
-        ) from None
+    with contextlib.ExitStack() as stack:
+        with _damage_told(archive):
+            if kind == "zip":
+                packed = stack.enter_context(zipfile.ZipFile(archive))
+                members = _checked(archive, _of_zip(archive, packed, limits))
+            else:
+                rolled = stack.enter_context(tarfile.open(archive))
+                members = _checked(archive, _of_tar(archive, rolled, limits))
+        yield members
 
 
 def top_with(members: Sequence[Member], holds: Sequence[str]) -> PurePosixPath | None:
@@ -219,7 +223,7 @@ def _of_tar(archive: Path, rolled: tarfile.TarFile, limits: Limits) -> Iterator[
         yield Member(path, info.size, open_rolled)
 
 
-def _checked(archive: Path, members: Iterator[Member], limits: Limits) -> list[Member]:
+def _checked(archive: Path, members: Iterator[Member]) -> list[Member]:
     """Members without what systems leave behind; no two in one place, none where a folder is."""
     found = [
         member
@@ -259,14 +263,17 @@ def _safe(archive: Path, name: str) -> PurePosixPath:
 
 
 @contextlib.contextmanager
-def _damage_told(archive: Path, path: PurePosixPath) -> Iterator[None]:
-    """Damage found while a member is read names it."""
+def _damage_told(archive: Path, path: PurePosixPath | None = None) -> Iterator[None]:
+    """Damage that is met while an archive, or a member of it, is read."""
     try:
         yield
-    except (*_BROKEN, RuntimeError) as error:
+    except (*_BROKEN, OSError) as error:
+        if isinstance(error, OSError) and error.errno != errno.EINVAL:
+            raise
+        place = f"{archive}:" if path is None else f"{archive}: {for_terminal(str(path))} is"
+        said = for_terminal(" ".join(str(error).split())) or type(error).__name__
         raise DataSetError(
-            f"{archive}: {for_terminal(str(path))} is damaged ({for_terminal(str(error))}); remove "
-            "the archive and fetch it again"
+            f"{place} damaged ({said}); remove the archive and fetch it again"
         ) from None
 
 
