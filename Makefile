@@ -63,11 +63,12 @@ lab: $(FULL) ## test on real parts: a browser, cameras, the service manager
 	$(BIN)/python -m pytest tests/lab
 
 # Killed, two at once, a full disk, hostile input: for five minutes together; then an installed
-# kiosk under systemd, for a quarter of an hour. The small disk and the kiosk need root, and are left
-# out without it.
-soak: $(FULL) ## attack the program and an installed kiosk, and keep the figures
+# kiosk under systemd, for a quarter of an hour; then the program on emulated 64-bit ARM, for some
+# minutes. The small disk, the kiosk and ARM need root, and are left out without it.
+soak: $(FULL) ## attack the program and an installed kiosk, run it on ARM, and keep the figures
 	PYTHONPATH=$(CURDIR):$(CURDIR)/benchmarks $(BIN)/python -m soak --seconds 300 --out benchmarks/soak/results.json
 	PYTHONPATH=$(CURDIR):$(CURDIR)/benchmarks $(BIN)/python -m soak.device --out benchmarks/soak/device.json
+	PYTHONPATH=$(CURDIR):$(CURDIR)/benchmarks $(BIN)/python -m soak.arm64 --out benchmarks/soak/arm64.json
 
 # docs/pages/images/report.png: the report of the demonstration, photographed in a browser.
 report-picture: $(LIGHT) ## photograph the demonstration's report for the README

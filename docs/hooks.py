@@ -13,7 +13,7 @@ from mkdocs.utils import get_relative_url
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from docs.generation.boards import scenes_table
+from docs.generation.boards import scenes_filled
 from docs.generation.figures import UnknownFigureError, all_tables, filled
 from docs.generation.site import REPOSITORY, generated
 from edgehemo_export.reference.figures import all_figures, all_measurements
@@ -21,7 +21,6 @@ from edgehemo_export.reference.figures import all_figures, all_measurements
 SEARCH_FROM_FOLDER = "javascripts/search-from-folder.js"
 FETCHED_BY_THE_THEME = "https://unpkg.com/iframe-worker/shim"
 ALL_FIGURES_MARK = "<!-- all reference figures -->"
-SCENES_MARK = "<!-- device scenes -->"
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -39,8 +38,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
         text = filled(markdown, all_figures(), page.file.src_uri)
     except UnknownFigureError as error:
         raise PluginError(str(error)) from error
-    if SCENES_MARK in text:
-        text = text.replace(SCENES_MARK, scenes_table(REPOSITORY))
+    text = scenes_filled(text, REPOSITORY)
     return text.replace(ALL_FIGURES_MARK, all_tables(all_measurements()))
 
 

@@ -13,7 +13,11 @@ from edgehemo_firmware.acceptance.checks import CHECKS
 from edgehemo_firmware.acceptance.record import Outcome, Report, read_report
 
 REPORTS = Path("docs/boards")
-SCENES = Path("benchmarks/soak/device.json")
+# What was proved without a board: mark in a page -> the figures that are kept of it.
+SCENES: Mapping[str, Path] = {
+    "<!-- device scenes -->": Path("benchmarks/soak/device.json"),
+    "<!-- ARM scenes -->": Path("benchmarks/soak/arm64.json"),
+}
 STATES = {"pass": "passed", "fail": "**failed**", "not_possible": "not possible", "left_out": "—"}
 NONE_YET = (
     "No report has been handed in yet: on a real board, camera and screen nothing here has been "
@@ -63,9 +67,17 @@ def boards_page(repository: Path) -> str:
     return f"# Boards that were tried\n\n{made}{HOW}"
 
 
-def scenes_table(repository: Path) -> str:
-    """What was done to an installed kiosk in a container, and the seconds until it was back."""
-    told = json.loads((repository / SCENES).read_text("utf-8"))
+def scenes_filled(text: str, repository: Path) -> str:
+    """A page's text with the tables of what was proved in the place of their marks."""
+    for mark, file in SCENES.items():
+        if mark in text:
+            text = text.replace(mark, scenes_table(repository / file))
+    return text
+
+
+def scenes_table(file: Path) -> str:
+    """What was done, and what came of it; how long an emulation took says nothing to a reader."""
+    told = json.loads(file.read_text("utf-8"))
     rows = [(cell(name), cell(_figures(figures))) for name, figures in told["scenes"].items()]
     return table(("what was done", "what came of it"), rows)
 
@@ -122,11 +134,13 @@ def _figures(figures: Mapping[str, Any]) -> str:
         f"{NAMES.get(name, name.removesuffix('_s').removesuffix('_mb').replace('_', ' '))} "
         f"{_value(name, value)}"
         for name, value in figures.items()
-        if name != "seconds"
+        if name != "seconds" and not name.endswith("_emulated_s")
     )
 
 
 def _value(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return value
     unit = " s" if name.endswith("_s") else " MB" if name.endswith("_mb") else ""
     if isinstance(value, list):
         return f"{min(value):g} to {max(value):g}{unit}"

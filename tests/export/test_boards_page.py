@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from docs.generation.boards import NONE_YET, boards_page
+from docs.generation.boards import NONE_YET, SCENES, boards_page, scenes_filled, scenes_table
 from edgehemo.errors import DeviceError
 from edgehemo_firmware.acceptance.record import Outcome, Report, keep
 
@@ -57,3 +57,21 @@ def test_a_report_that_was_changed_is_refused(tmp_path: Path, report: Report) ->
     place.write_text(json.dumps(told))
     with pytest.raises(DeviceError, match="changed after"):
         boards_page(tmp_path)
+
+
+def test_a_table_of_scenes_leaves_out_how_long_an_emulation_took(tmp_path: Path) -> None:
+    file = tmp_path / "arm64.json"
+    figures = {"driver": "uvcvideo", "media_mb": 224, "ready_emulated_s": 900, "seconds": 1000}
+    file.write_text(json.dumps({"scenes": {"screened": figures}}))
+    table = scenes_table(file)
+    assert "driver uvcvideo, media 224 MB" in table
+    assert "900" not in table and "1000" not in table
+
+
+def test_each_mark_takes_its_own_table(tmp_path: Path) -> None:
+    for number, file in enumerate(SCENES.values()):
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file).write_text(json.dumps({"scenes": {f"scene {number}": {"cuts": number}}}))
+    for number, mark in enumerate(SCENES):
+        filled = scenes_filled(f"before\n{mark}\nafter", tmp_path)
+        assert f"scene {number}" in filled and mark not in filled

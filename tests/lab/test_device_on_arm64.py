@@ -1,7 +1,6 @@
 """The device's program on 64-bit ARM: a real field recorded, the kiosk's page; as on x86-64.
 
-Emulated: function and parity only. The demonstration and the runtimes that user emulation cannot
-run are in the soak and in the guest.
+Emulated: function and parity only. The demonstration is in `make soak`.
 """
 
 from __future__ import annotations
