@@ -40,12 +40,21 @@ def gradient_map(
     places are as wide as a cell.
     """
     model = _Answering(net.eval())
-    x = scaled_codes(torch.from_numpy(np.ascontiguousarray(codes[None]))).requires_grad_(True)
-    found = LayerGradCam(model, net.backbone.layer3).attribute(
-        x, target=output, relu_attributions=True
-    )
+    x = scaled_codes(torch.from_numpy(np.ascontiguousarray(codes[None])))
+    found = torch.from_numpy(layer_map(model, net.backbone.layer3, x, output))[None, None]
     grown = LayerAttribution.interpolate(found, (codes.shape[0], codes.shape[1]), "bilinear")
-    values = np.asarray(grown[0, 0].detach().numpy(), np.float32)
+    values = np.asarray(grown[0, 0].numpy(), np.float32)
+    return np.asarray(values / max(float(values.max()), 1e-9), np.float32)
+
+
+def layer_map(model: nn.Module, layer: nn.Module, x: Tensor, output: int) -> NDArray[np.float32]:
+    """Where one input (1, 3, height, width) of any network speaks for one of its outputs.
+
+    Float32, 0 to 1, at the layer's own size.
+    """
+    asked = x.detach().requires_grad_(True)
+    found = LayerGradCam(model, layer).attribute(asked, target=output, relu_attributions=True)
+    values = np.asarray(found[0, 0].detach().float().numpy(), np.float32)
     return np.asarray(values / max(float(values.max()), 1e-9), np.float32)
 
 

@@ -1,0 +1,136 @@
+"""The paper's measures of a binary classifier, with the intervals that it lacks.
+
+Anaemia-like is the positive class: recall is the sensitivity for it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
+from sklearn.metrics import roc_auc_score, roc_curve
+
+from edgehemo_export.data.smears import ANAEMIA
+from edgehemo_export.evaluation.statistics import (
+    EvaluationFigure,
+    bootstrap_by_group,
+    clopper_pearson,
+)
+
+# In the order of the paper, section II.H.
+MEASURES = (
+    "accuracy",
+    "precision",
+    "recall",
+    "F1",
+    "balanced accuracy",
+    "specificity",
+    "MCC",
+    "Cohen's kappa",
+    "ROC-AUC",
+)
+# Shares of pictures: these have exact intervals, too, where no picture comes twice.
+SHARES = ("accuracy", "precision", "recall", "specificity")
+THRESHOLD = 0.5
+
+
+def confusion(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> NDArray[np.int_]:
+    """Counts (2, 2), truth in rows, answers in columns; anaemia-like from THRESHOLD on."""
+    counts = np.zeros((2, 2), np.int_)
+    np.add.at(counts, (truth, (scores >= THRESHOLD).astype(np.intp)), 1)
+    return counts
+
+
+def measured(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> dict[str, float]:
+    """`MEASURES` of answers (n,) with scores for anaemia-like (n,); NaN where one is undefined
+    (no picture of a class, nothing called anaemia-like).
+    """
+    counts = confusion(truth, scores)
+    (tn, fp), (fn, tp) = counts.astype(float).tolist()
+    n = tn + fp + fn + tp
+    precision, recall = _ratio(tp, tp + fp), _ratio(tp, tp + fn)
+    specificity = _ratio(tn, tn + fp)
+    accuracy = _ratio(tp + tn, n)
+    by_chance = ((tp + fp) * (tp + fn) + (tn + fn) * (tn + fp)) / (n * n) if n else math.nan
+    spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    both = 0 < truth.sum() < len(truth)
+    return {
+        "accuracy": accuracy,
+        "precision": precision,
+        "recall": recall,
+        "F1": _ratio(2 * tp, 2 * tp + fp + fn),
+        "balanced accuracy": (recall + specificity) / 2,
+        "specificity": specificity,
+        "MCC": _ratio(tp * tn - fp * fn, spread),
+        "Cohen's kappa": _ratio(accuracy - by_chance, 1 - by_chance),
+        "ROC-AUC": float(roc_auc_score(truth, scores)) if both else math.nan,
+    }
+
+
+def report(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> list[dict[str, float]]:
+    """By class, control-like first: precision, recall, F1, support."""
+    rows = []
+    for label in (1 - ANAEMIA, ANAEMIA):
+        turned = truth if label == ANAEMIA else 1 - truth
+        # The complement of a score at the threshold itself must still say anaemia-like.
+        called = (scores >= THRESHOLD) == (label == ANAEMIA)
+        own = measured(turned, called.astype(np.float64))
+        rows.append(
+            {
+                "precision": own["precision"],
+                "recall": own["recall"],
+                "F1": own["F1"],
+                "support": float((truth == label).sum()),
+            }
+        )
+    return rows
+
+
+def with_intervals(
+    truth: NDArray[np.intp],
+    scores: NDArray[np.float64],
+    groups: Sequence[str],
+    rounds: int,
+) -> Mapping[str, EvaluationFigure]:
+    """`MEASURES` with percentile intervals of a bootstrap of whole groups."""
+    return bootstrap_by_group(
+        groups, lambda chosen: measured(truth[chosen], scores[chosen]), rounds=rounds
+    )
+
+
+def exact_share(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> EvaluationFigure:
+    """Accuracy with its exact binomial interval, as the paper gives it for 32 of 32."""
+    counts = confusion(truth, scores)
+    return clopper_pearson(int(np.trace(counts)), int(counts.sum()))
+
+
+def roc_points(
+    truth: NDArray[np.intp], scores: NDArray[np.float64]
+) -> tuple[list[float], list[float]]:
+    """False and true positive rates, ascending; the diagonal's ends where a class lacks."""
+    if not 0 < truth.sum() < len(truth):
+        return [0.0, 1.0], [0.0, 1.0]
+    false_rate, true_rate, _ = roc_curve(truth, scores)
+    return [float(x) for x in false_rate], [float(y) for y in true_rate]
+
+
+def mcnemar(
+    truth: NDArray[np.intp], one: NDArray[np.float64], other: NDArray[np.float64]
+) -> tuple[int, int, float]:
+    """Two classifiers on the same pictures (McNemar 1947): how many only one, only the other has
+    right, and the exact p of a difference as large (binomial, two-sided; 1 where they agree).
+    """
+    right_one = (one >= THRESHOLD) == (truth == ANAEMIA)
+    right_other = (other >= THRESHOLD) == (truth == ANAEMIA)
+    only_one = int((right_one & ~right_other).sum())
+    only_other = int((~right_one & right_other).sum())
+    apart = only_one + only_other
+    p = 1.0 if apart == 0 else float(binomtest(only_one, apart, 0.5).pvalue)
+    return only_one, only_other, p
+
+
+def _ratio(over: float, under: float) -> float:
+    return over / under if under else math.nan
