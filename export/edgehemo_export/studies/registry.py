@@ -28,4 +28,13 @@ class StudyEntry:
 
 
 # A row a study, and each study brings its own.
-STUDIES: Mapping[str, StudyEntry] = {}
+STUDIES: Mapping[str, StudyEntry] = {
+    entry.name: entry
+    for entry in (
+        StudyEntry(
+            "remya",
+            "anaemia-like against control-like pictures: ResNet18 and four other networks under "
+            "one protocol (Remya et al. 2026)",
+        ),
+    )
+}

@@ -60,9 +60,11 @@ def _warped(
     """Turned, sheared and scaled about the middle, then shifted by shares of the side."""
     side = picture.shape[0]
     turn, lean = np.deg2rad(degrees), np.tan(np.deg2rad(shear_deg))
-    linear = scale * np.array(
-        [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-    ) @ np.array([[1.0, lean], [0.0, 1.0]])
+    linear = (
+        scale
+        * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        @ np.array([[1.0, lean], [0.0, 1.0]])
+    )
     middle = np.full(2, (side - 1) / 2)
     offset = middle - linear @ middle + shift * side
     matrix = np.column_stack([linear, offset])

@@ -175,8 +175,8 @@ def _by_cells(root: Path, classes: ClassesConfig) -> tuple[list[StudyPicture], l
 
 def _own(root: Path, classes: ClassesConfig) -> tuple[Cohort, list[Path]]:
     """An own set: folders by class at any depth, several of one class where they are named."""
-    named = {name: CONTROL for name in classes.control_folders}
-    named |= {name: ANAEMIA for name in classes.anaemia_folders}
+    named = dict.fromkeys(classes.control_folders, CONTROL)
+    named |= dict.fromkeys(classes.anaemia_folders, ANAEMIA)
     table = root / GROUPS_TABLE
     told = _told_groups(table) if table.is_file() else None
     out = [

@@ -24,6 +24,8 @@ Step = Literal["flips", "rotation", "colour", "affine"]
 STEPS: tuple[Step, ...] = ("flips", "rotation", "colour", "affine")
 Prepared = Literal["as_is", "levelled"]
 Start = Literal["imagenet", "sibling", "scratch"]
+# The section of the page that an arm is for.
+Shows = Literal["protocol", "paper_split", "folds", "balance", "augmentation", "levelled", "start"]
 
 
 class PicturesConfig(Configuration):
@@ -65,19 +67,22 @@ class ClassesConfig(Configuration):
 
 
 class SplitConfig(Configuration):
-    """train, validate: shares; what is left is held out. folds: of the cross-validation."""
+    """What train and validate leave is held out. folds: of the cross-validation."""
 
-    train: Share
-    validate_: Share = Field(alias="validate")
+    train_share: float = Field(gt=0, lt=1)
+    validate_share: float = Field(gt=0, lt=1)
     folds: int = Field(ge=3, le=20)
-
-    model_config = {"extra": "forbid", "frozen": True, "populate_by_name": True}
 
     @model_validator(mode="after")
     def _some_left(self) -> SplitConfig:
-        if self.train <= 0 or self.validate_ <= 0 or self.train + self.validate_ >= 1:
-            raise ValueError("train and validate must leave a share to hold out")
+        if self.held_out_share <= 0:
+            raise ValueError("train_share and validate_share must leave a share to hold out")
         return self
+
+    @property
+    def held_out_share(self) -> float:
+        """What is left."""
+        return 1 - self.train_share - self.validate_share
 
 
 class TrainingConfig(Configuration):
@@ -112,12 +117,13 @@ class AugmentationConfig(Configuration):
 class ArmConfig(Configuration):
     """One way of training, repeated by seed or by fold.
 
-    cohort: what it is trained on. without: steps of the augmentation left out. start: the first
-    of these weights that can be had, empty for the study's order. seeds: empty for the study's.
-    explained: its first run also says where the network looks. seconds: one run took on the
-    machine that the study was timed on.
+    shows: what it is for. cohort: what it is trained on. without: steps of the augmentation left
+    out. start: the first of these weights that can be had, empty for the study's order. seeds:
+    empty for the study's. explained: its first run also says where the network looks. seconds: one
+    run took on the machine that the study was timed on.
     """
 
+    shows: Shows
     cohort: Role
     network: str
     split: SplitKind = "grouped"

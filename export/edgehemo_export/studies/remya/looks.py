@@ -28,9 +28,7 @@ def maps_of(
     if network not in EXPLAINED_LAYER:
         return None
     layer = net.get_submodule(EXPLAINED_LAYER[network])
-    maps = [
-        layer_map(net.eval(), layer, as_input(picture[None]), ANAEMIA) for picture in pictures
-    ]
+    maps = [layer_map(net.eval(), layer, as_input(picture[None]), ANAEMIA) for picture in pictures]
     return np.stack(maps)
 
 
@@ -40,9 +38,7 @@ def cells_of(picture: NDArray[np.uint8]) -> NDArray[np.bool_]:
     return np.asarray(mask > 0, np.bool_)
 
 
-def heat_on_cells(
-    heat: NDArray[np.float32], picture: NDArray[np.uint8]
-) -> tuple[float, float]:
+def heat_on_cells(heat: NDArray[np.float32], picture: NDArray[np.uint8]) -> tuple[float, float]:
     """Share of a map's heat on cells, and the share of the picture that cells cover."""
     cells = cells_of(picture)
     grown = cv2.resize(heat, cells.shape[::-1], interpolation=cv2.INTER_LINEAR)
@@ -58,9 +54,7 @@ def features_of(
     return np.asarray(torch.cat(heard).numpy(), np.float32)
 
 
-def plane_of(
-    features: NDArray[np.float32], fitted_on: NDArray[np.intp]
-) -> NDArray[np.float64]:
+def plane_of(features: NDArray[np.float32], fitted_on: NDArray[np.intp]) -> NDArray[np.float64]:
     """Features (n, d) in the plane of the two main components of some of them, (n, 2).
 
     Signs are settled, so that the same features give the same picture.

@@ -40,7 +40,7 @@ def mean_colour(pictures: NDArray[np.uint8]) -> Features:
 def background_colour(pictures: NDArray[np.uint8]) -> Features:
     """(n, 3): the bright end of each channel, where no cell lies."""
     flat = pictures.reshape(len(pictures), -1, 3)
-    return np.asarray(np.quantile(flat, BACKGROUND_QUANTILE, axis=1).T, np.float64)
+    return np.asarray(np.quantile(flat, BACKGROUND_QUANTILE, axis=1), np.float64)
 
 
 def thumbs(pictures: NDArray[np.uint8]) -> Features:

@@ -35,8 +35,8 @@ def image_split(count: int, config: SplitConfig, seed: int) -> StudySplit:
     out. Neither class nor group is looked at.
     """
     order = np.random.default_rng([seed, 1]).permutation(count)
-    train = int(config.train * count)
-    validate = train + int(config.validate_ * count)
+    train = int(config.train_share * count)
+    validate = train + int(config.validate_share * count)
     return StudySplit(
         np.sort(order[:train]), np.sort(order[train:validate]), np.sort(order[validate:])
     )
@@ -46,7 +46,7 @@ def grouped_split(
     labels: Sequence[int], groups: Sequence[str], config: SplitConfig, seed: int
 ) -> StudySplit:
     """Whole groups, so that each part has its share of either class as nearly as groups allow."""
-    shares = (config.train, config.validate_, 1 - config.train - config.validate_)
+    shares = (config.train_share, config.validate_share, config.held_out_share)
     train, validate, test = _dealt(labels, groups, shares, seed)
     return StudySplit(train, validate, test)
 

@@ -1,0 +1,1 @@
+"""The study's page, a module for each of its sections."""
