@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binomtest
-from sklearn.metrics import roc_auc_score, roc_curve
+from scipy.stats import binomtest, rankdata
+from sklearn.metrics import roc_curve
 
 from edgehemo_export.data.smears import ANAEMIA
 from edgehemo_export.evaluation.statistics import (
@@ -32,8 +33,8 @@ MEASURES = (
     "Cohen's kappa",
     "ROC-AUC",
 )
-# Shares of pictures: these have exact intervals, too, where no picture comes twice.
-SHARES = ("accuracy", "precision", "recall", "specificity")
+# Fewer groups than these cannot be drawn from: with two or three nearly every draw is the same.
+LEAST_GROUPS = 8
 THRESHOLD = 0.5
 
 
@@ -56,7 +57,6 @@ def measured(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> dict[str, 
     accuracy = _ratio(tp + tn, n)
     by_chance = ((tp + fp) * (tp + fn) + (tn + fn) * (tn + fp)) / (n * n) if n else math.nan
     spread = math.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
-    both = 0 < truth.sum() < len(truth)
     return {
         "accuracy": accuracy,
         "precision": precision,
@@ -66,8 +66,18 @@ def measured(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> dict[str, 
         "specificity": specificity,
         "MCC": _ratio(tp * tn - fp * fn, spread),
         "Cohen's kappa": _ratio(accuracy - by_chance, 1 - by_chance),
-        "ROC-AUC": float(roc_auc_score(truth, scores)) if both else math.nan,
+        "ROC-AUC": auc(truth, scores),
     }
+
+
+def auc(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> float:
+    """Area under the receiver operating characteristic, as the rank sum of Mann and Whitney 1947;
+    NaN where a class lacks.
+    """
+    positive = int(truth.sum())
+    pairs = positive * (len(truth) - positive)
+    ranks = rankdata(scores)[truth == ANAEMIA].sum()
+    return _ratio(float(ranks) - positive * (positive + 1) / 2, pairs)
 
 
 def report(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> list[dict[str, float]]:
@@ -95,10 +105,39 @@ def with_intervals(
     groups: Sequence[str],
     rounds: int,
 ) -> Mapping[str, EvaluationFigure]:
-    """`MEASURES` with percentile intervals of a bootstrap of whole groups."""
-    return bootstrap_by_group(
-        groups, lambda chosen: measured(truth[chosen], scores[chosen]), rounds=rounds
-    )
+    """`MEASURES` with percentile intervals of a bootstrap of whole groups.
+
+    Of fewer than LEAST_GROUPS groups, shares of pictures have exact intervals that take pictures
+    as independent (too narrow, as the method says), the others none.
+    """
+    if len(set(groups)) >= LEAST_GROUPS:
+        return bootstrap_by_group(
+            groups, lambda chosen: measured(truth[chosen], scores[chosen]), rounds=rounds
+        )
+    exact = _exact_shares(truth, scores)
+    few = f"none: {len(set(groups))} groups"
+    return {
+        name: exact.get(name, EvaluationFigure(value, None, None, few))
+        for name, value in measured(truth, scores).items()
+    }
+
+
+def _exact_shares(
+    truth: NDArray[np.intp], scores: NDArray[np.float64]
+) -> dict[str, EvaluationFigure]:
+    """The measures that are shares of pictures, where there are pictures to share."""
+    (tn, fp), (fn, tp) = confusion(truth, scores).tolist()
+    shares = {
+        "accuracy": (tp + tn, len(truth)),
+        "precision": (tp, tp + fp),
+        "recall": (tp, tp + fn),
+        "specificity": (tn, tn + fp),
+    }
+    return {
+        name: replace(clopper_pearson(right, of), method="Clopper-Pearson, pictures as independent")
+        for name, (right, of) in shares.items()
+        if of
+    }
 
 
 def exact_share(truth: NDArray[np.intp], scores: NDArray[np.float64]) -> EvaluationFigure:

@@ -8,7 +8,7 @@ import numpy as np
 
 from edgehemo_export.studies.figures import intervals_figure
 from edgehemo_export.studies.remya.configuration import Shows
-from edgehemo_export.studies.remya.measures import measured
+from edgehemo_export.studies.remya.measures import auc
 from edgehemo_export.studies.remya.page.tally import Tally
 from edgehemo_export.studies.remya.page.words import cell, per_class, start_text
 from edgehemo_export.studies.remya.results import Found, Run
@@ -40,6 +40,7 @@ def ablation_sections(found: Found, tally: Tally, shows: Shows, title: str) -> l
     cohort = found.runs[arms[0]][0].asked.config.cohort
     base = found.first(cohort)
     listed = ([] if base is None else [base]) + arms
+    roles = _abroad_roles(found, listed)
     # Compared on the seeds that all of them have.
     seeds = set.intersection(*({run.asked.seed for run in found.runs[arm]} for arm in listed))
     rows: list[tuple[str, ...]] = []
@@ -51,7 +52,7 @@ def ablation_sections(found: Found, tally: Tally, shows: Shows, title: str) -> l
             tally.held_out(arm)
         same = len(seeds) == len(found.runs[arm])
         on = tally.part(arm) + ("" if same else f", seed {', '.join(map(str, sorted(seeds)))}")
-        own = tally.of(arm, on, shared)
+        own = tally.of(arm, on, shared, listed=False)
         label = f"{arm}{' (protocol)' if arm == base else ''}"
         run = found.runs[arm][0]
         rows.append(
@@ -61,13 +62,12 @@ def ablation_sections(found: Found, tally: Tally, shows: Shows, title: str) -> l
                 str(run.answer["shown"]),
                 str(len(seeds)),
                 *(cell(own.get(name)) for name in ("accuracy", "F1", "MCC", "ROC-AUC")),
-                *_abroad_cells(found, arm, sorted(seeds)),
+                *(_abroad_cell(found, arm, role, sorted(seeds)) for role in roles),
             )
         )
         auc = own.get("ROC-AUC")
         if auc is not None:
             drawn.append((label, auc.value, auc.low, auc.high))
-    roles = _abroad_roles(found, listed[-1])
     first = found.runs[arms[0]][0].asked.config
     counts = per_class([p.label for p in pictures_of(first, found.material)])
     text = _SAYS[shows].format(
@@ -118,23 +118,19 @@ def _shared(runs: Sequence[Run]) -> str:
     return f"{shared} of {sum(len(run.answer['test']) for run in runs)}"
 
 
-def _abroad_roles(found: Found, arm: str) -> list[str]:
-    """Roles with both classes that an arm answered without having been taught them."""
+def _abroad_roles(found: Found, arms: Sequence[str]) -> list[str]:
+    """Roles with both classes that any of the arms answered without having been taught them."""
     return [
         role
         for role in found.cohorts
-        if (answers := found.abroad(arm, role)) is not None and answers.both
+        if any((answers := found.abroad(arm, role)) is not None and answers.both for arm in arms)
     ]
 
 
-def _abroad_cells(found: Found, arm: str, seeds: Sequence[int]) -> list[str]:
-    cells = []
-    for role in _abroad_roles(found, arm):
-        answers = found.abroad(arm, role)
-        assert answers is not None, "listed above"
-        own = answers.at(np.flatnonzero(np.isin(answers.seeds, list(seeds))))
-        values = [
-            measured(one.truth, one.scores)["ROC-AUC"] for one in (own.of_seed(s) for s in seeds)
-        ]
-        cells.append(worded(float(np.mean(values))))
-    return cells
+def _abroad_cell(found: Found, arm: str, role: str, seeds: Sequence[int]) -> str:
+    """Mean AUC over seeds on a role's pictures."""
+    answers = found.abroad(arm, role)
+    if answers is None:
+        return "not asked"
+    runs = [answers.of_seed(seed) for seed in seeds]
+    return worded(float(np.mean([auc(run.truth, run.scores) for run in runs])))

@@ -9,7 +9,14 @@ import numpy as np
 from edgehemo_export.studies.figures import confusion_figure, intervals_figure
 from edgehemo_export.studies.remya import drawing
 from edgehemo_export.studies.remya.cohorts import CLASSES
-from edgehemo_export.studies.remya.measures import MEASURES, confusion, exact_share, mcnemar, report
+from edgehemo_export.studies.remya.measures import (
+    LEAST_GROUPS,
+    MEASURES,
+    confusion,
+    exact_share,
+    mcnemar,
+    report,
+)
 from edgehemo_export.studies.remya.page.tally import Tally
 from edgehemo_export.studies.remya.page.words import arrays_of, cell, exact_text, share, start_text
 from edgehemo_export.studies.remya.paper import PAPER_ACCURACY
@@ -44,9 +51,9 @@ def _protocol_blocks(found: Found, tally: Tally, role: str, arms: Sequence[str])
         f"batches of {found.config.training.batch_size}, {found.config.pictures.side_px} px, "
         "augmentation of training pictures alone, the epoch of the best validation accuracy kept "
         "(of several, the one of the lowest validation loss). Each seed is a split of its own. "
-        "Intervals: bootstrap of whole groups over the answers of all seeds; with few groups they "
-        "are wide, and where nothing is wrong they cannot open: the exact interval beside them "
-        "counts pictures.",
+        "Intervals: a bootstrap of whole groups over the answers of all seeds; of fewer than "
+        f"{LEAST_GROUPS} groups exact ones, of shares alone, which take pictures as independent "
+        "and are too narrow for that.",
         _network_table(found, tally, role, arms),
     ]
     if len(arms) > 1:

@@ -20,8 +20,10 @@ class Tally:
         self.tables: dict[str, Any] = {}
         self._known: dict[tuple[str, str], dict[str, Measure]] = {}
 
-    def of(self, arm: str, on: str, answers: Answers) -> dict[str, Measure]:
-        """Every measure of an arm on a part of the data, by name; counted once."""
+    def of(self, arm: str, on: str, answers: Answers, *, listed: bool = True) -> dict[str, Measure]:
+        """Every measure of an arm on a part of the data, by name. listed: it goes among the
+        study's figures, once.
+        """
         if (arm, on) in self._known:
             return self._known[arm, on]
         intervals = with_intervals(
@@ -44,6 +46,8 @@ class Tally:
             if np.isfinite(intervals[name].value)
         }
         self._known[arm, on] = made
+        if not listed:
+            return made
         self.measures += made.values()
         self.tables.setdefault("confusion", {})[f"{arm} | {on}"] = confusion(
             answers.truth, answers.scores
