@@ -108,7 +108,7 @@ def split_of(
         # As the paper: balanced first, shuffled then, and no part is balanced again.
         chosen = downsampled(np.arange(len(pictures)), labels, asked.seed)
         inner = image_split(len(chosen), config.split, asked.seed)
-        split = StudySplit(*(chosen[part] for part in inner.parts().values()))
+        split = StudySplit(chosen[inner.train], chosen[inner.validate], chosen[inner.test])
     elif kind == "folds":
         split = grouped_folds(labels.tolist(), groups, config.split, asked.seed)[asked.fold or 0]
     else:
