@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,9 @@ from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.lock import locked
 
 log = logging.getLogger(__name__)
+
+# Keys of a receiver that an enrolment settles.
+_OF_ENROLMENT = ("kind", "address", "certificate", "client_certificate", "client_key")
 
 
 class ReadOnlyError(DeviceError):
@@ -69,8 +74,9 @@ def change_device(changes: Changes) -> DeviceConfiguration:
 def add_receiver(receiver: Receiver) -> DeviceConfiguration:
     """Name a receiver in the configuration in force, and the configuration as it then is.
 
-    One of its name that stands there already is left as it is where the keys of the new one say
-    the same; DeviceError names those that do not. ReadOnlyError where the file may not be written.
+    One of its name that stands there already gets the keys that it lacks, such as the files that
+    came with an enrolment; DeviceError names those that say otherwise. ReadOnlyError where the file
+    may not be written.
     """
     named = configured_path()
     file = user_path() if named is None else named
@@ -80,11 +86,22 @@ def add_receiver(receiver: Receiver) -> DeviceConfiguration:
             before = file.read_text("utf-8") if file.exists() else profile_text(FALLBACK_PROFILE)
             device = DeviceConfiguration.parse(before, str(file))
             known = next((each for each in device.receivers if each.name == receiver.name), None)
-            if known is not None:
+            if known is None:
+                text = before.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
+            else:
                 _refuse_another(known, receiver, file)
-                return device
-            text = before.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
+                text = _completed(before, known, lines)
             device = DeviceConfiguration.parse(text, str(file))
+            if receiver.name not in (each.name for each in device.receivers) or any(
+                getattr(each, key) != getattr(receiver, key)
+                for each in device.receivers
+                if each.name == receiver.name
+                for key in _OF_ENROLMENT
+            ):
+                raise DeviceError(
+                    f"{file}: the receiver {receiver.name} stands in a form that is not changed "
+                    f"here; write it as {'; '.join(lines)}"
+                )
             write_text_atomically(file, text)
     except OSError as error:
         raise ReadOnlyError(file, lines, error.strerror or str(error)) from None
@@ -107,12 +124,33 @@ def _receiver_lines(receiver: Receiver) -> list[str]:
     return ["[[receivers]]", *(f"{key} = {written(value)}" for key, value in kept.items())]
 
 
+def _completed(text: str, known: Receiver, lines: Sequence[str]) -> str:
+    """A configuration's text in which a receiver that stands there has the lines that it lacks,
+    below its name.
+    """
+    there = known.model_dump(exclude_none=True)
+    wanted = [
+        line
+        for line in lines[1:]
+        if ((key := line.partition(" = ")[0]) in _OF_ENROLMENT and key not in there)
+        or (key == "identified" and known.identified)
+    ]
+    named = re.compile(rf"^\s*name\s*=\s*[\"']{re.escape(known.name)}[\"']\s*(#.*)?$")
+    out: list[str] = []
+    table = ""
+    for line in text.splitlines():
+        if line.lstrip().startswith("["):
+            table = line.split("#")[0].strip()
+        out.append(line)
+        if table == "[[receivers]]" and named.match(line):
+            out += wanted
+            wanted = []
+    return "\n".join(out) + "\n"
+
+
 def _refuse_another(known: Receiver, receiver: Receiver, file: Path) -> None:
     differing = [
-        item.encode_name
-        for item in msgspec.structs.fields(Receiver)
-        if getattr(known, item.name) != getattr(receiver, item.name)
-        and item.name in ("kind", "address", "certificate", "client_certificate", "client_key")
+        key for key in _OF_ENROLMENT if getattr(known, key) not in (None, getattr(receiver, key))
     ]
     if differing:
         raise DeviceError(

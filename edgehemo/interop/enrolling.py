@@ -7,6 +7,7 @@ own.
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
 from dataclasses import dataclass
@@ -83,12 +84,25 @@ def enrol(
         )
     place.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     write_text_atomically(place.trusted, ssl.DER_cert_to_PEM_cert(der))
+    _give(place.folder.parent, device)
+    _give(place.folder, device)
     key = OwnKey.new()
     given = _asked(receiver, device, code, key)
     key.keep(place.own, given.certificate)
     write_text_atomically(place.trusted, "".join(given.laboratory))
+    for file in (place.own, place.trusted):
+        _give(file, device)
     add_receiver(receiver.model_copy(update={"identified": given.identified}))
     return given
+
+
+def _give(path: Path, device: DeviceConfiguration) -> None:
+    """Let a file be that of whoever the data belong to: the kiosk renews it, and root may be who
+    enrols.
+    """
+    owner = device.data_dir.stat()
+    if os.geteuid() == 0 and path.stat().st_uid != owner.st_uid:
+        os.chown(path, owner.st_uid, owner.st_gid)
 
 
 def _receiver(
@@ -137,7 +151,8 @@ def shown_certificate(receiver: Receiver) -> bytes:
             der = tls.getpeercert(binary_form=True)
     except OSError as error:
         raise UsageError(
-            f"{receiver.address}: no laboratory answers there ({error.strerror or error})"
+            f"{receiver.address}: no laboratory answers there ({error.strerror or error}); the "
+            "firewall of an installed kiosk lets out to receivers alone that are configured"
         ) from None
     assert der is not None, "a TLS server shows one"
     return der

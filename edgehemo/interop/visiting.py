@@ -52,8 +52,18 @@ _JSON = {"content-type": "application/json"}
 _END = "-----END CERTIFICATE-----"
 
 
+# Statuses that say something of what was sent, and would say it each time.
+_OF_WHAT_WAS_SENT = (400, 413, 422)
+
+
 class VisitError(Exception):
-    """A visit came to nothing; the next may. A phrase says why, without a patient's data."""
+    """A visit came to nothing; the next may. A phrase says why, without a patient's data. status:
+    of the answer, None where there was none.
+    """
+
+    def __init__(self, why: str, status: int | None = None) -> None:
+        super().__init__(why)
+        self.status = status
 
 
 class Visits:
@@ -171,7 +181,7 @@ class Visits:
         with self._access.reading() as reader:
             store = reader.id
             places = self._places(reader, result_id)
-        sent = 0
+        sent = refused = 0
         for position in places or ():
             # One at a time: a result may have two hundred of them.
             with self._access.reading() as reader:
@@ -180,11 +190,19 @@ class Visits:
                 continue
             digest = hashlib.sha256(data).hexdigest()
             path = f"{PICTURES_PATH}/{store}/{result_id}/{position}?sha256={digest}"
-            self._posted(path, data, method="PUT")
-            sent += 1
+            try:
+                self._posted(path, data, method="PUT")
+                sent += 1
+            except VisitError as error:
+                # One that is not taken keeps back no others.
+                if error.status not in _OF_WHAT_WAS_SENT:
+                    raise
+                refused += 1
         words = ""
         if places is None:
             words = "this device has no such result"
+        elif refused:
+            words = f"{refused} of {len(places)} pictures were refused"
         elif sent < len(places):
             words = f"{len(places) - sent} of {len(places)} pictures are not kept any more"
         self._posted(f"{PICTURES_PATH}/{store}/{result_id}", words.encode())
@@ -217,7 +235,8 @@ class Visits:
         if isinstance(answer, Failed):
             raise VisitError(f"{answer.code}: {answer.said}")
         if answer.status not in (200, 201):
-            raise VisitError(f"HTTP {answer.status}: {' '.join(answer.text.split())[:200]}")
+            said = " ".join(answer.text.split())[:200]
+            raise VisitError(f"HTTP {answer.status}: {said}", answer.status)
         return answer
 
     def close(self) -> None:

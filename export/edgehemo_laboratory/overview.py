@@ -8,7 +8,7 @@ from edgehemo.interop.laboratory import Span
 from edgehemo_laboratory.clock import now, seconds_of
 from edgehemo_laboratory.enrolment.certificates import Certificates
 from edgehemo_laboratory.enrolment.kiosks import kiosks
-from edgehemo_laboratory.intake.missing import missing_of
+from edgehemo_laboratory.intake.missing import missing_everywhere
 from edgehemo_laboratory.output import KioskEntry, RecordsEntry
 from edgehemo_laboratory.storage.interface import Row, Statements
 
@@ -39,12 +39,13 @@ async def _records(statements: Statements) -> dict[int, list[RecordsEntry]]:
             "GROUP BY store, sequence HAVING count(*) > 1) AS twice GROUP BY store"
         )
     )
+    missing = await missing_everywhere(statements)
     for kiosk, store in await statements.rows("SELECT kiosk, store FROM records ORDER BY made_at"):
         found.setdefault(kiosk, []).append(
             RecordsEntry(
                 store=store,
                 results=results.get(store, 0),
-                missing=list(await missing_of(statements, store)),
+                missing=list(missing.get(store, ())),
                 refused=refused.get(store, 0),
                 doubled=doubled.get(store, 0),
             )

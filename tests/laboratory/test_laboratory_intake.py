@@ -10,8 +10,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgehemo.interop.laboratory import Receipt
+from edgehemo.interop.laboratory import Receipt, Span
 from edgehemo_laboratory.chain import faults_of
+from edgehemo_laboratory.intake import missing
+from edgehemo_laboratory.intake.missing import missing_everywhere, missing_of
 from edgehemo_laboratory.intake.taking import NotItsRecordsError, taken
 from edgehemo_laboratory.storage.interface import Storage
 from tests.support.laboratory import (
@@ -38,6 +40,43 @@ NOTED = [
     item(7, result(2, 3, sample="S-2c")),
 ]
 RESULTS = "SELECT result_id, version, state, sample, hgb_g_per_l, identity FROM result ORDER BY 1"
+
+
+async def both(storage: Storage) -> tuple[tuple[Span, ...], tuple[Span, ...]]:
+    """What is missing of the one store, and of all."""
+    everywhere = await missing_everywhere(storage)
+    return await missing_of(storage, STORE), everywhere.get(STORE, ())
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(
+    came=st.lists(st.integers(1, 40), min_size=1, max_size=30),
+    noted=st.integers(0, 45),
+    move=st.sampled_from([1, 5, 200]),
+)
+def test_what_is_missing_is_what_never_came(
+    tmp_path_factory: pytest.TempPathFactory, came: list[int], noted: int, move: int
+) -> None:
+    folder = tmp_path_factory.mktemp(f"missing{next(_FOLDERS)}")
+
+    async def work(storage: Storage) -> None:
+        kiosk = await enrolled(storage, certificates(folder / "certificates"))
+        seen: set[int] = set()
+        for number in came:
+            seen.add(number)
+            receipt = await taken(storage, kiosk, batch(item(number, result(number))))
+            absent = set(range(1, max(seen))) - seen
+            told = {at for first, last in receipt.missing for at in range(first, last + 1)}
+            assert told == absent
+        await missing_of(storage, STORE, noted=noted)
+        one, everywhere = await both(storage)
+        assert one == everywhere
+        told = {at for first, last in one for at in range(first, last + 1)}
+        assert told == set(range(1, max(noted, max(seen)) + 1)) - seen
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(missing, "_MOVE_BY", move)
+        with_storage(folder / "lab.sqlite3", work)
 
 
 def sent(folder: Path, *batches: list[int]) -> dict[str, Any]:
@@ -80,7 +119,7 @@ def test_a_receipt_names_what_is_stored_with_its_digest(in_order: dict[str, Any]
     assert in_order["faults"] == []
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_every_order_with_repeats_ends_in_the_same_table(
     tmp_path_factory: pytest.TempPathFactory, in_order: dict[str, Any], data: st.DataObject

@@ -271,7 +271,8 @@ def allow(
     "names",
     multiple=True,
     metavar="HOST",
-    help="With --prepare: a name or address that kiosks call this server by, over those of now.",
+    help="With --prepare: a name or address that kiosks call this server by. Default: those of the "
+    "settings, else those of now.",
 )
 @click.option(
     "--use", is_flag=True, help="Show the prepared one from now on; then restart `serve`."
@@ -296,14 +297,14 @@ def certificate(
         raise UsageError("--name goes with --prepare, --force with --use")
     setup = _setup(folder)
     held = setup.certificates
+    by = command_actor()
     if prepare:
-        made = _with(setup, lambda storage: prepare_next(storage, held, names, by=command_actor()))
+        called = names or setup.settings.names
+        made = _with(setup, lambda storage: prepare_next(storage, held, called, by=by))
         common.say(f"prepared: {made.digest}")
         return EXIT_DONE
     if use:
-        used = _with(
-            setup, lambda storage: use_next(storage, held, force=force, by=command_actor())
-        )
+        used = _with(setup, lambda storage: use_next(storage, held, force=force, by=by))
         common.say(f"in use once `serve` is started again: {used.digest}")
         return EXIT_DONE
     common.say(f"in use: {held.server.digest} for {', '.join(held.names)}")

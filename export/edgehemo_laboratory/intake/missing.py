@@ -9,6 +9,27 @@ from edgehemo_laboratory.storage.interface import Statements
 _MOVE_BY = 200
 
 
+async def missing_everywhere(statements: Statements) -> dict[str, tuple[Span, ...]]:
+    """What never came, of all records at once: store -> rows of numbers, where there are any."""
+    found: dict[str, list[Span]] = {}
+    rows = await statements.rows(
+        "SELECT store, before, sequence FROM (SELECT a.store, a.sequence, coalesce(lag(a.sequence) "
+        "OVER (PARTITION BY a.store ORDER BY a.sequence), r.whole) AS before FROM records r "
+        "JOIN arrival a ON a.store = r.store AND a.sequence > r.whole) AS pair "
+        "WHERE sequence > before + 1 ORDER BY store, sequence"
+    )
+    for store, before, sequence in rows:
+        found.setdefault(store, []).append((before + 1, sequence - 1))
+    ends = await statements.rows(
+        "SELECT store, whole, noted, coalesce((SELECT max(sequence) FROM arrival a "
+        "WHERE a.store = r.store), 0) FROM records r"
+    )
+    for store, whole, noted, highest in ends:
+        if noted > max(whole, highest):
+            found.setdefault(store, []).append((max(whole, highest) + 1, noted))
+    return {store: tuple(spans[:MOST_SPANS]) for store, spans in found.items()}
+
+
 async def missing_of(
     statements: Statements, store: str, *, noted: int | None = None
 ) -> tuple[Span, ...]:

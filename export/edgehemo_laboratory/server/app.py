@@ -13,6 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from edgehemo.errors import place_of
 from edgehemo_laboratory.enrolment.certificates import Certificates
+from edgehemo_laboratory.errors import StorageError
 from edgehemo_laboratory.pictures.store import PictureStore
 from edgehemo_laboratory.server.intake_routes import KioskRoutes
 from edgehemo_laboratory.storage.interface import Storage
@@ -70,9 +71,13 @@ def application(
         log.error("%s at %s", type(error).__name__, place_of(error))
         return PlainTextResponse("a fault of the laboratory's server\n", 500)
 
+    async def away(_: Request, error: Exception) -> Response:
+        log.error("%s", error)
+        return PlainTextResponse("the laboratory's storage cannot be used now; try again\n", 503)
+
     routes = KioskRoutes(storage, certificates, pictures).routes
     app = Starlette(
         routes=[*routes, Route("/alive", alive), *pages],
-        exception_handlers={Exception: broken},
+        exception_handlers={StorageError: away, Exception: broken},
     )
     return WithHeaders(app)

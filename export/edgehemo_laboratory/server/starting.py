@@ -32,11 +32,20 @@ async def run(
         called = certificates.names[0]
         host = f"[{called}]" if ":" in called else called
         place = f"https://{host}:{at.getsockname()[1]}"
+
+        def started() -> None:
+            said(f"laboratory: {place} with {storage.engine} {storage.about}")
+            if unnamed := [name for name in setup.settings.names if name not in certificates.names]:
+                said(
+                    f"its certificate does not name {', '.join(unnamed)}, as the settings do; "
+                    "`edgehemo laboratory certificate --prepare` makes one that does"
+                )
+
         await serve(
             application(storage, certificates, pictures, PeoplePages(desk).routes),
             at,
             certificates,
-            started=lambda: said(f"laboratory: {place} with {storage.engine} {storage.about}"),
+            started=started,
             enough=enough,
         )
     finally:
