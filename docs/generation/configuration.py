@@ -167,7 +167,9 @@ def training_page() -> str:
         "`edgehemo train TASK` reads the shipped configuration of the task; `--config FILE` "
         "overrides single keys of it, table by table. Keys that are not known are refused. The "
         "files whose names go on after the task's are such overrides: they are what made the "
-        "shipped weights (each model's card says which).",
+        "shipped weights (each model's card says which). The files whose names begin with `study_` "
+        "are read by `edgehemo study`; their `[quick]` tables are what `--quick` puts in the place "
+        "of the other keys.",
         "",
     ]
     for file in sorted(CONFIGS.glob("*.toml")):

@@ -33,6 +33,7 @@ from edgehemo_export.quantisation.formats import chosen_formats
 from edgehemo_export.quantisation.graph import Graph
 from edgehemo_export.quantisation.parity import differences
 from edgehemo_export.quantisation.writers import writer_for
+from tests.support.kymatio_numbers import PLAIN_CASES
 
 CLASSES = 3
 FREE_SIDE_PX = 64
@@ -96,18 +97,22 @@ def test_each_architecture_answers_as_pytorch_does(architecture: Any, tmp_path: 
         assert differences(wanted, got)["largest_difference"] < GATES["fp32"], item.name
 
 
-def test_scattering_is_kymatios() -> None:
-    """Against the reference implementation, path by path up to their order."""
-    frontend = pytest.importorskip("kymatio.scattering2d.frontend.torch_frontend")
-    octaves, side = 3, 48
-    x = torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
-    theirs = frontend.ScatteringTorch2D(J=octaves, shape=(side, side), L=2)(x).mean(dim=(-1, -2))
-    ours = Scattering(side, octaves=octaves, rotations=2)
-    found = ours(x).reshape(2, 3, -1)
-    assert found.shape == theirs.shape and found.shape[2] == ours.count
-    plain_and_first = 1 + 2 * octaves
-    assert torch.allclose(found[..., :plain_and_first], theirs[..., :plain_and_first], atol=1e-4)
-    assert torch.allclose(found.sort(dim=2).values, theirs.sort(dim=2).values, atol=1e-4)
+@pytest.mark.parametrize("case", PLAIN_CASES, ids=lambda case: f"{case['side']} px")
+def test_scattering_is_kymatios(case: dict[str, Any]) -> None:
+    """Against the reference implementation's numbers, path by path up to their order."""
+    octaves, side, rotations = (
+        round(np.log2(case["invariance_px"])),
+        case["side"],
+        case["rotations"],
+    )
+    drawn = np.random.default_rng(case["seed"]).random((side, side)).astype(np.float32)
+    theirs = np.array(case["coefficients"])
+    ours = Scattering(side, octaves=octaves, rotations=rotations)
+    found = ours(torch.from_numpy(drawn)[None, None])[0].numpy()
+    assert len(found) == len(theirs) == ours.count
+    plain_and_first = 1 + rotations * octaves
+    assert found[:plain_and_first] == pytest.approx(theirs[:plain_and_first], rel=2e-4)
+    assert np.sort(found) == pytest.approx(np.sort(theirs), rel=2e-4)
 
 
 def test_scattering_by_hand() -> None:

@@ -99,7 +99,6 @@ def test_scattering_svm_separates_what_its_features_separate(
 
 
 def test_scattering_features_do_not_move_with_the_cell() -> None:
-    pytest.importorskip("kymatio.scattering2d.frontend.torch_frontend")
     machine = ScatteringSvm(2)
     light = torch.ones(3, 3, 64, 64)
     light[0, :, 20:30, 20:30] = 0.2

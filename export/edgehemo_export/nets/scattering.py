@@ -21,7 +21,11 @@ Real = NDArray[np.float64]
 # Of the mother wavelet: width in px, frequency in radians a px.
 WIDTH_PX = 0.8
 FREQUENCY = 3 * math.pi / 4
-# Wavelets repeat with the picture; copies this far away still count.
+# Standard deviation of the Gaussian average, of the px that it averages over.
+AVERAGE_SHARE = WIDTH_PX / 2
+# Wavelets repeat with the picture. So many standard deviations away nothing is left of them, and
+# the average's copies this many pictures away still count.
+REACH_SDS = 9.0
 COPIES = 2
 # Under the root of the modulus, whose slope is endless at zero.
 TINY = 1e-20
@@ -47,22 +51,22 @@ class Scattering:
         step = 2**octaves
         whole = ((side + step) // step + 1) * step
         self.octaves, self.rotations = octaves, rotations
-        border = _reflection(side, whole)
+        border = reflection(side, whole)
         self._real, self._imaginary = (
             _float32(part @ border) for part in (_cosines(whole), -_sines(whole))
         )
         spectra = [
-            [_wavelet_spectrum(whole, octave, turn, rotations) for turn in range(rotations)]
+            [wavelet_spectrum(whole, 2.0**octave, turn, rotations) for turn in range(rotations)]
             for octave in range(octaves)
         ]
-        average = _average_spectrum(whole, octaves)
+        average = average_spectrum(whole, AVERAGE_SHARE * 2.0**octaves)
         sizes = [whole >> octave for octave in range(octaves)]
-        self._plain_weights = _float32(border.T @ _mean_weights(average, whole, octaves))
-        self._weights = [_float32(_mean_weights(average, size, octaves)) for size in sizes]
+        self._plain_weights = _float32(border.T @ mean_weights(average, whole, octaves))
+        self._weights = [_float32(mean_weights(average, size, octaves)) for size in sizes]
         self._forward = [(_float32(_cosines(size)), _float32(-_sines(size))) for size in sizes]
         # By resolution of what is filtered and by octave of the wavelet.
         self._wavelets = {
-            (level, octave): _float32(np.stack([_low(s, sizes[level]) for s in spectra[octave]]))
+            (level, octave): _float32(np.stack([low(s, sizes[level]) for s in spectra[octave]]))
             for octave in range(octaves)
             for level in range(octave + 1)
         }
@@ -136,7 +140,7 @@ def _inverse(size: int, wanted: int) -> _Inverse:
     )
 
 
-def _reflection(side: int, whole: int) -> Real:
+def reflection(side: int, whole: int) -> Real:
     """What continues a picture of ``side`` to ``whole`` by mirror images, (whole, side)."""
     before = (whole - side) // 2
     place = np.abs(np.arange(whole) - before) % (2 * side - 2)
@@ -146,12 +150,16 @@ def _reflection(side: int, whole: int) -> Real:
     return out
 
 
-def _wavelet_spectrum(size: int, octave: int, turn: int, rotations: int) -> Real:
-    """A Morlet wavelet's transform, real since the wavelet is symmetric, (size, size)."""
+def wavelet_spectrum(
+    size: int, scale: float, turn: int, rotations: int, frequency: float = FREQUENCY
+) -> Real:
+    """A Morlet wavelet's transform, real since the wavelet is symmetric, (size, size).
+
+    scale: times the mother wavelet, whose frequency in radians a px is ``frequency``.
+    """
     angle = (rotations - rotations // 2 - 1 - turn) * math.pi / rotations
     slant = 4 / rotations
-    scale = 2.0**octave
-    wave = _wave(size, WIDTH_PX * scale, FREQUENCY / scale, angle, slant)
+    wave = _wave(size, WIDTH_PX * scale, frequency / scale, angle, slant)
     bump = _wave(size, WIDTH_PX * scale, 0.0, angle, slant)
     return np.real(np.fft.fft2(wave - bump * (wave.sum() / bump.sum())))
 
@@ -160,34 +168,34 @@ def _wave(
     size: int, sd: float, frequency: float, angle: float, slant: float
 ) -> NDArray[np.complex128]:
     """A plane wave under a Gaussian, periodic, complex (size, size)."""
-    steps = np.arange(-COPIES * size, (COPIES + 1) * size, dtype=np.float64)
-    rows, columns = steps[:, None], steps[None, :]
+    reach = math.ceil(REACH_SDS * sd / min(1.0, slant))
+    steps = np.arange(-reach, reach + 1)
+    rows, columns = steps[:, None].astype(np.float64), steps[None, :].astype(np.float64)
     along = rows * math.cos(angle) + columns * math.sin(angle)
     across = columns * math.cos(angle) - rows * math.sin(angle)
     wide = np.exp(-(along**2 + (slant * across) ** 2) / (2 * sd**2) + 1j * frequency * along)
-    copies = 2 * COPIES + 1
-    folded = wide.reshape(copies, size, copies, size).sum(axis=(0, 2))
+    folded = np.zeros((size, size), np.complex128)
+    np.add.at(folded, np.ix_(steps % size, steps % size), wide)
     return np.asarray(folded * slant / (2 * math.pi * sd**2), np.complex128)
 
 
-def _average_spectrum(size: int, octaves: int) -> Real:
-    """The Gaussian average's transform along one side, (size,)."""
-    sd = WIDTH_PX * 2.0 ** (octaves - 1)
+def average_spectrum(size: int, sd: float) -> Real:
+    """The transform of a Gaussian average of ``sd`` px along one side, (size,)."""
     steps = np.arange(-COPIES * size, (COPIES + 1) * size, dtype=np.float64)
     bump = np.exp(-(steps**2) / (2 * sd**2)) / (math.sqrt(2 * math.pi) * sd)
     return np.real(np.fft.fft(bump.reshape(2 * COPIES + 1, size).sum(axis=0)))
 
 
-def _low(spectrum: Real, size: int) -> Real:
+def low(spectrum: Real, size: int) -> Real:
     """The lowest frequencies, as at a resolution of ``size``, along all axes."""
     whole = spectrum.shape[0]
-    kept = np.r_[0 : size // 2, whole - size // 2 : whole]
+    kept = np.r_[0 : (size + 1) // 2, whole - size // 2 : whole]
     return np.asarray(spectrum[np.ix_(*(kept,) * spectrum.ndim)], np.float64)
 
 
-def _mean_weights(average: Real, size: int, octaves: int) -> Real:
+def mean_weights(average: Real, size: int, octaves: int) -> Real:
     """Weights (size,) whose sum over a picture is the mean of its averages at the inner places."""
-    smooth = np.real(np.fft.ifft(_low(average, size)))
+    smooth = np.real(np.fft.ifft(low(average, size)))
     places = len(average) >> octaves
     stride = size // places
     inner = np.arange(1, places - 1) * stride

@@ -8,21 +8,20 @@ from typing import Any
 
 from edgehemo.pages.environment import page_environment
 from edgehemo.pages.prose import prose
-from edgehemo_export.studies.figures import png_and_svg
 from edgehemo_export.studies.output import MeasureOutput, StudyOutput
 from edgehemo_export.studies.study import Block, StudyFigure, StudyResult, Table, worded
 
 TEMPLATE = "study.html.j2"
 
 
-def study_page(output: StudyOutput, result: StudyResult) -> str:
-    """The page as HTML."""
+def study_page(output: StudyOutput, result: StudyResult, pngs: Mapping[str, bytes]) -> str:
+    """The page as HTML. pngs: the drawings by name."""
     template = page_environment("edgehemo_export.studies", prose=prose).get_template(TEMPLATE)
     return template.render(
         out=output,
         data=result.data,
         sections=[
-            {"title": section.title, "blocks": [_block(block) for block in section.blocks]}
+            {"title": section.title, "blocks": [_block(block, pngs) for block in section.blocks]}
             for section in result.sections
         ],
         several_seeds=any(len(item.seeds) > 1 for item in output.measures),
@@ -55,17 +54,16 @@ def _row(item: MeasureOutput) -> tuple[str, ...]:
     return (item.of, item.on, item.name, shown, str(item.n), item.interval, seeds)
 
 
-def _block(block: Block) -> Mapping[str, Any]:
+def _block(block: Block, pngs: Mapping[str, bytes]) -> Mapping[str, Any]:
     if isinstance(block, str):
         return {"kind": "text", "text": block}
     if isinstance(block, Table):
         return {"kind": "table", "table": block}
     figures = block if isinstance(block, tuple) else (block,)
-    return {"kind": "figures", "figures": [_picture(item) for item in figures]}
+    return {"kind": "figures", "figures": [_picture(item, pngs[item.name]) for item in figures]}
 
 
-def _picture(item: StudyFigure) -> Mapping[str, Any]:
-    png, _ = png_and_svg(item.figure, item.name)
+def _picture(item: StudyFigure, png: bytes) -> Mapping[str, Any]:
     width, height = item.figure.get_size_inches()
     return {
         "name": item.name,

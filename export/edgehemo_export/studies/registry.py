@@ -27,10 +27,14 @@ class StudyEntry:
         return study
 
 
-# A row a study, and each study brings its own.
 STUDIES: Mapping[str, StudyEntry] = {
     entry.name: entry
     for entry in (
+        StudyEntry(
+            "lateef",
+            "basophil, erythroblast, myeloblast: wavelet scattering and an SVM, a CNN, ResNet-50 "
+            "(Lateef et al. 2025)",
+        ),
         StudyEntry(
             "remya",
             "anaemia-like against control-like pictures: ResNet18 and four other networks under "

@@ -12,7 +12,7 @@ import json
 import math
 import platform
 import tomllib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -51,7 +51,6 @@ from edgehemo_export.studies.study import (
     Study,
     StudyConfiguration,
     StudyContext,
-    StudyFigure,
     StudyResult,
 )
 from edgehemo_export.training.arithmetic import flushed_denormals
@@ -201,7 +200,8 @@ def _written(
 ) -> StudyOutput:
     table = predictions_csv(result.predictions)
     write_text_atomically(out / PREDICTIONS, table)
-    drawn = _write_figures(out / FIGURES, result.figures())
+    drawings = {item.name: png_and_svg(item.figure, item.name) for item in result.figures()}
+    drawn = _write_figures(out / FIGURES, drawings)
     measures = [_measure(item) for item in result.measures]
     comparison = [
         ComparisonOutput(
@@ -240,17 +240,17 @@ def _written(
         files=[PREDICTIONS, PAGE, CONFIGURATION, *drawn],
         run=_run_output(study, configuration, store),
     )
-    write_text_atomically(out / PAGE, study_page(output, result))
+    pngs = {name: png for name, (png, _) in drawings.items()}
+    write_text_atomically(out / PAGE, study_page(output, result, pngs))
     write_json_atomically(out / METRICS, output.model_dump())
     return output
 
 
-def _write_figures(folder: Path, figures: Sequence[StudyFigure]) -> list[str]:
+def _write_figures(folder: Path, drawings: Mapping[str, tuple[bytes, bytes]]) -> list[str]:
     """Write each drawing as PNG and SVG, remove what an earlier run drew and this one does not."""
     drawn: dict[str, bytes] = {}
-    for item in figures:
-        png, svg = png_and_svg(item.figure, item.name)
-        drawn[f"{item.name}.png"], drawn[f"{item.name}.svg"] = png, svg
+    for name, (png, svg) in drawings.items():
+        drawn[f"{name}.png"], drawn[f"{name}.svg"] = png, svg
     for former in (*folder.glob("*.png"), *folder.glob("*.svg")):
         if former.name not in drawn:
             former.unlink()
