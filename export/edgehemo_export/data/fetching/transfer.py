@@ -6,8 +6,8 @@ with ``If-Range``), and begins anew where the server has another version or give
 
 pooch 1.9, which other projects fetch data sets with, removes what it has when a transfer breaks
 off: a file of 50 MB that broke off after 40 and 45 MB took 135 MB and three calls there, 50 MB and
-one call here. With its transfer, its archive digests and its unpacking replaced, nothing of it would be
-left in use.
+one call here. With its transfer, its archive digests and its unpacking replaced, nothing of it
+would be left in use.
 """
 
 from __future__ import annotations
