@@ -79,7 +79,8 @@ batch_size = 6
 
 def noise(case: dict[str, Any]) -> Tensor:
     drawn = np.random.default_rng(case["seed"]).random((case["side"], case["side"]))
-    return torch.from_numpy(drawn.astype(np.float32))[None, None]
+    picture: Tensor = torch.from_numpy(drawn.astype(np.float32))[None, None]
+    return picture
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c['side']}-{c['qualities'][0]}")
