@@ -20,6 +20,7 @@ from edgehemo_export.data.splits import hashed_part, is_recorded, part_of
 from tests.support.published_sets import VOC, jpeg
 
 Write = Callable[..., Path]
+NAMED = ("normal", "teardrop")
 
 
 def run(*arguments: str | Path) -> Result:
@@ -84,6 +85,12 @@ def test_broken_pictures_are_named_and_end_with_two(cells: Path) -> None:
         [["pbc/basophil/BA_9200.jpg"]],
     ]
     assert "cut short" in found["picture_broken"][0]["says"]
+
+
+def test_where_all_is_broken_that_is_told(tmp_path: Path) -> None:
+    put(tmp_path / "pbc" / "basophil" / "BA_1.jpg", b"nothing")
+    found, result = findings(tmp_path)
+    assert list(found) == ["picture_broken"] and result.return_value == 2
 
 
 def test_a_broken_label_hides_no_other_set(cells: Path) -> None:
@@ -246,6 +253,31 @@ def test_own_sets_are_checked_beside_public_ones(cells: Path) -> None:
     assert found["same_picture"][0]["set_name"] == "pbc + ours"
     assert "monocyte 1" in found["few_of_a_class"][0]["says"]
     assert findings(own)[1].return_value == 0, "the folder of an own set is a root of its own"
+
+
+def test_own_fields_are_held_against_the_scale_that_their_owner_states(
+    tmp_path: Path, write_image: Write
+) -> None:
+    own = tmp_path / "ours"
+    toml = 'name = "ours"\nlayout = "points"\ngroups = "picture"\num_per_px = {}\n'
+    options = SimulatedOptions(seed=3, fields=5, width_px=640, height_px=480, um_per_px=0.2)
+    rows = ["image,x,y,class"]
+    with SimulatedMicroscope(options) as slide:
+        for number in range(5):
+            slide.move_to_field(number)
+            write_image(own / "images" / f"{number}.png", slide.frame(10.0).pixels)
+            rows += [f"{number}.png,{100 + n},50,{name}" for n, name in enumerate(NAMED)]
+    put(own / "points.csv", "\n".join(rows))
+    put(own / "dataset.toml", toml.format(0.2))
+    found, result = findings(tmp_path)
+    assert found.keys() == {"few_of_a_class"} and result.return_value == 0
+    assert json.loads(result.stdout)["sets"][0]["classes"] == {"normal": 5, "teardrop": 5}
+    put(own / "dataset.toml", toml.format(0.1))
+    found, result = findings(own)
+    assert result.return_value == 1
+    assert "0.100 um/px are stated" in found["scale_contradicted"][0]["says"]
+    put(own / "points.csv", "\n".join([*rows, "0.png,9,9,teerdrop"]))
+    assert "did you mean teardrop?" in findings(tmp_path)[0]["own_set_broken"][0]["says"]
 
 
 def test_fetched_files_that_changed_are_told(tmp_path: Path, cells: Path) -> None:

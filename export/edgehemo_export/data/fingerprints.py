@@ -95,7 +95,7 @@ def _stacked(entries: Sequence[_Entry]) -> Fingerprints:
     return Fingerprints(
         digests=[entry.digest for entry in entries],
         hashes=np.array([entry.perceptual for entry in entries], np.uint64),
-        thumbnails=np.array([e.small for e in entries], np.uint8).reshape(-1, *side),
+        thumbnails=np.array([e.small for e in entries], np.uint8).reshape(len(entries), *side),
         sizes=np.array([entry.size for entry in entries], np.int32).reshape(-1, 2),
     )
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgehemo.cells.cell import NOT_A_CELL
-from edgehemo.errors import UsageError
+from edgehemo.cells.cell import CELL_KINDS
+from edgehemo.errors import EdgeHemoError, UsageError
 from edgehemo.files.atomic import sha256_of_file
-from edgehemo.report.asked_cells import TYPES_OF_KIND
+from edgehemo.images.header import read_header
 from edgehemo.words.counted import counted
 from edgehemo_export.data.checking.findings import Finding, below, finding
 from edgehemo_export.data.fetching.locks import DataLock, differences
 from edgehemo_export.data.sets import READERS, set_folder
-from edgehemo_export.data.sets.own import own_pictures, own_sets
-from edgehemo_export.data.sets.picture import SetPicture
-
-# Every class that a cell of an own set may have.
-_OWN_CLASSES = frozenset(
-    {NOT_A_CELL, "other", *(name for each in TYPES_OF_KIND.values() for name in each)}
+from edgehemo_export.data.sets.own import (
+    KNOWN_CLASSES,
+    OwnField,
+    OwnSet,
+    class_of,
+    own_fields,
+    own_pictures,
+    own_sets,
 )
+from edgehemo_export.data.sets.own_layouts import Faults
+from edgehemo_export.data.sets.picture import Labels, PointLabels, SetPicture
 
 
 @dataclass
@@ -82,14 +87,57 @@ def _read_own(root: Path, found: Found) -> None:
     except UsageError as error:
         found.findings.append(finding("own_set_broken", "own", str(error)))
         return
-    wanted = {name: name for name in _OWN_CLASSES}
     for own in sets:
+        known = {*KNOWN_CLASSES, *own.told.own_classes}
         try:
-            found.pictures += own_pictures(own, wanted, _OWN_CLASSES)
+            if own.in_fields:
+                found.pictures += _field_pictures(root, own, {*known, *CELL_KINDS, *own.told.kinds})
+            else:
+                found.pictures += own_pictures(own, {name: name for name in known}, known)
         except UsageError as error:
             found.findings.append(
                 finding("own_set_broken", own.told.name, str(error), [below(root, own.folder)])
             )
+
+
+def _field_pictures(root: Path, own: OwnSet, known: Collection[str]) -> list[SetPicture]:
+    """The fields of an own set with the classes of their cells. UsageError for a class of none."""
+    fields = own_fields(own)
+    faults = Faults()
+    pictures = [_field_picture(root, own, item, known, faults) for item in fields]
+    faults.tell()
+    return pictures
+
+
+def _field_picture(
+    root: Path, own: OwnSet, item: OwnField, known: Collection[str], faults: Faults
+) -> SetPicture:
+    path, scale = item.cells.path, own.told.um_per_px
+    cells = zip(item.cells.labels, item.cells.places, strict=True)
+    classes = Counter(class_of(own, label, known, place, faults) for label, place in cells)
+    width_um = None
+    if scale is not None:
+        try:
+            width_um = scale * read_header(path.read_bytes()).width
+        except EdgeHemoError:
+            width_um = None  # a broken picture, which is told where it is read
+    return SetPicture(
+        path=path,
+        set_name=own.told.name,
+        source=own.told.name,
+        kind="field",
+        group=item.group,
+        original=item.key,
+        licence=own.licence,
+        labels=Labels(
+            points=PointLabels(
+                file=below(root, own.folder),
+                counts={name: count for name, count in classes.items() if name is not None},
+            )
+        ),
+        width_um=width_um,
+        scale_known="none" if width_um is None else "published",
+    )
 
 
 def without_their_other_half(root: Path, pictures: Iterable[SetPicture]) -> list[Finding]:
@@ -99,6 +147,8 @@ def without_their_other_half(root: Path, pictures: Iterable[SetPicture]) -> list
     for picture in pictures:
         labels = picture.labels
         told = labels.boxes or labels.points
+        if told is not None and (root / told.file).is_dir():
+            continue  # a set of one's own, whose layout says where labels lie, and is read strictly
         if told is not None:
             files.setdefault(picture.set_name, set()).add(root / told.file)
         elif not labels.kinds():
