@@ -369,8 +369,13 @@ def test_few_groups_get_exact_intervals_of_shares_alone() -> None:
     assert few["accuracy"].high == 1.0
     assert few["MCC"].low is None
     assert "4 groups" in few["MCC"].method
+    groups = [f"g{i % LEAST_GROUPS}" for i in range(32)]
+    # Nothing is wrong: every draw is the same, and an interval of no width would be a lie.
+    right = with_intervals(truth, scored, groups, 100)
+    assert right["accuracy"].low == few["accuracy"].low
+    assert (right["MCC"].low, right["MCC"].high) == (None, None)
     scored[0] = 1.0
-    many = with_intervals(truth, scored, [f"g{i % LEAST_GROUPS}" for i in range(32)], 100)
+    many = with_intervals(truth, scored, groups, 100)
     assert many["MCC"].low is not None
     assert "8 groups" in many["accuracy"].method
 

@@ -107,18 +107,26 @@ def with_intervals(
 ) -> Mapping[str, EvaluationFigure]:
     """`MEASURES` with percentile intervals of a bootstrap of whole groups.
 
-    Of fewer than LEAST_GROUPS groups, shares of pictures have exact intervals that take pictures
-    as independent (too narrow, as the method says), the others none.
+    Of fewer than LEAST_GROUPS groups, and where every draw gives the same (nothing is wrong),
+    shares of pictures have exact intervals that take pictures as independent (too narrow, as the
+    method says), the others none.
     """
-    if len(set(groups)) >= LEAST_GROUPS:
-        return bootstrap_by_group(
-            groups, lambda chosen: measured(truth[chosen], scores[chosen]), rounds=rounds
-        )
     exact = _exact_shares(truth, scores)
-    few = f"none: {len(set(groups))} groups"
+    if len(set(groups)) < LEAST_GROUPS:
+        few = f"none: {len(set(groups))} groups"
+        return {
+            name: exact.get(name, EvaluationFigure(value, None, None, few))
+            for name, value in measured(truth, scores).items()
+        }
+    drawn = bootstrap_by_group(
+        groups, lambda chosen: measured(truth[chosen], scores[chosen]), rounds=rounds
+    )
+    same = "none: every draw gives the same"
     return {
-        name: exact.get(name, EvaluationFigure(value, None, None, few))
-        for name, value in measured(truth, scores).items()
+        name: figure
+        if figure.low is None or figure.low != figure.high
+        else exact.get(name, EvaluationFigure(figure.value, None, None, same))
+        for name, figure in drawn.items()
     }
 
 

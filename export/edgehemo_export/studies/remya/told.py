@@ -61,7 +61,7 @@ def _summary(found: Found, tally: Tally, *, quick: bool) -> str:
     text = (
         f"{found.title(first)} under the paper's protocol reaches an accuracy of {own} on "
         f"{pictures} held-out pictures of {found.cohorts['main'].name} "
-        f"({len(own.seeds)} runs, groups kept whole); the paper reports 32 of 32."
+        f"(runs: {len(own.seeds)}, groups kept whole); the paper reports 32 of 32."
     )
     table = tally.tables.get("shortcuts", {}).get(found.cohorts["main"].name, {})
     if table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,7 +12,7 @@ from edgehemo_export.studies.remya import drawing
 from edgehemo_export.studies.remya.cohorts import CLASSES
 from edgehemo_export.studies.remya.measures import THRESHOLD
 from edgehemo_export.studies.remya.page.words import arrays_of, own_arrays, short_name
-from edgehemo_export.studies.remya.results import Found
+from edgehemo_export.studies.remya.results import Answers, Found
 from edgehemo_export.studies.remya.trial import pictures_of
 from edgehemo_export.studies.study import Block, Section, StudyFigure
 
@@ -87,6 +88,13 @@ def _some_of_each(labels: NDArray[np.intp], count: int) -> list[int]:
     return out
 
 
+def _by_source(answers: Answers, wrong: NDArray[np.intp]) -> str:
+    """Wrong answers of all answers to each source that has any."""
+    every = Counter(picture.source for picture in answers.pictures)
+    own = Counter(answers.pictures[place].source for place in wrong)
+    return ", ".join(f"{source} {count} of {every[source]}" for source, count in own.most_common())
+
+
 def error_sections(found: Found) -> list[Section]:
     """Held-out pictures that were called wrong, of the cross-validation where there is one."""
     blocks: list[Block] = []
@@ -110,7 +118,7 @@ def error_sections(found: Found) -> list[Section]:
                     arrays_of(found, shown, runs[0]), shown, f"Called wrong: {name}"
                 ),
                 f"{len(wrong)} of {len(answers.truth)} held-out answers of `{arm}` are wrong; the "
-                "surest of them first.",
+                f"surest of them first. By source: {_by_source(answers, wrong)}.",
             )
         )
     return [Section("Pictures called wrong", blocks)] if blocks else []
