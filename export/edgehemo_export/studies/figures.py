@@ -81,7 +81,8 @@ def confusion_figure(
         )
     axes.set_xticks(range(len(classes)), classes, rotation=30, ha="right")
     axes.set_yticks(range(len(classes)), classes)
-    axes.set(xlabel="called", ylabel="is", title=title)
+    axes.set(xlabel="called", ylabel="is")
+    axes.set_title(title, fontsize=8, wrap=True)
     return figure
 
 

@@ -44,7 +44,7 @@ def ways_figure(
     chance: Mapping[str, float],
 ) -> Figure:
     """Accuracy of each method (a group) in each way of showing pictures (a bar)."""
-    figure = new_figure(7.0, 3.2)
+    figure = new_figure(8.0, 3.8)
     axes = axes_of(figure)[0, 0]
     wide = 0.8 / len(WAYS)
     for number, way in enumerate(WAYS):
@@ -59,7 +59,7 @@ def ways_figure(
         axes.bar(0, 0, color=COLOURS[number], label=way)
     for index, (name, value) in enumerate(chance.items()):
         axes.axhline(value, color="0.5", linestyle=(0, (4, 2 + 2 * index)), linewidth=1, label=name)
-    axes.set_xticks(range(len(rows)), [name.replace(" + ", "\n+ ") for name, _ in rows])
+    axes.set_xticks(range(len(rows)), [name for name, _ in rows], rotation=20, ha="right")
     axes.set(ylabel="accuracy", ylim=(0, 1.02), title="What each way of showing the pictures tells")
     axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     return figure

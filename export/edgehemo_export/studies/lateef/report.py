@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edgehemo_export.evaluation.statistics import wilson
 from edgehemo_export.nets.architecture_table import BY_NAME
 from edgehemo_export.studies.lateef import paper
+from edgehemo_export.studies.lateef.configuration import LateefConfiguration
 from edgehemo_export.studies.lateef.data import CellPicture
 from edgehemo_export.studies.lateef.findings import (
     Answers,
@@ -236,15 +237,24 @@ def _compared(
     right, count = int(np.trace(reported.counts)), int(reported.counts.sum())
     theirs, exact = figures_of(reported.counts, paper.CLASSES), wilson(right, count)
     begun = found.starts.get(RESNET50.key)
-    apart = method == RESNET50.name and begun is not None and begun.start != "imagenet"
-    why = (
-        "Another method: the paper's began with ImageNet's weights, which could not be had here."
-        if apart
-        else "The same protocol on pictures of the same two sets, not the same 300. One held-out "
-        "set of 90 in the paper."
-    )
-    if method == SCATTERING.name:
-        why += " MATLAB's wavelets and the paper's pooling of coefficients are not published."
+    if measure_of(measures, method, HELD_OUT, "accuracy") is None:
+        apart, why = True, "Not trained in this run."
+    elif method == RESNET50.name and begun is not None and begun.start != "imagenet":
+        apart = True
+        why = (
+            "Another method: the paper's began with ImageNet's weights, which could not be had "
+            "here."
+        )
+    elif not _as_in_the_paper(found.configuration, method):
+        apart, why = True, "This run's configuration is not the paper's."
+    else:
+        apart = False
+        why = (
+            "The same protocol on pictures of the same two sets, not the same 300. One held-out "
+            "set of 90 in the paper."
+        )
+        if method == SCATTERING.name:
+            why += " MATLAB's wavelets and the paper's pooling of coefficients are not published."
     rows = [
         Comparison(
             f"{method}: accuracy",
@@ -280,6 +290,23 @@ def _compared(
             )
         )
     return rows
+
+
+def _as_in_the_paper(config: LateefConfiguration, method: str) -> bool:
+    """Whether a method ran as the paper tells: its pictures, and its own hyperparameters."""
+    data = config.data
+    if (data.pictures_a_class, data.train_share, data.side_px) != (100, 0.7, 400):
+        return False
+    if method == SCATTERING.name:
+        scattering, svm = config.scattering, config.svm
+        return (
+            (scattering.invariance_px, scattering.qualities, scattering.rotations)
+            == (40.0, (2, 1), (2, 2))
+            and (svm.degree, svm.box_constraint, svm.kernel_scale) == (3, 314.0, 1.0)
+            and svm.coding == "one_vs_one"
+        )
+    options = config.cnn if method == CNN.name else config.resnet50
+    return (options.epochs, options.batch_size, options.learning_rate) == (100, 10, 1e-4)
 
 
 def _parameters() -> Comparison:

@@ -97,7 +97,7 @@ def _methods(found: Findings, answers: Sequence[Answers], measures: Sequence[Mea
         StudyFigure(
             f"confusion-{number}",
             confusion_figure(confusion(one, found.splits, len(classes)), classes, one.name),
-            f"{one.name}: {_seeds(one)} together",
+            f"{one.name}: {_seeds(one)}",
         )
         for number, one in enumerate(_plain(answers), start=1)
         if one.name in (SCATTERING.name, *(method.name for method in NETWORKS))
@@ -122,7 +122,7 @@ def _methods(found: Findings, answers: Sequence[Answers], measures: Sequence[Mea
 
 
 def _seeds(one: Answers) -> str:
-    return "one seed" if len(one.test) == 1 else f"{len(one.test)} seeds"
+    return "one seed" if len(one.test) == 1 else f"{len(one.test)} seeds together"
 
 
 def _classes(found: Findings, answers: Sequence[Answers], measures: Sequence[Measure]) -> Section:
@@ -301,15 +301,14 @@ def _abroad(found: Findings, answers: Sequence[Answers], measures: Sequence[Meas
                 "The same kind of cell on both scanners.",
             )
         )
+    known = [other.name for other in found.data.others if other.answer is not None]
     recalls: list[tuple[str, ...]] = []
     for one in able:
-        for other in found.data.others:
-            if other.answer is None:
-                continue
-            recall = measure_of(measures, one.name, shown(other.name, one.way), "recall")
-            recalls.append((one.name, one.way, other.name, str(recall)))
-    if recalls:
-        blocks.append(Table(("method", "shown", "pictures", "recall"), recalls))
+        own = [measure_of(measures, one.name, shown(name, one.way), "recall") for name in known]
+        recalls.append((one.name, one.way, *(str(measure) for measure in own)))
+    if known:
+        header = ("method", "shown", *(f"recall of {name}" for name in known))
+        blocks.append(Table(header, recalls, (), "Pictures of the classes that no run trained on."))
     over: list[tuple[str, ...]] = []
     for method in (SCATTERING, COLOUR_SHAPE, FUSED):
         for other in found.data.others:
