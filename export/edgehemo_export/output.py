@@ -180,6 +180,16 @@ class DataCheckOutput(Record, frozen=True, kw_only=True):
     findings: list[Finding]
 
 
+class DatasetDrawOutput(Record, frozen=True, kw_only=True):
+    """A set that was drawn to practise on. cells: that bear a type."""
+
+    schema: Literal["edgehemo.dataset-draw/1"] = "edgehemo.dataset-draw/1"
+    folder: str
+    samples: Count
+    fields: Count
+    cells: Count
+
+
 class ConfigEntry(Record, frozen=True, kw_only=True):
     """One value. key: with its tables, such as ``loop.steps``. origin: the file that says it, or
     ``default``.

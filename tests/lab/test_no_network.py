@@ -161,6 +161,7 @@ NOT_RUN = {
     "data check": "as `dataset manifest`, on which it stands",
     "data get": "fetches what it is told to, from whom its registry or a mirror names",
     "data list": "shows a table of the package",
+    "dataset draw": "draws fields as `demo`",
     "dataset manifest": "the workstation's: its imports and an export are seen below",
     "config show": "likewise",
     "evaluate": "likewise",

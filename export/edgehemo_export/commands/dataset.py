@@ -19,7 +19,46 @@ if TYPE_CHECKING:
 
 @click.group()
 def dataset() -> None:
-    """The public sets as one table: labels, duplicates, parts of the split."""
+    """The public sets as one table: labels, duplicates, parts; and a set to practise on."""
+
+
+@dataset.command()
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path, file_okay=False),
+    required=True,
+    help="Folder to write, empty or not there yet.",
+)
+@click.option(
+    "--samples", type=click.IntRange(3), default=24, show_default=True, help="Samples of blood."
+)
+@click.option(
+    "--fields", type=click.IntRange(1), default=1, show_default=True, help="Fields of each."
+)
+@click.option("--seed", type=click.IntRange(0), default=11, show_default=True)
+@common.json_option
+def draw(out: Path, samples: int, fields: int, seed: int, json_file: str | None) -> int:
+    """Draw a data set as a laboratory has its own, by the simulated microscope, to practise on.
+
+    Fields in a folder a sample, boxes as YOLO writes them, an analyser's values, dataset.toml.
+    """
+    from edgehemo_export.data.simulated.own_set import draw_own_set
+    from edgehemo_export.output import DatasetDrawOutput
+
+    with common.Progress("drawing", samples * fields) as bar:
+        typed = draw_own_set(
+            out, samples=samples, fields=fields, seed=seed, progress=lambda: bar.advance()
+        )
+    common.write_json(
+        json_file,
+        DatasetDrawOutput(folder=str(out), samples=samples, fields=samples * fields, cells=typed),
+    )
+    common.say(
+        f"{out}: {samples * fields} fields of {samples} samples, {typed} cells with a type; "
+        "simulated, no real blood",
+        json_file,
+    )
+    return EXIT_DONE
 
 
 @dataset.command()

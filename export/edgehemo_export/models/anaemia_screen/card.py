@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgehemo.estimate.anaemia_screen import NOTE, UNCERTAIN_HIGH, UNCERTAIN_LOW
 from edgehemo_export.checkpoints import Checkpoint
+from edgehemo_export.data.smears import ANAEMIA_BELOW_G_PER_L, CONTROL_FROM_G_PER_L
 from edgehemo_export.evaluation.card_parts import (
     INTENDED_USE,
     data_section,
@@ -14,12 +15,7 @@ from edgehemo_export.evaluation.card_parts import (
     section,
     tried,
 )
-from edgehemo_export.models.anaemia_screen.data import (
-    ANAEMIA_BELOW_G_PER_L,
-    ANAEMIA_NORMAL_SHARE,
-    CONTROL_FROM_G_PER_L,
-    CONTROL_NORMAL_SHARE,
-)
+from edgehemo_export.models.anaemia_screen.data import ANAEMIA_NORMAL_SHARE, CONTROL_NORMAL_SHARE
 
 
 def card(checkpoint: Checkpoint) -> str:

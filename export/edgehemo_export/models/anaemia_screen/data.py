@@ -2,7 +2,8 @@
 
 Every source holds both classes, so that the source does not give the class away: AneRBC by its
 cohorts, the Uganda pictures by sickle and clear, Chula by its diseases against RBC-12 fields whose
-labelled cells are mostly normal, and the simulated microscope by the haemoglobin drawn.
+labelled cells are mostly normal, the simulated microscope by the haemoglobin drawn, and sets of
+one's own by that which an analyser measured.
 """
 
 from __future__ import annotations
@@ -21,24 +22,26 @@ from edgehemo.field.canonical import CLEAR_FIELD_CODE, CanonicalField, canonical
 from edgehemo.images.reading import read_frame
 from edgehemo.quality.envelope import envelope_features
 from edgehemo.quality.regions import field_regions
+from edgehemo.records.exports.dataset import SAMPLES_TABLE
 from edgehemo_export.data.cache import content_of, prepared
 from edgehemo_export.data.sets import chula_rbc12
 from edgehemo_export.data.sets.picture import SetPicture
 from edgehemo_export.data.simulated.tiles import SimulatedFields
 from edgehemo_export.data.smears import (
     ANAEMIA,
+    ANAEMIA_BELOW_G_PER_L,
     CONTROL,
+    CONTROL_FROM_G_PER_L,
     FieldImage,
     field_image,
+    label_of,
+    own_smears,
     smear_pictures,
 )
 from edgehemo_export.data.splits import CURRENT, ModelSplit, Part
 
 SIMULATED = "simulated"
 SOURCES = ("anerbc", "chula", "uganda_phone", SIMULATED)
-# WHO 2024: below 120 g/L (women) is anaemia, from 130 (men) on it is none; what lies between is
-# not shown in training.
-ANAEMIA_BELOW_G_PER_L, CONTROL_FROM_G_PER_L = 115.0, 130.0
 # A Chula RBC-12 field is called by the share of normal cells among its labelled ones.
 MIN_LABELLED_CELLS = 8
 CONTROL_NORMAL_SHARE, ANAEMIA_NORMAL_SHARE = 0.75, 0.30
@@ -72,15 +75,20 @@ def screen_images(root: Path) -> list[FieldImage]:
             label = _chula_label(picture)
         if source in SOURCES and label is not None:
             out.append(replace(image, source=source, label=label))
+    out += [image for image in own_smears(root) if image.label is not None]
     if not out:
-        raise UsageError(f"{root} holds none of the sets that the anaemia screen learns from")
+        raise UsageError(
+            f"{root} holds none of the sets that the anaemia screen learns from, and no samples of "
+            f"one's own whose haemoglobin is below {ANAEMIA_BELOW_G_PER_L:g} g/L or from "
+            f"{CONTROL_FROM_G_PER_L:g} on ({SAMPLES_TABLE})"
+        )
     return _evenly(out)
 
 
 def _evenly(images: Sequence[FieldImage]) -> list[FieldImage]:
     """At most MAX_FIELDS of each source and class."""
     out: list[FieldImage] = []
-    for source in SOURCES:
+    for source in dict.fromkeys((*SOURCES, *(image.source for image in images))):
         for label in (CONTROL, ANAEMIA):
             here = [i for i in images if i.source == source and i.label == label]
             step = max(1.0, len(here) / MAX_FIELDS)
@@ -137,10 +145,9 @@ def simulated_screen_fields(fields: SimulatedFields, name: str) -> list[ScreenFi
     """Simulated fields whose haemoglobin is clearly below or above the limits."""
     out: list[ScreenField] = []
     for i in range(len(fields)):
-        hgb = float(fields.panel[i, 0])
-        if ANAEMIA_BELOW_G_PER_L <= hgb < CONTROL_FROM_G_PER_L:
+        label = label_of(float(fields.panel[i, 0]))
+        if label is None:
             continue
-        label = ANAEMIA if hgb < ANAEMIA_BELOW_G_PER_L else CONTROL
         nothing = np.full(5, np.nan)
         out.append(ScreenField(fields.codes[i], SIMULATED, f"{name}-{i}", label, nothing))
     return out

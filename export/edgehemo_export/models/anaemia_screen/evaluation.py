@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -92,7 +92,7 @@ def judged(
 ) -> Judged:
     """The network's log odds of some fields of every source and class."""
     chosen: list[ScreenField] = []
-    for source in SOURCES:
+    for source in _in_order(field.source for field in fields):
         for label in (0, 1):
             here = [f for f in fields if f.source == source and f.label == label]
             step = max(1.0, len(here) / MEASURED_FIELDS)
@@ -104,6 +104,12 @@ def judged(
         [field.source for field in chosen],
         [field.group for field in chosen],
     )
+
+
+def _in_order(sources: Iterable[str]) -> list[str]:
+    """Those that occur, the public ones in their order, then the own ones."""
+    there = set(sources)
+    return [*(name for name in SOURCES if name in there), *sorted(there - set(SOURCES))]
 
 
 def operating_point(fields: Judged) -> KindOperatingPoint:
@@ -153,9 +159,8 @@ def evaluate(checkpoint: Checkpoint, data: Path, part: Part) -> Evaluation:
     found = judged(net, fields, config)
     point = KindOperatingPoint.model_validate(checkpoint.record["operating_point"])
     metrics: list[Metric] = []
-    for source in SOURCES:
-        if source in found.sources:
-            metrics += source_metrics(found.of(source), source, point)
+    for source in _in_order(found.sources):
+        metrics += source_metrics(found.of(source), source, point)
     return Evaluation(metrics, pictures={} if left_out else {"gradcam": explained(net)})
 
 

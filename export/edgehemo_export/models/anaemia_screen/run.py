@@ -10,6 +10,7 @@ from torch import Tensor
 from edgehemo.errors import UsageError
 from edgehemo_export.checkpoints import Checkpoint, Trunk, as_trunk
 from edgehemo_export.data.envelope import training_envelope
+from edgehemo_export.data.sets.own import own_licences, own_sets
 from edgehemo_export.data.simulated.tiles import simulated_fields
 from edgehemo_export.data.smears import LICENCES
 from edgehemo_export.models.anaemia_screen.card import card
@@ -33,6 +34,7 @@ from edgehemo_export.models.anaemia_screen.training import (
     ScreenTask,
     ScreenTrainingConfig,
     read_config,
+    shares_with_own,
 )
 from edgehemo_export.models.field_estimator import checkpoint as estimator
 from edgehemo_export.nets.resnet_fields import AnaemiaScreenNet
@@ -54,12 +56,14 @@ def run_training(
     probability of a sample on the tune part.
     """
     trunk, weights = _trunk_of(run)
-    if run.leave_out is not None and run.leave_out not in SOURCES:
+    own = [item.told.name for item in own_sets(data)]
+    if run.leave_out is not None and run.leave_out not in (*SOURCES, *own):
         raise UsageError(
-            f"--leave-out {run.leave_out}: no such source; known are {', '.join(SOURCES)}"
+            f"--leave-out {run.leave_out}: no such source; known are {', '.join((*SOURCES, *own))}"
         )
     cache = work / "cache"
     images = screen_images(data)
+    config = shares_with_own(config, own, {image.source for image in images})
     training = part_images(images, "train", run.leave_out)
     fields = screen_fields(training, cache)
     tune = screen_fields(part_images(images, "tune", run.leave_out, run.split), cache)
@@ -75,10 +79,11 @@ def run_training(
     net.load_state_dict(half_precision(net.state_dict()))
     point = operating_point(judged(net, tune, config))
     sources = sorted({field.source for field in fields})
+    licences = {**LICENCES, **own_licences(data)}
     record: dict[str, Any] = {
         **run_record(config, state, run),
         "images": {source: sum(field.source == source for field in fields) for source in sources},
-        "training_data": [LICENCES[source] for source in sources],
+        "training_data": [licences.get(source, source) for source in sources],
         "training_envelope": training_envelope(training, seed=config.loop.seed).model_dump(),
         "operating_point": point.model_dump(),
     }

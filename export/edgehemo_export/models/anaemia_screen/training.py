@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,25 @@ def read_config(
 ) -> ScreenTrainingConfig:
     """The shipped configuration, single keys overridden; see `configuration`."""
     return read_configuration(ScreenTrainingConfig, DEFAULT_CONFIG, path, changes)
+
+
+# Of the batches, those of own sets where there are public ones too; `source_shares` in a
+# configuration says otherwise.
+OWN_SHARE = 0.25
+
+
+def shares_with_own(
+    config: ScreenTrainingConfig, own: Sequence[str], there: Collection[str]
+) -> ScreenTrainingConfig:
+    """The configuration with own sets drawn in a quarter of the batches, each alike, where it does
+    not weigh them itself. own: their names. there: the sources that the data root holds.
+    """
+    names = [name for name in own if name in there]
+    if not names or any(name in config.source_shares for name in names):
+        return config
+    total = sum(config.source_shares.values())
+    more = dict.fromkeys(names, OWN_SHARE / (1 - OWN_SHARE) * total / len(names))
+    return config.model_copy(update={"source_shares": {**config.source_shares, **more}})
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from edgehemo_export.models.classifiers.checkpoint import (
 from edgehemo_export.models.classifiers.predictions import predict, predicted_by
 from edgehemo_export.models.classifiers.specification import ClassifierSpec
 from edgehemo_export.models.classifiers.training import ClassifierConfig, macro_f1
-from edgehemo_export.nets.architecture_table import BY_NAME
+from edgehemo_export.nets.architecture_table import architecture
 from edgehemo_export.quantisation.calibration_set import (
     MIN_SAMPLES,
     CalibrationSet,
@@ -138,8 +138,8 @@ def classifier_subject(spec: ClassifierSpec, checkpoint: Checkpoint) -> ExportSu
         held_out=held_out,
         gates=TASK_GATES[spec.task],
         entry=entry,
-        precisions=BY_NAME[config.model.architecture].precisions,
-        why_not=BY_NAME[config.model.architecture].why_not,
+        precisions=architecture(config.model.architecture).precisions,
+        why_not=architecture(config.model.architecture).why_not,
     )
 
 

@@ -90,9 +90,16 @@ def _alike(config: ClassifierConfig, initial: Checkpoint) -> bool:
 
 
 def fit_on_few(
-    spec: ClassifierSpec, crops: CellCrops, config: ClassifierConfig, initial: Checkpoint
+    spec: ClassifierSpec,
+    crops: CellCrops,
+    config: ClassifierConfig,
+    initial: Checkpoint,
+    *,
+    views: NDArray[np.float32] | None = None,
 ) -> HeadRun:
     """The earlier network with its last layer fitted on these crops.
+
+    views: what the network sees of them (`head_fit.views_of`), where that is known already.
 
     UsageError where the network is another one than the configuration's, shows no features, or the
     crops come from one sample.
@@ -110,7 +117,9 @@ def fit_on_few(
     started = time.monotonic()
     earlier = _earlier_spec(spec, initial)
     body = classifier_net(earlier, initial)
-    features = views_of(body, crops.middle(config.crop.side_px))
+    features = views
+    if features is None:
+        features = views_of(body, crops.middle(config.crop.side_px))
     start = _start(Head.of(body), earlier.classes, spec.classes)
     folds = folds_of(crops.labels, crops.groups)
     balance = config.class_balance

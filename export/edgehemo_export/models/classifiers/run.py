@@ -41,7 +41,7 @@ from edgehemo_export.models.classifiers.training import (
     ClassifierTask,
     UnnamedCrops,
 )
-from edgehemo_export.nets.architecture_table import BY_NAME
+from edgehemo_export.nets.architecture_table import architecture as architecture_named
 from edgehemo_export.nets.classifier_nets import INPUT_MEAN, INPUT_SD, ClassifierNet
 from edgehemo_export.nets.familiarity import (
     HALF,
@@ -77,7 +77,7 @@ def train_classifier(
     """
     spec = for_data(spec, data)
     config = for_own_alone(config, data)
-    architecture = BY_NAME[config.model.architecture]
+    architecture = architecture_named(config.model.architecture)
     if architecture.side_px is not None and architecture.side_px != config.crop.side_px:
         raise UsageError(
             f"{architecture.name} takes crops of {architecture.side_px} px: set side_px under "

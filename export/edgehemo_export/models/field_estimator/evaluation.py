@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import math
 import os
+import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from numpy.typing import NDArray
 from edgehemo.bundle.manifest import Metric
 from edgehemo.cells.finder import CellFinder
 from edgehemo.device.equipment import open_finder
-from edgehemo.errors import EdgeHemoError
+from edgehemo.errors import CalibrationError, EdgeHemoError, EdgeHemoWarning
 from edgehemo.estimate.network import FieldNetwork, FieldNetworks
 from edgehemo.estimate.pooling import pool
 from edgehemo.field.tiles import TILE_PX
@@ -30,6 +32,8 @@ from edgehemo_calibration.analyser.fit import AnalyserSample, fit_analyser
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.field_tiles import real_fields
 from edgehemo_export.data.sets import anerbc, read_set
+from edgehemo_export.data.sets.own import OwnSet, own_sets
+from edgehemo_export.data.sets.own_samples import sample_fields
 from edgehemo_export.data.sets.picture import SetPicture
 from edgehemo_export.data.simulated.samples import SimulatedSample, samples
 from edgehemo_export.data.simulated.tiles import BLOCK_PX
@@ -134,7 +138,8 @@ def _metrics(made: Estimates, source: str, name: str) -> list[Metric]:
 
 
 def pair_metrics(data: Path, finder: CellFinder, networks: FieldNetworks | None) -> list[Metric]:
-    """Leave-one-out errors on the analyser pairs of a data root, each estimator by itself.
+    """Leave-one-out errors on the analyser pairs of a data root, AneRBC's and those of own sets,
+    each estimator by itself.
 
     As `edgehemo calibrate analyser` counts them: samples of one blood count leave together. Empty
     where the root holds no pairs. Fields are read as a screening reads them, but those that quality
@@ -142,20 +147,63 @@ def pair_metrics(data: Path, finder: CellFinder, networks: FieldNetworks | None)
     a low power that no finder was trained on.
     """
     pictures = [picture for picture in read_set(data, anerbc.SOURCE) if picture.labels.blood_count]
-    if not pictures:
-        return []
     reader = FieldReader(finder, networks=networks, keep_refused=True)
-    read: list[AnalyserSample] = []
-    for picture in pictures:
+    public = [
+        _Pictured(picture.original, (picture.path,), analyser_values(picture))
+        for picture in pictures
+    ]
+    out = _pair_metrics("AneRBC", public, reader) if public else []
+    for own in own_sets(data):
+        measured = _own_samples(own)
         try:
-            reading = reader.read(read_frame(picture.path))
-        except EdgeHemoError:
-            continue
-        if reading.indices is not None:
-            reference = analyser_values(picture)
-            read.append(AnalyserSample(picture.original, pool([reading.indices]), reference))
+            out += _pair_metrics(own.told.name, measured, reader) if measured else []
+        except CalibrationError as error:
+            warnings.warn(
+                f"{own.told.name}: not measured against its analyser: {error}",
+                EdgeHemoWarning,
+                stacklevel=2,
+            )
+    return out
+
+
+@dataclass(frozen=True)
+class _Pictured:
+    """A sample of real blood: its name, pictures and the analyser's values."""
+
+    name: str
+    paths: tuple[Path, ...]
+    values: Mapping[Measurand, float]
+
+
+def _own_samples(own: OwnSet) -> list[_Pictured]:
+    """The measured samples of an own set."""
+    fields = [item for item in sample_fields(own) if item.values]
+    return [
+        _Pictured(
+            name,
+            tuple(item.path for item in fields if item.sample == name),
+            next(item.values for item in fields if item.sample == name),
+        )
+        for name in dict.fromkeys(item.sample for item in fields)
+    ]
+
+
+def _pair_metrics(name: str, pictured: Sequence[_Pictured], reader: FieldReader) -> list[Metric]:
+    """Of one set; CalibrationError where no line can be fitted on its samples."""
+    read: list[AnalyserSample] = []
+    for sample in pictured:
+        indices = []
+        for path in sample.paths:
+            try:
+                reading = reader.read(read_frame(path))
+            except EdgeHemoError:
+                continue
+            if reading.indices is not None:
+                indices.append(reading.indices)
+        if indices:
+            read.append(AnalyserSample(sample.name, pool(indices), dict(sample.values)))
     fit = fit_analyser(read, made_at=datetime.now(UTC))
-    source = f"AneRBC, {len(read)} pairs, leave-one-out"
+    source = f"{name}, {len(read)} pairs, leave-one-out"
     out: list[Metric] = []
     for measurand in MEASURANDS:
         calibration = fit.calibration.of(measurand)

@@ -9,6 +9,7 @@ from edgehemo.device.equipment import open_finder
 from edgehemo_export.checkpoints import Checkpoint
 from edgehemo_export.data.envelope import training_envelope
 from edgehemo_export.data.field_tiles import from_simulated, real_fields
+from edgehemo_export.data.sets.own import own_licences
 from edgehemo_export.data.simulated.tiles import simulated_fields
 from edgehemo_export.data.smears import LICENCES
 from edgehemo_export.models.field_estimator.card import card
@@ -39,7 +40,9 @@ def run_training(
     work: Path,
     run: Run,
 ) -> Checkpoint:
-    """Render, read unlabelled real fields, train. No picture with an analyser result is seen."""
+    """Render, read unlabelled real fields, train. No analyser's value is seen; of the pictures that
+    bear one only those of own sets, without it.
+    """
     cache = work / "cache"
     simulated = simulated_fields(
         config.simulated.fields, seed=config.loop.seed, cache=cache, progress=run.show_progress
@@ -57,13 +60,14 @@ def run_training(
     task = EstimatorTask(from_simulated(simulated), real, from_simulated(held_out), config)
     net, state = train(task, FieldEstimatorNet, config, work, run)
     sources = sorted({field.source for field in real})
+    licences = {**LICENCES, **own_licences(data)}
     envelope = training_envelope(chosen, seed=config.loop.seed)
     record: dict[str, Any] = {
         **run_record(config, state, run),
         "images": {source: sum(field.source == source for field in real) for source in sources}
         | {"simulated": len(simulated)},
         "training_data": [
-            LICENCES[name] for name in ("simulated", *sorted({licence_of(s) for s in sources}))
+            licences[name] for name in ("simulated", *sorted({licence_of(s) for s in sources}))
         ],
         "training_envelope": envelope.model_dump(),
     }
