@@ -269,8 +269,6 @@ def test_models_that_no_checkpoint_is_given_for_stay_where_that_is_asked(
     out = tmp_path / "bundle"
     alone = options_of(data, precisions=("fp32",))
     asked = dataclasses.replace(alone, keep_others=True)
-    with pytest.raises(UsageError, match="no bundle whose models could be kept"):
-        run_export(checkpoint, out, asked)
     run_export(checkpoint, out, alone)
     first = load_bundle(out).manifest.models[0]
 
@@ -291,6 +289,15 @@ def test_models_that_no_checkpoint_is_given_for_stay_where_that_is_asked(
     assert bundle.manifest.models[0] == first, "byte for byte"
     report = json.loads((out / "export.json").read_text())["artefacts"]
     assert {row["model"]: row["taken_over"] for row in report} == {"small": True, "other": False}
+
+    # Where no bundle is yet, the shipped one's models are kept.
+    fresh = tmp_path / "fresh"
+    run_export(checkpoint, fresh, asked)
+    shipped, made = load_bundle().manifest, load_bundle(fresh, trust="files-only").manifest
+    assert [entry.task for entry in made.models] == [entry.task for entry in shipped.models]
+    kept = [entry for entry in made.models if entry.task != "nucleated"]
+    assert kept == [entry for entry in shipped.models if entry.task != "nucleated"]
+    assert made.serial == shipped.serial + 1
 
     # Without being asked, a bundle holds what it was given checkpoints for, and no more.
     export_bundle([model], out, alone, signer=None, say=lambda _: None)

@@ -33,7 +33,7 @@ def test_the_tutorials_commands_give_what_it_says(tmp_path: Path) -> None:
     ):
         rows = [line for line in page.splitlines() if line.startswith(f"| {row} |")]
         told = float(rows[1].split("|")[2].strip(" %")) / 100
-        assert metrics[name]["value"] == pytest.approx(told, abs=0.03)
+        assert metrics[name]["value"] == pytest.approx(told, abs=0.05)
     assert metrics["accuracy"]["images"] == 147
     assert "own cells, SIMULATED" in (tmp_path / "ours.md").read_text("utf-8")
     bundle = load_bundle(tmp_path / "bundle")

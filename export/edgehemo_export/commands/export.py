@@ -55,7 +55,8 @@ if TYPE_CHECKING:
 @click.option(
     "--keep-others",
     is_flag=True,
-    help="Models of the bundle at --out of which no checkpoint is given stay byte for byte.",
+    help="Models of the bundle at --out of which no checkpoint is given stay byte for byte; where "
+    "there is none yet, those of the shipped bundle.",
 )
 @click.option(
     "--key",

@@ -56,7 +56,8 @@ def export_bundle(
     signer: Signer | None,
     say: Say,
 ) -> list[ExportRow]:
-    """Export models into a bundle folder or one ZIP file, replacing an older one there whole.
+    """Export models into a bundle folder or one ZIP file, replacing an older one there whole. Where
+    other models are kept and none is there, they are the shipped bundle's.
 
     An artefact that fails its gate with every recipe is not in the bundle, and its row says why.
     Raises WithheldError where none is left of any model, or where the bundle at ``out`` has an
@@ -66,7 +67,7 @@ def export_bundle(
     refuse_twins([(model.path, model.checkpoint) for model in trained])
     former = former_bundle(out)
     if options.keep_others and former is None:
-        raise UsageError(f"--keep-others: {out} holds no bundle whose models could be kept")
+        former = load_bundle(SHIPPED_BUNDLE, trust="files-only")
     for model in trained:
         _refuse_unsuited(model.subject, options)
     out.parent.mkdir(parents=True, exist_ok=True)
