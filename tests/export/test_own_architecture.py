@@ -41,7 +41,7 @@ familiarity = true
 coverage = 0.9
 mixup_share = 0.0
 [loop]
-steps = 40
+steps = 80
 batch_size = 24
 learning_rate = 5e-3
 warmup_steps = 4
@@ -57,6 +57,12 @@ exchange_share = 0.0
 blur_share = 0.0
 mixing = 0.0
 hue = 0.02
+strength = 0.1
+noise = 0.01
+tone = 0.0
+grey_share = 0.0
+coarse_share = 0.0
+sharpen_share = 0.0
 """
 
 
