@@ -22,6 +22,8 @@ from edgehemo.errors import UsageError
 from edgehemo.files.atomic import write_bytes_atomically
 
 CHECKPOINT_SCHEMA = "edgehemo.checkpoint/1"
+# Those behind the shipped bundle, beside the package in the source.
+SHIPPED_CHECKPOINTS = Path(__file__).parents[1] / "checkpoints"
 # What the names of a trunk's weights begin with in the model that stands on it.
 TRUNK_PREFIX = "trunk."
 

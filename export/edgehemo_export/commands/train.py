@@ -14,9 +14,6 @@ from edgehemo.errors import EXIT_DONE, UsageError
 from edgehemo_export.commands.options import data_option, need_host
 from edgehemo_export.models.registry import BY_NAME
 
-# Beside the package, in the source.
-SHIPPED_CHECKPOINTS = Path(__file__).parents[2] / "checkpoints"
-
 
 @contextmanager
 def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
@@ -31,6 +28,8 @@ def _steps_bar(total: int) -> Iterator[Callable[[int, dict[str, float]], None]]:
 
 def _shipped(task: str) -> Path:
     """The checkpoint that the shipped bundle was exported from; UsageError where it is not here."""
+    from edgehemo_export.checkpoints import SHIPPED_CHECKPOINTS
+
     path = SHIPPED_CHECKPOINTS / f"{task.replace('-', '_')}.safetensors"
     if not path.is_file():
         raise UsageError(

@@ -46,6 +46,7 @@ Kind = Literal[
     "simulated-field",
     "simulated-sample",
     "simulated-tiles",
+    "study-patient",
 ]
 # Raise a kind's number when the code that prepares it gives something else for the same input.
 VERSIONS: Mapping[Kind, int] = {
@@ -59,6 +60,7 @@ VERSIONS: Mapping[Kind, int] = {
     "simulated-field": 1,
     "simulated-sample": 1,
     "simulated-tiles": 1,
+    "study-patient": 1,
 }
 Arrays = Mapping[str, NDArray[Any]]
 
