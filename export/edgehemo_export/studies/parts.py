@@ -97,6 +97,8 @@ class PartStore:
             )
             stored = _stored(file, key)
             assert stored is not None, "just written"
+            # What a training kept to go on from is large, and the part is done.
+            shutil.rmtree(self.folder / f"{name}.work", ignore_errors=True)
             return self._told(DonePart(name, seconds, taken_up=False), stored["answer"])
         return self._told(DonePart(name, stored["seconds"], taken_up=True), stored["answer"])
 

@@ -27,6 +27,7 @@ class StudyEntry:
         return study
 
 
+# A row a study, and each study brings its own.
 STUDIES: Mapping[str, StudyEntry] = {
     entry.name: entry
     for entry in (
@@ -39,6 +40,11 @@ STUDIES: Mapping[str, StudyEntry] = {
             "remya",
             "anaemia-like against control-like pictures: ResNet18 and four other networks under "
             "one protocol (Remya et al. 2026)",
+        ),
+        StudyEntry(
+            "yang",
+            "HGB, HCT and RBC from fields of a smear: ResNet18, folds by patient "
+            "(Yang et al. 2025)",
         ),
     )
 }

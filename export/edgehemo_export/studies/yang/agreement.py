@@ -5,6 +5,7 @@ Everything is counted by patient: fields of one patient are no independent sampl
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -120,7 +121,7 @@ def by_concentration(answers: Answers, measurand: Measurand, rounds: int) -> lis
     """Error and bias in each band of the analyser's value; bands without patients are left out."""
     ends = (-np.inf, *BANDS[measurand], np.inf)
     found = []
-    for low, high in zip(ends[:-1], ends[1:], strict=True):
+    for low, high in itertools.pairwise(ends):
         chosen = (answers.truth >= low) & (answers.truth < high)
         if not chosen.any():
             continue

@@ -163,9 +163,7 @@ class _Solved:
     def head(self, penalty: float) -> LinearHead:
         # A trace of a penalty keeps equal features from an endless answer.
         slopes = self._axes @ (self._along / (self._eigen + penalty / self._count + 1e-9))
-        return LinearHead(
-            self._centre, self._spread, np.concatenate([[self._middle], slopes])
-        )
+        return LinearHead(self._centre, self._spread, np.concatenate([[self._middle], slopes]))
 
 
 def compared(
@@ -183,10 +181,8 @@ def compared(
         for column, measurand in enumerate(measurands):
             known = _pooled(training, comparator, measurand)
             asked = _table(others, comparator, measurand)
-            if known.groups:
-                head = fitted_head(
-                    known.features, known.values, known.groups, comparator.penalties
-                )
+            if known.groups and asked.rows:
+                head = fitted_head(known.features, known.values, known.groups, comparator.penalties)
                 answers[asked.rows, column] = head.at(asked.features)
         if np.isfinite(answers).any():
             found[comparator.name] = answers
@@ -232,5 +228,7 @@ def _table(rows: Sequence[Row], comparator: Comparator, measurand: Measurand) ->
     having = [(i, values) for i, values in found if values is not None]
     return _Table(
         [i for i, _ in having],
-        np.array([list(values) for _, values in having], np.float64).reshape(len(having), -1 if having else 0),
+        np.array([list(values) for _, values in having], np.float64).reshape(
+            len(having), -1 if having else 0
+        ),
     )

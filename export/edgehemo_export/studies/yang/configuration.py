@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from edgehemo_export.configuration import Configuration
 from edgehemo_export.studies.study import StudyConfiguration
+from edgehemo_export.studies.yang.patients import STORED_UM_PER_PX
 from edgehemo_export.training.task import LoopConfig
 
 Start = Literal["scratch", "sibling", "imagenet"]
@@ -18,7 +19,7 @@ class FieldOptions(Configuration):
     pictures of pairs, 0 where the red cells tell it.
     """
 
-    um_per_px: float = Field(gt=0.05, le=2.0)
+    um_per_px: float = Field(ge=STORED_UM_PER_PX, le=4.0)
     crop_px: int = Field(ge=32)
     keep_refused: bool
     keep_refused_external: bool

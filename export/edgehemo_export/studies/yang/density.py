@@ -8,7 +8,9 @@ patient's value the answer changes when a field holds e times as many cells, rea
 H0, elasticity 0, is tested by permutation: densities exchanged among the fields of each patient.
 "Does not matter" is no failure to reject H0, but equivalence: from the thinnest to the thickest
 tenth of the fields the answer changes by less than an analyser may err (two one-sided tests at 5 %:
-the 90 % interval of the bootstrap over patients lies within the margin; Schuirmann 1987).
+the 90 % interval of the bootstrap over patients lies within the margin; Schuirmann 1987). An
+answer that is the same for everybody passes any such test: nothing is said of answers that tell too
+little of the patients.
 """
 
 from __future__ import annotations
@@ -37,12 +39,10 @@ TENTHS = (0.1, 0.9)
 # A field of less cover than this has no density to speak of.
 MIN_COVER = 0.01
 
-Verdict = Literal["matters", "does not matter", "undecided"]
-SAYS: Mapping[Verdict, str] = {
-    "matters": "the answer follows the density",
-    "does not matter": "the answer stays within the margin",
-    "undecided": "neither is shown",
-}
+# Answers by patient that explain less than this of the variance tell too little.
+LEAST_R2 = 0.5
+
+Verdict = Literal["matters", "does not matter", "undecided", "answers tell too little"]
 
 
 @dataclass(frozen=True)
@@ -58,9 +58,10 @@ class Densities:
 
 @dataclass(frozen=True)
 class DensityTest:
-    """elasticity: with its 95 % interval. p: of H0. p_adjusted: by Holm over the measurands. change:
-    of the answer between the tenths, as a share of the value, with the interval of the equivalence
-    test. tenths: relative densities at them. thirds: error of the thinnest, middle, thickest third.
+    """elasticity: with its 95 % interval. p: of H0. p_adjusted: by Holm over the measurands.
+    change: of the answer between the tenths, as a share of the value, with the interval of the
+    equivalence test. tenths: relative densities at them. thirds: error of the thinnest, middle and
+    thickest third.
     """
 
     elasticity: EvaluationFigure
@@ -92,10 +93,12 @@ def density_tests(
     rounds: int,
     permutations: int,
     seed: int,
+    r2: Mapping[Measurand, float],
 ) -> dict[Measurand, DensityTest]:
     """The test for each measurand, their p values adjusted for being several (Holm 1979).
 
-    answers: of all fields that ``found`` was made from. Empty where no patient has two fields.
+    answers: of all fields that ``found`` was made from. r2: of the answers by patient. Empty where
+    no patient has two fields.
     """
     if not len(found.x) or float((found.x**2).sum()) <= 0:
         return {}
@@ -105,7 +108,13 @@ def density_tests(
     }
     adjusted = holm(raw)
     return {
-        measurand: _tested(found, of.of(found.kept), raw[measurand], adjusted[measurand], rounds)
+        measurand: _tested(
+            found,
+            of.of(found.kept),
+            (raw[measurand], adjusted[measurand]),
+            rounds,
+            telling=r2.get(measurand, 0.0) >= LEAST_R2,
+        )
         for measurand, of in answers.items()
     }
 
@@ -146,8 +155,14 @@ def holm(p: Mapping[Measurand, float]) -> dict[Measurand, float]:
     return out
 
 
-def verdict_of(p_adjusted: float, change: EvaluationFigure, margin: float = MARGIN) -> Verdict:
-    """"matters" wants both: a slope that chance does not give, and a change beyond the margin."""
+def verdict_of(
+    p_adjusted: float, change: EvaluationFigure, *, telling: bool, margin: float = MARGIN
+) -> Verdict:
+    """What is shown; `matters` wants both: a slope that chance does not give, and a change beyond
+    the margin. telling: whether the answers tell the patients apart at all.
+    """
+    if not telling:
+        return "answers tell too little"
     if change.low is not None and change.high is not None:
         if -margin < change.low and change.high < margin:
             return "does not matter"
@@ -157,7 +172,7 @@ def verdict_of(p_adjusted: float, change: EvaluationFigure, margin: float = MARG
 
 
 def _tested(
-    found: Densities, answers: Answers, p: float, p_adjusted: float, rounds: int
+    found: Densities, answers: Answers, p: tuple[float, float], rounds: int, *, telling: bool
 ) -> DensityTest:
     y = relative(answers, found)
     names = [str(owner) for owner in found.groups]
@@ -172,11 +187,11 @@ def _tested(
     thirds = np.searchsorted(np.quantile(found.x, (1 / 3, 2 / 3)), found.x)
     return DensityTest(
         elasticity=elasticity,
-        p=p,
-        p_adjusted=p_adjusted,
+        p=p[0],
+        p_adjusted=p[1],
         change=change,
         tenths=(float(np.exp(low)), float(np.exp(high))),
-        verdict=verdict_of(p_adjusted, change),
+        verdict=verdict_of(p[1], change, telling=telling),
         fields=len(found.x),
         patients=len(set(names)),
         thirds=tuple(

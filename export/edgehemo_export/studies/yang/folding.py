@@ -71,10 +71,13 @@ def network_fold(
     held_out: NDArray[np.bool_],
     configuration: YangConfiguration,
     seed: int,
-    work: Path,
+    work: Callable[[], Path],
     tell: Callable[[str], None],
 ) -> dict[str, Any]:
-    """Train on all rows but the held-out ones (n,), answer these and the external ones; as JSON."""
+    """Train on all rows but the held-out ones (n,), answer these and the external ones; as JSON.
+
+    work: the folder for the state of the training.
+    """
     rows, measurands = tables.internal, tables.measurands
     training = [row for row, out in zip(rows, held_out, strict=True) if not out]
     names = sorted({row.patient for row in training})
@@ -92,7 +95,7 @@ def network_fold(
         tell(f"step {step} of {configuration.loop.steps}, loss {parts['loss']:.3f}")
 
     loop = configuration.loop.model_copy(update={"seed": seed})
-    net = trained(task, loop, work, start=configuration.start, progress=reached)
+    net = trained(task, loop, work(), start=configuration.start, progress=reached)
 
     def said(asked: Sequence[Row], of: str) -> list[list[float]]:
         total = len(asked)

@@ -38,4 +38,4 @@ def folds_of(
     for start in range(0, len(names), count):
         run = ordered[start : start + count]
         fold_of_group[run] = rng.permutation(count)[: len(run)]
-    return fold_of_group[group_of]
+    return np.asarray(fold_of_group[group_of], np.intp)

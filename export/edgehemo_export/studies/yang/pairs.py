@@ -17,7 +17,12 @@ from edgehemo.screening.field import FieldReader
 from edgehemo_calibration.analyser.pairs import read_pairs
 from edgehemo_export.data.cache import content_of, prepared
 from edgehemo_export.data.sets import anerbc, read_set
-from edgehemo_export.studies.yang.patients import Patient, Source, StudyField
+from edgehemo_export.studies.yang.patients import (
+    STORED_UM_PER_PX,
+    Patient,
+    Source,
+    StudyField,
+)
 from edgehemo_export.studies.yang.reading import packed, read_field, unpacked
 
 TABLE = "pairs.csv"
@@ -73,7 +78,6 @@ def paired_source(
     name: str,
     samples: Sequence[Sample],
     *,
-    um_per_px: float,
     picture_um_per_px: float,
     keep_refused: bool,
     cache: Path | None,
@@ -81,7 +85,7 @@ def paired_source(
 ) -> Source:
     """All patients of a set of pairs, their pictures read as a screening reads them.
 
-    um_per_px: what the network sees. picture_um_per_px: of the pictures, 0 where the red cells tell
+    picture_um_per_px: of the pictures, 0 where the red cells tell
     it. Pictures that cannot be read are left out and counted.
     """
     patients, left_out = [], 0
@@ -89,7 +93,7 @@ def paired_source(
         tell(f"{name}, sample {index + 1} of {len(samples)}")
         fields: list[StudyField] = []
         for path in sample.images:
-            made = _read(path, sample, um_per_px, picture_um_per_px, keep_refused, cache)
+            made = _read(path, sample, picture_um_per_px, keep_refused, cache)
             fields += made
             left_out += not made
         if fields:
@@ -100,7 +104,6 @@ def paired_source(
 def _read(
     path: Path,
     sample: Sample,
-    um_per_px: float,
     picture_um_per_px: float,
     keep_refused: bool,
     cache: Path | None,
@@ -115,13 +118,13 @@ def _read(
             um_per_px=_scale(frame, sample, picture_um_per_px),
             keep_refused=keep_refused,
         )
-        made = read_field(path.name, frame, reader, um_per_px)
+        made = read_field(path.name, frame, reader)
         return packed([] if made is None else [made], int(made is None))
 
     depends_on = {
         "picture": content_of(path),
         "name": path.name,
-        "scale": (um_per_px, picture_um_per_px, sample.width_um),
+        "scale": (STORED_UM_PER_PX, picture_um_per_px, sample.width_um),
         "keep_refused": keep_refused,
     }
     return unpacked(prepared(cache, "study-patient", depends_on, make))[0]

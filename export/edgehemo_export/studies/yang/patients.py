@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import cv2
@@ -14,16 +14,21 @@ from edgehemo.estimate.values import FieldIndices
 from edgehemo.field.canonical import CLEAR_FIELD_CODE, CanonicalField
 from edgehemo.measurands import MEASURANDS, Measurand
 
+# Scale at which read fields are kept, um a pixel: twice the canonical one, a red cell is 15 px
+# wide. The network may see them coarser.
+STORED_UM_PER_PX = 0.5
+
 # A field's place on the smear: as an operator chooses it, or far thinner or thicker on purpose.
 Place = Literal["usual", "thin", "thick"]
 
 
 @dataclass(frozen=True)
 class StudyField:
-    """One field. name: of its picture. codes: uint8 (h, w, 3), codes of the canonical field at the
-    study's scale. indices: what physics measures of it. shipped: float32 (FEATURES + 3,), pooled
-    features of the shipped field estimator and its three outputs. accepted: by the quality checks.
-    drawn: of a simulated field, what it was drawn with, as nominal concentrations.
+    """One field. name: of its picture. codes: uint8 (h, w, 3), codes of the canonical field at
+    `STORED_UM_PER_PX`, or what `at_scale` made of it. indices: what physics measures of it.
+    shipped: float32 (FEATURES + 3,), pooled features of the shipped field estimator and its three
+    outputs. accepted: by the quality checks. drawn: of a simulated field, what it was drawn with,
+    as nominal concentrations.
     """
 
     name: str
@@ -96,12 +101,34 @@ def truth_of(rows: Sequence[Row], measurands: Sequence[Measurand]) -> NDArray[np
     )
 
 
-def codes_at(field: CanonicalField, um_per_px: float) -> NDArray[np.uint8]:
-    """Codes of a canonical field at another scale, uint8 (h, w, 3); beyond the field stop clear."""
+def clear_codes(field: CanonicalField) -> NDArray[np.uint8]:
+    """Codes of a canonical field, uint8 (h, w, 3), clear beyond the field stop."""
     codes = field.to_uint8()
     if not field.valid.all():
         codes[~field.valid] = CLEAR_FIELD_CODE
-    factor = field.um_per_px / um_per_px
-    size = (max(1, round(field.width * factor)), max(1, round(field.height * factor)))
-    way = cv2.INTER_AREA if factor < 1 else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(codes, size, interpolation=way), np.uint8)
+    return codes
+
+
+def shrunk(codes: NDArray[np.uint8], factor: float) -> NDArray[np.uint8]:
+    """A picture ``factor`` (up to 1) times as large, means over areas."""
+    if factor >= 1.0:
+        return codes
+    height, width = (max(1, round(side * factor)) for side in codes.shape[:2])
+    return np.asarray(cv2.resize(codes, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def at_scale(source: Source, um_per_px: float) -> Source:
+    """A source's fields from `STORED_UM_PER_PX` to what the network sees."""
+    factor = STORED_UM_PER_PX / um_per_px
+    return replace(
+        source,
+        patients=tuple(
+            replace(
+                patient,
+                fields=tuple(
+                    replace(each, codes=shrunk(each.codes, factor)) for each in patient.fields
+                ),
+            )
+            for patient in source.patients
+        ),
+    )

@@ -15,15 +15,18 @@ from edgehemo.estimate.values import FieldIndices
 from edgehemo.images.frame import Frame
 from edgehemo.screening.field import FieldReader
 from edgehemo_export.data.cache import Arrays
-from edgehemo_export.studies.yang.patients import StudyField, codes_at
+from edgehemo_export.studies.yang.patients import (
+    STORED_UM_PER_PX,
+    StudyField,
+    clear_codes,
+    shrunk,
+)
 from edgehemo_export.studies.yang.shipped import shipped_features
 
 
-def read_field(
-    name: str, frame: Frame, reader: FieldReader, um_per_px: float
-) -> StudyField | None:
-    """A frame read as a screening reads it, then scaled to what the network sees; None where no
-    field can be made of it, or where quality refuses it and the reader does not keep such.
+def read_field(name: str, frame: Frame, reader: FieldReader) -> StudyField | None:
+    """A frame read as a screening reads it, at `STORED_UM_PER_PX`; None where no field can be made
+    of it, or where quality refuses it and the reader does not keep such.
     """
     try:
         reading, canonical = reader.read_canonical(frame)
@@ -33,7 +36,7 @@ def read_field(
         return None
     return StudyField(
         name=name,
-        codes=codes_at(canonical, um_per_px),
+        codes=shrunk(clear_codes(canonical), canonical.um_per_px / STORED_UM_PER_PX),
         indices=replace(reading.indices, single_cell_areas_um2=(), taken=None),
         shipped=shipped_features(canonical),
         accepted=reading.accepted,
@@ -55,7 +58,7 @@ def packed(fields: Sequence[StudyField], left_out: int) -> dict[str, NDArray[Any
             for field in fields
         ],
     }
-    arrays = {f"codes{i}": field.codes for i, field in enumerate(fields)}
+    arrays: dict[str, NDArray[Any]] = {f"codes{i}": field.codes for i, field in enumerate(fields)}
     arrays |= {f"shipped{i}": field.shipped for i, field in enumerate(fields)}
     return {"about": np.array(json.dumps(about)), **arrays}
 

@@ -13,7 +13,7 @@ from edgehemo.measurands import MEASURANDS
 from edgehemo_export.checkpoints import SHIPPED_CHECKPOINTS, Checkpoint, load_checkpoint
 from edgehemo_export.models.field_estimator.checkpoint import TASK, estimator_net
 from edgehemo_export.nets.resnet_fields import FEATURES, FieldEstimatorNet, scaled_codes
-from edgehemo_export.studies.yang.patients import codes_at
+from edgehemo_export.studies.yang.patients import clear_codes
 from edgehemo_export.training.arithmetic import mixed_precision
 
 # What `shipped_features` gives of a field: pooled features, then the estimator's own outputs.
@@ -40,7 +40,7 @@ def shipped_features(field: CanonicalField) -> NDArray[np.float32]:
     net = _net()
     if net is None:
         return np.zeros(0, np.float32)
-    light = scaled_codes(torch.from_numpy(codes_at(field, field.um_per_px)[None]))
+    light = scaled_codes(torch.from_numpy(clear_codes(field)[None]))
     with torch.inference_mode(), mixed_precision(light.device):
         features = net.features(light.contiguous(memory_format=torch.channels_last)).float()
     with torch.inference_mode():

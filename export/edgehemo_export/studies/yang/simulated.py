@@ -21,7 +21,13 @@ from edgehemo.simulation.parameters import SmearParameters
 from edgehemo_export.data.cache import prepared
 from edgehemo_export.data.simulated.samples import drawn_content, microscope_parameters
 from edgehemo_export.studies.yang.configuration import SimulatedLaboratory
-from edgehemo_export.studies.yang.patients import Patient, Place, Source, StudyField
+from edgehemo_export.studies.yang.patients import (
+    STORED_UM_PER_PX,
+    Patient,
+    Place,
+    Source,
+    StudyField,
+)
 from edgehemo_export.studies.yang.reading import packed, read_field, unpacked
 
 INTERNAL = "simulated laboratory A"
@@ -57,20 +63,19 @@ def laboratory(
     number: int,
     panels: Sequence[CBCPanel],
     options: SimulatedLaboratory,
-    um_per_px: float,
     cache: Path | None,
     tell: Callable[[str], None],
 ) -> Source:
     """All patients of a simulated laboratory, read as a screening reads them.
 
     number: 0 for the internal one, whose patients have thin and thick fields too; then the external
-    ones. um_per_px: what the network sees.
+    ones.
     """
     name = INTERNAL if number == 0 else f"simulated laboratory {EXTERNAL_NAMES[number - 1]}"
     patients, left_out = [], 0
     for index, panel in enumerate(panels):
         tell(f"{name}, patient {index + 1} of {len(panels)}")
-        patient, refused = _patient(number, index, panel, options, um_per_px, cache)
+        patient, refused = _patient(number, index, panel, options, cache)
         left_out += refused
         if patient.fields:
             patients.append(patient)
@@ -82,14 +87,13 @@ def _patient(
     index: int,
     panel: CBCPanel,
     options: SimulatedLaboratory,
-    um_per_px: float,
     cache: Path | None,
 ) -> tuple[Patient, int]:
     microscope = None if number == 0 else options.external_microscopes[number - 1]
     name = f"{'A' if number == 0 else EXTERNAL_NAMES[number - 1]}{index + 1:03d}"
 
     def make() -> dict[str, NDArray[Any]]:
-        return packed(*_photographed(name, number, index, panel, options, um_per_px))
+        return packed(*_photographed(name, number, index, panel, options))
 
     depends_on = {
         "name": name,
@@ -97,7 +101,7 @@ def _patient(
         "panel": asdict(panel),
         "drawn": (options.seed, options.side_px, options.um_per_px, options.usual_fields),
         "thin_and_thick": (options.thin, options.thick),
-        "um_per_px": um_per_px,
+        "um_per_px": STORED_UM_PER_PX,
     }
     fields, refused = unpacked(prepared(cache, "study-patient", depends_on, make))
     values: dict[Measurand, float] = {m: float(getattr(panel, m)) for m in MEASURANDS}
@@ -110,7 +114,6 @@ def _photographed(
     index: int,
     panel: CBCPanel,
     options: SimulatedLaboratory,
-    um_per_px: float,
 ) -> tuple[list[StudyField], int]:
     """A patient's fields, and how many quality refused on the way."""
     # The laboratory knows its scale; without a finder, as `data.simulated.samples` reads.
@@ -148,7 +151,7 @@ def _photographed(
                 if here == wanted:
                     break
                 camera.move_to_field(at)
-                made = _field(f"{name}-{place}-{at - first + 1}", camera, reader, um_per_px, place)
+                made = _field(f"{name}-{place}-{at - first + 1}", camera, reader, place)
                 if made is None:
                     refused += 1
                 else:
@@ -158,10 +161,10 @@ def _photographed(
 
 
 def _field(
-    name: str, camera: SimulatedMicroscope, reader: FieldReader, um_per_px: float, place: Place
+    name: str, camera: SimulatedMicroscope, reader: FieldReader, place: Place
 ) -> StudyField | None:
     """The field under the objective; None where quality refuses it."""
-    made = read_field(name, camera.frame(DEADLINE_S), reader, um_per_px)
+    made = read_field(name, camera.frame(DEADLINE_S), reader)
     if made is None:
         return None
     assert camera.truth is not None, "a frame was taken"

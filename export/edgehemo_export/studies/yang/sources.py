@@ -18,7 +18,7 @@ from edgehemo_export.studies.yang.pairs import (
     samples_of_anerbc,
     samples_of_folder,
 )
-from edgehemo_export.studies.yang.patients import Source
+from edgehemo_export.studies.yang.patients import Source, at_scale
 from edgehemo_export.studies.yang.simulated import laboratory, patients_by_laboratory
 
 EXTERNAL = "external"
@@ -121,7 +121,7 @@ def read_sources(
         simulated = configuration.simulated
         by_laboratory = patients_by_laboratory(read_panels(found.panels), simulated)
         sources += [
-            laboratory(number, panels, simulated, options.um_per_px, cache, tell)
+            laboratory(number, panels, simulated, cache, tell)
             for number, panels in enumerate(by_laboratory)
         ]
     if found.pairs is not None:
@@ -130,7 +130,7 @@ def read_sources(
         _read(pairs, configuration, options.keep_refused_external, cache, tell)
         for pairs in found.external
     ]
-    return sources
+    return [at_scale(source, options.um_per_px) for source in sources]
 
 
 def _read(
@@ -144,7 +144,6 @@ def _read(
     return paired_source(
         pairs.name,
         pairs.samples,
-        um_per_px=options.um_per_px,
         picture_um_per_px=options.pairs_um_per_px if pairs.own else 0.0,
         keep_refused=keep_refused,
         cache=cache,

@@ -1,0 +1,456 @@
+"""The study of Yang et al. 2025: HGB, HCT and RBC of a patient from fields of the smear.
+
+Patients' fields are read or drawn, a ResNet18 is trained in ten folds grouped by patient, its
+answers are held against simple ones, tested for what the density of a field does to them, and tried
+on other sources.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from edgehemo.measurands import MEASURAND_FACTS, MEASURANDS
+from edgehemo_export.studies.study import (
+    Block,
+    PlannedPart,
+    Prediction,
+    Section,
+    Study,
+    StudyContext,
+    StudyFigure,
+    StudyResult,
+    Table,
+)
+from edgehemo_export.studies.yang import drawings, page_parts
+from edgehemo_export.studies.yang.analysis import LINE_NAMES, Analysis, analysed
+from edgehemo_export.studies.yang.configuration import Start, YangConfiguration
+from edgehemo_export.studies.yang.density import MARGIN
+from edgehemo_export.studies.yang.folding import (
+    NETWORK,
+    SeedAnswers,
+    Tables,
+    comparator_folds,
+    fold_of_rows,
+    network_fold,
+    seed_answers,
+    tables_of,
+)
+from edgehemo_export.studies.yang.patients import Row, Source
+from edgehemo_export.studies.yang.sources import FoundData, find_data, read_sources
+
+CACHE = "cache"
+# Processor seconds measured here, one thread on a busy machine: a drawn field, a training crop of
+# `TIMED_CROP_PX`, a field that is answered, the comparators of a seed.
+FIELD_S, CROP_S, ANSWER_S, COMPARATORS_S = 0.19, 0.0175, 0.020, 20.0
+TIMED_CROP_PX = 96
+START_SAYS: Mapping[Start, str] = {
+    "scratch": "from scratch: random first weights, nothing learnt before",
+    "sibling": "from the project's field estimator, which learnt the content of drawn tiles: on "
+    "drawn fields this is a leak of what the simulation is",
+    "imagenet": "from ImageNet's weights (torchvision)",
+}
+
+
+def plan(configuration: YangConfiguration) -> list[PlannedPart]:
+    """Each part with what it takes on drawn fields."""
+    simulated, loop = configuration.simulated, configuration.loop
+    outside = len(simulated.external_microscopes) * simulated.external_patients
+    drawn = simulated.patients * (simulated.usual_fields + 2) + outside * simulated.usual_fields
+    answered = simulated.patients * (simulated.usual_fields + 2) / configuration.folds
+    answered += outside * simulated.usual_fields
+    crops = loop.steps * loop.batch_size * (configuration.fields.crop_px / TIMED_CROP_PX) ** 2
+    parts = [PlannedPart("fields", FIELD_S * drawn)]
+    for seed in configuration.seeds:
+        parts += [
+            PlannedPart(fold_name(seed, fold), CROP_S * crops + ANSWER_S * answered)
+            for fold in range(configuration.folds)
+        ]
+        parts.append(PlannedPart(f"seed{seed}-comparators", COMPARATORS_S))
+    return parts
+
+
+def fold_name(seed: int, fold: int) -> str:
+    """The name of a fold's part."""
+    return f"seed{seed}-fold{fold + 1:02d}"
+
+
+def run(context: StudyContext[YangConfiguration]) -> StudyResult:
+    """From data to what the page shows."""
+    configuration = context.configuration
+    found = find_data(context.data)
+    context.use(found.files)
+    cache = context.store.folder / CACHE
+
+    def read() -> list[dict[str, Any]]:
+        made = read_sources(found, configuration, cache, context.tell)
+        return [_counts(source) for source in made]
+
+    needs = (configuration.fields, configuration.simulated)
+    context.part("fields", read, needs)
+    sources = read_sources(found, configuration, cache, lambda says: None)
+    tables = tables_of(sources)
+    by_seed = {seed: _seed(context, tables, seed, needs) for seed in configuration.seeds}
+    analysis = analysed(tables, by_seed, configuration)
+    return _result(context, found, sources, tables, by_seed, analysis)
+
+
+def _seed(
+    context: StudyContext[YangConfiguration], tables: Tables, seed: int, needs: Sequence[object]
+) -> SeedAnswers:
+    configuration = context.configuration
+    fold = fold_of_rows(tables.internal, configuration.folds, seed)
+    needs = (*needs, configuration.folds, seed, configuration.threads)
+    trainings = (*needs, configuration.loop, configuration.start)
+    parts = []
+    for number in range(int(fold.max()) + 1):
+        name = fold_name(seed, number)
+        made = partial(
+            network_fold,
+            tables,
+            fold == number,
+            configuration,
+            seed,
+            partial(context.work, name, trainings),
+            context.tell,
+        )
+        parts.append(context.part(name, made, trainings))
+    comparators = context.part(
+        f"seed{seed}-comparators", partial(comparator_folds, tables, fold), needs
+    )
+    return seed_answers(tables, fold, parts, comparators)
+
+
+def _counts(source: Source) -> dict[str, Any]:
+    return {
+        "name": source.label,
+        "patients": len({patient.group for patient in source.patients}),
+        "fields": sum(len(patient.fields) for patient in source.patients),
+        "left_out": source.left_out,
+    }
+
+
+def _result(
+    context: StudyContext[YangConfiguration],
+    found: FoundData,
+    sources: Sequence[Source],
+    tables: Tables,
+    by_seed: Mapping[int, SeedAnswers],
+    analysis: Analysis,
+) -> StudyResult:
+    configuration = context.configuration
+    internal, simulated = sources[0], sources[0].simulated
+    labels = {source.name: source.label for source in sources}
+    folds = int(next(iter(by_seed.values())).fold.max()) + 1
+    patients = len({patient.group for patient in internal.patients})
+    return StudyResult(
+        summary=page_parts.summary_of(analysis, simulated, patients, folds),
+        measures=page_parts.measures_of(analysis, labels),
+        predictions=_predictions(tables, by_seed, labels),
+        comparison=page_parts.comparison_of(analysis, simulated, labels),
+        not_comparable=page_parts.apart(simulated, _cuts(configuration)),
+        sections=[
+            *_fields_section(tables, simulated, labels),
+            *_internal_sections(analysis, by_seed, simulated),
+            *_external_sections(analysis, sources),
+        ],
+        data=_data_table(found, sources),
+        start={NETWORK: START_SAYS[configuration.start]},
+        tables=_plain_tables(analysis, labels),
+    )
+
+
+def _cuts(configuration: YangConfiguration) -> list[str]:
+    seeds, loop = len(configuration.seeds), configuration.loop
+    return [
+        f"Cut for time on a processor: {seeds} seed{'s' if seeds > 1 else ''}, {loop.steps} steps "
+        f"of {loop.batch_size} crops a fold. More of each is one line in the configuration."
+    ]
+
+
+def _fields_section(tables: Tables, simulated: bool, labels: Mapping[str, str]) -> list[Section]:
+    """One patient's fields at three densities, or three of the first patients; and others'."""
+    rows = list(tables.internal)
+    first = [row for row in rows if row.patient == rows[0].patient]
+    places = [
+        row for place in ("thin", "usual", "thick") for row in first if row.field.place == place
+    ]
+    shown = [
+        next(row for row in places if row.field.place == place)
+        for place in dict.fromkeys(row.field.place for row in places)
+    ]
+    outside = [asked[0] for asked in tables.external.values() if asked]
+    every = [*shown, *outside][:6]
+    captions = [f"{labels[row.source]}\n{_caption(row)}" for row in every]
+    title = drawings.tagged("fields as the network sees them", simulated)
+    figure = drawings.pictures_figure(every, captions, title)
+    return [
+        Section(
+            drawings.tagged("What is learnt from", simulated),
+            [
+                StudyFigure(
+                    "fields",
+                    figure,
+                    f"{title}: transmittance, background 1. The first ones are one patient's.",
+                )
+            ],
+        )
+    ]
+
+
+def _caption(row: Row) -> str:
+    """What a field in the row of examples is: of drawn ones the place, and the haemoglobin."""
+    place = f"{row.field.place}, " if row.field.drawn is not None else "real, "
+    measurand = next(iter(row.values))
+    facts = MEASURAND_FACTS[measurand]
+    return f"{place}{facts.name} {facts.with_unit(row.values[measurand])}"
+
+
+def _internal_sections(
+    analysis: Analysis, by_seed: Mapping[int, SeedAnswers], simulated: bool
+) -> list[Section]:
+    own = analysis.internal
+
+    def tag(title: str) -> str:
+        return drawings.tagged(title, simulated)
+
+    methods: list[Block] = [
+        "By patient: the mean over the usual fields; each patient is answered by a network that "
+        "saw no field of theirs. `single fields`: every usual field by itself, as the paper reads "
+        "single pictures.",
+        *(page_parts.methods_table(each, measurand) for measurand, each in own.items()),
+        page_parts.methods_text(analysis),
+        "Seeds one by one (first weights, batches and folds): "
+        + " ".join(page_parts.seeds_text(each, measurand) for measurand, each in own.items()),
+        StudyFigure(
+            "scatter",
+            drawings.scatter(own, tag("network and analyser, by patient")),
+            tag("answer of the network over the analyser's value, a patient a dot"),
+        ),
+        StudyFigure(
+            "losses",
+            drawings.losses_figure(
+                {seed: each.losses for seed, each in by_seed.items()}, tag("training, each fold")
+            ),
+            tag("loss of training in each fold; nothing was chosen by it"),
+        ),
+    ]
+    sections = [
+        Section(tag("HGB, HCT and RBC in folds by patient"), methods),
+        Section(
+            tag("Agreement (Bland-Altman)"),
+            [
+                page_parts.agreement_table(own),
+                StudyFigure(
+                    "bland-altman",
+                    drawings.bland_altman_figure(own, tag("Bland-Altman, by patient")),
+                    tag("difference over mean, with bias, limits of agreement and intervals"),
+                ),
+            ],
+        ),
+        Section(
+            tag("Error by concentration"),
+            [
+                page_parts.bands_table(own),
+                StudyFigure(
+                    "concentration",
+                    drawings.concentration_figure(own, tag("error by concentration")),
+                    tag("bias and mean absolute error by band, 95 % intervals"),
+                ),
+            ],
+        ),
+    ]
+    if all(NETWORK in each.density for each in own.values()):
+        sections.append(_density_section(analysis, simulated))
+    return sections
+
+
+def _density_section(analysis: Analysis, simulated: bool) -> Section:
+    def tag(title: str) -> str:
+        return drawings.tagged(title, simulated)
+
+    own = analysis.internal
+    return Section(
+        tag("Does the density of a field matter?"),
+        [
+            "The paper's claim as a test. Within a patient the analyser's value is one, so thin "
+            "and thick fields should be answered alike. Elasticity: the change of the answer, as a "
+            "share of the patient's value, where a field is e times as densely covered; 0 is the "
+            "claim, 1 an answer that only counts. H0, elasticity 0: densities exchanged within "
+            "patients, p adjusted by Holm. `does not matter` is equivalence, not a p that is "
+            f"large: the 90 % interval of the change lies within {100 * MARGIN:.0f} % (what CLIA "
+            "2025 lets an analyser err by). `matters`: p below 0.05 and a change beyond that.",
+            page_parts.density_table(own),
+            StudyFigure(
+                "density",
+                drawings.density_figure(analysis, tag("answer and density, within patients")),
+                tag(
+                    "a field a dot; line: elasticity; dotted: an answer that only counts; band: "
+                    "the margin"
+                ),
+            ),
+            StudyFigure(
+                "density-thirds",
+                drawings.thirds_figure(
+                    {measurand: each.density[NETWORK] for measurand, each in own.items()},
+                    tag("error of single fields by density"),
+                ),
+                tag("bias and mean absolute error of single fields by third of density"),
+            ),
+        ],
+    )
+
+
+def _external_sections(analysis: Analysis, sources: Sequence[Source]) -> list[Section]:
+    found = []
+    for number, source in enumerate(sources[1:], 1):
+        if not analysis.external.get(source.name):
+            continue
+        simulated = source.simulated
+        title = drawings.tagged(f"{source.name}, external", simulated)
+        kind = (
+            "Another stain, optics, camera and other patients, all drawn."
+            if simulated
+            else "Real pictures with an analyser's values. With so few patients these are a "
+            "demonstration of the procedure and no accuracy of anything."
+        )
+        found.append(
+            Section(
+                title,
+                [
+                    f"{kind} The networks of all folds answer, their mean counts: as it is "
+                    f"(`{NETWORK}`), and through the line of few pairs that the other patients of "
+                    f"this source give (`{LINE_NAMES[NETWORK]}`), as a laboratory would calibrate "
+                    "its microscope. What such a line makes of one physical index, and of the mean "
+                    "alone, stands beside it.",
+                    page_parts.external_table(analysis, source.name),
+                    StudyFigure(
+                        f"external-{number}",
+                        drawings.external_figure(
+                            analysis, source.name, (NETWORK, LINE_NAMES[NETWORK]), title
+                        ),
+                        f"{title}: answers over the analyser's values, raw and through its line",
+                    ),
+                ],
+            )
+        )
+    return found
+
+
+def _data_table(found: FoundData, sources: Sequence[Source]) -> Table:
+    rows = []
+    for number, source in enumerate(sources):
+        counts = _counts(source)
+        what = (
+            f"drawn by the simulated microscope from real blood counts ({found.panels.name})"
+            if source.simulated and found.panels is not None
+            else "pictures with an analyser's values"
+        )
+        rows.append(
+            (
+                source.label,
+                "learnt from" if number == 0 else "external",
+                str(counts["patients"]),
+                str(counts["fields"]),
+                str(counts["left_out"]),
+                what,
+            )
+        )
+    return Table(
+        ("source", "use", "patients", "fields", "fields refused", "what it is"), rows, (2, 3, 4)
+    )
+
+
+def _predictions(
+    tables: Tables, by_seed: Mapping[int, SeedAnswers], labels: Mapping[str, str]
+) -> list[Prediction]:
+    found: list[Prediction] = []
+    for seed, own in by_seed.items():
+        parts = [("folds", tables.internal, own.internal)]
+        parts += [
+            ("external", asked, own.external[name]) for name, asked in tables.external.items()
+        ]
+        for part, rows, methods in parts:
+            for method, values in methods.items():
+                for index, row in enumerate(rows):
+                    for column, measurand in enumerate(tables.measurands):
+                        if measurand not in row.values or not np.isfinite(values[index, column]):
+                            continue
+                        found.append(
+                            Prediction(
+                                part=part,
+                                method=method,
+                                seed=seed,
+                                picture=row.field.name,
+                                group=row.patient,
+                                source=labels[row.source],
+                                truth=float(row.values[measurand]),
+                                predicted=float(values[index, column]),
+                                fold=int(own.fold[index]) + 1 if part == "folds" else None,
+                                target=measurand,
+                            )
+                        )
+    return found
+
+
+def _plain_tables(analysis: Analysis, labels: Mapping[str, str]) -> dict[str, Any]:
+    """Agreement, bands and density as plain values."""
+    return {
+        "agreement": {
+            measurand: own.agreement.model_dump() for measurand, own in analysis.internal.items()
+        },
+        "by_concentration": {
+            measurand: [
+                {
+                    "from": band.low,
+                    "to": band.high,
+                    "patients": band.patients,
+                    **{name: _bounds(figure) for name, figure in band.figures.items()},
+                }
+                for band in own.bands
+            ]
+            for measurand, own in analysis.internal.items()
+        },
+        "density": {
+            measurand: {
+                method: {
+                    "elasticity": _bounds(test.elasticity),
+                    "p": test.p,
+                    "p_holm": test.p_adjusted,
+                    "change": _bounds(test.change),
+                    "tenths": list(test.tenths),
+                    "margin": MARGIN,
+                    "verdict": test.verdict,
+                    "fields": test.fields,
+                    "patients": test.patients,
+                    "thirds": [
+                        {name: _bounds(figure) for name, figure in third.items()}
+                        for third in test.thirds
+                    ],
+                }
+                for method, test in own.density.items()
+            }
+            for measurand, own in analysis.internal.items()
+        },
+        "sources": dict(labels),
+        "measurands": {name: MEASURAND_FACTS[name].name for name in MEASURANDS},
+    }
+
+
+def _bounds(figure: Any) -> dict[str, float | None]:
+    return {"value": figure.value, "low": figure.low, "high": figure.high}
+
+
+STUDY = Study(
+    name="yang",
+    title="HGB, HCT and RBC from fields of a smear (Yang et al. 2025)",
+    paper=page_parts.PAPER,
+    shape="a folder with pairs.csv and pictures (and external/NAME/pairs.csv), or a data root with "
+    "AneRBC, whose blood counts fields are drawn from",
+    configuration=YangConfiguration,
+    plan=plan,
+    run=run,
+)
