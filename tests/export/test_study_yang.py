@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 pytest.importorskip("torch", reason="needs the [host] extra")
 
+from torch import nn
+
 from edgehemo.capture.simulated import SimulatedMicroscope, SimulatedOptions
 from edgehemo.errors import UsageError
 from edgehemo.estimate.values import FieldIndices
@@ -24,7 +26,7 @@ from edgehemo.simulation.panels import CBCPanel, draw_panel, read_panels
 from edgehemo_export.evaluation.statistics import EvaluationFigure
 from edgehemo_export.studies.registry import STUDIES
 from edgehemo_export.studies.run import read_study_configuration, run_study
-from edgehemo_export.studies.yang import simulated
+from edgehemo_export.studies.yang import network, simulated
 from edgehemo_export.studies.yang.agreement import (
     BIAS,
     MAE,
@@ -76,6 +78,8 @@ Array = NDArray[np.float64]
 # Everything small: what is tried is that the study runs, not what it finds.
 TINY = """
 folds = 2
+repeat_seeds = [7]
+repeat_folds = 1
 bootstrap_rounds = 100
 permutations = 99
 
@@ -482,9 +486,20 @@ def test_samples_with_one_blood_count_are_one_patient(
 RunTiny = Callable[..., dict[str, Any]]
 
 
+class SmallBackbone(nn.Sequential):
+    """What a ResNet18 is to the study, in a few weights: a run stores each training's state."""
+
+    def __init__(self, weights: None, num_classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 5, 4)
+        self.pool = nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+        self.fc = nn.Linear(8, num_classes)
+
+
 @pytest.fixture
-def run_tiny(tmp_path: Path) -> RunTiny:
+def run_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunTiny:
     """Runs the study with `TINY` and some seeds; answers metrics.json."""
+    monkeypatch.setattr(network, "resnet18", SmallBackbone)
 
     def go(data: Path, out: str, seeds: Sequence[int]) -> dict[str, Any]:
         study = STUDIES["yang"].load()
@@ -529,12 +544,12 @@ def test_drawn_fields_are_called_simulated_wherever_they_are_told_of(
     def never(*_: object) -> None:
         raise AssertionError("drawn again")
 
-    monkeypatch.setattr(simulated, "_photographed", never)
-    (tmp_path / "one" / "metrics.json").unlink()
-    again = run_tiny(data_of_panels, "one", [1])
+    with monkeypatch.context() as forbidden:
+        forbidden.setattr(simulated, "_photographed", never)
+        (tmp_path / "one" / "metrics.json").unlink()
+        again = run_tiny(data_of_panels, "one", [1])
     assert again["numbers_sha256"] == found["numbers_sha256"]
     assert all(part["taken_up"] for part in again["run"]["parts"])
-    monkeypatch.undo()
 
     # Another folder: the same numbers from the same seeds.
     other = run_tiny(data_of_panels, "two", [1])
@@ -553,6 +568,7 @@ def test_a_laboratorys_own_pairs_are_learnt_from_and_others_tried(
     assert all(line["comparable"] for line in found["comparison"][:9])
     assert {item["on"] for item in found["measures"]} == {
         "our smears, by patient",
+        "our smears, folds trained again",
         "second microscope",
     }
     with (tmp_path / "out" / "predictions.csv").open(newline="") as file:

@@ -31,7 +31,7 @@ from edgehemo_export.studies.yang.density import (
     densities,
     density_tests,
 )
-from edgehemo_export.studies.yang.folding import NETWORK, SeedAnswers, Tables
+from edgehemo_export.studies.yang.folding import NETWORK, Repeated, SeedAnswers, Tables
 from edgehemo_export.studies.yang.patients import Row
 
 Array = NDArray[np.float64]
@@ -82,17 +82,22 @@ class ExternalAnalysis:
 @dataclass(frozen=True)
 class Analysis:
     """densities: of all internal fields; relative: method -> measurand -> answers to single fields,
-    all of them, that the density tests are made from.
+    all of them, that the density tests are made from. repeated: the network by patient in the folds
+    that were trained again.
     """
 
     internal: Mapping[Measurand, MeasurandAnalysis]
     external: Mapping[str, Mapping[Measurand, ExternalAnalysis]]
     densities: Densities
     fields: Mapping[str, Mapping[Measurand, Answers]]
+    repeated: Mapping[Measurand, Answers]
 
 
 def analysed(
-    tables: Tables, by_seed: Mapping[int, SeedAnswers], configuration: YangConfiguration
+    tables: Tables,
+    by_seed: Mapping[int, SeedAnswers],
+    repeated: Repeated,
+    configuration: YangConfiguration,
 ) -> Analysis:
     """Everything that is told of a run."""
     rows, rounds = tables.internal, configuration.bootstrap_rounds
@@ -139,7 +144,18 @@ def analysed(
         },
         densities=found,
         fields=fields,
+        repeated={
+            measurand: _repeated(rows, measurand, column, repeated)
+            for column, measurand in enumerate(tables.measurands)
+        },
     )
+
+
+def _repeated(rows: Sequence[Row], measurand: Measurand, column: int, of: Repeated) -> Answers:
+    """By patient, over usual fields, every training by its seed."""
+    chosen = [row for row, kept in zip(rows, of.chosen, strict=True) if kept]
+    by_seed = {seed: values[:, column] for seed, values in of.by_seed.items()}
+    return _answers(chosen, measurand, by_seed).of(usual_rows(chosen)).by_patient()
 
 
 def usual_rows(rows: Sequence[Row]) -> NDArray[np.bool_]:

@@ -43,9 +43,15 @@ class SimulatedLaboratory(Configuration):
 
 
 class YangConfiguration(StudyConfiguration):
-    """The study's whole configuration; ``loop.seed`` is replaced by each of ``seeds`` in turn."""
+    """The study's whole configuration; ``loop.seed`` is replaced by each seed in turn.
+
+    repeat_seeds: first weights and batches that the first ``repeat_folds`` folds of the first seed
+    are trained with again: what chance alone does to a network.
+    """
 
     folds: int = Field(ge=2)
+    repeat_seeds: tuple[int, ...]
+    repeat_folds: int = Field(ge=1)
     start: Start
     bootstrap_rounds: int = Field(ge=100)
     permutations: int = Field(ge=99)
@@ -55,6 +61,7 @@ class YangConfiguration(StudyConfiguration):
 
     @model_validator(mode="after")
     def _seeds_differ(self) -> Self:
-        if len(set(self.seeds)) != len(self.seeds):
-            raise ValueError("seeds: each must be another one")
+        every = (*self.seeds, *self.repeat_seeds)
+        if len(set(every)) != len(every):
+            raise ValueError("seeds and repeat_seeds: each must be another one")
         return self

@@ -48,6 +48,17 @@ class SeedAnswers:
     losses: Sequence[Mapping[str, Sequence[float]]]
 
 
+@dataclass(frozen=True)
+class Repeated:
+    """The network's answers to some internal rows by trainings that differ by chance alone.
+
+    chosen: which rows (n,). by_seed: seed -> float64 (m, k) of those.
+    """
+
+    chosen: NDArray[np.bool_]
+    by_seed: Mapping[int, Array]
+
+
 def tables_of(sources: Sequence[Source]) -> Tables:
     """Of the sources, the internal one first."""
     internal, *others = sources
@@ -119,15 +130,18 @@ def comparator_folds(tables: Tables, fold: NDArray[np.intp]) -> dict[str, Any]:
     internal: dict[str, Array] = {}
     external: dict[str, dict[str, list[Array]]] = {name: {} for name in tables.external}
     shape = (len(tables.internal), len(tables.measurands))
+    outside = [row for asked in tables.external.values() for row in asked]
     for number in range(int(fold.max()) + 1):
         out = fold == number
         training = [row for row, o in zip(tables.internal, out, strict=True) if not o]
         held_out = [row for row, o in zip(tables.internal, out, strict=True) if o]
-        for method, values in compared(training, held_out, tables.measurands).items():
-            internal.setdefault(method, np.full(shape, np.nan))[out] = values
-        for name, asked in tables.external.items():
-            for method, values in compared(training, asked, tables.measurands).items():
-                external[name].setdefault(method, []).append(values)
+        for method, values in compared(training, [*held_out, *outside], tables.measurands).items():
+            internal.setdefault(method, np.full(shape, np.nan))[out] = values[: len(held_out)]
+            start = len(held_out)
+            for name, asked in tables.external.items():
+                own = values[start : start + len(asked)]
+                external[name].setdefault(method, []).append(own)
+                start += len(asked)
     return {
         "internal": {method: _plain(values) for method, values in internal.items()},
         "external": {

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from edgehemo.measurands import MEASURAND_FACTS, Measurand
 from edgehemo_export.evaluation.statistics import EvaluationFigure
 from edgehemo_export.studies.study import Comparison, Measure, Paper, Table
@@ -242,6 +244,22 @@ def measures_of(analysis: Analysis, labels: Mapping[str, str]) -> list[Measure]:
                         unit=MEASURAND_FACTS[measurand].unit if name in (MAE, BIAS) else "",
                     )
                 )
+    for measurand, answers in analysis.repeated.items():
+        if len(answers.by_seed) < 2:
+            continue
+        each = {s: figures_of(values, answers.truth) for s, values in answers.by_seed.items()}
+        found += [
+            Measure.of_seeds(
+                f"{MEASURAND_FACTS[measurand].name} {name}",
+                {seed: values[name] for seed, values in each.items() if name in values},
+                of=NETWORK,
+                on=f"{internal}, folds trained again",
+                n=len(answers.truth),
+                unit=MEASURAND_FACTS[measurand].unit if name == MAE else "",
+            )
+            for name in (PCC, MAE)
+            if all(name in values for values in each.values())
+        ]
     for source, measurands in analysis.external.items():
         for measurand, own_external in measurands.items():
             for method, figures in own_external.figures.items():
@@ -324,6 +342,37 @@ def comparison_of(
             )
         )
     return rows
+
+
+def repeats_table(analysis: Analysis) -> Table:
+    """What chance does to a network: the repeated folds by seed."""
+    rows = []
+    seeds: list[int] = []
+    patients = 0
+    for measurand, answers in analysis.repeated.items():
+        seeds, patients = list(answers.by_seed), len(answers.truth)
+        each = [figures_of(values, answers.truth) for values in answers.by_seed.values()]
+        for name in (PCC, MAE):
+            values = [found[name] for found in each if name in found]
+            if len(values) == len(each) > 1:
+                digits = SHARES.digits if name == PCC else ERRORS[measurand].digits
+                rows.append(
+                    (
+                        f"{unit_of(measurand)}: {name}"
+                        if name == MAE
+                        else f"{MEASURAND_FACTS[measurand].name}: {name}",
+                        *(f"{value:.{digits}f}" for value in values),
+                        f"{np.mean(values):.{digits}f}",
+                        f"{np.std(values, ddof=1):.{digits}f}",
+                    )
+                )
+    return Table(
+        ("", *(f"seed {seed}" for seed in seeds), "mean", "sd"),
+        rows,
+        tuple(range(1, len(seeds) + 3)),
+        f"{patients} patients of the folds that were trained again: the same patients held out, "
+        "other first weights and batches.",
+    )
 
 
 def seeds_text(own: MeasurandAnalysis, measurand: Measurand) -> str:

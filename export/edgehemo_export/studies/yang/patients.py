@@ -19,7 +19,7 @@ from edgehemo.measurands import MEASURANDS, Measurand
 STORED_UM_PER_PX = 0.5
 
 # A field's place on the smear: as an operator chooses it, or far thinner or thicker on purpose.
-Place = Literal["usual", "thin", "thick"]
+Place = Literal["thin", "usual", "thick"]
 
 
 @dataclass(frozen=True)

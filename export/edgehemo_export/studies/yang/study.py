@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
-from edgehemo.measurands import MEASURAND_FACTS, MEASURANDS
+from edgehemo.measurands import MEASURAND_FACTS
+from edgehemo_export.evaluation.statistics import EvaluationFigure
 from edgehemo_export.studies.study import (
     Block,
     PlannedPart,
@@ -31,6 +33,7 @@ from edgehemo_export.studies.yang.configuration import Start, YangConfiguration
 from edgehemo_export.studies.yang.density import MARGIN
 from edgehemo_export.studies.yang.folding import (
     NETWORK,
+    Repeated,
     SeedAnswers,
     Tables,
     comparator_folds,
@@ -39,7 +42,7 @@ from edgehemo_export.studies.yang.folding import (
     seed_answers,
     tables_of,
 )
-from edgehemo_export.studies.yang.patients import Row, Source
+from edgehemo_export.studies.yang.patients import Place, Row, Source
 from edgehemo_export.studies.yang.sources import FoundData, find_data, read_sources
 
 CACHE = "cache"
@@ -64,12 +67,15 @@ def plan(configuration: YangConfiguration) -> list[PlannedPart]:
     answered += outside * simulated.usual_fields
     crops = loop.steps * loop.batch_size * (configuration.fields.crop_px / TIMED_CROP_PX) ** 2
     parts = [PlannedPart("fields", FIELD_S * drawn)]
+    fold_s = CROP_S * crops + ANSWER_S * answered
     for seed in configuration.seeds:
-        parts += [
-            PlannedPart(fold_name(seed, fold), CROP_S * crops + ANSWER_S * answered)
-            for fold in range(configuration.folds)
-        ]
+        parts += [PlannedPart(fold_name(seed, fold), fold_s) for fold in range(configuration.folds)]
         parts.append(PlannedPart(f"seed{seed}-comparators", COMPARATORS_S))
+    parts += [
+        PlannedPart(fold_name(seed, fold), fold_s)
+        for seed in configuration.repeat_seeds
+        for fold in range(min(configuration.repeat_folds, configuration.folds))
+    ]
     return parts
 
 
@@ -94,8 +100,61 @@ def run(context: StudyContext[YangConfiguration]) -> StudyResult:
     sources = read_sources(found, configuration, cache, lambda says: None)
     tables = tables_of(sources)
     by_seed = {seed: _seed(context, tables, seed, needs) for seed in configuration.seeds}
-    analysis = analysed(tables, by_seed, configuration)
+    repeated = _repeated(context, tables, by_seed, needs)
+    analysis = analysed(tables, by_seed, repeated, configuration)
     return _result(context, found, sources, tables, by_seed, analysis)
+
+
+def _repeated(
+    context: StudyContext[YangConfiguration],
+    tables: Tables,
+    by_seed: Mapping[int, SeedAnswers],
+    needs: Sequence[object],
+) -> Repeated:
+    """The first folds of the first seed again, with other first weights and batches."""
+    configuration = context.configuration
+    first = configuration.seeds[0]
+    fold = by_seed[first].fold
+    count = min(configuration.repeat_folds, int(fold.max()) + 1)
+    chosen = fold < count
+    answers = {first: by_seed[first].internal[NETWORK][chosen]}
+    for seed in configuration.repeat_seeds:
+        answers[seed] = np.full_like(answers[first], np.nan)
+        for number in range(count):
+            part = _trained(context, tables, fold == number, seed, number, (*needs, first))
+            answers[seed][fold[chosen] == number] = np.array(part["held_out"])
+    return Repeated(chosen, answers)
+
+
+def _trained(
+    context: StudyContext[YangConfiguration],
+    tables: Tables,
+    held_out: NDArray[np.bool_],
+    seed: int,
+    number: int,
+    needs: Sequence[object],
+) -> Any:
+    """The part of one fold's network; see `network_fold`."""
+    configuration = context.configuration
+    name = fold_name(seed, number)
+    of = (
+        *needs,
+        configuration.folds,
+        seed,
+        configuration.threads,
+        configuration.loop,
+        configuration.start,
+    )
+    made = partial(
+        network_fold,
+        tables,
+        held_out,
+        configuration,
+        seed,
+        partial(context.work, name, of),
+        context.tell,
+    )
+    return context.part(name, made, of)
 
 
 def _seed(
@@ -103,21 +162,11 @@ def _seed(
 ) -> SeedAnswers:
     configuration = context.configuration
     fold = fold_of_rows(tables.internal, configuration.folds, seed)
+    parts = [
+        _trained(context, tables, fold == number, seed, number, needs)
+        for number in range(int(fold.max()) + 1)
+    ]
     needs = (*needs, configuration.folds, seed, configuration.threads)
-    trainings = (*needs, configuration.loop, configuration.start)
-    parts = []
-    for number in range(int(fold.max()) + 1):
-        name = fold_name(seed, number)
-        made = partial(
-            network_fold,
-            tables,
-            fold == number,
-            configuration,
-            seed,
-            partial(context.work, name, trainings),
-            context.tell,
-        )
-        parts.append(context.part(name, made, trainings))
     comparators = context.part(
         f"seed{seed}-comparators", partial(comparator_folds, tables, fold), needs
     )
@@ -166,22 +215,19 @@ def _result(
 def _cuts(configuration: YangConfiguration) -> list[str]:
     seeds, loop = len(configuration.seeds), configuration.loop
     return [
-        f"Cut for time on a processor: {seeds} seed{'s' if seeds > 1 else ''}, {loop.steps} steps "
-        f"of {loop.batch_size} crops a fold. More of each is one line in the configuration."
+        f"Cut for time on a processor: {seeds} whole seed{'s' if seeds > 1 else ''}, "
+        f"{len(configuration.repeat_seeds)} more on {configuration.repeat_folds} of the folds, "
+        f"{loop.steps} steps of {loop.batch_size} crops a fold, fields at "
+        f"{configuration.fields.um_per_px:g} um a pixel. More of each is one line in the "
+        "configuration."
     ]
 
 
 def _fields_section(tables: Tables, simulated: bool, labels: Mapping[str, str]) -> list[Section]:
-    """One patient's fields at three densities, or three of the first patients; and others'."""
+    """A field of one patient at each density there is, and one of each further source."""
     rows = list(tables.internal)
-    first = [row for row in rows if row.patient == rows[0].patient]
-    places = [
-        row for place in ("thin", "usual", "thick") for row in first if row.field.place == place
-    ]
-    shown = [
-        next(row for row in places if row.field.place == place)
-        for place in dict.fromkeys(row.field.place for row in places)
-    ]
+    by_place = {row.field.place: row for row in rows if row.patient == rows[0].patient}
+    shown = [by_place[place] for place in get_args(Place) if place in by_place]
     outside = [asked[0] for asked in tables.external.values() if asked]
     every = [*shown, *outside][:6]
     captions = [f"{labels[row.source]}\n{_caption(row)}" for row in every]
@@ -223,8 +269,7 @@ def _internal_sections(
         "single pictures.",
         *(page_parts.methods_table(each, measurand) for measurand, each in own.items()),
         page_parts.methods_text(analysis),
-        "Seeds one by one (first weights, batches and folds): "
-        + " ".join(page_parts.seeds_text(each, measurand) for measurand, each in own.items()),
+        *_seeds_blocks(analysis),
         StudyFigure(
             "scatter",
             drawings.scatter(own, tag("network and analyser, by patient")),
@@ -266,6 +311,19 @@ def _internal_sections(
     if all(NETWORK in each.density for each in own.values()):
         sections.append(_density_section(analysis, simulated))
     return sections
+
+
+def _seeds_blocks(analysis: Analysis) -> list[Block]:
+    """Whole seeds one by one, and the folds that were trained again."""
+    blocks: list[Block] = [
+        "Whole seeds one by one (first weights, batches and folds): "
+        + " ".join(
+            page_parts.seeds_text(each, measurand) for measurand, each in analysis.internal.items()
+        )
+    ]
+    if all(len(answers.by_seed) > 1 for answers in analysis.repeated.values()):
+        blocks.append(page_parts.repeats_table(analysis))
+    return blocks
 
 
 def _density_section(analysis: Analysis, simulated: bool) -> Section:
@@ -436,11 +494,10 @@ def _plain_tables(analysis: Analysis, labels: Mapping[str, str]) -> dict[str, An
             for measurand, own in analysis.internal.items()
         },
         "sources": dict(labels),
-        "measurands": {name: MEASURAND_FACTS[name].name for name in MEASURANDS},
     }
 
 
-def _bounds(figure: Any) -> dict[str, float | None]:
+def _bounds(figure: EvaluationFigure) -> dict[str, float | None]:
     return {"value": figure.value, "low": figure.low, "high": figure.high}
 
 
