@@ -24,6 +24,7 @@ from edgehemo.field.canonical import CLEAR_FIELD_CODE
 from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.simulation.panels import CBCPanel, draw_panel, read_panels
 from edgehemo_export.evaluation.statistics import EvaluationFigure
+from edgehemo_export.studies import page, run
 from edgehemo_export.studies.registry import STUDIES
 from edgehemo_export.studies.run import read_study_configuration, run_study
 from edgehemo_export.studies.yang import network, simulated
@@ -513,8 +514,23 @@ def run_tiny(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunTiny:
     return go
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Spares the time that drawings take in runs whose drawings nobody looks at."""
+
+    def spare() -> None:
+        for module in (run, page):
+            monkeypatch.setattr(module, "png_and_svg", lambda figure, name: (b"png", b"svg"))
+
+    return spare
+
+
 def test_drawn_fields_are_called_simulated_wherever_they_are_told_of(
-    run_tiny: RunTiny, data_of_panels: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run_tiny: RunTiny,
+    undrawn: Callable[[], None],
+    data_of_panels: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     found = run_tiny(data_of_panels, "one", [1])
     validate(found)
@@ -524,11 +540,11 @@ def test_drawn_fields_are_called_simulated_wherever_they_are_told_of(
         "SIMULATED" in line["ours"] or "SIMULATED" in line["what"] for line in found["comparison"]
     )
     assert all("SIMULATED" in item["on"] for item in found["measures"])
-    page = (tmp_path / "one" / "index.html").read_text()
-    sections = page.split("<h2>")[2:-2]
+    shown = (tmp_path / "one" / "index.html").read_text()
+    sections = shown.split("<h2>")[2:-2]
     assert len(sections) >= 6
     assert all(text.startswith("SIMULATED") for text in sections)
-    assert page.count("<figcaption>") == page.count("<figcaption>SIMULATED")
+    assert shown.count("<figcaption>") == shown.count("<figcaption>SIMULATED")
     with (tmp_path / "one" / "predictions.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert all("SIMULATED" in line["source"] for line in rows)
@@ -539,6 +555,8 @@ def test_drawn_fields_are_called_simulated_wherever_they_are_told_of(
     assert {line["source"] for line in rows if line["part"] == "external"} == {
         "simulated laboratory B (SIMULATED)"
     }
+
+    undrawn()
 
     # A second run takes everything up and draws nothing anew.
     def never(*_: object) -> None:
@@ -557,8 +575,9 @@ def test_drawn_fields_are_called_simulated_wherever_they_are_told_of(
 
 
 def test_a_laboratorys_own_pairs_are_learnt_from_and_others_tried(
-    run_tiny: RunTiny, tmp_path: Path, rng: np.random.Generator
+    run_tiny: RunTiny, undrawn: Callable[[], None], tmp_path: Path, rng: np.random.Generator
 ) -> None:
+    undrawn()
     data = tmp_path / "our smears"
     write_pairs(data, rng, 6)
     write_pairs(data / "external" / "second microscope", rng, 4)
