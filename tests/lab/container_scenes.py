@@ -11,12 +11,21 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from edgehemo_firmware import layout
-from tests.lab.kiosk_container import FAULT_SERVICE, SAID, KioskContainer, written_outside
+from tests.lab.kiosk_container import (
+    CONFIRM_SERVICE,
+    FAULT_SERVICE,
+    MEDIA,
+    SAID,
+    KioskContainer,
+    written_outside,
+)
+from tests.lab.offline_device import Sticks
 from tests.support.kiosk_by_forms import KioskForms
-from tests.support.kiosk_by_touch import kill
+from tests.support.kiosk_by_touch import ENGINEER_PIN, kill
 
 Figures = Mapping[str, float | int | list[float]]
 # What the system itself writes into the overlay when it starts, and nothing of it is a kiosk's.
@@ -46,12 +55,38 @@ FAKE_TIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 CLOCK_BACK = f'[Service]\nEnvironment=LD_PRELOAD={FAKE_TIME} "FAKETIME=-400d"\n'
 
 
+# Later versions of this tree; the second gives right answers until it is in force.
+NEXT, BROKEN, LATER = "1000.1", "1000.2", "1000.3"
+WHY = "the new driver is missing"
+FAILS_AT_ITS_FIRST_START = {
+    "edgehemo_firmware/first_check.py": lambda text: text.replace(
+        "    report = checked(names)\n",
+        f'    if "records" in names:\n        raise OSError("{WHY}")\n'
+        "    report = checked(names)\n",
+    )
+}
+
+
 @dataclass
 class Device:
     """A container that is on, and the samples that were signed at it."""
 
     container: KioskContainer
     signed: list[str] = field(default_factory=list)
+
+    @cached_property
+    def _sticks(self) -> tuple[Sticks, Path]:
+        """Who signs them, and this tree's own version."""
+        sticks = Sticks.in_folder(self.container.sticks)
+        self.container.trust(sticks.public)
+        return sticks, sticks.first()
+
+    def stick(
+        self, version: str, changes: Mapping[str, Callable[[str], str]] | None = None
+    ) -> Path:
+        """A stick with another version, which the device trusts."""
+        sticks, first = self._sticks
+        return sticks.renumbered(first, version, changes)
 
     def sign_one(self, number: str) -> None:
         """A sample from its number to its signature."""
@@ -278,6 +313,88 @@ def _continue(device: Device, number: str) -> None:
         device.finish(forms, number)
 
 
+def update_confirmed(device: Device) -> Figures:
+    """A new version, and the plug is pulled before it is proved: at the next start it screens the
+    stored slide, before the kiosk, and is in force.
+    """
+    container = device.container
+    built = _updated(device, device.stick(NEXT))
+    container.cut_power()
+    seconds = round(container.boot(), 1)
+    assert container.of_unit(CONFIRM_SERVICE, "Result") == "success"
+    assert f"edgehemo {NEXT} is in force" in container.journal(CONFIRM_SERVICE)
+    assert container.version() == NEXT
+    device.sign_one("26-0201")
+    return {"built_s": built, "boot_s": seconds}
+
+
+def update_left(device: Device) -> Figures:
+    """A version that fails its first check at the next start: the one before runs by itself, and
+    says why.
+    """
+    container = device.container
+    former = container.version()
+    _updated(device, device.stick(BROKEN, FAILS_AT_ITS_FIRST_START))
+    container.off()
+    seconds = round(container.boot(), 1)
+    # The device is well: nothing failed, and the kiosk is the one before.
+    assert container.of_unit(CONFIRM_SERVICE, "Result") == "success"
+    assert f"went back to edgehemo {former}" in container.journal(CONFIRM_SERVICE)
+    assert container.version() == former
+    status = container.edgehemo("device", "status").stdout
+    assert f"edgehemo {BROKEN} was left" in status and WHY in status
+    with container.network(), KioskForms(container) as forms:
+        forms.sign_in("Nuno", ENGINEER_PIN)
+        forms.do("openarea", area="doctor")
+        assert BROKEN in (page := _last_update(forms)) and WHY in page, page
+        forms.do("leave")
+    device.sign_one("26-0202")
+    return {"boot_s": seconds}
+
+
+def update_taken_back(device: Device) -> Figures:
+    """A person updates while the kiosk runs, and goes back: it stands still for as long."""
+    container, version = device.container, device.container.version()
+    container.plug_in(device.stick(LATER))
+    begun = time.monotonic()
+    done = container.edgehemo("device", "update", "--media", MEDIA)
+    assert done.returncode == 0, (done.stdout, done.stderr[-2000:])
+    container.wait_ready(BACK_S)
+    updated = round(time.monotonic() - begun, 1)
+    assert container.version() == LATER
+    device.sign_one("26-0203")
+    begun = time.monotonic()
+    done = container.edgehemo("device", "rollback")
+    assert done.returncode == 0, (done.stdout, done.stderr[-2000:])
+    container.wait_ready(BACK_S)
+    back = round(time.monotonic() - begun, 1)
+    assert container.version() == version
+    device.sign_one("26-0204")
+    return {"updated_s": updated, "back_s": back}
+
+
+def _updated(device: Device, stick: Path) -> float:
+    """Build a version from a stick and leave it on trial; seconds that it took."""
+    container = device.container
+    container.plug_in(stick)
+    begun = time.monotonic()
+    done = container.edgehemo("device", "update", "--media", MEDIA, "--no-confirm")
+    assert done.returncode == 0 and "on trial" in done.stdout, (done.stdout, done.stderr[-2000:])
+    return round(time.monotonic() - begun, 1)
+
+
+def _last_update(forms: KioskForms) -> str:
+    """What the engineer's page says of the last update, once the device has looked at itself."""
+    ends = time.monotonic() + 60
+    while time.monotonic() < ends:
+        for number in range(1, 6):
+            page = forms.get(f"area/doctor/?page={number}&look=version")
+            if "VERSION_LEFT" in page:
+                return page
+        time.sleep(0.5)
+    raise AssertionError(f"nothing is said of the last update: {forms.page[:2000]}")
+
+
 SCENES: Mapping[str, Callable[[Device], Figures]] = {
     "written outside the data partition": writes_outside,
     "each process killed": processes_killed,
@@ -287,4 +404,7 @@ SCENES: Mapping[str, Callable[[Device], Figures]] = {
     "disk full": disk_full,
     "camera pulled and back": camera_pulled,
     "clock unset": clock_unset,
+    "update, and the plug pulled before it is proved": update_confirmed,
+    "update that fails its first check": update_left,
+    "update while the kiosk runs, taken back by hand": update_taken_back,
 }

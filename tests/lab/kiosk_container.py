@@ -33,6 +33,10 @@ from tests.support.kiosk_by_touch import add_all
 
 SERVICE = "edgehemo-kiosk.service"
 FAULT_SERVICE = "edgehemo-fault.service"
+CONFIRM_SERVICE = "edgehemo-confirm.service"
+# Where the stick is in the container that is plugged in.
+MEDIA = "/media"
+KEYS = "/etc/edgehemo/keys"
 # A slide whose fields take a while; the file beside the records pulls the camera or lamp.
 SAID = f"{layout.DATA}/said"
 SLIDE = f"simulated:?seed=3&fields=40&bad=1&width=640&height=480&faults_from={SAID}"
@@ -46,7 +50,9 @@ RECIPE = Recipe(
     read_only=False,
     extra=("libfaketime",),
 )
-PARTITION_MB = 1500
+# Two versions and the records; of the file only what is written takes space.
+PARTITION_MB = 3000
+UPDATE_S = 900.0
 BOOT_S = 120.0
 POLL_S = 0.1
 # EXT4_IOC_SHUTDOWN, and EXT4_GOING_FLAGS_NOLOGFLUSH: nothing is written any more, the journal
@@ -126,6 +132,32 @@ class KioskContainer:
     def console(self) -> Path:
         return self.partition.folder / f"console-{self.boots}.txt"
 
+    @property
+    def media(self) -> Path:
+        """The stick that is plugged in; empty without one."""
+        return self.partition.folder / "media"
+
+    @property
+    def keys(self) -> Path:
+        """Public keys of whom the device trusts."""
+        return self.partition.folder / "keys"
+
+    @property
+    def sticks(self) -> Path:
+        """Where sticks lie that are not plugged in."""
+        return self.partition.folder / "sticks"
+
+    def plug_in(self, stick: Path) -> None:
+        """A stick in the place of the one before."""
+        for each in self.media.iterdir():
+            shutil.rmtree(each)
+        shutil.copytree(stick, self.media, copy_function=os.link, dirs_exist_ok=True)
+
+    def trust(self, key: Path) -> None:
+        """Have the device trust whoever signs sticks."""
+        self.keys.mkdir(exist_ok=True)
+        shutil.copyfile(key, self.keys / key.name)
+
     # -- power ------------------------------------------------------------------------------------
 
     def boot(self, *, ready: bool = True) -> float:
@@ -135,6 +167,8 @@ class KioskContainer:
         shutil.rmtree(drop_ins, ignore_errors=True)
         drop_ins.mkdir()
         (drop_ins / "lab.conf").write_text(self.drop_in, "utf-8")
+        for folder in (self.media, self.keys):
+            folder.mkdir(exist_ok=True)
         begun = time.monotonic()
         with self.console.open("wb") as console:
             self.process = subprocess.Popen(
@@ -142,7 +176,8 @@ class KioskContainer:
                  "--volatile=overlay", f"--machine=edgehemo-lab-{os.getpid()}-{self.boots}",
                  "--register=no", "--keep-unit", "--console=pipe", "--private-network",
                  f"--bind={self.partition.mount}:{layout.DATA_MOUNT}",
-                 f"--bind-ro={drop_ins}:/etc/systemd/system/{SERVICE}.d"],
+                 f"--bind-ro={drop_ins}:/etc/systemd/system/{SERVICE}.d",
+                 f"--bind-ro={self.media}:{MEDIA}", f"--bind-ro={self.keys}:{KEYS}"],
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=console,
@@ -209,8 +244,29 @@ class KioskContainer:
         return self.inside("systemctl", "is-active", unit).stdout.strip()
 
     def restarts(self) -> int:
-        told = self.inside("systemctl", "show", "-P", "NRestarts", SERVICE).stdout.strip()
-        return int(told or 0)
+        return int(self.of_unit(SERVICE, "NRestarts") or 0)
+
+    def of_unit(self, unit: str, name: str) -> str:
+        """What the service manager knows of a unit by this name."""
+        return self.inside("systemctl", "show", "-P", name, unit).stdout.strip()
+
+    def journal(self, unit: str) -> str:
+        """What a unit said since the start."""
+        return self.inside("journalctl", "--no-pager", "--boot", f"--unit={unit}").stdout
+
+    def edgehemo(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command in force there, as root would call it."""
+        clean = ("/usr/bin/env", "-i", "PATH=/usr/sbin:/usr/bin", "HOME=/root", "LANG=C.UTF-8")
+        return self.inside(*clean, layout.COMMAND, *arguments, timeout_s=UPDATE_S)
+
+    def version(self) -> str:
+        """Of the version in force, which is the one that serves."""
+        current = (self.partition.data / "current").readlink()
+        if self.state() == "active":
+            # A script is run by the Python of its version.
+            (serves,) = (words for pid, words in self.processes().items() if pid == self.server())
+            assert f"{layout.DATA}/{current}/bin/python" in serves, (current, serves)
+        return self.edgehemo("--version").stdout.strip().rpartition(" ")[2]
 
     def processes(self) -> dict[int, str]:
         """The kiosk's, by their number outside: the server, what it starts; each's command line."""
@@ -334,6 +390,8 @@ def kiosk_container(folder: Path, drop_in: str = "") -> Iterator[KioskContainer]
         container.off()
         partition.detach()
         partition.image.unlink()
+        for each in (container.media, container.sticks):
+            shutil.rmtree(each, ignore_errors=True)
 
 
 def written_outside(container: KioskContainer) -> Mapping[str, int]:

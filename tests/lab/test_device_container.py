@@ -16,6 +16,8 @@ from tests.lab.container_scenes import (
     hang,
     power_cuts,
     processes_killed,
+    update_confirmed,
+    update_left,
     writes_outside,
 )
 from tests.lab.kiosk_container import kiosk_container
@@ -50,3 +52,13 @@ def test_a_hang_ends_by_the_watchdog(device: Device) -> None:
 
 def test_a_pulled_plug_loses_no_signed_result(device: Device) -> None:
     assert power_cuts(device)["cuts"] == 1
+
+
+def test_an_update_is_proved_at_the_next_start(device: Device) -> None:
+    assert set(update_confirmed(device)) == {"built_s", "boot_s"}
+
+
+def test_an_update_that_fails_at_the_next_start_is_left_and_the_other_says_why(
+    device: Device,
+) -> None:
+    assert set(update_left(device)) == {"boot_s"}
