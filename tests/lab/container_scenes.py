@@ -24,6 +24,7 @@ from tests.lab.kiosk_container import (
     written_outside,
 )
 from tests.lab.offline_device import Sticks
+from tests.support.bundle_makers import renamed_bundle
 from tests.support.kiosk_by_forms import KioskForms
 from tests.support.kiosk_by_touch import ENGINEER_PIN, kill
 
@@ -57,6 +58,7 @@ CLOCK_BACK = f'[Service]\nEnvironment=LD_PRELOAD={FAKE_TIME} "FAKETIME=-400d"\n'
 
 # Later versions of this tree; the second gives right answers until it is in force.
 NEXT, BROKEN, LATER = "1000.1", "1000.2", "1000.3"
+BUNDLE = "laboratory"
 WHY = "the new driver is missing"
 FAILS_AT_ITS_FIRST_START = {
     "edgehemo_firmware/first_check.py": lambda text: text.replace(
@@ -82,11 +84,17 @@ class Device:
         return sticks, sticks.first()
 
     def stick(
-        self, version: str, changes: Mapping[str, Callable[[str], str]] | None = None
+        self,
+        version: str,
+        changes: Mapping[str, Callable[[str], str]] | None = None,
+        bundle: str = "",
     ) -> Path:
-        """A stick with another version, which the device trusts."""
+        """A stick with another version, which the device trusts. bundle: name of one it carries."""
         sticks, first = self._sticks
-        return sticks.renumbered(first, version, changes)
+        carried = None
+        if bundle:
+            carried = renamed_bundle(self.container.sticks / bundle, bundle, sticks.key)
+        return sticks.renumbered(first, version, changes, carried)
 
     def sign_one(self, number: str) -> None:
         """A sample from its number to its signature."""
@@ -315,15 +323,17 @@ def _continue(device: Device, number: str) -> None:
 
 def update_confirmed(device: Device) -> Figures:
     """A new version, and the plug is pulled before it is proved: at the next start it screens the
-    stored slide, before the kiosk, and is in force.
+    stored slide, before the kiosk, and is in force, with the model bundle that came with it.
     """
     container = device.container
-    built = _updated(device, device.stick(NEXT))
+    built = _updated(device, device.stick(NEXT, bundle=BUNDLE))
+    assert BUNDLE not in container.edgehemo("bundle", "list").stdout
     container.cut_power()
     seconds = round(container.boot(), 1)
     assert container.of_unit(CONFIRM_SERVICE, "Result") == "success"
     assert f"edgehemo {NEXT} is in force" in container.journal(CONFIRM_SERVICE)
     assert container.version() == NEXT
+    assert f"in use    {BUNDLE} serial" in container.edgehemo("bundle", "list").stdout
     device.sign_one("26-0201")
     return {"built_s": built, "boot_s": seconds}
 

@@ -18,10 +18,12 @@ from pathlib import Path
 import pytest
 
 from edgehemo.bundle.signatures import PrivateKey, new_key, read_private_key
+from edgehemo.device.installed_bundles import pack
 from edgehemo.errors import UsageError
 from edgehemo_firmware.dependencies.targets import RUNTIME_PACKAGES, Target
 from edgehemo_firmware.update.collecting import Collecting, collect, described, sign
 from edgehemo_firmware.update.manifest import MANIFEST_NAME, SIGNATURE_NAME
+from edgehemo_firmware.update.slots import BUNDLE_NAME
 from tests.lab import debian
 
 TARGET = Target(platform.machine(), "3.13")
@@ -124,11 +126,15 @@ class Sticks:
         return stick
 
     def renumbered(
-        self, stick: Path, version: str, changes: Mapping[str, Callable[[str], str]] | None = None
+        self,
+        stick: Path,
+        version: str,
+        changes: Mapping[str, Callable[[str], str]] | None = None,
+        bundle: Path | None = None,
     ) -> Path:
         """Another version of the same: the number, and what `changes` does to files of its wheel.
 
-        The other files are the same on the disk.
+        bundle: a model bundle that it carries. The other files are the same on the disk.
         """
         (former,) = stick.glob("edgehemo-*")
         new = self.folder / version
@@ -140,6 +146,8 @@ class Sticks:
         old_wheel.unlink()
         for name in (MANIFEST_NAME, SIGNATURE_NAME):
             (media / name).unlink()
+        if bundle is not None:
+            pack(bundle, media / BUNDLE_NAME)
         sign(media, described(media, TARGET, own), self.key)
         return new
 

@@ -59,6 +59,16 @@ def small_bundle(
     return folder
 
 
+def renamed_bundle(folder: Path, name: str, key: PrivateKey) -> Path:
+    """The shipped bundle under another name, as another laboratory would sign it."""
+    shutil.copytree(SHIPPED_BUNDLE, folder)
+    manifest = load_bundle().manifest.model_copy(update={"name": name})
+    raw = manifest.model_dump_json().encode()
+    (folder / MANIFEST_NAME).write_bytes(raw)
+    (folder / SIGNATURE_NAME).write_text(signature_text(raw, key))
+    return folder
+
+
 def sign_again(folder: Path) -> None:
     """Vouch for a manifest that a test has changed, so that what it says is what is looked at."""
     raw = (folder / MANIFEST_NAME).read_bytes()
