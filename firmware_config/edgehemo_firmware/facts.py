@@ -16,6 +16,7 @@ from edgehemo_firmware.target import Target
 # Where the firmware of a Raspberry Pi reads its settings, the newer place first.
 _BOOT_CONFIGS = ("/boot/firmware/config.txt", "/boot/config.txt")
 _MODEL = "/proc/device-tree/model"
+_PROCESSOR = "/proc/cpuinfo"
 # Machine of an ELF file (its bytes 18 and 19) -> how Debian calls the architecture.
 _MACHINES = {62: "amd64", 183: "arm64", 40: "armhf", 3: "i386"}
 
@@ -38,6 +39,7 @@ class Facts:
     packages: frozenset[str] = frozenset()
     boot_config: str | None = None
     model: str = ""
+    abilities: frozenset[str] = frozenset()
     data_partition: bool = False
     standing: Mapping[str, Any] | None = None
     installed: Installed | None = None
@@ -58,10 +60,17 @@ def facts_of(target: Target) -> Facts:
         packages=installed_packages(dpkg_status(target)),
         boot_config=boot,
         model=model,
+        abilities=abilities_of(target.text(_PROCESSOR) or "") if target.running else frozenset(),
         data_partition=target.running and target.exists(f"/dev/disk/by-label/{layout.DATA_LABEL}"),
         standing=_standing(target),
         installed=read_installed(target),
     )
+
+
+def abilities_of(processors: str) -> frozenset[str]:
+    """What the first processor of /proc/cpuinfo can do, in the kernel's words."""
+    found = re.search(r"^flags\s*:(.*)$", processors, re.MULTILINE)
+    return frozenset(found[1].split()) if found else frozenset()
 
 
 def dpkg_status(target: Target) -> str:

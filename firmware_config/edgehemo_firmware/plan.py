@@ -44,6 +44,9 @@ DISTRIBUTIONS = ("debian", "raspbian")
 OLDEST_DEBIAN = 12
 ARCHITECTURES = ("arm64", "amd64")
 PYTHONS = ("3.11", "3.12", "3.13")
+# Of a PC's processor, since 2009 to 2013: the libraries are made for these and die without a word
+# where one is missing (x86-64-v2).
+ABILITIES = frozenset({"cx16", "popcnt", "sse4_1", "sse4_2", "ssse3"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,13 @@ def refusals(facts: Facts) -> Iterator[str]:
         yield (
             f"programs here are of {facts.architecture or 'an unknown architecture'}: a 64-bit "
             "system is needed (Raspberry Pi OS, 64-bit)"
+        )
+    missing = ABILITIES - facts.abilities
+    if facts.architecture == "amd64" and facts.abilities and missing:
+        yield (
+            f"this computer's processor is too old: it has no {', '.join(sorted(missing))}, which "
+            "the program's libraries need (x86-64-v2); of an emulator choose another one, such as "
+            "-cpu Nehalem"
         )
     if facts.python and facts.python not in PYTHONS:
         yield f"its Python is {facts.python}; the lock is for {', '.join(PYTHONS)}"

@@ -6,6 +6,7 @@ import contextlib
 import json
 import tomllib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from edgehemo.errors import DeviceError
 from edgehemo_firmware import layout
 from edgehemo_firmware.commands import device as device_command
 from edgehemo_firmware.commands import profile as profile_command
-from edgehemo_firmware.facts import dpkg_status, installed_packages
+from edgehemo_firmware.facts import Facts, abilities_of, dpkg_status, installed_packages
 from edgehemo_firmware.installed import read_installed
 from edgehemo_firmware.installing import Asked, Made, install_on, planned
+from edgehemo_firmware.plan import refusals
 from edgehemo_firmware.removing import removal, remove_from
 from edgehemo_firmware.state import status_of
 from edgehemo_firmware.steps import (
@@ -416,6 +418,17 @@ def test_what_the_device_may_speak_to_is_in_its_unit_and_firewall(tmp_path: Path
     unit, firewall = files("listens", str(listens))
     assert "IPAddressDeny" not in unit
     assert "tcp dport 8443 accept" in firewall
+
+
+def test_a_processor_that_is_too_old_is_refused_before_anything_is_written() -> None:
+    whole = "processor\t: 0\nflags\t\t: fpu sse2 ssse3 cx16 sse4_1 sse4_2 popcnt avx\n"
+    pc = Facts(running=True, distribution="debian", version="13", architecture="amd64")
+    assert list(refusals(replace(pc, abilities=abilities_of(whole)))) == []
+    old = abilities_of(whole.replace(" sse4_2", "").replace(" popcnt", ""))
+    (said,) = refusals(replace(pc, abilities=old))
+    assert "it has no popcnt, sse4_2, which" in said
+    # An image is for another computer; a board's processor says nothing of it.
+    assert list(refusals(pc)) == list(refusals(replace(pc, architecture="arm64"))) == []
 
 
 def test_links_of_a_root_never_lead_out_of_it(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from tests.lab.kiosk_container import (
     FAULT_SERVICE,
     MEDIA,
     SAID,
+    SERVICE,
     KioskContainer,
     written_outside,
 )
@@ -81,7 +82,7 @@ class Device:
         """Who signs them, and this tree's own version."""
         sticks = Sticks.in_folder(self.container.sticks)
         self.container.trust(sticks.public)
-        return sticks, sticks.first()
+        return sticks, sticks.first(debs=())
 
     def stick(
         self,
@@ -332,6 +333,8 @@ def update_confirmed(device: Device) -> Figures:
     seconds = round(container.boot(), 1)
     assert container.of_unit(CONFIRM_SERVICE, "Result") == "success"
     assert f"edgehemo {NEXT} is in force" in container.journal(CONFIRM_SERVICE)
+    proved = int(container.of_unit(CONFIRM_SERVICE, "ExecMainExitTimestampMonotonic"))
+    assert 0 < proved <= int(container.of_unit(SERVICE, "ExecMainStartTimestampMonotonic"))
     assert container.version() == NEXT
     assert f"in use    {BUNDLE} serial" in container.edgehemo("bundle", "list").stdout
     device.sign_one("26-0201")

@@ -11,7 +11,7 @@ import platform
 import shutil
 import subprocess
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,14 +101,14 @@ class Sticks:
         private, _ = new_key(folder / "keys", "laboratory")
         return cls(folder, read_private_key(private), private.with_suffix(".pub"))
 
-    def first(self) -> Path:
-        """This tree's own version, with Debian's packages; skips where wheels cannot be had."""
+    def first(self, debs: Sequence[str] = DEBS) -> Path:
+        """This tree's own version; skips where wheels cannot be had. debs: Debian's packages."""
         stick = self.folder / "first"
         wheels = debian.cache_folder() / f"wheels-{TARGET}"
         wheels.mkdir(parents=True, exist_ok=True)
         # One runtime: three take longer to install, and nothing else.
         without = tuple(RUNTIME_PACKAGES)
-        wanted = Collecting(self.key, wheels=[wheels], debs=DEBS, bill=False, without=without)
+        wanted = Collecting(self.key, wheels=[wheels], debs=debs, bill=False, without=without)
         try:
             with _without_an_index():
                 made = collect(stick, TARGET, wanted)

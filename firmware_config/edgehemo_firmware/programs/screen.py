@@ -96,14 +96,14 @@ def drawing(graphics: str = GRAPHICS) -> dict[str, str]:
 def trouble(code: int, wait_s: float, address: str, graphics: str = GRAPHICS) -> str:
     """What the console says where nothing could be shown."""
     found = (
-        f"what shows its page ended with {code}"
+        f"what shows the page ended with {code}"
         if any(Path(graphics).glob("card*"))
         else "this computer has no graphics that the system knows"
     )
     return (
-        f"edgehemo: the kiosk runs, but its page cannot be shown on this screen: {found}.\n"
-        f"It is tried again in {wait_s:.0f} s. The page is at {address} on this computer.\n"
-        "Look at the screen's cable. What was said: journalctl -u edgehemo-screen\n"
+        f"edgehemo: nothing can be shown on this screen: {found}.\n"
+        f"It is tried again in {wait_s:.0f} s. The kiosk's page is at {address} on this computer.\n"
+        "To see why, sign in here and enter: journalctl -u edgehemo-screen\n"
     )
 
 
