@@ -17,6 +17,7 @@ REPORTS = Path("docs/boards")
 SCENES: Mapping[str, Path] = {
     "<!-- device scenes -->": Path("benchmarks/soak/device.json"),
     "<!-- ARM scenes -->": Path("benchmarks/soak/arm64.json"),
+    "<!-- image scenes -->": Path("benchmarks/soak/image.json"),
 }
 STATES = {"pass": "passed", "fail": "**failed**", "not_possible": "not possible", "left_out": "—"}
 NONE_YET = (
@@ -43,6 +44,19 @@ NAMES = {
     "watchdog_s": "the watchdog's time",
     "system_mb": "system",
     "program_mb": "program with its libraries",
+    "built_s": "built in",
+    "updated_s": "updated in",
+    "build_s": "made in",
+    "system_and_data_mb": "what it holds",
+    "disk_mb": "the disk",
+    "of_it_written_mb": "of it written",
+    "data.mount_s": "data mounted after",
+    "edgehemo-firewall.service_s": "firewall",
+    "edgehemo-confirm.service_s": "version proved",
+    "edgehemo-kiosk.service_s": "kiosk ready",
+    "edgehemo-screen.service_s": "screen",
+    "system_up_s": "the whole system up",
+    "this_machine_s": "of the machine that emulates",
 }
 HOW = """
 ## How to add a board
