@@ -68,6 +68,15 @@ def test_without_a_graphics_processor_the_computer_draws_by_its_own(tmp_path: Pa
     assert screen.drawing(str(tmp_path)) == {}
 
 
+def test_the_socket_of_the_compositor_lies_where_its_unit_may_write(tmp_path: Path) -> None:
+    session = {"XDG_RUNTIME_DIR": "/run/user/862", "WLR_RENDERER": "gles2"}
+    folder = {"RUNTIME_DIRECTORY": "/run/edgehemo-screen"}
+    made = screen.surroundings({**session, **folder}, str(tmp_path))
+    assert made["XDG_RUNTIME_DIR"] == "/run/edgehemo-screen"
+    assert made["WLR_RENDERER"] == "gles2", "what is asked for by name holds"
+    assert screen.surroundings(session, str(tmp_path))["XDG_RUNTIME_DIR"] == "/run/user/862"
+
+
 @pytest.mark.parametrize(
     ("compositor", "cards", "said"),
     [

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,6 +94,16 @@ def drawing(graphics: str = GRAPHICS) -> dict[str, str]:
     return {} if any(Path(graphics).glob("renderD*")) else {"WLR_RENDERER": "pixman"}
 
 
+def surroundings(given: Mapping[str, str], graphics: str = GRAPHICS) -> dict[str, str]:
+    """The compositor's environment. Its socket lies in the unit's own folder: the folder of the
+    session belongs to the system, of which this unit may write nothing.
+    """
+    made = {**drawing(graphics), **given}
+    if "RUNTIME_DIRECTORY" in given:
+        made["XDG_RUNTIME_DIR"] = given["RUNTIME_DIRECTORY"].partition(":")[0]
+    return made
+
+
 def trouble(code: int, wait_s: float, address: str, graphics: str = GRAPHICS) -> str:
     """What the console says where nothing could be shown."""
     found = (
@@ -149,7 +160,7 @@ def show(given: argparse.Namespace) -> tuple[int, bool]:
     """
     command = [given.compositor, "-d", "--", *CHROMIUM, *given.switches, given.address]
     begun, ended_here = time.monotonic(), False
-    browser = subprocess.Popen(command, env={**drawing(given.graphics), **os.environ})
+    browser = subprocess.Popen(command, env=surroundings(os.environ, given.graphics))
     try:
         while True:
             try:
