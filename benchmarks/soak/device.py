@@ -22,7 +22,7 @@ from edgehemo.version import __version__
 from edgehemo_firmware import layout
 from edgehemo_firmware.image.recipe import size_mb
 from tests.lab import container_scenes
-from tests.lab.container_scenes import SCENES, Device
+from tests.lab.container_scenes import SCENES, SHORT_WATCHDOG, Device
 from tests.lab.kiosk_container import KioskContainer, kiosk_container
 
 NEEDED = ("mmdebstrap", "systemd-nspawn", "mke2fs", "nsenter")
@@ -45,7 +45,7 @@ def main() -> int:
     figures: dict[str, Any] = {}
     with (
         tempfile.TemporaryDirectory(prefix="edgehemo-device-") as folder,
-        kiosk_container(Path(folder) / "disk") as container,
+        kiosk_container(Path(folder) / "disk", SHORT_WATCHDOG) as container,
     ):
         device = Device(container)
         figures["boot to ready"] = {"boot_s": round(container.boot(), 1)}

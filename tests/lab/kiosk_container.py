@@ -164,7 +164,10 @@ class KioskContainer:
     def boot(self, *, ready: bool = True) -> float:
         """Switch it on; seconds until the kiosk was ready and its page answered."""
         self.boots += 1
-        drop_ins = self._lay_drop_in(self.drop_in)
+        drop_ins = self.partition.folder / "drop-ins"
+        shutil.rmtree(drop_ins, ignore_errors=True)
+        drop_ins.mkdir()
+        (drop_ins / "lab.conf").write_text(self.drop_in, "utf-8")
         for folder in (self.media, self.keys):
             folder.mkdir(exist_ok=True)
         begun = time.monotonic()
@@ -184,21 +187,6 @@ class KioskContainer:
         if ready:
             self.wait_ready()
         return time.monotonic() - begun
-
-    def restart_with(self, drop_in: str) -> None:
-        """Begin the kiosk again with a drop-in of its unit, until the next start of the device."""
-        self._lay_drop_in(drop_in)
-        self.inside("systemctl", "daemon-reload")
-        done = self.inside("systemctl", "restart", SERVICE, timeout_s=BOOT_S)
-        assert done.returncode == 0, done.stderr
-        self.wait_ready()
-
-    def _lay_drop_in(self, text: str) -> Path:
-        """The folder of drop-ins, which a running container sees as well."""
-        folder = self.partition.folder / "drop-ins"
-        folder.mkdir(exist_ok=True)
-        (folder / "lab.conf").write_text(text, "utf-8")
-        return folder
 
     def off(self) -> None:
         """Shut down as `poweroff` does, else at once."""

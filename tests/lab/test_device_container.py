@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.lab.container_scenes import (
+    SHORT_WATCHDOG,
     SHORT_WATCHDOG_S,
     Device,
     hang,
@@ -27,7 +28,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.timeout(1500)]
 @pytest.fixture(scope="module")
 def device(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Device]:
     """One device for all tests, switched on; in the end all that was signed at it is there."""
-    with kiosk_container(tmp_path_factory.mktemp("device") / "disk") as container:
+    with kiosk_container(tmp_path_factory.mktemp("device") / "disk", SHORT_WATCHDOG) as container:
         container.boot()
         device = Device(container)
         yield device
