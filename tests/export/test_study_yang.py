@@ -24,7 +24,7 @@ from edgehemo.field.canonical import CLEAR_FIELD_CODE
 from edgehemo.measurands import MEASURANDS, Measurand
 from edgehemo.simulation.panels import CBCPanel, draw_panel, read_panels
 from edgehemo_export.evaluation.statistics import EvaluationFigure
-from edgehemo_export.studies import page, run
+from edgehemo_export.studies import run
 from edgehemo_export.studies.registry import STUDIES
 from edgehemo_export.studies.run import read_study_configuration, run_study
 from edgehemo_export.studies.yang import network, simulated
@@ -519,8 +519,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
     """Spares the time that drawings take in runs whose drawings nobody looks at."""
 
     def spare() -> None:
-        for module in (run, page):
-            monkeypatch.setattr(module, "png_and_svg", lambda figure, name: (b"png", b"svg"))
+        monkeypatch.setattr(run, "png_and_svg", lambda figure, name: (b"png", b"svg"))
 
     return spare
 
