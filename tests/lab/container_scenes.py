@@ -403,7 +403,7 @@ def last_update(forms: KioskForms) -> str:
     """What the engineer's page says of the last update, once the device has looked at itself."""
     ends = time.monotonic() + 60
     while time.monotonic() < ends:
-        for number in range(1, 6):
+        for number in range(5):
             page = forms.get(f"area/doctor/?page={number}&look=version")
             if "VERSION_LEFT" in page:
                 return page
