@@ -82,9 +82,10 @@ class Lane:
             pairs = zip((parcel.number for parcel in parcels), answers, strict=False)
             settle(writer, pairs, now_s=self._clock(), jitter=self._jitter())
             if self._door is not None and (spans := self._door.missing()):
-                again = missed(writer, self.receiver.name, spans, now_s=self._clock())
+                called = self.receiver.name
+                again = missed(writer, called, spans, now_s=self._clock())
                 if again:
-                    log.warning("%s lost %d messages; sent again", self.receiver.name, len(again))
+                    log.warning("%s lost %d messages; sent again", called, len(again))
         self._tell(parcels, answers)
         self._moved()
         self._patience = self._patience.after(answers)

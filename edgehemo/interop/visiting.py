@@ -78,6 +78,7 @@ class Visits:
         jitter: Callable[[], float] = random.random,
     ) -> None:
         self._receiver, self._access, self._device = receiver, access, device
+        self._called = receiver.name
         self._jitter = jitter
         self._at_s = 0.0
         self._road: HttpRoad | None = None
@@ -91,7 +92,7 @@ class Visits:
             if self._visited():
                 wait_s = min(wait_s, _SOON_S)
         except (VisitError, UsageError, ReceiverFileError) as error:
-            log.info("%s was not visited: %s", self._receiver.name, error)
+            log.info("%s was not visited: %s", self._called, error)
         finally:
             self.close()
         self._at_s = time.monotonic() + wait_s
@@ -103,10 +104,9 @@ class Visits:
         answer = message_of(Visited, said.content)
         if answer.missing:
             with self._access.writing() as writer:
-                name = self._receiver.name
-                again = missed(writer, name, answer.missing, now_s=time.time())
+                again = missed(writer, self._called, answer.missing, now_s=time.time())
             if again:
-                log.warning("%s lost %d messages; they are sent again", name, len(again))
+                log.warning("%s lost %d messages; they are sent again", self._called, len(again))
         self._trust(answer.laboratory)
         if answer.renew:
             self._renew()
@@ -147,7 +147,7 @@ class Visits:
         if wanted == [_digest(pem) for pem in self._trusted()]:
             return
         self._write(Path(self._receiver.certificate).expanduser(), "".join(told))
-        log.info("%s: another certificate is trusted from now on", self._receiver.name)
+        log.info("%s: another certificate is trusted from now on", self._called)
 
     def _renew(self) -> None:
         """Have a certificate for a new key; the old one counts until the new one is shown."""
@@ -162,7 +162,7 @@ class Visits:
             key.keep(Path(own).expanduser(), renewed.certificate)
         except OSError as error:
             raise VisitError(f"the new key cannot be kept ({error.strerror or error})") from None
-        log.info("%s: another key and certificate are used from now on", self._receiver.name)
+        log.info("%s: another key and certificate are used from now on", self._called)
         self.close()
 
     @staticmethod
@@ -206,7 +206,7 @@ class Visits:
         elif sent < len(places):
             words = f"{len(places) - sent} of {len(places)} pictures are not kept any more"
         self._posted(f"{PICTURES_PATH}/{store}/{result_id}", words.encode())
-        log.info("%s got %d pictures of a result", self._receiver.name, sent)
+        log.info("%s got %d pictures of a result", self._called, sent)
 
     @staticmethod
     def _places(reader: Reader, result_id: str) -> list[int] | None:
