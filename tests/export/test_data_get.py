@@ -365,11 +365,11 @@ def test_a_full_disk_while_unpacking_keeps_the_whole_archive(
 def test_a_small_disk_is_full(tmp_path: Path, served: Mirror) -> None:
     """A real one, of two megabytes."""
     if shutil.which("unshare") is None or os.geteuid() != 0:
-        pytest.skip("mounting a small disk needs unshare and root")
+        pytest.skip("no full disk: mounting a small one needs unshare and root")
     root = tmp_path / "data"
     root.mkdir()
     if subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode:
-        pytest.skip("no mount namespace may be made here")
+        pytest.skip("no full disk: this machine lets nobody make a mount namespace")
     served.sized = False
     served.files["pbc.zip"] = os.urandom(4_000_000)
     script = (
@@ -403,7 +403,7 @@ def _limited(root: Path, url: str, most_bytes: int) -> subprocess.CompletedProce
 def test_the_pins_hold_for_the_set_that_lies_here(data_root: Path, tmp_path: Path) -> None:
     """BCCD packed as its host packs it: every pin and every picture; then one label is another."""
     top = "BCCD_Dataset-135df0221baca7b51c18190791522ddeba8fddbf/BCCD"
-    files: dict[str, bytes | str] = {
+    files = {
         f"{top}/{folder}/{path.name}": path.read_bytes()
         for folder, inner in (("JPEGImages", "images"), ("Annotations", "boxes"))
         for path in (data_root / "bccd" / inner).iterdir()
@@ -415,7 +415,7 @@ def test_the_pins_hold_for_the_set_that_lies_here(data_root: Path, tmp_path: Pat
         assert (row["pinned_files"], row["same_as_ours"], row["other_than_ours"]) == (292, 292, 0)
         assert row["pictures"] == 292
         name = f"{top}/Annotations/BloodImage_00010.xml"
-        files[name] = files[name].replace(b"RBC", b"WBC")  # type: ignore[arg-type]
+        files[name] = files[name].replace(b"RBC", b"WBC")
         server.files["bccd.zip"] = packed(files)
         line = told(get(tmp_path / "other", "bccd", server.url))
         assert "that the registry pins: BCCD/Annotations/BloodImage_00010.xml." in line

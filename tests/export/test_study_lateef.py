@@ -227,7 +227,7 @@ def test_a_longer_training_goes_on_from_a_shorter_one(tmp_path: Path) -> None:
     labels = np.arange(16) % 2
     train, test = np.arange(12), np.arange(12, 16)
     config = read_study_configuration(STUDY)
-    options = config.transfer.model_copy(update={"batch_size": 6})  # type: ignore[attr-defined]
+    options = config.transfer.model_copy(update={"batch_size": 6})
 
     def trained(work: str, epochs: int) -> NDArray[np.float64]:
         how = Begun("scratch", "", None, 0, epochs)
@@ -297,14 +297,14 @@ def test_folders_of_another_shape_are_told(tmp_path: Path) -> None:
     draw_cells(tmp_path, {"basophil": (9, (240, 240, 240))})
     config = read_study_configuration(STUDY)
     with pytest.raises(UsageError, match="erythroblast 0, myeloblast 0") as told:
-        find_data(tmp_path, config.data)  # type: ignore[attr-defined]
+        find_data(tmp_path, config.data)
     assert "\n" not in str(told.value)
 
 
 def test_a_split_takes_as_many_of_each_class_and_keeps_parts_apart(tmp_path: Path) -> None:
     ground = (240, 240, 240)
     draw_cells(tmp_path, dict.fromkeys(paper.CLASSES, (9, ground)))
-    options = read_study_configuration(STUDY).data  # type: ignore[attr-defined]
+    options = read_study_configuration(STUDY).data
     data = find_data(tmp_path, options)
     split = split_of(data, options, 3)
     assert np.bincount(split.train_labels).tolist() == [10, 10, 10]

@@ -454,11 +454,11 @@ def test_patients_are_of_one_laboratory_each_and_too_few_are_told(data_of_panels
     own.write_text(TINY)
     config = read_study_configuration(study, own)
     panels = read_panels(data_of_panels / "anerbc" / "cbc_panels.csv")
-    inside, outside = patients_by_laboratory(panels, config.simulated)  # type: ignore[attr-defined]
+    inside, outside = patients_by_laboratory(panels, config.simulated)
     assert (len(inside), len(outside)) == (10, 5)
     assert not {panel.hgb_g_per_l for panel in inside} & {panel.hgb_g_per_l for panel in outside}
     with pytest.raises(UsageError, match="14 complete blood counts are too few for 15"):
-        patients_by_laboratory(panels[:14], config.simulated)  # type: ignore[attr-defined]
+        patients_by_laboratory(panels[:14], config.simulated)
 
 
 def test_what_a_folder_lacks_is_told_in_one_line(tmp_path: Path, data_of_panels: Path) -> None:

@@ -34,7 +34,7 @@ def test_the_real_set_gives_counts_to_draw_from_and_seven_patients_to_try(data_r
         config = read_study_configuration(study, quick=quick)
         laboratories = patients_by_laboratory(
             read_panels(found.panels),
-            config.simulated,  # type: ignore[attr-defined]
+            config.simulated,
         )
         assert len(laboratories) == 3
 

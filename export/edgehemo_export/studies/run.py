@@ -46,6 +46,7 @@ from edgehemo_export.studies.output import (
 from edgehemo_export.studies.page import study_page
 from edgehemo_export.studies.parts import DonePart, PartStore, UsedData
 from edgehemo_export.studies.study import (
+    ConfigT,
     Measure,
     Prediction,
     Study,
@@ -84,8 +85,8 @@ def shipped_configuration(name: str) -> Path:
 
 
 def read_study_configuration(
-    study: Study[Any], override: Path | None = None, *, quick: bool = False
-) -> StudyConfiguration:
+    study: Study[ConfigT], override: Path | None = None, *, quick: bool = False
+) -> ConfigT:
     """The shipped configuration, overridden by a TOML file, then, if quick, by its own ``[quick]``.
 
     An own file may have a ``[quick]`` table, too. Raises UsageError naming every problem at once.
@@ -98,10 +99,7 @@ def read_study_configuration(
             raise UsageError(f"{override}: not a readable TOML configuration ({error})") from error
         values = merged(values, own)
     cut = values.pop(QUICK, {})
-    found: StudyConfiguration = configuration_from(
-        study.configuration, merged(values, cut) if quick else values
-    )
-    return found
+    return configuration_from(study.configuration, merged(values, cut) if quick else values)
 
 
 def expected_seconds(study: Study[Any], configuration: StudyConfiguration) -> float:

@@ -11,11 +11,14 @@ import re
 import time
 import uuid
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
 from edgehemo.files.atomic import flush_folder
 from edgehemo_laboratory.errors import LaboratoryError, StorageError, StorageFullError
+
+if TYPE_CHECKING:
+    from obstore.store import ObjectStore
 
 # No picture takes so long to be written.
 _OLD_S = 86_400.0
@@ -98,7 +101,7 @@ class FolderPictureStore:
 class ObjectPictureStore:
     """S3 by obstore, with its ``create``: what is there is never written over."""
 
-    def __init__(self, store: object, about: str) -> None:
+    def __init__(self, store: ObjectStore, about: str) -> None:
         self._store = store
         self.about = about
 
@@ -107,7 +110,7 @@ class ObjectPictureStore:
         from obstore.exceptions import AlreadyExistsError, BaseError  # noqa: PLC0415
 
         try:
-            await obstore.put_async(self._store, key_of(digest), data, mode="create")  # type: ignore[arg-type]
+            await obstore.put_async(self._store, key_of(digest), data, mode="create")
         except AlreadyExistsError:
             # A copy that a fault left unfinished is no copy.
             if await self.get(digest) is None:
@@ -124,7 +127,7 @@ class ObjectPictureStore:
         from obstore.exceptions import BaseError  # noqa: PLC0415
 
         try:
-            found = await obstore.get_async(self._store, key_of(digest))  # type: ignore[arg-type]
+            found = await obstore.get_async(self._store, key_of(digest))
             data = bytes(await found.bytes_async())
         except FileNotFoundError:
             return None
@@ -160,8 +163,8 @@ def open_pictures(where: str) -> PictureStore:
             f"{where.partition('?')[0]}: is no place for pictures; name a folder, or "
             "s3://bucket/prefix"
         )
-    given: dict[str, object] = {key: values[0] for key, values in asked.items()}
+    given: dict[str, Any] = {key: values[0] for key, values in asked.items()}
     if str(given.get("endpoint", "")).startswith("http://"):
         given["client_options"] = {"allow_http": True}
-    store = S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **given)  # type: ignore[arg-type]
+    store = S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **given)
     return ObjectPictureStore(store, f"s3://{parts.netloc}{parts.path}")

@@ -134,7 +134,7 @@ def train_network(
                 logits = tail(x)
             each = nn.functional.cross_entropy(logits.float(), truth[chosen])
             optimiser.zero_grad()
-            each.backward()  # type: ignore[no-untyped-call]
+            torch.autograd.backward(each)
             optimiser.step()
             hits = int((logits.argmax(dim=1) == truth[chosen]).sum())
             sums += (float(each.detach()) * len(chosen), hits)

@@ -55,7 +55,15 @@ class Decoded:
     @classmethod
     def stored(cls, arrays: dict[str, NDArray[Any]]) -> Decoded:
         """From `arrays`."""
-        return cls(**{**arrays, "keys": [str(key) for key in arrays["keys"]]})  # type: ignore[arg-type]
+        return cls(
+            keys=[str(key) for key in arrays["keys"]],
+            as_is=arrays["as_is"],
+            levelled=arrays["levelled"],
+            of_file=arrays["of_file"],
+            digests=arrays["digests"],
+            hashes=arrays["hashes"],
+            thumbnails=arrays["thumbnails"],
+        )
 
     def places(self, pictures: Sequence[StudyPicture]) -> NDArray[np.intp]:
         """Where pictures stand in these arrays."""
