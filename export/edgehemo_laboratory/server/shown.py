@@ -20,7 +20,7 @@ _KEY = "edgehemo.certificate"
 class WithCertificate(H11Protocol):
     """HTTP/1.1 that knows the other side's certificate."""
 
-    # asyncio says `BaseTransport`; the class above narrows it in the same way.
+    # asyncio says any transport may come; the class above narrows it in the same way.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         tls: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
