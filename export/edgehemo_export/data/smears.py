@@ -44,7 +44,7 @@ LICENCES = {
     "chula_disease": "Chula fields by diagnosis (Chula-PIC-Lab), MIT",
     "txl_pbc": "TXL-PBC crops of PBC Barcelona (Acevedo et al. 2020), MIT and CC BY 4.0",
     "txl_raabin": "TXL-PBC crops of Raabin-WBC, MIT",
-    "uganda_phone": "phone pictures of smears from Uganda (Tushabe et al.), CC BY 4.0",
+    "uganda_phone": "phone pictures of smears from Uganda (Tushabe et al.), CC BY 4.0 as quoted",
     "simulated": "the simulated microscope of this project, CBC panels after AneRBC (CC BY 4.0)",
 }
 
