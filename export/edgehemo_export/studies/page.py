@@ -12,6 +12,8 @@ from edgehemo_export.studies.output import MeasureOutput, StudyOutput
 from edgehemo_export.studies.study import Block, StudyFigure, StudyResult, Table, worded
 
 TEMPLATE = "study.html.j2"
+# Steps below it are in metrics.json alone.
+LEAST_TOLD_S = 0.5
 
 
 def study_page(output: StudyOutput, result: StudyResult, pngs: Mapping[str, bytes]) -> str:
@@ -31,6 +33,7 @@ def study_page(output: StudyOutput, result: StudyResult, pngs: Mapping[str, byte
         parts=[
             (part.name, f"{part.seconds:.1f}", "taken up" if part.taken_up else "made now")
             for part in output.run.parts
+            if part.seconds >= LEAST_TOLD_S
         ],
     )
 

@@ -76,7 +76,27 @@ def _summary(found: Found, tally: Tally, *, quick: bool) -> str:
         text += (
             f" Where one camera took both classes, accuracy is {tally.held_out(inner)['accuracy']}."
         )
+    text += _one_camera_in_folds(found, tally)
     return text + (" Quick run: cut down, never to be quoted." if quick else "")
+
+
+def _one_camera_in_folds(found: Found, tally: Tally) -> str:
+    """What every picture of the one camera says, each held out once: few pictures say little."""
+    for arm in found.arms("folds"):
+        cohort = found.cohorts[found.runs[arm][0].asked.config.cohort]
+        if cohort is not found.cohorts.get("unconfounded"):
+            continue
+        own = tally.held_out(arm)
+        text = (
+            f" With each of its {own['accuracy'].n} pictures held out once the ROC-AUC is "
+            f"{own['ROC-AUC']}"
+        )
+        table = tally.tables.get("shortcuts", {}).get(cohort.name, {})
+        if table:
+            best = max(table, key=lambda name: table[name]["ROC-AUC"])
+            text += f", and {table[best]['ROC-AUC']:.2f} by a straight line through {best}"
+        return text + "."
+    return ""
 
 
 def _comparison(found: Found, tally: Tally) -> list[Comparison]:
@@ -118,11 +138,12 @@ def _not_comparable(found: Found) -> list[str]:
 
 
 def _starts(found: Found) -> dict[str, str]:
-    out = {}
+    """What the trainings began with: those of one network and start as one line."""
+    arms: dict[tuple[str, str], list[str]] = {}
     for arm, begun in found.starts.items():
         missed = f" (could not be had: {'; '.join(begun.missed)})" if begun.missed else ""
-        out[f"{arm}: {found.title(arm)}"] = STARTS[begun.kind] + missed
-    return out
+        arms.setdefault((found.title(arm), STARTS[begun.kind] + missed), []).append(arm)
+    return {f"{title} ({', '.join(names)})": told for (title, told), names in arms.items()}
 
 
 def _predictions(found: Found) -> list[Prediction]:
