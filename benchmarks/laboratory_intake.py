@@ -1,237 +1,131 @@
-"""Kiosks post to a laboratory for a while: how long a batch takes, and whether anything is lost.
+"""Kiosks post to a laboratory for an hour: how long a batch takes, and whether anything is lost.
 
     PYTHONPATH=. python benchmarks/laboratory_intake.py --kiosks 500 --seconds 3600 --out FILE
 
 Each kiosk is a coroutine with a certificate of its own that posts batches over TLS as the outbox
-does: in order, again under the same identity where an answer was lost. Answers are lost on
-purpose, corrections and withdrawals among them; the server and PostgreSQL are killed (`kill -9`)
-and started again. At the end everything that was acknowledged is looked for.
+does: in order, again under the same identity where an answer was lost. Answers are lost on purpose
+all the time, and there are corrections and withdrawals. In turn (`laboratory_load.faults.PHASES`)
+the server and PostgreSQL are killed (`kill -9`), the clocks of kiosks and server jump, the disk of
+the database is filled, and kiosks come back after a week with all that they made in it. At the end
+everything is looked for. The full disk needs root (a file that is mounted), the server's clock
+Debian's faketime; what cannot be done is told and counted as not done.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import json
-import random
-import signal
-import ssl
+import resource
+import subprocess
+import sys
 import tempfile
 import time
-from collections import Counter
-from dataclasses import dataclass, field
 from pathlib import Path
-from statistics import quantiles
 from typing import Any
 
-import httpx
+from laboratory_load.counting import counted
+from laboratory_load.disk import SmallDisk, small_disk
+from laboratory_load.faults import PHASES, Trouble
+from laboratory_load.kiosks import WEEK_S, kiosks
+from laboratory_load.machine import Usage
+from laboratory_load.posting import Found, Pace, clients, posts
 
 from edgehemo.files.atomic import write_json_atomically
-from edgehemo.interop.laboratory import ENROLMENT_PATH, PATH, Item, packed_batch, receipt_of
-from edgehemo.interop.own_key import OwnKey
-from edgehemo_laboratory.enrolment.kiosks import add_kiosk
-from edgehemo_laboratory.settings import setup_of
-from edgehemo_laboratory.storage import open_storage
 from edgehemo_laboratory.storage.own_postgres import OwnPostgres, own_postgres, programs
-from tests.support.laboratory import batch, enrolment, item, result
 from tests.support.laboratory_process import Laboratory, laboratory
 
-# Of the posts, so many lose their answer.
-LOST = 0.05
-PAUSE_S = (0.2, 2.0)
+# Of the kiosks, so many are without a network at first.
+AWAY = 0.1
+_BEGUN_S = time.monotonic()
 
 
-@dataclass
-class Kiosk:
-    """One. waiting: what it has noted and the laboratory has not acknowledged, oldest first."""
-
-    name: str
-    store: str
-    chance: random.Random
-    sequence: int = 0
-    results: int = 0
-    waiting: list[Item] = field(default_factory=list)
-    acknowledged: set[str] = field(default_factory=set)
-
-    def note(self) -> None:
-        """A result is signed; one in ten is corrected or withdrawn after that."""
-        self.results += 1
-        versions = [("signed", 2)]
-        if self.chance.random() < 0.1:
-            versions.append((self.chance.choice(["corrected", "withdrawn"]), 3))
-        for what, version in versions:
-            self.sequence += 1
-            said = result(self.results, version, change=what, store=self.store)
-            self.waiting.append(item(self.sequence, said))
-
-    def next_batch(self, most: int) -> list[Item]:
-        """What goes next: of each result one version, as the outbox has it."""
-        chosen: list[Item] = []
-        seen: set[str] = set()
-        for each in self.waiting:
-            called = json.loads(bytes(each.result))["id"]
-            if called not in seen and len(chosen) < most:
-                chosen.append(each)
-            seen.add(called)
-        return chosen
-
-
-@dataclass
-class Found:
-    """What was measured. took_s: of each batch that was answered."""
-
-    patience_s: float = 300.0
-    took_s: list[float] = field(default_factory=list)
-    failed: Counter[str] = field(default_factory=Counter)
-    lost_answers: int = 0
-    killed: int = 0
-
-
-async def posts(kiosk: Kiosk, client: httpx.AsyncClient, until: float, found: Found) -> None:
-    """A kiosk at work; then it sends what is left."""
-    while True:
-        working = time.monotonic() < until
-        if working:
-            for _ in range(kiosk.chance.randint(1, 5)):
-                kiosk.note()
-        elif not kiosk.waiting or time.monotonic() > until + found.patience_s:
-            return
-        items = kiosk.next_batch(50)
-        begun = time.monotonic()
-        try:
-            answer = await client.post(
-                PATH,
-                content=packed_batch(batch(*items, store=kiosk.store)),
-                headers={"content-encoding": "gzip"},
-            )
-        except httpx.HTTPError as error:
-            found.failed[type(error).__name__] += 1
-            await asyncio.sleep(1.0)
-            continue
-        if answer.status_code != 200:
-            found.failed[str(answer.status_code)] += 1
-            await asyncio.sleep(1.0)
-            continue
-        found.took_s.append(time.monotonic() - begun)
-        if kiosk.chance.random() < LOST:
-            found.lost_answers += 1
-        else:
-            receipt = receipt_of(answer.content)
-            stored = {each.identity for each in receipt.items if each.outcome == "stored"}
-            kiosk.acknowledged |= stored
-            kiosk.waiting = [each for each in kiosk.waiting if each.identity not in stored]
-        if working:
-            await asyncio.sleep(kiosk.chance.uniform(*PAUSE_S))
-
-
-async def kills(lab: Laboratory, cluster: OwnPostgres, until: float, found: Found) -> None:
-    """End server and database in turn, as a power cut does."""
-    while time.monotonic() + 20 < until:
-        await asyncio.sleep(20)
-        if found.killed % 2:
-            await asyncio.to_thread(cluster.kill)
-            await asyncio.to_thread(cluster.start)
-        else:
-            await asyncio.to_thread(lab.end, signal.SIGKILL)
-            await asyncio.to_thread(lab.start)
-        found.killed += 1
-
-
-async def clients(lab: Laboratory, kiosks: list[Kiosk], folder: Path) -> list[httpx.AsyncClient]:
-    """A connection of its own for each, with the certificate that it was given."""
-    setup = setup_of(lab.folder)
-    certificates = setup.certificates
-    trusted = folder / "trusted.pem"
-    trusted.write_text(certificates.server.pem)
-    storage = await open_storage(setup.storage)
-    made = []
-    try:
-        for kiosk in kiosks:
-            code = await add_kiosk(
-                storage, certificates, kiosk.name, "north", identified=True, by="benchmark"
-            )
-            key = OwnKey.new()
-            plain = ssl.create_default_context(cafile=str(trusted))
-            plain.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            asked = enrolment(code).model_copy(
-                update={
-                    "public_key": key.public,
-                    "proof": key.proof(b"edgehemo enrolment\0" + code.secret.encode()),
-                }
-            )
-            async with httpx.AsyncClient(
-                verify=plain, base_url=lab.address, trust_env=False, timeout=60
-            ) as first:
-                given = (await first.post(ENROLMENT_PATH, json=asked.model_dump())).json()
-            own = folder / f"{kiosk.name}.pem"
-            key.keep(own, given["certificate"])
-            context = ssl.create_default_context(cafile=str(trusted))
-            context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-            context.load_cert_chain(own)
-            made.append(
-                httpx.AsyncClient(verify=context, base_url=lab.address, trust_env=False, timeout=30)
-            )
-    finally:
-        await storage.close()
-    return made
+def said(words: str) -> None:
+    print(f"{time.monotonic() - _BEGUN_S:7.0f} s: {words}", file=sys.stderr, flush=True)
 
 
 async def measured(
-    lab: Laboratory, cluster: OwnPostgres, kiosks: int, seconds: float, folder: Path
+    lab: Laboratory, cluster: OwnPostgres, disk: SmallDisk | None, folder: Path, asked: Any
 ) -> dict[str, Any]:
     """Let them post, then count."""
-    made = [
-        Kiosk(f"kiosk-{number}", f"{number:032x}", random.Random(number))
-        for number in range(kiosks)
-    ]
+    made = kiosks(asked.kiosks, AWAY)
+    away = sum(kiosk.away_until_s is not None for kiosk in made)
     ways = await clients(lab, made, folder)
+    said(f"{len(made)} kiosks are enrolled")
     found = Found()
-    until = time.monotonic() + seconds
-    await asyncio.gather(
-        *(posts(kiosk, way, until, found) for kiosk, way in zip(made, ways, strict=True)),
-        kills(lab, cluster, until, found),
+    trouble = Trouble(lab, cluster, made, found, disk, folder, said)
+    usage = Usage(
+        lambda: None if lab.process is None else lab.process.pid,
+        lambda: None if cluster.process is None else cluster.process.pid,
     )
+    pace = Pace((asked.pause * 0.8, asked.pause * 1.2), time.monotonic() + asked.seconds)
+    watching = asyncio.create_task(usage.watch())
+    await asyncio.gather(
+        *(posts(kiosk, way, pace, found) for kiosk, way in zip(made, ways, strict=True)),
+        trouble.run(asked.seconds),
+    )
+    ended_s = time.monotonic() - usage.begun_s
+    watching.cancel()
     for way in ways:
         await way.aclose()
-    acknowledged = {name for kiosk in made for name in kiosk.acknowledged}
-    stored = await asyncio.to_thread(lab.rows, "SELECT identity FROM version")
-    there = {row[0] for row in stored}
-    cuts = quantiles(found.took_s, n=100)
+    said(f"all has been sent after {ended_s:.0f} s; it is counted")
+    end = await asyncio.to_thread(counted, lab, made)
+    slope, minutes = usage.memory_slope(asked.seconds * (1 - PHASES["undisturbed again"]))
+    own = resource.getrusage(resource.RUSAGE_SELF)
     return {
-        "kiosks": kiosks,
-        "seconds": seconds,
-        "versions_noted": sum(kiosk.sequence for kiosk in made),
-        "versions_acknowledged": len(acknowledged),
-        "acknowledged_and_lost": len(acknowledged - there),
-        "stored_twice": len(stored) - len(there),
-        "not_arrived": sum(len(kiosk.waiting) for kiosk in made),
-        "batches": len(found.took_s),
-        "batches_failed": dict(found.failed),
-        "answers_lost": found.lost_answers,
-        "killed": found.killed,
-        "batch_median_ms": round(1000 * cuts[49], 1),
-        "batch_p95_ms": round(1000 * cuts[94], 1),
-        "well": "all is well" in await asyncio.to_thread(lab.says, "verify"),
+        "kiosks": len(made),
+        "seconds": asked.seconds,
+        "pause_s": asked.pause,
+        **end,
+        "posts": found.posts,
+        "answers_lost": found.lost,
+        "server_killed": trouble.killed_server,
+        "postgresql_killed": trouble.killed_database,
+        "killed": trouble.killed_server + trouble.killed_database,
+        "disk_full_s": trouble.disk_full_s,
+        "postgresql_ended_by_itself": trouble.database_died,
+        "kiosk_clocks_jumped": trouble.kiosk_clocks,
+        "server_clock": trouble.server_clocks,
+        "kiosks_away": away,
+        "days_away": round(WEEK_S / 86_400),
+        "phases": found.by_phase(),
+        "emptied_after_s": round(ended_s - asked.seconds, 1),
+        "cpu_s": {
+            "server": usage.cpu_s("server"),
+            "postgresql": usage.cpu_s("database"),
+            "kiosks": round(own.ru_utime + own.ru_stime, 1),
+        },
+        "server_memory_mb_by_minute": usage.memory_by_minute(),
+        "server_memory_slope_mb_per_hour": slope,
+        "server_memory_slope_over_minutes": minutes,
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kiosks", type=int, default=500)
-    parser.add_argument("--seconds", type=float, default=600.0)
+    parser.add_argument("--seconds", type=float, default=3600.0)
+    parser.add_argument("--pause", type=float, default=25.0, help="seconds between two posts")
+    parser.add_argument("--disk-mb", type=int, default=3000, help="size of the database's disk")
     parser.add_argument("--out", type=Path)
-    arguments = parser.parse_args()
+    asked = parser.parse_args()
     if programs() is None:
         raise SystemExit("PostgreSQL is not installed: apt-get install postgresql")
-    with (
-        tempfile.TemporaryDirectory(prefix="edgehemo-intake-") as name,
-        own_postgres(Path(name) / "cluster") as cluster,
-        laboratory(Path(name) / "lab", cluster.url) as lab,
-    ):
-        said = asyncio.run(measured(lab, cluster, arguments.kiosks, arguments.seconds, Path(name)))
-    print(json.dumps(said, indent=1))
-    if arguments.out is not None:
-        write_json_atomically(arguments.out, said)
+    with contextlib.ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(prefix="edgehemo-intake-")))
+        disk = None
+        try:
+            disk = opened.enter_context(small_disk(folder, asked.disk_mb))
+        except (OSError, subprocess.CalledProcessError) as error:
+            said(f"no disk is filled: {error}")
+        where = folder if disk is None else disk.folder
+        cluster = opened.enter_context(own_postgres(where / "cluster"))
+        lab = opened.enter_context(laboratory(folder / "lab", cluster.url))
+        found = asyncio.run(measured(lab, cluster, disk, folder, asked))
+    print(json.dumps(found, indent=1))
+    if asked.out is not None:
+        write_json_atomically(asked.out, found)
 
 
 if __name__ == "__main__":

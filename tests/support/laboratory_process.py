@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import signal
 import subprocess
@@ -33,11 +34,14 @@ FAKES = TruthFinder()
 
 @dataclass
 class Laboratory:
-    """One as a process. folder: its own. storage: postgresql://..., else SQLite in the folder."""
+    """One as a process. folder: its own. storage: postgresql://..., else SQLite in the folder.
+    environment: variables over those of this process.
+    """
 
     folder: Path
     port: int = 0
     storage: str = ""
+    environment: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -49,7 +53,7 @@ class Laboratory:
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edgehemo", "laboratory", "serve", "--data", str(self.folder),
              "--port", str(self.port)],
-            stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            stdout=subprocess.PIPE, text=True, cwd=ROOT, env={**os.environ, **self.environment},
         )  # fmt: skip
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
