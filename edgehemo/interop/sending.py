@@ -43,7 +43,8 @@ _END_WITHIN_S = 2.0
 class Sender:
     """Sends to the receivers of a device for as long as it runs, and tells its health.
 
-    moved: called, from its threads, when something was received, refused or failed.
+    moved: called, from its threads, when something was received, refused or failed. fault: asked,
+    likewise, for the code of what stops the kiosk's work.
     """
 
     def __init__(
@@ -52,8 +53,10 @@ class Sender:
         access: Access,
         *,
         moved: Callable[[], None] = lambda: None,
+        fault: Callable[[], str | None] = lambda: None,
     ) -> None:
         self._device = device
+        self._fault = fault
         self._access = access
         self._lanes = [
             Lane(each, access, device.name, moved=moved)
@@ -156,15 +159,22 @@ class Sender:
     def _tell_health(self) -> None:
         """Tell the brokers how this device is. What goes wrong with one costs nothing else."""
         try:
-            # The library is loaded where a broker is configured, and may not be installed.
+            # What is looked at and the library are loaded where a broker is configured; the library
+            # may not be installed.
+            from edgehemo.interop.equipment_state import equipment_state  # noqa: PLC0415
             from edgehemo.interop.receivers.mqtt_health import MqttTeller  # noqa: PLC0415
         except ModuleNotFoundError as error:
             why = not_installed(str(error.name))
             log.warning("nobody is told of this device's health: %s", why)
             self._brokers = []
             return
+        at = now()
+        equipment = equipment_state(self._device, at)
         with self._access.reading() as reader:
-            health = health_of(reader, self._device, now().isoformat(timespec="seconds"))
+            health = health_of(
+                reader, self._device, at.isoformat(timespec="seconds"), equipment=equipment,
+                fault=self._fault(),
+            )  # fmt: skip
         for broker in self._brokers:
             try:
                 if broker.name not in self._tellers:

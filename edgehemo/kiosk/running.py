@@ -103,7 +103,12 @@ async def _served(
         if network is not None:
             beyond = (opened.enter_context(network.listening()), network.context)
             token = network.token
-        sender = Sender(device, SharedWriter(writer), moved=shown_again(kiosk, loop))
+        sender = Sender(
+            device,
+            SharedWriter(writer),
+            moved=shown_again(kiosk, loop),
+            fault=lambda: None if kiosk.state.fault is None else kiosk.state.fault.code,
+        )
         sender.start()
         said(f"kiosk: http://{HOST}:{served.port}/")
         if network is not None:

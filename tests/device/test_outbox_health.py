@@ -133,7 +133,9 @@ def test_health_is_counts_and_dates_and_nothing_of_a_patient(
     text = health.model_dump_json()
     validate(json.loads(text))
     assert "S-1" not in text
-    assert topic_of(writer.id) == f"edgehemo/{writer.id[:12]}/health"
+    assert topic_of(writer.id) == f"edgehemo/edgehemo/{writer.id[:12]}/health"
+    assert topic_of(writer.id, "clinic-7") == f"edgehemo/clinic-7/{writer.id[:12]}/health"
+    assert topic_of(writer.id, "a/#") == topic_of(writer.id)
     with pytest.raises(RecordsError):
         topic_of("a/#")
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
+from collections.abc import Callable
 from typing import Any
 
 from paho.mqtt.client import Client, MQTTMessageInfo
@@ -15,7 +17,7 @@ from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
 from edgehemo.device.receiver_files import credentials_of, tls_context
 from edgehemo.device.receivers import Receiver
-from edgehemo.interop.health import Health, silence_of, topic_of
+from edgehemo.interop.health import NO_USER, Health, silence_of, topic_of
 
 log = logging.getLogger(__name__)
 
@@ -36,24 +38,32 @@ class _Client(Client):
 class MqttTeller:
     """One broker. Raises ReceiverFileError where the receiver's files are wrong."""
 
-    def __init__(self, receiver: Receiver, store: str, device: str) -> None:
-        self._topic = topic_of(store)
+    def __init__(
+        self,
+        receiver: Receiver,
+        store: str,
+        device: str,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        credentials = credentials_of(receiver)
+        self._topic = topic_of(store, None if credentials is None else credentials.user)
         self._name = receiver.name
         self._client = _Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"edgehemo-{store[:12]}",
             protocol=MQTTProtocolVersion.MQTTv311,
         )
-        credentials = credentials_of(receiver)
         if credentials is not None:
             # A broker knows no tokens of a bearer: it is the password of whoever bears it.
-            user = credentials.user or "edgehemo"
+            user = credentials.user or NO_USER
             self._client.username_pw_set(user, credentials.password or credentials.token)
         if receiver.encrypted:
             self._client.tls_set_context(tls_context(receiver))
         self._silence = _text(silence_of(store, device))
         self._client.will_set(self._topic, self._silence, qos=_QOS, retain=True)
-        self._client.reconnect_delay_set(_RETRY_FROM_S, _RETRY_TO_S)
+        # Each device another wait, which doubles: a broker that comes back is not overrun.
+        self._client.reconnect_delay_set(round(_RETRY_FROM_S * (1 + jitter())), _RETRY_TO_S)
         self._client.max_queued_messages_set(1)
         self._last: bytes | None = None
         self._client.on_connect = self._connected
