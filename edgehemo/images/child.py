@@ -83,6 +83,13 @@ class Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
+    def exit_status(self, wait_s: float) -> int | None:
+        """How it ended, a signal's number below 0; None where it has not within that time."""
+        try:
+            return self._process.wait(wait_s)
+        except subprocess.TimeoutExpired:
+            return None
+
     def write_line(self, told: dict[str, Any], until: float) -> None:
         self.write(json.dumps(told).encode() + b"\n", until)
 

@@ -136,7 +136,17 @@ def focus_check(
     alone = lowest_accepted(field.frame_um_per_px, reference)
     if value / field.scale_doubt < alone:
         return flagged("focus", value / field.scale_doubt, alone, "OUT_OF_FOCUS", "fail")
-    lowest = lowest_accepted(field.frame_um_per_px, reference, sharpest)
+    return focus_on_slide(value, field.frame_um_per_px, reference, sharpest)
+
+
+def focus_on_slide(
+    value: float,
+    frame_um_per_px: float,
+    reference: FocusReference | None = None,
+    sharpest: float | None = None,
+) -> Check:
+    """The verdict of `focus_check` on a sharpness (per um) that is enough by itself."""
+    lowest = lowest_accepted(frame_um_per_px, reference, sharpest)
     if value < lowest:
         return flagged("focus", value, lowest, "OUT_OF_FOCUS", "fail")
     return Check("focus", value, lowest, "pass")

@@ -150,26 +150,36 @@ class Screening:
                     sharpest=self.sharpest_of(item.width, item.height),
                     slide=self.scale_of(item.width, item.height),
                 )
-                result = self._new(reading, item)
+                if reading.accepted:
+                    reading = replace(reading, place=sketch_of(item))
+                result = reading
             except FieldError as error:
                 result = UnreadableImage(item.source, str(error))
         else:
             result = UnreadableImage(item.image, item.error)
+        return self.take(result)
+
+    def take(self, result: FieldReading | UnreadableImage) -> FieldReading | UnreadableImage:
+        """Note what the reader made of a frame, as `consider` does; returns what counts of it.
+
+        An accepted reading has its ``place``, and was made with what `sharpest_of` and `scale_of`
+        say now.
+        """
+        if isinstance(result, FieldReading):
+            result = self._new(result)
         self.images.append(result)
         return result
 
-    def _new(self, reading: FieldReading, frame: Frame) -> FieldReading:
+    def _new(self, reading: FieldReading) -> FieldReading:
         """The reading, refused where its place was counted before; bare where it may not count."""
         if reading.accepted:
-            sketch = sketch_of(frame)
-            place = seen_place(frame.source, sketch)
+            place = seen_place(reading.image, reading.place)
             again = repeat_check(place, self._seen)
             if again is None:
                 self._seen.append(place)
-                reading = replace(reading, place=sketch)
             else:
                 quality = QualityReport((again, *reading.quality.checks))
-                reading = replace(reading, quality=quality, cells=None, indices=None)
+                reading = replace(reading, quality=quality, cells=None, indices=None, place="")
         return reading if self.blocked is None else replace(reading, cells=None, indices=None)
 
     def sharpest_of(self, width: int, height: int) -> float | None:

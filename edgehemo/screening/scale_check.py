@@ -18,7 +18,7 @@ from edgehemo.cells.cell import FieldCells
 from edgehemo.cells.widths import CellWidths, cell_widths
 from edgehemo.errors import FieldError
 from edgehemo.field.canonical import CanonicalField
-from edgehemo.field.scale import MAX_UM_PER_PX, MIN_UM_PER_PX, ScaleEstimate
+from edgehemo.field.scale import MAX_UM_PER_PX, MIN_UM_PER_PX, ScaleEstimate, ScaleSource
 
 # Beyond this factor the boxes' scale is taken. Of thin-smear fields the first reading is more than
 # 15 % off in every second, after this in one of thirty.
@@ -116,11 +116,7 @@ def as_its_slide(
 
     Where they do not, the field is of another magnification, and stays as it was.
     """
-    if field.scale_source not in ("red_cells", "assumed"):
-        return field, cells
-    apart = field.frame_um_per_px / slide.um_per_px
-    near = 1 / ONE_SLIDE_WITHIN <= apart <= ONE_SLIDE_WITHIN
-    if field.scale_source == "red_cells" and near:
+    if not is_another(field.scale_source, field.frame_um_per_px, slide):
         return field, cells
     coarsest = max(slide.um_per_px, field.frame_um_per_px * field.scale_doubt)
     read = coarsest if field.scale_source == "red_cells" else None
@@ -132,3 +128,11 @@ def as_its_slide(
     if widths is None or widths.kinds_in_doubt or widths.disagreement > BEGIN_AGAIN_BEYOND:
         return field, cells
     return again, found
+
+
+def is_another(source: ScaleSource, um_per_px: float, slide: ScaleEstimate) -> bool:
+    """Whether a field's scale, read from its cells or not at all, is not its slide's."""
+    if source not in ("red_cells", "assumed"):
+        return False
+    apart = um_per_px / slide.um_per_px
+    return source != "red_cells" or not 1 / ONE_SLIDE_WITHIN <= apart <= ONE_SLIDE_WITHIN

@@ -8,6 +8,8 @@ From the ground up; a room imports only rooms named before it:
 - ``people``: who may do what here.
 - ``enrolment``: pairing codes, certificates, kiosks.
 - ``pictures``: content-addressed, in a folder or S3.
+- ``archive``: fields by the digest of their bytes, read again on many machines.
 - ``intake``: a batch comes in, a receipt goes out.
-- ``server``: HTTPS; ``simulated``: kiosks to try it with; ``commands``: `edgehemo laboratory`.
+- ``server``: HTTPS; ``simulated``: kiosks to try it with; ``commands``: `edgehemo laboratory` and
+  `edgehemo archive`.
 """

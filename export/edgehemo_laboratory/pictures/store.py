@@ -18,7 +18,7 @@ from edgehemo.files.atomic import flush_folder
 from edgehemo_laboratory.errors import LaboratoryError, StorageError, StorageFullError
 
 if TYPE_CHECKING:
-    from obstore.store import ObjectStore
+    from obstore.store import ObjectStore, S3Store
 
 # No picture takes so long to be written.
 _OLD_S = 86_400.0
@@ -144,11 +144,17 @@ def key_of(digest: str) -> str:
 
 
 def open_pictures(where: str) -> PictureStore:
-    """A folder, or ``s3://bucket/prefix`` with keys and region of AWS's environment variables;
-    ``?endpoint=http://...`` names a server of one's own. LaboratoryError for anything else.
-    """
+    """A folder, or ``s3://bucket/prefix``, see `s3_store`. LaboratoryError for anything else."""
     if "://" not in where:
         return FolderPictureStore(Path(where).expanduser())
+    return ObjectPictureStore(*s3_store(where))
+
+
+def s3_store(where: str) -> tuple[S3Store, str]:
+    """``s3://bucket/prefix`` with keys and region of AWS's environment variables, and what people
+    are told of it; ``?endpoint=http://...`` names a server of one's own. LaboratoryError for
+    anything else.
+    """
     try:
         from obstore.store import S3Store  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -167,4 +173,4 @@ def open_pictures(where: str) -> PictureStore:
     if str(given.get("endpoint", "")).startswith("http://"):
         given["client_options"] = {"allow_http": True}
     store = S3Store(parts.netloc, prefix=parts.path.strip("/") or None, **given)
-    return ObjectPictureStore(store, f"s3://{parts.netloc}{parts.path}")
+    return store, f"s3://{parts.netloc}{parts.path}"

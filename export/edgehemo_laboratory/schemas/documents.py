@@ -12,6 +12,9 @@ from edgehemo.interop.laboratory import (
     Visit,
     Visited,
 )
+from edgehemo_laboratory.archive.equipment import ReadingFile
+from edgehemo_laboratory.archive.output import IngestOutput, RereadOutput, StatusOutput
+from edgehemo_laboratory.archive.place import ArchiveFile
 from edgehemo_laboratory.output import (
     DemoOutput,
     EnrolOutput,
@@ -33,6 +36,11 @@ DOCUMENTS = (
     Document("laboratory-demo", "a small laboratory that was tried here", (DemoOutput,)),
     Document("laboratory-people", "who may sign in at a laboratory", (PeopleOutput,)),
     Document("laboratory-verify", "whether what is stored holds together", (VerifyOutput,)),
+    Document("archive", "what says that an archive of fields is one", (ArchiveFile,)),
+    Document("archive-reading", "with what a reading of an archive is made", (ReadingFile,)),
+    Document("archive-ingest", "fields that came into an archive", (IngestOutput,)),
+    Document("archive-status", "what is in an archive and how far it is read", (StatusOutput,)),
+    Document("archive-reread", "what a run over an archive came to", (RereadOutput,)),
     Document("receipt", "what a laboratory answers to a batch of results", (Receipt,)),
     Document("enrolment", "a kiosk comes to a laboratory for the first time", (Enrolment,)),
     Document("enrolled", "what a kiosk gets that came with its code", (Enrolled,)),
