@@ -89,6 +89,14 @@ class UpdateError(EdgeHemoError):
     code = "UPDATE_REFUSED"
 
 
+class PublicationError(EdgeHemoError):
+    """Something that a laboratory published is damaged, not to be trusted, old or unfit here; what
+    was in use stays.
+    """
+
+    code = "PUBLICATION_REFUSED"
+
+
 class CalibrationError(EdgeHemoError):
     """Calibration data from which no calibration can be made."""
 

@@ -28,7 +28,7 @@ _BLOCK_BYTES = 1 << 20
 # What zipfile raises for a damaged archive or member, by what is damaged. RuntimeError: locked with
 # a password, or packed in a way that it does not know. The rest: of sizes, offsets, names and
 # extra fields that are none, and of the decompressors of other methods.
-_DAMAGED = (
+DAMAGED = (
     zipfile.BadZipFile,
     zipfile.LargeZipFile,
     zlib.error,
@@ -104,7 +104,7 @@ def unpack(source: Path, folder: Path) -> None:
                         if left < 0:
                             raise BundleError(f"{source}: is too large unpacked to be a bundle")
                         file.write(block)
-    except _DAMAGED as error:
+    except DAMAGED as error:
         raise _damaged(source, error) from None
     except OSError as error:
         if error.errno not in _NAMED_BY_THE_ARCHIVE:

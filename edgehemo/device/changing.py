@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ from edgehemo.device.configuration import (
 )
 from edgehemo.device.named_profiles import FALLBACK_PROFILE, profile_text
 from edgehemo.device.receivers import Receiver
-from edgehemo.device.toml_editing import Changes, lines_of, with_values, written
+from edgehemo.device.toml_editing import Changes, Value, lines_of, with_values, written
 from edgehemo.errors import DeviceError
 from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.lock import locked
@@ -69,6 +69,60 @@ def change_device(changes: Changes) -> DeviceConfiguration:
     for section, values in changes.items():
         log.info("device configuration: %s of [%s] set", ", ".join(values), section)
     return load_device(file)
+
+
+def change_receiver(name: str, values: Mapping[str, Value]) -> DeviceConfiguration:
+    """Set keys of a receiver that stands in the configuration, and the configuration as it then
+    is. DeviceError where there is none of that name, or it stands in a form that is not changed
+    line by line; ReadOnlyError where the file may not be written. Nothing is changed then.
+    """
+    named = configured_path()
+    file = user_path() if named is None else named
+    lines = [f"{key} = {written(value)}" for key, value in values.items() if value is not None]
+    try:
+        with locked(file, DeviceError):
+            before = file.read_text("utf-8")
+            text = _with_receiver(before, name, values)
+            device = DeviceConfiguration.parse(text, str(file))
+            found = next((each for each in device.receivers if each.name == name), None)
+            if found is None or any(
+                value is not None and getattr(found, key) != value for key, value in values.items()
+            ):
+                raise DeviceError(
+                    f"{file}: the receiver {name} stands in a form that is not changed here; "
+                    f"write there {'; '.join(lines)}"
+                )
+            write_text_atomically(file, text)
+    except OSError as error:
+        raise ReadOnlyError(file, lines, error.strerror or str(error)) from None
+    except DeviceError as error:
+        if "cannot be written" in str(error) and not isinstance(error, ReadOnlyError):
+            raise ReadOnlyError(file, lines, "its folder is shut") from None
+        raise
+    log.info("device configuration: %s of a receiver set", ", ".join(values))
+    return load_device(file)
+
+
+def _with_receiver(text: str, name: str, values: Mapping[str, Value]) -> str:
+    """A configuration's text in which one receiver has these keys, each below its name."""
+    named = re.compile(rf"^\s*name\s*=\s*[\"']{re.escape(name)}[\"']\s*(#.*)?$")
+    blocks: list[list[str]] = [[]]
+    for line in text.splitlines():
+        if line.lstrip().startswith("["):
+            blocks.append([])
+        blocks[-1].append(line)
+    keys = re.compile(rf"^\s*({'|'.join(re.escape(key) for key in values)})\s*=")
+    out: list[str] = []
+    for block in blocks:
+        head = block[0].split("#")[0].strip() if block else ""
+        at = next((i for i, line in enumerate(block) if named.match(line)), None)
+        if head == "[[receivers]]" and at is not None:
+            new = [f"{key} = {written(each)}" for key, each in values.items() if each is not None]
+            kept = [line for line in block if not keys.match(line)]
+            at = next(i for i, line in enumerate(kept) if named.match(line))
+            block = [*kept[: at + 1], *new, *kept[at + 1 :]]
+        out += block
+    return "\n".join(out) + "\n"
 
 
 def add_receiver(receiver: Receiver) -> DeviceConfiguration:

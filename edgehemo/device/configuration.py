@@ -34,7 +34,7 @@ from edgehemo.files.folders import SYSTEM_FOLDER, user_folder
 from edgehemo.files.strict import Record, RecordError, keys_of
 from edgehemo.records.policy import RecordsSection
 from edgehemo.report.paper import Paper
-from edgehemo.words.language import Language, Unit, Words
+from edgehemo.words.language import LANGUAGES_FOLDER, Language, Unit, Words
 
 DEVICE_SCHEMA: Literal["edgehemo.device/1"] = "edgehemo.device/1"
 ENVIRONMENT_VARIABLE = "EDGEHEMO_DEVICE"
@@ -213,7 +213,12 @@ class DeviceConfiguration(Record, frozen=True, kw_only=True):
 
     @property
     def words(self) -> Words:
-        """Language and unit of this device's reports."""
+        """Language and unit of this device's reports, with the words that were installed here."""
+        if (self.data_dir / LANGUAGES_FOLDER).is_dir():
+            # Where none were installed nobody waits for what checks them.
+            from edgehemo.device.installed_languages import LanguageStore  # noqa: PLC0415
+
+            LanguageStore(self.data_dir).use()
         return Words(self.kiosk.language, self.kiosk.unit)
 
     @classmethod

@@ -21,6 +21,7 @@ from edgehemo.files.strict import Problem, Record, RecordError, Text
 ReceiverKind = Literal["fhir", "mllp", "laboratory", "folder", "mqtt"]
 MessageFormat = Literal["fhir-r4", "hl7-2.3.1", "hl7-2.5.1", "json"]
 WithheldRule = Literal["report", "text", "nothing"]
+PublicationsRule = Literal["never", "asked", "by itself"]
 
 # More receivers than any site has.
 MAX_RECEIVERS = 16
@@ -91,7 +92,8 @@ class Receiver(Record, frozen=True, kw_only=True):
     with the certificate that this device shows. client_key: a file with its key. credentials: a
     file with a token, or a user and a password. timeout_s: seconds after which an answer is not
     waited for any more. pictures: whether a laboratory gets the pictures of results that it asks
-    for.
+    for. publications: how bundles, languages and settings that a laboratory publishes come in use:
+    never, once a supervisor at the kiosk puts them in use, or by themselves when nobody works.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9_-]{0,31}\Z")]
@@ -107,6 +109,7 @@ class Receiver(Record, frozen=True, kw_only=True):
     credentials: Text | None = None
     timeout_s: Annotated[float, Meta(ge=1, le=300)] = 30.0
     pictures: bool = False
+    publications: PublicationsRule = "asked"
 
     def __post_init__(self) -> None:
         if wrong := list(_wrong(self)):
@@ -159,6 +162,8 @@ def _wrong(receiver: Receiver) -> Iterator[Problem]:
                 yield Problem(key, f"a certificate needs {secure}", given=getattr(receiver, key))
     if receiver.pictures and receiver.kind != "laboratory":
         yield Problem("pictures", f"{receiver.kind} takes none", given=True)
+    if receiver.publications != "asked" and receiver.kind != "laboratory":
+        yield Problem("publications", f"{receiver.kind} has none", given=receiver.publications)
     if receiver.credentials is not None and receiver.kind in ("folder", "mllp"):
         yield Problem("credentials", f"{receiver.kind} knows none", given=receiver.credentials)
 

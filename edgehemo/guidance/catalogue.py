@@ -8,7 +8,9 @@ catalogues, looked up by the English text; `edgehemo.guidance.messages` lists th
 from __future__ import annotations
 
 import gettext
+import logging
 import string
+import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -18,6 +20,8 @@ from types import MappingProxyType
 import msgspec
 
 from edgehemo.guidance.codes import Code, Kind
+
+log = logging.getLogger(__name__)
 
 CATALOGUE_FILE = Path(__file__).with_name("catalogue.json")
 # The language the catalogue is written in.
@@ -77,7 +81,7 @@ def guidance_with(
 ) -> Guidance:
     """`guidance` with its values in one mapping, for those that hand them on."""
     entry = catalogue()[code]
-    translated = _translation(language).gettext
+    translated = translations(language).gettext
     filled = _Filled(values)
     return Guidance(
         code=code,
@@ -101,8 +105,28 @@ class _Filled(dict[str, object]):
         return f"{{{name}}}"
 
 
-@lru_cache(maxsize=8)
-def _translation(language: str) -> gettext.NullTranslations:
+def look_in(installed: Mapping[str, Path]) -> None:
+    """Have the words of some languages come from other files (``.mo``) than those that come with
+    edgehemo: language -> file. Each file was checked; one that cannot be read is passed over.
+    """
+    _installed.clear()
+    _installed.update(installed)
+    translations.cache_clear()
+
+
+_installed: dict[str, Path] = {}
+
+
+@lru_cache(maxsize=16)
+def translations(language: str) -> gettext.NullTranslations:
+    """The catalogue of a language; one without words for English and what is not known."""
     if language == SOURCE_LANGUAGE:
         return gettext.NullTranslations()
+    file = _installed.get(language)
+    if file is not None:
+        try:
+            with file.open("rb") as opened:
+                return gettext.GNUTranslations(opened)
+        except (OSError, ValueError, struct.error) as error:
+            log.warning("%s: is not read (%s); what comes with edgehemo serves", file, error)
     return gettext.translation(DOMAIN, LOCALE_DIR, [language], fallback=True)

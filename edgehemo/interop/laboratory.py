@@ -31,7 +31,12 @@ of the laboratory, which it trusts and no others. It asks for another certificat
 send, and does what the answer asks for. A picture is put to ``PICTURES_PATH``/STORE/RESULT/POSITION
 with the digest of its bytes as ``?sha256=``; 200 and 201 mean that it is stored there.
 
-All of it is read strictly by whoever gets it.
+What a laboratory publishes for its kiosks stands in ``offers`` of the answer to a visit, all that
+is offered to that kiosk now; a part of it is asked for at ``PUBLISHED_PATH``/SHA256 with ``Range``.
+
+All of it is read strictly by whoever gets it. What was added since the first version is left out
+where it is empty, and towards a laboratory that refuses it (`plain_visit`); a laboratory answers
+``offers`` only to a kiosk that said what runs there.
 """
 
 from __future__ import annotations
@@ -46,12 +51,16 @@ from msgspec import Meta
 
 from edgehemo.errors import UsageError
 from edgehemo.files.strict import Count, Record, Sha256, Text
+from edgehemo.published.reports import Running
+from edgehemo.published.slide import SlideNumbers
+from edgehemo.published.terms import Kind
 
 PATH = "/v1/results"
 ENROLMENT_PATH = "/v1/enrolment"
 RENEWAL_PATH = "/v1/renewal"
 VISIT_PATH = "/v1/visit"
 PICTURES_PATH = "/v1/pictures"
+PUBLISHED_PATH = "/v1/published"
 MOST_ITEMS = 50
 # Of a batch, not compressed: the results' bytes together, and all of it. A larger result than the
 # first goes alone.
@@ -61,6 +70,10 @@ MAX_RECEIPT_BYTES = 1_000_000
 # Low, for the processor of a kiosk; JSON shrinks tenfold all the same.
 _GZIP_LEVEL = 5
 
+# Of a publication; so much of one is asked for at a time.
+MAX_PUBLISHED_BYTES = 1_000_000_000
+PART_BYTES = 1_000_000
+MOST_OFFERS = 50
 # Of a picture, as it is sent.
 MAX_PICTURE_BYTES = 100_000_000
 # Spans of missing numbers that are told at once; the rest is told once these have come.
@@ -171,10 +184,23 @@ class Renewed(Record, frozen=True, kw_only=True):
     certificate: Pem
 
 
+class Offer(Record, frozen=True, kw_only=True):
+    """Something published for this kiosk. sha256: of the file. name, serial: as its manifest says.
+    bytes: of the file. expected: what the test slide gives with it, of a bundle.
+    """
+
+    sha256: Sha256
+    kind: Kind
+    name: Text
+    serial: Count
+    bytes: Annotated[int, Meta(ge=1, le=MAX_PUBLISHED_BYTES)]
+    expected: SlideNumbers | None = None
+
+
 class Visit(Record, frozen=True, kw_only=True):
     """A kiosk asks what there is to do. noted: the highest number that it has noted for the
     laboratory. pinned: digests of the laboratory's certificates that it trusts. pictures: whether
-    it sends any.
+    it sends any. running: what runs there.
     """
 
     schema: Literal["edgehemo.visit/1"] = "edgehemo.visit/1"
@@ -185,12 +211,14 @@ class Visit(Record, frozen=True, kw_only=True):
     noted: Count
     pinned: Annotated[tuple[Sha256, ...], Meta(max_length=8)] = ()
     pictures: bool = False
+    running: Running | None = None
 
 
 class Visited(Record, frozen=True, kw_only=True):
     """What there is to do. missing: numbers that never came, up to the highest noted one. pictures:
     results whose pictures are wanted. renew: whether it is time for another certificate.
     laboratory: certificates that it is to trust from now on; another than before is used soon.
+    offers: all that is published for it now; null where it did not say what runs there.
     """
 
     schema: Literal["edgehemo.visited/1"] = "edgehemo.visited/1"
@@ -198,6 +226,16 @@ class Visited(Record, frozen=True, kw_only=True):
     pictures: Annotated[tuple[Text, ...], Meta(max_length=50)] = ()
     renew: bool = False
     laboratory: Annotated[tuple[Pem, ...], Meta(min_length=1, max_length=4)]
+    offers: Annotated[tuple[Offer, ...], Meta(max_length=MOST_OFFERS)] | None = None
+
+
+# What a laboratory of the first version refuses in a visit.
+_ADDED_TO_VISITS = ("running",)
+
+
+def plain_visit(visit: Visit) -> Visit:
+    """A visit as the first version knew it."""
+    return visit.model_copy(update=dict.fromkeys(_ADDED_TO_VISITS))
 
 
 def packed_batch(batch: Batch) -> bytes:

@@ -25,7 +25,9 @@ from edgehemo.records.clock import now
 
 if TYPE_CHECKING:
     from edgehemo.interop.receivers.mqtt_health import MqttTeller
+    from edgehemo.interop.steered import Occasion
     from edgehemo.interop.visiting import Visits
+    from edgehemo.published.state import Published
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +46,9 @@ class Sender:
     """Sends to the receivers of a device for as long as it runs, and tells its health.
 
     moved: called, from its threads, when something was received, refused or failed. fault: asked,
-    likewise, for the code of what stops the kiosk's work.
+    likewise, for the code of what stops the kiosk's work. occasion: when what a laboratory
+    publishes may be fetched and put in use; None, and it is fetched alone, for another process may
+    screen. published: called when it moved.
     """
 
     def __init__(
@@ -54,10 +58,13 @@ class Sender:
         *,
         moved: Callable[[], None] = lambda: None,
         fault: Callable[[], str | None] = lambda: None,
+        occasion: Occasion | None = None,
+        published: Callable[[Published], None] = lambda _: None,
     ) -> None:
         self._device = device
         self._fault = fault
         self._access = access
+        self._occasion, self._published = occasion, published
         self._lanes = [
             Lane(each, access, device.name, moved=moved)
             for each in device.receivers
@@ -113,13 +120,27 @@ class Sender:
 
     def _visiting(self, receiver: Receiver) -> threading.Thread:
         # Its libraries are loaded where a laboratory is configured.
+        from edgehemo.interop.steered import Occasion, Steered  # noqa: PLC0415
         from edgehemo.interop.visiting import Visits  # noqa: PLC0415
 
-        visits = Visits(receiver, self._access, self._device.name)
+        occasion = self._occasion or Occasion(switching=lambda: False)
+        steered = Steered(receiver, occasion=occasion, told=self._told_published)
+        visits = Visits(receiver, self._access, self._device.name, steered=steered)
         return threading.Thread(
             target=self._guarded, args=(visits.turn, visits), name=f"visits-{receiver.name}",
             daemon=True,
         )  # fmt: skip
+
+    def _told_published(self, item: Published) -> None:
+        """Have it in the chain of the records what became of a publication that was put in use."""
+        # Its module is loaded where a laboratory is configured.
+        from edgehemo.published.noting import note_of  # noqa: PLC0415
+
+        if (noted := note_of(item)) is not None:
+            action, details = noted
+            with self._access.writing() as writer:
+                writer.note(action, details=details, by=f"laboratory {item.origin}")
+        self._published(item)
 
     def _guarded(self, work: Callable[[], float | None], lane: Lane | Visits | None) -> None:
         """Do something again and again; a fault of it ends neither it nor the process."""

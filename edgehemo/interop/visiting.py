@@ -1,13 +1,14 @@
 """This device asks its laboratory now and then what there is to do, also with nothing to send.
 
 What the laboratory never got is sent again; pictures that it asks for are sent, where the device
-configuration allows that; a new certificate is fetched when it is time, and what the laboratory
-will show next is trusted. The laboratory sees that this device lives.
+configuration allows that; what it publishes is fetched; a new certificate is fetched when it is
+time, and what the laboratory will show next is trusted. The laboratory sees that this device lives.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 import random
 import ssl
@@ -30,11 +31,13 @@ from edgehemo.interop.laboratory import (
     Visit,
     Visited,
     message_of,
+    plain_visit,
 )
 from edgehemo.interop.outbox import highest, missed
 from edgehemo.interop.own_key import OwnKey
 from edgehemo.interop.receivers.https import HttpAnswer, HttpRoad
 from edgehemo.interop.states import Failed
+from edgehemo.interop.steered import Steered
 from edgehemo.records.clock import now
 from edgehemo.records.deidentified import View
 from edgehemo.records.results import result_of
@@ -54,6 +57,9 @@ _END = "-----END CERTIFICATE-----"
 
 # Statuses that say something of what was sent, and would say it each time.
 _OF_WHAT_WAS_SENT = (400, 413, 422)
+# How a laboratory of an older version answers what it does not know; it may be updated.
+_REFUSED = 422
+_OLDER_FOR_S = 6 * 3600.0
 
 
 class VisitError(Exception):
@@ -67,7 +73,9 @@ class VisitError(Exception):
 
 
 class Visits:
-    """Of one laboratory that this device was enrolled at. Used by one thread."""
+    """Of one laboratory that this device was enrolled at. Used by one thread. steered: what it
+    publishes is fetched by; None, and it is not told what runs here.
+    """
 
     def __init__(
         self,
@@ -76,10 +84,13 @@ class Visits:
         device: str,
         *,
         jitter: Callable[[], float] = random.random,
+        steered: Steered | None = None,
     ) -> None:
         self._receiver, self._access, self._device = receiver, access, device
         self._called = receiver.name
-        self._jitter = jitter
+        self._jitter, self._steered = jitter, steered
+        # Until when only what the first version knew is said: the laboratory refused more.
+        self._plain_until_s = 0.0
         self._at_s = 0.0
         self._road: HttpRoad | None = None
 
@@ -100,8 +111,7 @@ class Visits:
 
     def _visited(self) -> bool:
         """Ask, and do what is asked for; whether there may be more."""
-        said = self._posted(VISIT_PATH, self._visit().model_dump_json().encode())
-        answer = message_of(Visited, said.content)
+        answer = message_of(Visited, self._asked(self._visit()).content)
         if answer.missing:
             with self._access.writing() as writer:
                 again = missed(writer, self._called, answer.missing, now_s=time.time())
@@ -112,7 +122,25 @@ class Visits:
             self._renew()
         for result_id in answer.pictures:
             self._send_pictures(result_id)
-        return bool(answer.pictures)
+        moved = False
+        if answer.offers is not None and self._steered is not None:
+            moved = self._steered.offered(answer.offers, self._opened())
+        return moved or bool(answer.pictures)
+
+    def _asked(self, visit: Visit) -> HttpAnswer:
+        """Post a visit; without what a laboratory of an older version refuses."""
+        if time.monotonic() < self._plain_until_s:
+            visit = plain_visit(visit)
+        try:
+            return self._posted(VISIT_PATH, _body(visit))
+        except VisitError as error:
+            plain = plain_visit(visit)
+            if error.status != _REFUSED or visit == plain:
+                raise
+            answer = self._posted(VISIT_PATH, _body(plain))
+        log.info("%s is older: it is not told what runs here", self._called)
+        self._plain_until_s = time.monotonic() + _OLDER_FOR_S
+        return answer
 
     def _visit(self) -> Visit:
         with self._access.reading() as reader:
@@ -125,6 +153,7 @@ class Visits:
                 noted=highest(reader, self._receiver.name),
                 pinned=tuple(_digest(pem) for pem in self._trusted()),
                 pictures=self._receiver.pictures,
+                running=None if self._steered is None else self._steered.running(),
             )
 
     # -- certificates -----------------------------------------------------------------------------
@@ -228,10 +257,8 @@ class Visits:
     # -- the way ----------------------------------------------------------------------------------
 
     def _posted(self, path: str, body: bytes, method: str = "POST") -> HttpAnswer:
-        if self._road is None:
-            self._road = HttpRoad(self._receiver)
         url = self._receiver.address.rstrip("/") + path
-        answer = self._road.send(method, url, body, _JSON)
+        answer = self._opened().send(method, url, body, _JSON)
         if isinstance(answer, Failed):
             raise VisitError(f"{answer.code}: {answer.said}")
         if answer.status not in (200, 201):
@@ -239,11 +266,21 @@ class Visits:
             raise VisitError(f"HTTP {answer.status}: {said}", answer.status)
         return answer
 
+    def _opened(self) -> HttpRoad:
+        if self._road is None:
+            self._road = HttpRoad(self._receiver)
+        return self._road
+
     def close(self) -> None:
         """Let go of the connection."""
         if self._road is not None:
             road, self._road = self._road, None
             road.close()
+
+
+def _body(visit: Visit) -> bytes:
+    """Without what is not known: a laboratory of an older version knows no key of it."""
+    return json.dumps(visit.checked().model_dump(exclude_none=True)).encode()
 
 
 def _digest(pem: str) -> str:

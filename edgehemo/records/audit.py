@@ -51,6 +51,7 @@ Action = Literal[
     "signed out",
     "wrong PIN",
     "bundle changed",
+    "language changed",
     "profile changed",
     "message delivered",
     "message refused",

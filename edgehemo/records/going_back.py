@@ -31,6 +31,7 @@ HARMLESS: frozenset[Action] = frozenset(
     {
         "store migrated", "records verified", "records backed up", "signed in", "signed out",
         "wrong PIN", "result viewed", "message viewed", "kiosk state set aside", "bundle changed",
+        "language changed",
     }
 )  # fmt: skip
 # So many kinds of work are named in a message.

@@ -13,6 +13,7 @@ from edgehemo.bundle.output import (
 from edgehemo.control.history import Clearance, ControlCheck
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.installed_bundles import StoreState
+from edgehemo.device.installed_languages import LanguagesState
 from edgehemo.device.output import DoctorOutput
 from edgehemo.device.version_state import UpdateState
 from edgehemo.files.json_schema import Document, Schema
@@ -28,6 +29,10 @@ from edgehemo.interop.output import (
 from edgehemo.measurands import BLOOD_FACTS
 from edgehemo.monitor.output import MonitorOutput
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.published.packages import PackageManifest
+from edgehemo.published.reports import Running
+from edgehemo.published.settings import SentSettings
+from edgehemo.published.state import PublishedState
 from edgehemo.records.backup import BackupManifest
 from edgehemo.records.exports.archive_export import ArchiveManifest
 from edgehemo.records.exports.dataset import DatasetFile
@@ -71,6 +76,23 @@ FILES = (
         written=False,
     ),
     Document("bundle-store", "which installed bundle a device uses", (StoreState,), written=False),
+    Document(
+        "languages", "which words were installed on a device", (LanguagesState,), written=False
+    ),
+    Document(
+        "publication",
+        "the manifest of published words or settings",
+        (PackageManifest,),
+        written=False,
+    ),
+    Document(
+        "published",
+        "what a laboratory offered a device, and how it stands",
+        (PublishedState,),
+        written=False,
+    ),
+    Document("running", "what runs on a device", (Running,), written=False),
+    Document("sent-settings", "settings that a laboratory sets", (SentSettings,), written=False),
     Document("update", "which versions of edgehemo are on a kiosk", (UpdateState,), written=False),
     Document(
         "backup", "what belongs to one backup of the records", (BackupManifest,), written=False

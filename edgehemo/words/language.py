@@ -8,15 +8,23 @@ English, and their own keys.
 
 from __future__ import annotations
 
-import gettext
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from gettext import NullTranslations
+from pathlib import Path
 from typing import Literal, cast, get_args
 
-from edgehemo.guidance.catalogue import DOMAIN, LOCALE_DIR, SOURCE_LANGUAGE, Guidance, guidance
+from edgehemo.guidance.catalogue import (
+    LOCALE_DIR,
+    SOURCE_LANGUAGE,
+    Guidance,
+    guidance,
+    look_in,
+    translations,
+)
 from edgehemo.guidance.codes import Code
 
 Language = Literal["en", "es", "fr", "pt", "sw"]
@@ -40,6 +48,8 @@ _NUMBERS: Mapping[Language, tuple[str, str]] = {
 }
 # The texts that a language must have, written by the extraction.
 TEXTS_FILE = LOCALE_DIR / "kiosk.json"
+# Below a device's data folder: words that were installed beside those that come with edgehemo.
+LANGUAGES_FOLDER = "languages"
 _G_PER_DL = 10.0
 
 
@@ -49,18 +59,16 @@ def wanted_texts() -> tuple[str, ...]:
     return tuple(json.loads(TEXTS_FILE.read_text("utf-8"))["texts"])
 
 
-@lru_cache(maxsize=8)
-def _catalogue(language: Language) -> gettext.NullTranslations:
-    if language == SOURCE_LANGUAGE:
-        return gettext.NullTranslations()
-    return gettext.translation(DOMAIN, LOCALE_DIR, [language], fallback=True)
-
-
 def missing_texts(language: Language) -> list[str]:
     """What a language has no words for; nothing of English."""
     if language == SOURCE_LANGUAGE:
         return []
-    known = getattr(_catalogue(language), "_catalog", {})
+    return missing_in(translations(language))
+
+
+def missing_in(catalogue: NullTranslations) -> list[str]:
+    """What a catalogue has no words for."""
+    known = getattr(catalogue, "_catalog", {})
     return [text for text in wanted_texts() if not (known.get(text) or known.get((text, 0)))]
 
 
@@ -68,6 +76,14 @@ def missing_texts(language: Language) -> list[str]:
 def offered() -> tuple[Language, ...]:
     """The languages that are complete."""
     return tuple(language for language in LANGUAGES if not missing_texts(language))
+
+
+def use_installed(installed: Mapping[str, Path]) -> None:
+    """Have the words of some languages come from files that were installed; see
+    `edgehemo.guidance.catalogue.look_in`.
+    """
+    look_in(installed)
+    offered.cache_clear()
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,20 +95,20 @@ class Words:
 
     def _(self, text: str, **values: object) -> str:
         """A text, its places filled."""
-        translated = _catalogue(self.language).gettext(text)
+        translated = translations(self.language).gettext(text)
         return translated.format_map(values) if values else translated
 
     def known(self, text: str) -> str:
         """A text that is no constant of the code, such as a stored one: translated where it is
         known, else as it is.
         """
-        return _catalogue(self.language).gettext(text) if text else text
+        return translations(self.language).gettext(text) if text else text
 
     def n_(self, one: str, many: str, count: int, **values: object) -> str:
         """A text with a count, in the form the count asks for; ``{n}`` is its place, and values
         fill the others.
         """
-        translated = _catalogue(self.language).ngettext(one, many, count)
+        translated = translations(self.language).ngettext(one, many, count)
         return translated.format_map({"n": self.number(count), **values})
 
     def number(self, value: float, decimals: int = 0) -> str:

@@ -254,14 +254,14 @@ def test_a_translation_orders_the_values_as_its_language_does(
     entry = catalogue()["CONTROL_DUE"]
     written_translation(tmp_path, {entry.reason: "{hours} h: {at}", entry.title: "Due"})
     monkeypatch.setattr(catalogue_module, "LOCALE_DIR", tmp_path)
-    catalogue_module._translation.cache_clear()
+    catalogue_module.translations.cache_clear()
     try:
         told = guidance("CONTROL_DUE", "xx", at="today", hours=26)
         assert (told.title, told.reason) == ("Due", "26 h: today")
         assert told.action == entry.action, "what is not translated is given in English"
         assert guidance("CONTROL_DUE", "yy").title == entry.title
     finally:
-        catalogue_module._translation.cache_clear()
+        catalogue_module.translations.cache_clear()
 
 
 def test_translators_get_every_text_with_its_line() -> None:

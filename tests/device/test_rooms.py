@@ -28,7 +28,8 @@ ROOMS = (
     # the flow: a frame becomes a sample's reading
     "field", "inference", "cells", "quality", "estimate", "simulation", "capture", "screening",
     # what comes of it
-    "report", "control", "records", "device", "bench", "api", "demo", "monitor", "interop", "kiosk",
+    "report", "control", "records", "device", "bench", "api", "demo", "monitor",
+    "published", "interop", "kiosk",
     # what all of it writes, described; doors
     "schemas", "commands", "cli", "__main__", "__init__",
 )  # fmt: skip
