@@ -29,7 +29,9 @@ A kiosk comes to a laboratory by a pairing code (`edgehemo.interop.pairing`), on
 of the laboratory, which it trusts and no others. It asks for another certificate at
 ``RENEWAL_PATH``. Now and then it posts a `Visit` to ``VISIT_PATH``, also when it has nothing to
 send, and does what the answer asks for. A picture is put to ``PICTURES_PATH``/STORE/RESULT/POSITION
-with the digest of its bytes as ``?sha256=``; 200 and 201 mean that it is stored there.
+with the digest of its bytes as ``?sha256=``; 200 and 201 mean that it is stored there. What
+analysers measured of stored samples goes to ``PAIRED_PATH``: the kiosk numbers those values, the
+answer says up to which number the laboratory has them.
 
 What a laboratory publishes for its kiosks stands in ``offers`` of the answer to a visit, all that
 is offered to that kiosk now; a part of it is asked for at ``PUBLISHED_PATH``/SHA256 with ``Range``.
@@ -50,7 +52,8 @@ import msgspec
 from msgspec import Meta
 
 from edgehemo.errors import UsageError
-from edgehemo.files.strict import Count, Record, Sha256, Text
+from edgehemo.files.strict import Count, NonNegative, Record, Sha256, Text
+from edgehemo.measurands import Measurand
 from edgehemo.published.reports import Running
 from edgehemo.published.slide import SlideNumbers
 from edgehemo.published.terms import Kind
@@ -61,6 +64,7 @@ RENEWAL_PATH = "/v1/renewal"
 VISIT_PATH = "/v1/visit"
 PICTURES_PATH = "/v1/pictures"
 PUBLISHED_PATH = "/v1/published"
+PAIRED_PATH = "/v1/paired"
 MOST_ITEMS = 50
 # Of a batch, not compressed: the results' bytes together, and all of it. A larger result than the
 # first goes alone.
@@ -78,6 +82,8 @@ MOST_OFFERS = 50
 MAX_PICTURE_BYTES = 100_000_000
 # Spans of missing numbers that are told at once; the rest is told once these have come.
 MOST_SPANS = 100
+# Analyser values that are sent at once.
+MOST_PAIRED = 200
 # A kiosk's public key (Ed25519) and a signature, in base64.
 _KEY_PATTERN = r"^[A-Za-z0-9+/]{43}=\Z"
 _SIGNATURE_PATTERN = r"^[A-Za-z0-9+/]{86}==\Z"
@@ -86,6 +92,8 @@ ENROLMENT_PROOF = b"edgehemo enrolment\0"
 RENEWAL_PROOF = b"edgehemo renewal\0"
 
 ItemOutcome = Literal["stored", "refused", "later"]
+# How the control slides of a kiosk stand: "none" where its profile asks for none.
+ControlStanding = Literal["none", "passed", "due", "missing", "failed", "unreadable"]
 PicturesRule = Literal["never", "asked", "all"]
 # First and last of a row of numbers.
 Span = tuple[Annotated[int, Meta(ge=1)], Annotated[int, Meta(ge=1)]]
@@ -197,10 +205,65 @@ class Offer(Record, frozen=True, kw_only=True):
     expected: SlideNumbers | None = None
 
 
+class DeviceState(Record, frozen=True, kw_only=True):
+    """How a kiosk is, nothing of a patient. Ages are by its own clock, so that a wrong one does no
+    harm: whoever hears them adds what has passed since.
+
+    results: stored there. backup_age_s: seconds since the last good backup, null where there never
+    was one; backed_up: results in it. control: how its control slides stand; control_age_s: seconds
+    since the newest check; control_deviations: of that check, quantity -> standard deviations of
+    the target. blocked: the code for which it gives no results now. free_mb: room for more.
+    profile: whether it has a calibration profile.
+    """
+
+    results: Count
+    backup_age_s: Count | None = None
+    backed_up: Count | None = None
+    control: ControlStanding
+    control_age_s: Count | None = None
+    control_deviations: Annotated[dict[str, float], Meta(max_length=40)] = msgspec.field(
+        default_factory=dict
+    )
+    blocked: Text | None = None
+    free_mb: NonNegative | None = None
+    profile: bool = False
+
+
+class PairedValue(Record, frozen=True, kw_only=True):
+    """What an analyser measured of a stored sample. number: counts the values of a kiosk's records.
+    sample: its number or pseudonym, as results have it. value: in the unit that measurand ends
+    with. analyser: its name, null from a kiosk that sends pseudonyms. at: when it was entered, of
+    such a kiosk the month.
+    """
+
+    number: Annotated[int, Meta(ge=1)]
+    sample: Annotated[str, Meta(min_length=1, max_length=200)]
+    measurand: Measurand
+    value: float
+    analyser: Annotated[str, Meta(max_length=200)] | None = None
+    at: Annotated[str, Meta(pattern=r"^\d{4}-\d\d-\d\dT", max_length=40)]
+
+
+class Paired(Record, frozen=True, kw_only=True):
+    """Analyser values of a kiosk's records, by number; none to ask up to which they are there."""
+
+    schema: Literal["edgehemo.paired/1"] = "edgehemo.paired/1"
+    store: Text
+    values: Annotated[tuple[PairedValue, ...], Meta(max_length=MOST_PAIRED)] = ()
+
+
+class PairedTaken(Record, frozen=True, kw_only=True):
+    """What the laboratory has of them. upto: the highest number."""
+
+    schema: Literal["edgehemo.paired-taken/1"] = "edgehemo.paired-taken/1"
+    upto: Count
+
+
 class Visit(Record, frozen=True, kw_only=True):
     """A kiosk asks what there is to do. noted: the highest number that it has noted for the
     laboratory. pinned: digests of the laboratory's certificates that it trusts. pictures: whether
-    it sends any. running: what runs there.
+    it sends any. running: what runs there. state: how it is. Both are null from one that does not
+    say.
     """
 
     schema: Literal["edgehemo.visit/1"] = "edgehemo.visit/1"
@@ -212,6 +275,7 @@ class Visit(Record, frozen=True, kw_only=True):
     pinned: Annotated[tuple[Sha256, ...], Meta(max_length=8)] = ()
     pictures: bool = False
     running: Running | None = None
+    state: DeviceState | None = None
 
 
 class Visited(Record, frozen=True, kw_only=True):
@@ -230,7 +294,7 @@ class Visited(Record, frozen=True, kw_only=True):
 
 
 # What a laboratory of the first version refuses in a visit.
-_ADDED_TO_VISITS = ("running",)
+_ADDED_TO_VISITS = ("running", "state")
 
 
 def plain_visit(visit: Visit) -> Visit:

@@ -125,7 +125,9 @@ class Sender:
 
         occasion = self._occasion or Occasion(switching=lambda: False)
         steered = Steered(receiver, occasion=occasion, told=self._told_published)
-        visits = Visits(receiver, self._access, self._device.name, steered=steered)
+        visits = Visits(
+            receiver, self._access, self._device.name, configuration=self._device, steered=steered
+        )
         return threading.Thread(
             target=self._guarded, args=(visits.turn, visits), name=f"visits-{receiver.name}",
             daemon=True,

@@ -2,7 +2,8 @@
 
 What the laboratory never got is sent again; pictures that it asks for are sent, where the device
 configuration allows that; what it publishes is fetched; a new certificate is fetched when it is
-time, and what the laboratory will show next is trusted. The laboratory sees that this device lives.
+time, and what the laboratory will show next is trusted. The laboratory sees that this device lives,
+and how it is; it gets what analysers measured of the samples that it has results of.
 """
 
 from __future__ import annotations
@@ -16,16 +17,22 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.receiver_files import ReceiverFileError
 from edgehemo.device.receivers import Receiver
-from edgehemo.errors import RecordsError, UsageError
+from edgehemo.errors import EdgeHemoError, RecordsError, UsageError
 from edgehemo.files.atomic import write_text_atomically
 from edgehemo.interop.access import Access
+from edgehemo.interop.device_state import state_of
 from edgehemo.interop.laboratory import (
+    PAIRED_PATH,
     PICTURES_PATH,
     RENEWAL_PATH,
     RENEWAL_PROOF,
     VISIT_PATH,
+    DeviceState,
+    Paired,
+    PairedTaken,
     Renewal,
     Renewed,
     Visit,
@@ -35,6 +42,7 @@ from edgehemo.interop.laboratory import (
 )
 from edgehemo.interop.outbox import highest, missed
 from edgehemo.interop.own_key import OwnKey
+from edgehemo.interop.paired_values import highest_paired, paired_after
 from edgehemo.interop.receivers.https import HttpAnswer, HttpRoad
 from edgehemo.interop.states import Failed
 from edgehemo.interop.steered import Steered
@@ -59,6 +67,7 @@ _END = "-----END CERTIFICATE-----"
 _OF_WHAT_WAS_SENT = (400, 413, 422)
 # How a laboratory of an older version answers what it does not know; it may be updated.
 _REFUSED = 422
+_UNKNOWN = 404
 _OLDER_FOR_S = 6 * 3600.0
 
 
@@ -73,8 +82,9 @@ class VisitError(Exception):
 
 
 class Visits:
-    """Of one laboratory that this device was enrolled at. Used by one thread. steered: what it
-    publishes is fetched by; None, and it is not told what runs here.
+    """Of one laboratory that this device was enrolled at. Used by one thread. configuration: of
+    this device, None where its state is not told. steered: what it publishes is fetched by; None,
+    and it is not told what runs here.
     """
 
     def __init__(
@@ -83,10 +93,14 @@ class Visits:
         access: Access,
         device: str,
         *,
+        configuration: DeviceConfiguration | None = None,
         jitter: Callable[[], float] = random.random,
         steered: Steered | None = None,
     ) -> None:
         self._receiver, self._access, self._device = receiver, access, device
+        self._configuration = configuration
+        # Up to which analyser value the laboratory has them; None before it was asked.
+        self._paired: int | None = None
         self._called = receiver.name
         self._jitter, self._steered = jitter, steered
         # Until when only what the first version knew is said: the laboratory refused more.
@@ -125,6 +139,7 @@ class Visits:
         moved = False
         if answer.offers is not None and self._steered is not None:
             moved = self._steered.offered(answer.offers, self._opened())
+        self._send_paired()
         return moved or bool(answer.pictures)
 
     def _asked(self, visit: Visit) -> HttpAnswer:
@@ -154,7 +169,49 @@ class Visits:
                 pinned=tuple(_digest(pem) for pem in self._trusted()),
                 pictures=self._receiver.pictures,
                 running=None if self._steered is None else self._steered.running(),
+                state=self._state(reader),
             )
+
+    def _state(self, reader: Reader) -> DeviceState | None:
+        """How this device is; None where that cannot be told, which keeps back no visit."""
+        if self._configuration is None:
+            return None
+        try:
+            return state_of(reader, self._configuration, now()).checked()
+        except (EdgeHemoError, OSError, ValueError) as error:
+            log.warning("%s is not told how this device is: %s", self._called, error)
+            return None
+
+    # -- analyser values --------------------------------------------------------------------------
+
+    def _send_paired(self) -> None:
+        """Send what analysers measured of stored samples and the laboratory has not got yet."""
+        with self._access.reading() as reader:
+            until, store = highest_paired(reader), reader.id
+        if until == (self._paired or 0):
+            return
+        if self._paired is None:
+            try:
+                self._paired = self._post_paired(Paired(store=store))
+            except VisitError as error:
+                if error.status != _UNKNOWN:
+                    raise
+                log.info("%s is older: it takes no analyser values", self._called)
+                return
+        while self._paired < until:
+            with self._access.reading() as reader:
+                view = View.of(reader, identified=self._receiver.identified)
+                values = paired_after(reader, view, self._paired)
+            got = self._post_paired(values)
+            if got <= self._paired:
+                # Nothing of these records came there yet; it is asked again with the next visit.
+                self._paired = None
+                return
+            self._paired = got
+
+    def _post_paired(self, values: Paired) -> int:
+        said = self._posted(PAIRED_PATH, values.model_dump_json().encode())
+        return message_of(PairedTaken, said.content).upto
 
     # -- certificates -----------------------------------------------------------------------------
 

@@ -23,6 +23,7 @@ LABORATORY = "laboratory"
 Deed = Literal[
     "laboratory made",
     "results received",
+    "analyser values received",
     "pictures received",
     "pictures asked for",
     "pictures settled",

@@ -26,3 +26,8 @@ def length_of(seconds: int) -> str:
         if seconds < until:
             return f"{seconds // size} {name}"
     return f"{seconds // 86_400} days"
+
+
+def moment_of(seconds: int) -> str:
+    """Seconds since 1970 as pages write them: day and minute, in UTC."""
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%d %H:%M}"

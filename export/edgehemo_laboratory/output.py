@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from edgehemo.files.strict import Count, Record
-from edgehemo.interop.laboratory import PicturesRule, Span
+from edgehemo.interop.laboratory import DeviceState, PicturesRule, Span
 from edgehemo.records.users import Role
 from edgehemo_laboratory.enrolment.kiosks import Kiosk
 from edgehemo_laboratory.storage.interface import Engine
@@ -29,7 +29,8 @@ class RecordsEntry(Record, frozen=True, kw_only=True):
 class KioskEntry(Record, frozen=True, kw_only=True):
     """One kiosk. standing: waiting for its pairing code to be used, in service, or revoked.
     silent_s: seconds since it was last heard, by this machine's clock; null before the first time.
-    renewal_waits: it does not trust the laboratory's next certificate yet.
+    renewal_waits: it does not trust the laboratory's next certificate yet. state: how it said it
+    is, null where it never did; state_age_s: seconds since then.
     """
 
     name: str
@@ -43,6 +44,8 @@ class KioskEntry(Record, frozen=True, kw_only=True):
     silent_s: Count | None
     renewal_waits: bool
     records: list[RecordsEntry]
+    state: DeviceState | None = None
+    state_age_s: Count | None = None
 
     @classmethod
     def of(
@@ -62,6 +65,8 @@ class KioskEntry(Record, frozen=True, kw_only=True):
             silent_s=None if heard is None else max(0, now_s - heard),
             renewal_waits=coming is not None and coming not in kiosk.pinned,
             records=records,
+            state=kiosk.state,
+            state_age_s=None if kiosk.state_at_s is None else max(0, now_s - kiosk.state_at_s),
         )
 
 

@@ -7,38 +7,37 @@ from collections.abc import Sequence
 from edgehemo.interop.laboratory import Span
 from edgehemo_laboratory.clock import now, seconds_of
 from edgehemo_laboratory.enrolment.certificates import Certificates
-from edgehemo_laboratory.enrolment.kiosks import kiosks
+from edgehemo_laboratory.enrolment.kiosks import Kiosk, kiosks
 from edgehemo_laboratory.intake.missing import missing_everywhere
 from edgehemo_laboratory.output import KioskEntry, RecordsEntry
 from edgehemo_laboratory.storage.interface import Row, Statements
 
 
-async def kiosk_entries(statements: Statements, certificates: Certificates) -> list[KioskEntry]:
-    """All kiosks, by name."""
+async def kiosk_entries(
+    statements: Statements, certificates: Certificates, *, only: Kiosk | None = None
+) -> list[KioskEntry]:
+    """All kiosks, by name; or one of them."""
     coming = certificates.prepared
     digest = None if coming is None else coming.digest
     by_kiosk = await _records(statements)
     at = seconds_of(now())
     return [
         KioskEntry.of(each, by_kiosk.get(each.number, []), now_s=at, coming=digest)
-        for each in await kiosks(statements)
+        for each in (await kiosks(statements) if only is None else [only])
     ]
 
 
 async def _records(statements: Statements) -> dict[int, list[RecordsEntry]]:
     found: dict[int, list[RecordsEntry]] = {}
-    results = _counts(await statements.rows("SELECT store, count(*) FROM result GROUP BY store"))
+    results = _counts(
+        await statements.rows("SELECT store, sum(results) FROM result_day GROUP BY store")
+    )
     refused = _counts(
         await statements.rows(
             "SELECT store, count(*) FROM arrival WHERE outcome = 'refused' GROUP BY store"
         )
     )
-    doubled = _counts(
-        await statements.rows(
-            "SELECT store, count(*) FROM (SELECT store, sequence FROM arrival "
-            "GROUP BY store, sequence HAVING count(*) > 1) AS twice GROUP BY store"
-        )
-    )
+    doubled = _counts(await statements.rows("SELECT store, count(*) FROM doubled GROUP BY store"))
     missing = await missing_everywhere(statements)
     for kiosk, store in await statements.rows("SELECT kiosk, store FROM records ORDER BY made_at"):
         found.setdefault(kiosk, []).append(
@@ -60,4 +59,4 @@ def spans_text(spans: Sequence[Span], most: int = 10) -> str:
 
 
 def _counts(rows: list[Row]) -> dict[str, int]:
-    return dict(rows)
+    return {store: int(number) for store, number in rows}

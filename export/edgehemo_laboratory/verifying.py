@@ -1,5 +1,5 @@
 """Whether what is stored holds together: the chains, the versions against them, the results
-against the versions, the pictures against their digests.
+against the versions, the days' sums against the results, the pictures against their digests.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ async def verify(
     versions, wrong = await _versions(storage, advance)
     faults += wrong
     faults += await _results(storage, advance)
+    faults += await _days(storage)
     kept, wrong = await _pictures(storage, pictures, advance)
     faults += wrong
     ((entries,),) = await storage.rows("SELECT count(*) FROM audit")
@@ -125,6 +126,18 @@ async def _results(storage: Storage, advance: Callable[[], None]) -> list[str]:
         "WHERE r.store = v.store AND r.result_id = v.result_id)"
     )
     return faults + ([f"{lost} versions belong to no result"] if lost else [])
+
+
+async def _days(storage: Storage) -> list[str]:
+    """The days' sums against the results."""
+    rows = await storage.rows(
+        "SELECT r.store, r.counted_day FROM (SELECT store, counted_day, count(*) AS n, "
+        "sum(CASE WHEN standing = 'given' THEN 1 ELSE 0 END) AS given FROM result "
+        "GROUP BY store, counted_day) AS r LEFT JOIN result_day d ON d.store = r.store "
+        "AND d.day = r.counted_day WHERE d.results IS NULL OR d.results <> r.n "
+        "OR d.given <> r.given ORDER BY 1, 2"
+    )
+    return [f"the sums of {day} of records {store[:8]} are wrong" for store, day in rows]
 
 
 async def _pictures(

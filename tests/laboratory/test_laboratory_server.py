@@ -33,8 +33,9 @@ from edgehemo_laboratory.people import add_person, remove_person
 from edgehemo_laboratory.pictures.keeping import ask_for
 from edgehemo_laboratory.pictures.store import open_pictures
 from edgehemo_laboratory.server.app import application
-from edgehemo_laboratory.server.people_pages import COOKIE, Desk, PeoplePages
+from edgehemo_laboratory.server.people_pages import COOKIE, Desk
 from edgehemo_laboratory.server.shown import with_certificate
+from edgehemo_laboratory.server.starting import pages_of
 from edgehemo_laboratory.storage import open_storage
 from edgehemo_laboratory.storage.interface import Storage, Taken
 from tests.support.laboratory import (
@@ -55,7 +56,7 @@ class Server:
 
     def __init__(self, storage: Storage, made: Certificates, folder: Path) -> None:
         self.storage, self.certificates = storage, made
-        pages = PeoplePages(Desk(storage, made)).routes
+        pages = pages_of(Desk(storage, made))
         self.app = application(storage, made, open_pictures(str(folder / "pictures")), pages)
 
     def client(self, shown: str | None = None) -> httpx.AsyncClient:
@@ -254,7 +255,7 @@ def test_the_kiosks_are_shown_to_whom_is_signed_in(tmp_path: Path) -> None:
         cookie = answer.headers["set-cookie"]
         assert all(word in cookie for word in ("Secure", "HttpOnly", "SameSite=strict", "Path=/"))
         page = (await client.get("/")).text
-        assert "clinic-1" in page and "missing: 2 to 3" in page and "in service" in page
+        assert "clinic-1" in page and "missing: 2 to 3" in page
         token = re.search(r'name="token" value="(\w+)"', page)
         assert token is not None
         assert (await client.post("/sign-out", data={"token": "x"})).status_code == 403

@@ -149,7 +149,8 @@ class KioskAt:
 
     def visits(self) -> None:
         (receiver,) = self.device.receivers
-        Visits(receiver, self.access(), self.device.name).turn()
+        device = self.device
+        Visits(receiver, self.access(), device.name, configuration=device).turn()
 
     def states(self) -> list[tuple[str, str | None, str]]:
         with Store.below(self.data).reader() as reader:

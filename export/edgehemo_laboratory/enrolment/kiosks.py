@@ -11,11 +11,13 @@ from dataclasses import dataclass
 from edgehemo.interop.laboratory import (
     ENROLMENT_PROOF,
     RENEWAL_PROOF,
+    DeviceState,
     Enrolled,
     Enrolment,
     PicturesRule,
     Renewal,
     Renewed,
+    message_of,
 )
 from edgehemo.interop.pairing import PairingCode, digest_of_secret, new_code
 from edgehemo_laboratory.chain import chain_of, note
@@ -38,7 +40,8 @@ PICTURES: tuple[PicturesRule, ...] = ("never", "asked", "all")
 class Kiosk:
     """One kiosk. device, software_version: what it says of itself. heard_at_s: when it was last
     heard, seconds since 1970 by this machine's clock; None before the first time. sent_at: what its
-    own clock said then. pinned: digests of the laboratory's certificates that it trusts.
+    own clock said then. pinned: digests of the laboratory's certificates that it trusts. state: how
+    it last said it is, at state_at_s; None where it never did.
     """
 
     number: int
@@ -55,6 +58,8 @@ class Kiosk:
     heard_at_s: int | None
     sent_at: str
     pinned: tuple[str, ...]
+    state: DeviceState | None
+    state_at_s: int | None
 
     @property
     def chain(self) -> str:
@@ -64,14 +69,19 @@ class Kiosk:
 
 _COLUMNS = (
     "number, name, site, made_at, enrolled_at, revoked_at, revoked_why, identified, pictures, "
-    "device, software_version, heard_at_s, sent_at, pinned"
+    "device, software_version, heard_at_s, sent_at, pinned, state, state_at_s"
 )
 
 
 def _kiosk(row: Row) -> Kiosk:
     values = dict(zip(Kiosk.__slots__, row, strict=True))
-    pinned = tuple(values["pinned"].split())
-    return Kiosk(**{**values, "identified": bool(values["identified"]), "pinned": pinned})
+    said = values["state"]
+    values |= {
+        "identified": bool(values["identified"]),
+        "pinned": tuple(values["pinned"].split()),
+        "state": message_of(DeviceState, said.encode()) if said else None,
+    }
+    return Kiosk(**values)
 
 
 async def kiosks(statements: Statements) -> list[Kiosk]:

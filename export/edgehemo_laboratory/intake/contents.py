@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -26,6 +26,7 @@ _LEVEL = 6
 # More than any result has.
 MAX_RESULT_BYTES = 40_000_000
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Standing = Literal["given", "withheld", "held", "withdrawn"]
 
 
 class _Amended(msgspec.Struct, frozen=True):
@@ -174,6 +175,8 @@ def columns_of(said: _Sent) -> dict[str, Value]:
     hgb = sample.hgb_g_per_l
     return {
         "outcome": said.outcome,
+        "standing": standing_of(said.state, said.outcome),
+        "corrected": int(any(each.change == "corrected" for each in said.versions)),
         "sample": said.sample,
         "made_at": said.made_at,
         "day": said.made_at[:10],
@@ -201,6 +204,15 @@ def columns_of(said: _Sent) -> dict[str, Value]:
         "profile_sha256": said.profile_sha256,
         "software_version": said.software_version,
     }
+
+
+def standing_of(state: str, outcome: str) -> Standing:
+    """What a result is to whoever uses it."""
+    if state == "withdrawn":
+        return "withdrawn"
+    if state == "held":
+        return "held"
+    return "withheld" if outcome == "withheld" else "given"
 
 
 def _grade(said: _Sent) -> str | None:

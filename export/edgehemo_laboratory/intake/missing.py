@@ -6,7 +6,7 @@ from edgehemo.interop.laboratory import MOST_SPANS, Span
 from edgehemo_laboratory.storage.interface import Statements
 
 # The mark of what is whole is moved once it would move so far: it saves looking and means nothing.
-_MOVE_BY = 200
+_MOVE_BY = 20
 
 
 async def missing_everywhere(statements: Statements) -> dict[str, tuple[Span, ...]]:

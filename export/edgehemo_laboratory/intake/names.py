@@ -17,6 +17,16 @@ _MONTH = re.compile(r"\d{4}-\d\d-01T00:00:00\+00:00")
 _NUMBER = re.compile(r"\d{3,}")
 
 
+def is_pseudonym(text: str) -> bool:
+    """Whether it is a name that a kiosk made up for another."""
+    return _PSEUDONYM.fullmatch(text) is not None
+
+
+def is_month(text: str) -> bool:
+    """Whether it is a date that says no day."""
+    return _MONTH.fullmatch(text) is not None
+
+
 def told_too_much(contents: Contents) -> str | None:
     """What a result without names says all the same, a phrase; None where there is nothing."""
     return next(_found(contents), None)
@@ -34,7 +44,7 @@ def _found(contents: Contents) -> Iterator[str]:
         *((f"{key}'s name", value) for key, value in said.record.labels.items()),
     ]
     for what, value in names:
-        if value is not None and not _PSEUDONYM.fullmatch(value):
+        if value is not None and not is_pseudonym(value):
             yield f"a {what} stands in it"
     created = said.record.provenance.get("created_at")
     if not _MONTH.fullmatch(said.made_at) or not (

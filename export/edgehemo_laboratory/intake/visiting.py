@@ -19,12 +19,18 @@ async def visited(
     """What is missing of its records, and whose pictures are wanted. pictures: whether this
     laboratory keeps any.
     """
+    at_s = seconds_of(now())
     await storage.do(
         "UPDATE kiosk SET device = $1, software_version = $2, sent_at = $3, heard_at_s = $4, "
         "pinned = $5 WHERE number = $6",
-        visit.device, visit.software_version, visit.sent_at, seconds_of(now()),
-        " ".join(visit.pinned), kiosk.number,
+        visit.device, visit.software_version, visit.sent_at, at_s, " ".join(visit.pinned),
+        kiosk.number,
     )  # fmt: skip
+    if visit.state is not None:
+        await storage.do(
+            "UPDATE kiosk SET state = $1, state_at_s = $2 WHERE number = $3",
+            visit.state.model_dump_json(), at_s, kiosk.number,
+        )  # fmt: skip
     owner = await storage.rows("SELECT kiosk FROM records WHERE store = $1", visit.store)
     if owner and owner[0][0] != kiosk.number:
         raise NotItsRecordsError("these records came from another kiosk before")

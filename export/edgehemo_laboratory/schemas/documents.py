@@ -6,6 +6,8 @@ from edgehemo.files.json_schema import Document
 from edgehemo.interop.laboratory import (
     Enrolled,
     Enrolment,
+    Paired,
+    PairedTaken,
     Receipt,
     Renewal,
     Renewed,
@@ -47,5 +49,7 @@ DOCUMENTS = (
     Document("renewal", "a kiosk wants a certificate for another key", (Renewal,)),
     Document("renewed", "the certificate for another key", (Renewed,)),
     Document("visit", "a kiosk asks its laboratory what there is to do", (Visit,)),
+    Document("paired", "what analysers measured, as a kiosk sends it", (Paired,)),
+    Document("paired-taken", "up to where a laboratory has analyser values", (PairedTaken,)),
     Document("visited", "what there is to do for a kiosk", (Visited,)),
 )

@@ -18,11 +18,14 @@ from edgehemo.interop.laboratory import (
     MAX_BATCH_BYTES,
     MAX_PICTURE_BYTES,
     MAX_RECEIPT_BYTES,
+    PAIRED_PATH,
     PATH,
     PICTURES_PATH,
     RENEWAL_PATH,
     VISIT_PATH,
     Enrolment,
+    Paired,
+    PairedTaken,
     Renewal,
     Visit,
     Visited,
@@ -46,6 +49,7 @@ from edgehemo_laboratory.errors import (
     StorageError,
     StorageFullError,
 )
+from edgehemo_laboratory.intake.pairs import keep_paired
 from edgehemo_laboratory.intake.taking import NotItsRecordsError, taken
 from edgehemo_laboratory.intake.visiting import visited
 from edgehemo_laboratory.pictures.keeping import keep, settle
@@ -80,6 +84,7 @@ class KioskRoutes:
             Route(ENROLMENT_PATH, told(self.enrolment), methods=["POST"]),
             Route(RENEWAL_PATH, told(self.renewal), methods=["POST"]),
             Route(VISIT_PATH, told(self.visit), methods=["POST"]),
+            Route(PAIRED_PATH, told(self.paired), methods=["POST"]),
             Route(picture, told(self.picture), methods=["PUT"]),
             Route(f"{PICTURES_PATH}/{{store}}/{{result_id}}", told(self.settle), methods=["POST"]),
         ]
@@ -141,6 +146,11 @@ class KioskRoutes:
                 laboratory=tuple(each.pem for each in self._certificates.to_trust),
             )
         )
+
+    async def paired(self, request: Request) -> Response:
+        known = await self._known(request)
+        said = message_of(Paired, await body_of(request, MAX_RECEIPT_BYTES))
+        return answered(PairedTaken(upto=await keep_paired(self._storage, known.kiosk, said)))
 
     async def picture(self, request: Request) -> Response:
         known = await self._known(request)

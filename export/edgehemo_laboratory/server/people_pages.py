@@ -1,4 +1,4 @@
-"""What people see: sign in, the kiosks. Other rooms add their pages to the table of places."""
+"""What all pages share, and signing in. Other modules add theirs to the table of places."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from starlette.routing import BaseRoute, Route
 
 from edgehemo.pages.environment import page_environment
 from edgehemo.records.users import Role
-from edgehemo_laboratory.clock import length_of
+from edgehemo_laboratory.clock import length_of, moment_of
 from edgehemo_laboratory.enrolment.certificates import Certificates
-from edgehemo_laboratory.overview import kiosk_entries, spans_text
+from edgehemo_laboratory.overview import spans_text
 from edgehemo_laboratory.people import (
     NotSignedInError,
     Person,
@@ -28,6 +28,7 @@ from edgehemo_laboratory.people import (
     sign_out,
     signed_in,
 )
+from edgehemo_laboratory.seeing import told
 from edgehemo_laboratory.server.bodies import body_of
 from edgehemo_laboratory.storage.interface import Storage
 
@@ -55,7 +56,15 @@ PLACES: tuple[Place, ...] = (Place("/", "Kiosks"),)
 @functools.cache
 def environment() -> Environment:
     """Of all pages that people see here."""
-    return page_environment("edgehemo_laboratory.server", length_of=length_of, spans=spans_text)
+    return page_environment(
+        "edgehemo_laboratory.server",
+        length_of=length_of,
+        spans=spans_text,
+        silence=told.silence,
+        backup=told.backup,
+        control=told.control,
+        moment=moment_of,
+    )
 
 
 class Desk:
@@ -124,7 +133,7 @@ class Desk:
 
 
 class PeoplePages:
-    """Sign in and out, and the kiosks."""
+    """Sign in and out."""
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
@@ -132,16 +141,11 @@ class PeoplePages:
     @property
     def routes(self) -> Sequence[BaseRoute]:
         return [
-            Route("/", self._desk.seen_by("operator", self.kiosks)),
             Route("/sign-in", self.ask),
             Route("/sign-in", self.take, methods=["POST"]),
             Route("/sign-out", self.leave, methods=["POST"]),
             Route("/look.css", self.look),
         ]
-
-    async def kiosks(self, request: Request, person: Person) -> Response:
-        found = await kiosk_entries(self._desk.storage, self._desk.certificates)
-        return self._desk.page(request, "kiosks.html.j2", person, kiosks=found)
 
     async def ask(self, request: Request) -> Response:
         return await self._asked(request)

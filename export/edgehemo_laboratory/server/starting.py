@@ -5,12 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from starlette.routing import BaseRoute
+
 from edgehemo_laboratory.pictures.store import open_pictures
 from edgehemo_laboratory.server.app import application
+from edgehemo_laboratory.server.kiosk_pages import KioskPages
 from edgehemo_laboratory.server.people_pages import Desk, PeoplePages
 from edgehemo_laboratory.server.serving import listening, serve
 from edgehemo_laboratory.settings import Setup
 from edgehemo_laboratory.storage import open_storage
+
+
+def pages_of(desk: Desk) -> list[BaseRoute]:
+    """All that people see."""
+    return [*PeoplePages(desk).routes, *KioskPages(desk).routes]
 
 
 async def run(
@@ -42,7 +50,7 @@ async def run(
                 )
 
         await serve(
-            application(storage, certificates, pictures, PeoplePages(desk).routes),
+            application(storage, certificates, pictures, pages_of(desk)),
             at,
             certificates,
             started=started,

@@ -161,4 +161,4 @@ class SimulatedKiosk:
         with self._here() as device:
             access = OwnWriter(Store.below(device.data_dir), lambda _: None)
             for receiver in device.receivers:
-                Visits(receiver, access, device.name).turn()
+                Visits(receiver, access, device.name, configuration=device).turn()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgehemo_laboratory.errors import StorageError
+from edgehemo_laboratory.storage.days import catch_up
 from edgehemo_laboratory.storage.interface import Storage
 
 POSTGRES_SCHEMES = ("postgresql://", "postgres://")
@@ -15,6 +16,16 @@ async def open_storage(where: str) -> Storage:
 
     Raises StorageError where it cannot be opened or is not ours.
     """
+    storage = await _opened(where)
+    try:
+        await catch_up(storage)
+    except BaseException:
+        await storage.close()
+        raise
+    return storage
+
+
+async def _opened(where: str) -> Storage:
     if where.startswith(POSTGRES_SCHEMES):
         # asyncpg is loaded where there is a PostgreSQL to speak to.
         try:

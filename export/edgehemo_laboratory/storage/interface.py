@@ -20,6 +20,8 @@ T = TypeVar("T")
 # statements of both engines are made from it.
 RESULT_COLUMNS: Mapping[str, str] = {
     "outcome": "text",
+    "standing": "text",
+    "corrected": "integer",
     "sample": "text",
     "made_at": "text",
     "day": "text",

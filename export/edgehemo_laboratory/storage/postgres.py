@@ -17,6 +17,13 @@ from edgehemo_laboratory.errors import (
     StorageError,
     StorageFullError,
 )
+from edgehemo_laboratory.storage.days import (
+    KEEP_DAY,
+    KEEP_DOUBLED,
+    OF_DAY,
+    counted_day,
+    day_values,
+)
 from edgehemo_laboratory.storage.interface import (
     NEWER,
     RESULT_COLUMNS,
@@ -56,10 +63,11 @@ def _unnested(columns: dict[str, str], first: int) -> str:
 _ARRIVED = {"sequence": "bigint", "identity": "text", "outcome": "text", "words": "text"}
 _NEWEST = {
     "result_id": "text", "version": "integer", "changed_at": "text", "identity": "text",
-    "state": "text", **RESULT_COLUMNS,
+    "state": "text", "counted_day": "text", **RESULT_COLUMNS,
 }  # fmt: skip
 _FIXED = 16
-# One statement a batch. What it says is true of one moment: the commit.
+# One statement a batch. What it says is true of one moment: the commit. The day a result counts
+# for is that of its first version here.
 TAKE = f"""
 WITH claim AS (
   INSERT INTO records (store, kiosk, made_at) VALUES ($1::text, $2::bigint, $3::text)
@@ -215,15 +223,38 @@ class PostgresStorage:
             [each.words for each in arrived],
         ]  # fmt: skip
         values += [[getattr(each, name) for each in versions] for name in _VERSION_COLUMNS]
+        days = [counted_day(each.columns, taken.at_s) for each in newest]
         for name in _NEWEST:
+            if name == "counted_day":
+                values.append(days)
+                continue
             own = name not in RESULT_COLUMNS
             values.append([getattr(each, name) if own else each.columns[name] for each in newest])
-        async with self._connection() as connection:
-            return {row[0]: row[1] for row in await connection.fetch(TAKE, *values)}
+        async with self._connection() as connection, connection.transaction():
+            stored = {row[0]: row[1] for row in await connection.fetch(TAKE, *values)}
+            await _keep_sums(connection, taken, [each.result_id for each in newest])
+            return stored
 
     async def close(self) -> None:
         with contextlib.suppress(TimeoutError, OSError, asyncpg.PostgresError):
             await asyncio.wait_for(self._pool.close(), 5)
+
+
+async def _keep_sums(connection: Any, taken: Taken, named: list[str]) -> None:
+    """The days of a batch's results, and numbers of it that came twice; the chain lets no other
+    batch of these records in meanwhile.
+    """
+    sequences = [each.sequence for each in taken.arrived]
+    await connection.execute(
+        KEEP_DOUBLED.format(among="= ANY($2::bigint[])"), taken.store, sequences
+    )
+    days = await connection.fetch(
+        "SELECT DISTINCT counted_day FROM result WHERE store = $1 AND result_id = ANY($2::text[])",
+        taken.store, named,
+    )  # fmt: skip
+    for (day,) in days:
+        found = [tuple(row) for row in await connection.fetch(OF_DAY, taken.store, day)]
+        await connection.execute(KEEP_DAY, taken.store, day, *day_values(found))
 
 
 class _Inside:

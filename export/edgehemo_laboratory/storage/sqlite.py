@@ -22,6 +22,13 @@ from edgehemo_laboratory.errors import (
     StorageError,
     StorageFullError,
 )
+from edgehemo_laboratory.storage.days import (
+    KEEP_DAY,
+    KEEP_DOUBLED,
+    OF_DAY,
+    counted_day,
+    day_values,
+)
 from edgehemo_laboratory.storage.interface import (
     NEWER,
     RESULT_COLUMNS,
@@ -47,8 +54,10 @@ _VERSION = (
 )
 _KEYS = ("store", "result_id", "version", "changed_at", "identity", "state", "came_at_s")
 _ALL = (*_KEYS, *RESULT_COLUMNS)
+# The day a result counts for is that of its first version here.
 _RESULT = (
-    f"INSERT INTO result ({', '.join(_ALL)}) VALUES ({', '.join('?' for _ in _ALL)}) "
+    f"INSERT INTO result (counted_day, {', '.join(_ALL)}) "
+    f"VALUES (?, {', '.join('?' for _ in _ALL)}) "
     f"ON CONFLICT (store, result_id) DO UPDATE SET "
     f"{', '.join(f'{name} = excluded.{name}' for name in _ALL[2:])} WHERE {NEWER}"
 )
@@ -184,15 +193,34 @@ def _written(connection: sqlite3.Connection, taken: Taken) -> dict[str, str]:
     connection.executemany(
         _RESULT,
         [
-            (taken.store, each.result_id, each.version, each.changed_at, each.identity, each.state,
-             taken.at_s, *(each.columns[name] for name in RESULT_COLUMNS))
+            (counted_day(each.columns, taken.at_s), taken.store, each.result_id, each.version,
+             each.changed_at, each.identity, each.state, taken.at_s,
+             *(each.columns[name] for name in RESULT_COLUMNS))
             for each in taken.newest()
         ],
     )  # fmt: skip
+    _keep_sums(connection, taken)
     named = [each.identity for each in taken.versions]
     marks = ", ".join("?" for _ in named)
     query = f"SELECT identity, sha256 FROM version WHERE store = ? AND identity IN ({marks})"
     return dict(connection.execute(query, (taken.store, *named)).fetchall())
+
+
+def _keep_sums(connection: sqlite3.Connection, taken: Taken) -> None:
+    """The days of a batch's results, and numbers of it that came twice."""
+    sequences = [each.sequence for each in taken.arrived]
+    marks = f"IN ({', '.join('?' for _ in sequences)})"
+    query = KEEP_DOUBLED.format(among=marks).replace("$1", "?")
+    connection.execute(query, (taken.store, *sequences))
+    named = [each.result_id for each in taken.newest()]
+    marks = ", ".join("?" for _ in named)
+    days = connection.execute(
+        f"SELECT DISTINCT counted_day FROM result WHERE store = ? AND result_id IN ({marks})",
+        (taken.store, *named),
+    ).fetchall()
+    for (day,) in days:
+        values = day_values(_rows(connection, OF_DAY, (taken.store, day)))
+        _done(connection, KEEP_DAY, (taken.store, day, *values))
 
 
 def _opened(path: Path) -> sqlite3.Connection:
