@@ -157,7 +157,63 @@ def lab_result(reader: Reader, result: StoredResult, seen: View) -> LabResult:
         signed_by=seen.name("operator", signed[-1].by) if signed else None,
         comment=amendments.comment if seen.identified else None,
         why_changed=latest.reason if seen.identified else "",
-        notes=_notes(result, record, standing, override),
+        notes=_notes(
+            record, standing, override, simulated=result.simulated, clock_set=result.clock == "set"
+        ),
+        todo=(sentence(held_back["action"]), *verdict.todo) if held_back else verdict.todo,
+    )
+
+
+def sent_lab_result(sent: Mapping[str, Any]) -> LabResult:
+    """Of a version as it was sent to a laboratory (``edgehemo.sent-result/1``): the same that
+    `lab_result` says of it where it is stored. KeyError for what is no such version.
+    """
+    record, latest = sent["record"], sent["versions"][-1]
+    said = latest["amendments"].get("override")
+    override = None if said is None else said.get("grade") or ""
+    verdict = verdict_of(record, _ENGLISH, override)
+    held_back = record["withheld"]
+    graded = override not in (None, "") or (override is None and record["anaemia"] is not None)
+    signed = [version for version in sent["versions"] if version["change"] == "signed"]
+    standing = _STANDING[latest["state"]]
+    if standing == "in error" and not signed:
+        standing = "cancelled"
+
+    def moment(text: str) -> str:
+        return text if sent["identified"] else text[:7]
+
+    return LabResult(
+        id=sent["id"],
+        version=latest["version"],
+        standing=standing,
+        sample=latest["sample"] or "",
+        site=sent["site"],
+        operator=sent["operator"],
+        device=sent["device"] or "",
+        store=sent["store"],
+        made_at=moment(sent["made_at"]),
+        changed_at=moment(latest["at"]),
+        clock_set=sent["clock"] == "set",
+        simulated=sent["simulated"],
+        software=sent["software_version"],
+        withheld="" if held_back is None else sentence(held_back["reason"]),
+        quantities=tuple(_quantity(key, record["sample"]) for key in BLOOD_FACTS),
+        grade=verdict.title if graded else "",
+        by_person=override is not None,
+        findings=tuple(
+            Finding(item["code"], sentence(item["reason"]), sentence(item["action"]))
+            for item in record["sample"]["findings"]
+        ),
+        signed_by=signed[-1]["by"] if signed else None,
+        comment=latest["amendments"].get("comment") if sent["identified"] else None,
+        why_changed=latest["reason"] if sent["identified"] else "",
+        notes=_notes(
+            record,
+            standing,
+            override,
+            simulated=sent["simulated"],
+            clock_set=sent["clock"] == "set",
+        ),
         todo=(sentence(held_back["action"]), *verdict.todo) if held_back else verdict.todo,
     )
 
@@ -171,14 +227,19 @@ def _quantity(key: BloodQuantity, sample: Mapping[str, Any]) -> Quantity:
 
 
 def _notes(
-    result: StoredResult, record: Mapping[str, Any], standing: Standing, override: str | None
+    record: Mapping[str, Any],
+    standing: Standing,
+    override: str | None,
+    *,
+    simulated: bool,
+    clock_set: bool,
 ) -> tuple[str, ...]:
     said = [SCREENING_ONLY]
-    if result.simulated:
+    if simulated:
         said.insert(0, SIMULATED)
     if record["sample"]["calibration"] == "demonstration":
         said.append(DEMONSTRATION)
-    if result.clock != "set":
+    if not clock_set:
         said.append("The clock was not set: the date cannot be believed.")
     if standing == "held":
         said.append("HELD: do not use this result before it is released.")

@@ -104,6 +104,20 @@ class PeopleOutput(Record, frozen=True, kw_only=True):
     people: list[PersonEntry]
 
 
+class ExportOutput(Record, frozen=True, kw_only=True):
+    """An export that was written. results: in it; left_out: results that the format cannot say,
+    since they lack what it needs.
+    """
+
+    schema: Literal["edgehemo.laboratory-export/1"] = "edgehemo.laboratory-export/1"
+    file: str
+    format: str
+    results: Count
+    left_out: Count
+    names: bool
+    withdrawn: bool
+
+
 class DemoOutput(Record, frozen=True, kw_only=True):
     """The demonstration. engine: of its storage. faults: what does not hold together, as
     `edgehemo laboratory verify` finds it.

@@ -18,10 +18,11 @@ from edgehemo.interop import fhir
 from edgehemo.interop.fhir import fhir_bundle
 from edgehemo.interop.formats import FORMATS
 from edgehemo.interop.hl7 import LOINC_NAMES, WithheldAs, control_id, escaped, oru_message
-from edgehemo.interop.lab_result import LabResult, Quantity
+from edgehemo.interop.lab_result import LabResult, Quantity, sent_lab_result
 from edgehemo.interop.message import Told
 from edgehemo.interop.openelis import examples
 from edgehemo.interop.openelis.examples import CHECK, RESULT, WITHHELD
+from edgehemo.interop.result_json import result_message
 from edgehemo.measurands import BLOOD_FACTS
 from edgehemo.records.exports.exporting import Hl7Version
 from edgehemo.records.results import result_of
@@ -67,6 +68,18 @@ def records(
 def results(records: tuple[Writer, dict[str, str]]) -> dict[str, LabResult]:
     writer, named = records
     return {standing: told(writer, result_id) for standing, result_id in named.items()}
+
+
+@pytest.mark.parametrize("identified", [True, False])
+@pytest.mark.parametrize("standing", STANDINGS)
+def test_what_was_sent_says_the_same_as_what_is_stored(
+    records: tuple[Writer, dict[str, str]], standing: str, identified: bool
+) -> None:
+    """A laboratory makes the FHIR of a result from what the kiosk sent it."""
+    writer, named = records
+    result = result_of(writer, named[standing])
+    sent = json.loads(result_message(Told(result, writer, identified)).body)
+    assert sent_lab_result(sent) == told(writer, named[standing], identified=identified)
 
 
 def resources(bundle: bytes, kind: str) -> list[dict[str, Any]]:

@@ -148,6 +148,7 @@ NOT_RUN = {
     "laboratory certificate": "likewise",
     "laboratory demo": "speaks to its own server on this machine; as the others of the laboratory",
     "laboratory enrol": "likewise",
+    "laboratory export": "likewise",
     "laboratory kiosks": "likewise",
     "laboratory people add": "likewise",
     "laboratory people list": "likewise",

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,6 @@ from edgehemo_laboratory.intake.pairs import keep_paired
 from edgehemo_laboratory.intake.taking import taken
 from edgehemo_laboratory.output import KioskEntry, RecordsEntry
 from edgehemo_laboratory.overview import kiosk_entries
-from edgehemo_laboratory.people import add_person, sign_in
-from edgehemo_laboratory.pictures.store import open_pictures
 from edgehemo_laboratory.seeing.told import (
     BACKUP_FAIL_S,
     BACKUP_WARN_S,
@@ -38,9 +35,7 @@ from edgehemo_laboratory.seeing.told import (
     silence,
 )
 from edgehemo_laboratory.server.app import application
-from edgehemo_laboratory.server.people_pages import COOKIE, Desk
 from edgehemo_laboratory.server.shown import with_certificate
-from edgehemo_laboratory.server.starting import pages_of
 from edgehemo_laboratory.simulated.fleet import Fault, Fleet, fill
 from edgehemo_laboratory.storage.interface import Storage
 from tests.support.laboratory import (
@@ -52,6 +47,7 @@ from tests.support.laboratory import (
     result,
     with_storage,
 )
+from tests.support.laboratory_pages import seen
 
 MONTH = "2026-11-01T00:00:00+00:00"
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
@@ -210,29 +206,6 @@ def test_the_route_of_analyser_values_answers_with_the_highest(tmp_path: Path) -
         assert message_of(PairedTaken, answer.content).upto == 1
 
     with_storage(tmp_path / "lab.sqlite3", work)
-
-
-def seen(
-    folder: Path, fleet: Fleet | None, work: Callable[[httpx.AsyncClient, Storage], Awaitable[None]]
-) -> None:
-    """Pages of a laboratory with a fleet, asked by somebody who is signed in."""
-    made = certificates(folder)
-
-    async def run(storage: Storage) -> None:
-        if fleet is not None:
-            await fill(storage, fleet, datetime.now(UTC) - timedelta(minutes=2))
-        await add_person(storage, "grace", "supervisor", "correct horse battery", by="test")
-        _, cookie = await sign_in(storage, "grace", "correct horse battery")
-        pages = pages_of(Desk(storage, made))
-        app: Any = application(storage, made, open_pictures(str(folder / "pictures")), pages)
-        async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=app),
-            base_url="https://lab.example",
-            cookies={COOKIE: cookie},
-        ) as client:
-            await work(client, storage)
-
-    with_storage(folder / "lab.sqlite3", run)
 
 
 FLEET = Fleet(

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 PICTURES = ("never", "asked", "all")
+FORMATS = ("csv", "parquet", "fhir")
 
 data_option = click.option(
     "--data",
@@ -347,6 +348,81 @@ def verify(folder: Path | None, json_file: str | None) -> int:
     )
     common.write_json(json_file, output)
     return EXIT_WITHHELD if output.faults else EXIT_DONE
+
+
+@laboratory.command()
+@click.option("--format", "kind", type=click.Choice(FORMATS), default="csv", show_default=True)
+@click.option(
+    "--out",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The file; it stands there whole or not at all.",
+)
+@click.option("--site", default="", metavar="SITE", help="Of one site alone.")
+@click.option("--kiosk", default="", metavar="KIOSK", help="Of one kiosk alone.")
+@click.option("--from", "since", default="", metavar="DAY", help="From this day on, as 2026-11-27.")
+@click.option("--to", "until", default="", metavar="DAY", help="Until this day, which is in it.")
+@click.option(
+    "--outcome",
+    type=click.Choice(("given", "withheld", "held", "withdrawn", "corrected")),
+    help="Of one outcome alone.",
+)
+@click.option("--names", is_flag=True, help="With samples' numbers, operators and days.")
+@click.option("--withdrawn", is_flag=True, help="Withdrawn results too; their values stay out.")
+@data_option
+@common.json_option
+def export(
+    kind: str,
+    out: Path,
+    site: str,
+    kiosk: str,
+    since: str,
+    until: str,
+    outcome: str | None,
+    names: bool,
+    withdrawn: bool,
+    folder: Path | None,
+    json_file: str | None,
+) -> int:
+    """Write results to a file: a table (csv, parquet), or FHIR R4 transactions, one a line.
+
+    Of each result the newest version. Without --names the samples' numbers, operators and days
+    stay out, as a kiosk that sends pseudonyms leaves them out. Units stand in the columns' names.
+    """
+    from edgehemo.device.recorded import command_actor
+    from edgehemo_laboratory.exporting.formats import FORMATS as KINDS
+    from edgehemo_laboratory.exporting.formats import write_export
+    from edgehemo_laboratory.exporting.rows import Asked
+    from edgehemo_laboratory.output import ExportOutput
+    from edgehemo_laboratory.seeing.filters import Chosen
+
+    said = {"site": site, "kiosk": kiosk, "from": since, "to": until, "outcome": outcome or ""}
+    asked = Asked(Chosen.asked(said), names=names, withdrawn=withdrawn)
+    with common.Progress("exporting") as progress:
+
+        def advance(_: int) -> None:
+            progress.advance()
+
+        done = _with(
+            _setup(folder),
+            lambda storage: write_export(
+                storage, KINDS[kind], asked, out, by=command_actor(), advance=advance
+            ),
+        )
+    common.say(f"{done.results} results in {out}", json_file)
+    if done.left_out:
+        common.say(f"{done.left_out} results lack what {kind} needs and are left out", json_file)
+    output = ExportOutput(
+        file=str(out),
+        format=kind,
+        results=done.results,
+        left_out=done.left_out,
+        names=names,
+        withdrawn=withdrawn,
+    )
+    common.write_json(json_file, output)
+    return EXIT_DONE
 
 
 @laboratory.group()

@@ -20,6 +20,7 @@ from edgehemo_laboratory.archive.place import ArchiveFile
 from edgehemo_laboratory.output import (
     DemoOutput,
     EnrolOutput,
+    ExportOutput,
     KiosksOutput,
     PeopleOutput,
     VerifyOutput,
@@ -36,6 +37,7 @@ DOCUMENTS = (
     Document("laboratory-kiosks", "the kiosks of a laboratory", (KiosksOutput,)),
     Document("laboratory-enrol", "a pairing code for a kiosk", (EnrolOutput,)),
     Document("laboratory-demo", "a small laboratory that was tried here", (DemoOutput,)),
+    Document("laboratory-export", "results that a laboratory exported", (ExportOutput,)),
     Document("laboratory-people", "who may sign in at a laboratory", (PeopleOutput,)),
     Document("laboratory-verify", "whether what is stored holds together", (VerifyOutput,)),
     Document("archive", "what says that an archive of fields is one", (ArchiveFile,)),

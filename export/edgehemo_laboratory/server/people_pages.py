@@ -50,7 +50,7 @@ class Place:
 
 
 # The menu, in its order.
-PLACES: tuple[Place, ...] = (Place("/", "Kiosks"),)
+PLACES: tuple[Place, ...] = (Place("/", "Kiosks"), Place("/results", "Results"))
 
 
 @functools.cache

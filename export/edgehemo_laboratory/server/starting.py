@@ -9,8 +9,10 @@ from starlette.routing import BaseRoute
 
 from edgehemo_laboratory.pictures.store import open_pictures
 from edgehemo_laboratory.server.app import application
+from edgehemo_laboratory.server.export_pages import ExportPages
 from edgehemo_laboratory.server.kiosk_pages import KioskPages
 from edgehemo_laboratory.server.people_pages import Desk, PeoplePages
+from edgehemo_laboratory.server.result_pages import ResultPages
 from edgehemo_laboratory.server.serving import listening, serve
 from edgehemo_laboratory.settings import Setup
 from edgehemo_laboratory.storage import open_storage
@@ -18,7 +20,8 @@ from edgehemo_laboratory.storage import open_storage
 
 def pages_of(desk: Desk) -> list[BaseRoute]:
     """All that people see."""
-    return [*PeoplePages(desk).routes, *KioskPages(desk).routes]
+    of_all = (PeoplePages(desk), KioskPages(desk), ResultPages(desk), ExportPages(desk))
+    return [route for each in of_all for route in each.routes]
 
 
 async def run(

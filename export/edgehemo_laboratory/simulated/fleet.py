@@ -347,6 +347,14 @@ def _version(said: dict[str, Any], changes: Sequence[str], at: datetime) -> Stor
 
 
 _BY = "P-000000000000"
+_NOT_GIVEN: Mapping[str, None] = dict.fromkeys(
+    ("hct_l_per_l", "rbc_1e12_per_l", "mcv_fl", "mch_pg", "mchc_g_per_l")
+)
+_REASONS = dict.fromkeys(_NOT_GIVEN, "not calibrated: SIMULATED")
+_WITHHELD = {
+    "code": "NO_FIELD_ACCEPTED", "reason": "SIMULATED: no field was accepted",
+    "action": "take more fields",
+}  # fmt: skip
 
 
 def _said(
@@ -392,17 +400,24 @@ def _said(
         "person": {"age_years": 30.0, "altitude_m": 0.0, "sex": "female"},
         "record": {
             "sample": {
-                "accepted": FIELDS - refused, "refused": refused, "hgb_g_per_l": hgb,
-                "hct_l_per_l": None, "rbc_1e12_per_l": None,
+                "images": FIELDS, "accepted": FIELDS - refused, "refused": refused,
+                "hgb_g_per_l": hgb, **_NOT_GIVEN, "calibration": "calibrated", "findings": [],
+                "reasons": _REASONS, "reason_codes": dict.fromkeys(_NOT_GIVEN, "NOT_CALIBRATED"),
+                "counts": {"rbc": {"value": float(sum(types.values()))}},
                 "indices": {"hgb_index": round(values["stain_density"] / 3, 4)},
             },
             "labels": {"sample": told, "operator": _BY, "site": None},
             "provenance": {"created_at": made_at},
             "images": images,
-            "withheld": {"code": "TOO_FEW_FIELDS"} if withheld else None,
-            "anaemia": None if hgb is None else {"grade": _grade(hgb["value"])},
+            "withheld": _WITHHELD if withheld else None,
+            "anaemia": None if hgb is None else _anaemia(hgb["value"]),
         },
     }  # fmt: skip
+
+
+def _anaemia(hgb: float) -> dict[str, Any]:
+    grade = _grade(hgb)
+    return {"grade": grade, "possible": [grade], "limit_g_per_l": 120.0}
 
 
 def _grade(hgb: float) -> str:
