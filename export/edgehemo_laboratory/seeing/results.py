@@ -250,12 +250,22 @@ async def whole_result(statements: Statements, store: str, result_id: str) -> Wh
         [_stored(each, values["identity"]) for each in versions],
         [(name, float(value), analyser) for name, value, analyser in paired],
         pictures,
-        tuple(wanted[0]) if wanted else None,  # type: ignore[arg-type]
+        tuple(wanted[0]) if wanted else None,
     )
 
 
 def _stored(row: Row, newest: str) -> StoredOne:
-    *facts, chain, number, at, actor, digits, body = row
-    said = json.loads(unpacked(bytes(body)))
-    vouched = (chain, number, at, actor, digits)
-    return StoredOne(*facts, vouched, facts[0] == newest, said)
+    identity, version, state, change, changed_at, size, came_at_s, *vouched, body = row
+    chain, number, at, actor, digits = vouched
+    return StoredOne(
+        identity=identity,
+        version=version,
+        state=state,
+        change=change,
+        changed_at=changed_at,
+        size=size,
+        came_at_s=came_at_s,
+        vouched=(chain, number, at, actor, digits),
+        newest=identity == newest,
+        said=json.loads(unpacked(bytes(body))),
+    )
