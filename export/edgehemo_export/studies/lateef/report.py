@@ -23,7 +23,7 @@ from edgehemo_export.studies.lateef.findings import (
     with_intervals,
 )
 from edgehemo_export.studies.lateef.methods import CNN, NETWORKS, RESNET50, SCATTERING
-from edgehemo_export.studies.lateef.networks import parameters_as_keras_counts
+from edgehemo_export.studies.lateef.networks import Begun, parameters_as_keras_counts
 from edgehemo_export.studies.lateef.sections import page_sections
 from edgehemo_export.studies.lateef.steps import part_of_way, straddling, svm_runs
 from edgehemo_export.studies.lateef.svm import threshold_keeping
@@ -348,10 +348,14 @@ def _curves(found: Findings) -> list[Comparison]:
                 method == CNN,
                 "Loss of a batch in the paper, mean of an epoch here."
                 if method == CNN
-                else f"Begun {found.starts[method.key].start} here.",
+                else f"Begun {_from(found.starts[method.key])} here.",
             )
         )
     return rows
+
+
+def _from(start: Begun) -> str:
+    return "from ImageNet's weights" if start.start == "imagenet" else "from scratch"
 
 
 def _not_comparable(found: Findings) -> list[str]:
@@ -371,7 +375,7 @@ def _not_comparable(found: Findings) -> list[str]:
     start = found.starts.get(RESNET50.key)
     if start is not None and start.start != "imagenet":
         out.append(
-            f"ResNet-50 was trained {start.start} for {config.resnet50.scratch_epochs} epochs: "
+            f"ResNet-50 was trained {_from(start)} for {config.resnet50.scratch_epochs} epochs: "
             "its ImageNet weights could not be had. What transfer brings is shown by "
             "EfficientNet-Lite0, whose weights a package index holds."
         )
