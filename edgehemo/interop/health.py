@@ -15,6 +15,7 @@ from msgspec import Meta
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.errors import RecordsError
 from edgehemo.files.strict import Count, NonNegative, Record, Sha256, Text
+from edgehemo.interop.laboratory import ControlStanding, DeviceState
 from edgehemo.interop.outbox import outgoing
 from edgehemo.records.backup import last_backup
 from edgehemo.records.policy import SpaceState, free_mb, space_state
@@ -33,7 +34,6 @@ NO_USER = "edgehemo"
 _USER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # Longer than any that a device makes.
 MAX_HEALTH_BYTES = 4096
-ControlState = Literal["none", "in order", "due", "failed", "unreadable"]
 CameraState = Literal["there", "missing", "simulated"]
 _Code = Annotated[str, Meta(pattern=r"^[A-Z][A-Z0-9_]{0,63}\Z")]
 _Short = Annotated[str, Meta(min_length=1, max_length=200)]
@@ -41,14 +41,11 @@ _Short = Annotated[str, Meta(min_length=1, max_length=200)]
 
 @dataclass(frozen=True, slots=True)
 class EquipmentState:
-    """None for what is not known. bundle_sha256: of the manifest of the bundle in use. control:
-    "none" where no profile asks for control slides. blocked: the code for which no result is given
-    now. celsius: of the hottest zone of the board.
+    """None for what is not known. bundle_sha256: of the manifest of the bundle in use. celsius: of
+    the hottest zone of the board.
     """
 
     bundle_sha256: str | None = None
-    control: ControlState | None = None
-    blocked: str | None = None
     camera: CameraState | None = None
     celsius: float | None = None
 
@@ -78,7 +75,7 @@ class Health(Record, frozen=True, kw_only=True):
     space: SpaceState | None = None
     last_backup_at: Text | None = None
     bundle_sha256: Sha256 | None = None
-    control: ControlState | None = None
+    control: ControlStanding | None = None
     blocked: _Code | None = None
     camera: CameraState | None = None
     fault: _Code | None = None
@@ -90,11 +87,12 @@ def health_of(
     device: DeviceConfiguration,
     at: str,
     *,
+    state: DeviceState | None = None,
     equipment: EquipmentState | None = None,
     fault: str | None = None,
 ) -> Health:
-    """How a device is now; nothing in it is of a patient. equipment: None where nobody looked.
-    fault: what stops the kiosk's work.
+    """How a device is now; nothing in it is of a patient. state, equipment: None where nobody
+    looked. fault: what stops the kiosk's work.
     """
     equipment = EquipmentState() if equipment is None else equipment
     ((results,),) = reader.rows("SELECT count(*) FROM result")
@@ -116,8 +114,8 @@ def health_of(
         space=space_state(free, device.records),
         last_backup_at=None if backup is None else backup.at,
         bundle_sha256=equipment.bundle_sha256,
-        control=equipment.control,
-        blocked=equipment.blocked,
+        control=None if state is None else state.control,
+        blocked=None if state is None else state.blocked,
         camera=equipment.camera,
         fault=fault,
         celsius=equipment.celsius,

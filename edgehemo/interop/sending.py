@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from edgehemo.device.configuration import DeviceConfiguration
 from edgehemo.device.receiver_files import ReceiverFileError, not_installed
 from edgehemo.device.receivers import Receiver, is_enrolled
-from edgehemo.errors import place_of
+from edgehemo.errors import EdgeHemoError, place_of
 from edgehemo.interop.access import Access, SenderStoppedError, only_sender
 from edgehemo.interop.asking import is_asked, take_asked
 from edgehemo.interop.health import TOLD_EVERY_S, health_of
@@ -184,6 +184,7 @@ class Sender:
         try:
             # What is looked at and the library are loaded where a broker is configured; the library
             # may not be installed.
+            from edgehemo.interop.device_state import state_of  # noqa: PLC0415
             from edgehemo.interop.equipment_state import equipment_state  # noqa: PLC0415
             from edgehemo.interop.receivers.mqtt_health import MqttTeller  # noqa: PLC0415
         except ModuleNotFoundError as error:
@@ -192,11 +193,15 @@ class Sender:
             self._brokers = []
             return
         at = now()
-        equipment = equipment_state(self._device, at)
+        equipment = equipment_state(self._device)
         with self._access.reading() as reader:
+            try:
+                state = state_of(reader, self._device, at).checked()
+            except (EdgeHemoError, OSError, ValueError):
+                state = None
             health = health_of(
-                reader, self._device, at.isoformat(timespec="seconds"), equipment=equipment,
-                fault=self._fault(),
+                reader, self._device, at.isoformat(timespec="seconds"), state=state,
+                equipment=equipment, fault=self._fault(),
             )  # fmt: skip
         for broker in self._brokers:
             try:

@@ -8,6 +8,7 @@ from edgehemo.files.strict import Count, Record
 from edgehemo.interop.laboratory import DeviceState, PicturesRule, Span
 from edgehemo.records.users import Role
 from edgehemo_laboratory.enrolment.kiosks import Kiosk
+from edgehemo_laboratory.health.live import LiveEntry
 from edgehemo_laboratory.storage.interface import Engine
 
 Standing = Literal["waiting", "in service", "revoked"]
@@ -30,7 +31,8 @@ class KioskEntry(Record, frozen=True, kw_only=True):
     """One kiosk. standing: waiting for its pairing code to be used, in service, or revoked.
     silent_s: seconds since it was last heard, by this machine's clock; null before the first time.
     renewal_waits: it does not trust the laboratory's next certificate yet. state: how it said it
-    is, null where it never did; state_age_s: seconds since then.
+    is, null where it never did; state_age_s: seconds since then. live: how it is by its own last
+    word to a broker; null of one that no broker ever told of.
     """
 
     name: str
@@ -46,10 +48,17 @@ class KioskEntry(Record, frozen=True, kw_only=True):
     records: list[RecordsEntry]
     state: DeviceState | None = None
     state_age_s: Count | None = None
+    live: LiveEntry | None = None
 
     @classmethod
     def of(
-        cls, kiosk: Kiosk, records: list[RecordsEntry], *, now_s: int, coming: str | None
+        cls,
+        kiosk: Kiosk,
+        records: list[RecordsEntry],
+        *,
+        now_s: int,
+        coming: str | None,
+        live: LiveEntry | None = None,
     ) -> KioskEntry:
         standing: Standing = "waiting"
         if kiosk.revoked_at is not None:
@@ -67,6 +76,7 @@ class KioskEntry(Record, frozen=True, kw_only=True):
             records=records,
             state=kiosk.state,
             state_age_s=None if kiosk.state_at_s is None else max(0, now_s - kiosk.state_at_s),
+            live=live,
         )
 
 

@@ -8,6 +8,7 @@ from edgehemo.interop.laboratory import Span
 from edgehemo_laboratory.clock import now, seconds_of
 from edgehemo_laboratory.enrolment.certificates import Certificates
 from edgehemo_laboratory.enrolment.kiosks import Kiosk, kiosks
+from edgehemo_laboratory.health.live import live_kiosks
 from edgehemo_laboratory.intake.missing import missing_everywhere
 from edgehemo_laboratory.output import KioskEntry, RecordsEntry
 from edgehemo_laboratory.storage.interface import Row, Statements
@@ -21,8 +22,15 @@ async def kiosk_entries(
     digest = None if coming is None else coming.digest
     by_kiosk = await _records(statements)
     at = seconds_of(now())
+    live = await live_kiosks(statements, now_s=at)
     return [
-        KioskEntry.of(each, by_kiosk.get(each.number, []), now_s=at, coming=digest)
+        KioskEntry.of(
+            each,
+            by_kiosk.get(each.number, []),
+            now_s=at,
+            coming=digest,
+            live=live.get(each.number),
+        )
         for each in (await kiosks(statements) if only is None else [only])
     ]
 

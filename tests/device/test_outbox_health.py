@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from paho.mqtt.client import Client
-from paho.mqtt.enums import CallbackAPIVersion
 
 from edgehemo.device.receiver_files import ReceiverFileError
 from edgehemo.errors import RecordsError
@@ -26,17 +21,18 @@ from edgehemo.images.frame import Frame
 from edgehemo.interop import sending
 from edgehemo.interop.access import SharedWriter
 from edgehemo.interop.health import health_of, topic_of
+from edgehemo.interop.laboratory import DeviceState
 from edgehemo.interop.receivers.mqtt_health import MqttTeller
 from edgehemo.interop.sending import Sender
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import Writer
+from tests.support.broker import Broker, needs_broker, until
+from tests.support.broker import broker as running_broker
 from tests.support.receivers import ROOT, device_with, receiver, signed_results
 from tests.support.schemas import validate
 from tests.support.screening_fakes import TruthFinder, simulated_frames
 from tests.support.stored import device_file
 
-MOSQUITTO = shutil.which("mosquitto") or shutil.which("mosquitto", path="/usr/sbin")
-needs_broker = pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto")
 FAKES = TruthFinder()
 STORE = "ab" * 16
 
@@ -52,73 +48,16 @@ def writer(tmp_path: Path) -> Iterator[Writer]:
         yield opened
 
 
-class Broker:
-    """Mosquitto on a port of its own, and what it has retained."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as taken:
-            self.port = taken.getsockname()[1]
-        self.configuration = folder / "mosquitto.conf"
-        self.configuration.write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\npersistence false\n"
-        )
-        self.start()
-
-    def start(self) -> None:
-        assert MOSQUITTO is not None
-        self.process = subprocess.Popen(
-            [MOSQUITTO, "-c", str(self.configuration)],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        until(self._answers)
-
-    def _answers(self) -> bool:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
-            return True
-        return False
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.wait()
-
-    def retained(self) -> dict[str, Any]:
-        """What somebody who asks now is told; empty where nothing is."""
-        came: list[bytes] = []
-        heard = threading.Event()
-        client = Client(CallbackAPIVersion.VERSION2)
-
-        def on_message(_: Any, __: Any, message: Any) -> None:
-            came.append(message.payload)
-            heard.set()
-
-        def on_connect(*_: Any) -> None:
-            client.subscribe("edgehemo/#")
-
-        client.on_message = on_message
-        client.on_connect = on_connect
-        client.connect("127.0.0.1", self.port)
-        client.loop_start()
-        heard.wait(1)
-        client.disconnect()
-        client.loop_stop()
-        value: dict[str, Any] = json.loads(came[-1]) if came else {}
-        return value
-
-
 @pytest.fixture
 def broker(tmp_path: Path) -> Iterator[Broker]:
-    made = Broker(tmp_path)
-    try:
+    with running_broker(tmp_path) as made:
         yield made
-    finally:
-        made.kill()
 
 
-def until(holds: Callable[[], bool], seconds: float = 20.0) -> None:
-    end = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < end, "it did not come to pass in time"
-        time.sleep(0.05)
+def word(broker: Broker) -> dict[str, Any]:
+    """What a broker has kept of the only device; empty where nothing is."""
+    kept = list(broker.retained().values())
+    return kept[0] if kept else {}
 
 
 def test_health_is_counts_and_dates_and_nothing_of_a_patient(
@@ -130,7 +69,10 @@ def test_health_is_counts_and_dates_and_nothing_of_a_patient(
     signed_results(writer, [lab], frames, FAKES, 2)
     health = health_of(writer, device_with(lab), "now")
     assert (health.online, health.results, health.waiting, health.refused) == (True, 2, 2, 0)
-    text = health.model_dump_json()
+    state = DeviceState(results=2, control="due", blocked="CONTROL_DUE")
+    told = health_of(writer, device_with(lab), "now", state=state, fault="LAMP_OFF")
+    assert (told.control, told.blocked, told.fault) == ("due", "CONTROL_DUE", "LAMP_OFF")
+    text = told.model_dump_json()
     validate(json.loads(text))
     assert "S-1" not in text
     assert topic_of(writer.id) == f"edgehemo/edgehemo/{writer.id[:12]}/health"
@@ -157,12 +99,12 @@ def test_a_kiosk_that_is_killed_is_silent_for_everybody(
         stdout=subprocess.DEVNULL, env={**os.environ, "EDGEHEMO_DEVICE": str(file)},
     )  # fmt: skip
     try:
-        until(lambda: broker.retained().get("online") is True, 30)
-        validate(broker.retained())
+        until(lambda: word(broker).get("online") is True, 30)
+        validate(word(broker))
         process.send_signal(signal.SIGKILL)
         process.wait()
-        until(lambda: broker.retained().get("online") is False)
-        validate(broker.retained())
+        until(lambda: word(broker).get("online") is False)
+        validate(word(broker))
     finally:
         process.kill()
         process.wait()
@@ -179,13 +121,13 @@ def test_a_device_that_ends_in_order_says_so_and_a_broker_that_comes_back_is_tol
     health = receiver("health", kind="mqtt", address=f"mqtt://127.0.0.1:{broker.port}")
     sender = Sender(device_with(health), SharedWriter(writer))
     sender.start()
-    until(lambda: broker.retained().get("online") is True)
+    until(lambda: word(broker).get("online") is True)
     broker.kill()
     # It keeps nothing on its disk: what it knows afterwards was told anew.
     broker.start()
-    until(lambda: broker.retained().get("online") is True)
+    until(lambda: word(broker).get("online") is True)
     sender.stop()
-    assert broker.retained()["online"] is False
+    assert word(broker)["online"] is False
 
 
 def test_a_broker_that_is_not_there_costs_no_result(

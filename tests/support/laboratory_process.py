@@ -35,13 +35,14 @@ FAKES = TruthFinder()
 @dataclass
 class Laboratory:
     """One as a process. folder: its own. storage: postgresql://..., else SQLite in the folder.
-    environment: variables over those of this process.
+    environment: variables over those of this process. settings: more lines of its laboratory.toml.
     """
 
     folder: Path
     port: int = 0
     storage: str = ""
     environment: dict[str, str] = field(default_factory=dict)
+    settings: str = ""
     process: subprocess.Popen[str] | None = field(default=None, repr=False)
 
     def start(self) -> None:
@@ -49,6 +50,7 @@ class Laboratory:
         (self.folder / "laboratory.toml").write_text(
             'schema = "edgehemo.laboratory/1"\nnames = ["localhost"]\nlisten = "127.0.0.1"\n'
             + (f"storage = {json.dumps(self.storage)}\n" if self.storage else "")
+            + self.settings
         )
         self.process = subprocess.Popen(
             [sys.executable, "-m", "edgehemo", "laboratory", "serve", "--data", str(self.folder),
@@ -60,6 +62,15 @@ class Laboratory:
         found = re.match(r"laboratory: https://localhost:(\d+) with ", line)
         assert found, line
         self.port = int(found[1])
+
+    def metrics_address(self) -> str:
+        """Where its metrics are, as its lines after the first say; once after a start."""
+        assert self.process is not None and self.process.stdout is not None
+        while True:
+            line = self.process.stdout.readline()
+            assert line, "it named no metrics"
+            if line.startswith("metrics: "):
+                return line.removeprefix("metrics: ").strip()
 
     def end(self, number: int = signal.SIGTERM) -> int:
         assert self.process is not None and self.process.stdout is not None
@@ -104,8 +115,8 @@ class Laboratory:
 
 
 @contextmanager
-def laboratory(folder: Path, storage: str = "") -> Iterator[Laboratory]:
-    made = Laboratory(folder, storage=storage)
+def laboratory(folder: Path, storage: str = "", settings: str = "") -> Iterator[Laboratory]:
+    made = Laboratory(folder, storage=storage, settings=settings)
     made.start()
     try:
         yield made

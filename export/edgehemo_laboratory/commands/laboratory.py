@@ -64,6 +64,21 @@ def serve(folder: Path | None, listen: str | None, port: int | None) -> int:
 
 
 @laboratory.command()
+@click.argument("out", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--force", is_flag=True, help="Write over files that were changed.")
+def dashboards(out: Path, force: bool) -> int:
+    """Write the dashboard for Grafana and the rules for Prometheus into a folder.
+
+    They go with the metrics that `serve` tells Prometheus.
+    """
+    from edgehemo_laboratory.dashboards import write_dashboards
+
+    for path in write_dashboards(out, force=force):
+        common.say(f"written: {path}")
+    return EXIT_DONE
+
+
+@laboratory.command()
 @click.option(
     "--out",
     metavar="DIR",
@@ -567,6 +582,9 @@ def _lines(entry: KioskEntry) -> list[str]:
     heard = "never heard" if entry.silent_s is None else f"heard {length_of(entry.silent_s)} ago"
     standing = entry.standing + (f" ({entry.why})" if entry.why else "")
     lines = [f"{entry.name:<20} {entry.site:<16} {standing}, {heard}, {entry.software_version}"]
+    if (live := entry.live) is not None:
+        word = live.word if live.word == "live" else f"{live.word} for {length_of(live.since_s)}"
+        lines.append("  " + ", ".join([word, *live.worth_a_look]))
     for each in entry.records:
         said = f"  {each.results} results of records {each.store[:8]}"
         if each.refused:

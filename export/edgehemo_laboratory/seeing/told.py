@@ -101,6 +101,8 @@ def asks_for_a_look(entry: KioskEntry) -> bool:
     if entry.standing != "in service":
         return False
     told = (silence(entry), backup(entry), control(entry))
+    if entry.live is not None and entry.live.worth_a_look:
+        return True
     return any(each.level in ("warn", "fail") for each in told) or any(
         each.missing or each.refused or each.doubled for each in entry.records
     )

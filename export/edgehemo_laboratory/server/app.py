@@ -14,8 +14,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgehemo.errors import place_of
 from edgehemo_laboratory.enrolment.certificates import Certificates
 from edgehemo_laboratory.errors import StorageError
+from edgehemo_laboratory.health.metrics import Metrics
 from edgehemo_laboratory.pictures.store import PictureStore
 from edgehemo_laboratory.server.intake_routes import KioskRoutes
+from edgehemo_laboratory.server.measured import Measured
 from edgehemo_laboratory.storage.interface import Storage
 
 log = logging.getLogger(__name__)
@@ -60,8 +62,12 @@ def application(
     certificates: Certificates,
     pictures: PictureStore | None,
     pages: Sequence[BaseRoute] = (),
+    metrics: Metrics | None = None,
 ) -> ASGIApp:
-    """The whole application. pages: what people see, beside the kiosks' interface."""
+    """The whole application. pages: what people see, beside the kiosks' interface. metrics: told
+    of every request; None where nobody counts.
+    """
+    metrics = Metrics() if metrics is None else metrics
 
     async def alive(_: Request) -> Response:
         await storage.rows("SELECT 1")
@@ -76,9 +82,9 @@ def application(
         log.error("%s", error)
         return PlainTextResponse("the laboratory's storage cannot be used now; try again\n", 503)
 
-    routes = KioskRoutes(storage, certificates, pictures).routes
+    routes = KioskRoutes(storage, certificates, pictures, received=metrics.received).routes
     app = Starlette(
         routes=[*routes, Route("/alive", alive), *pages],
         exception_handlers={StorageError: away, Exception: broken},
     )
-    return WithHeaders(app)
+    return Measured(WithHeaders(app), metrics)

@@ -26,6 +26,7 @@ from edgehemo.interop.laboratory import (
     Enrolment,
     Paired,
     PairedTaken,
+    Receipt,
     Renewal,
     Visit,
     Visited,
@@ -68,12 +69,18 @@ _DAY_S = 86_400
 
 
 class KioskRoutes:
-    """The routes. pictures: None where this laboratory keeps none."""
+    """The routes. pictures: None where this laboratory keeps none. received: told of receipts."""
 
     def __init__(
-        self, storage: Storage, certificates: Certificates, pictures: PictureStore | None
+        self,
+        storage: Storage,
+        certificates: Certificates,
+        pictures: PictureStore | None,
+        *,
+        received: Callable[[Receipt], None] = lambda _: None,
     ) -> None:
         self._storage, self._certificates, self._pictures = storage, certificates, pictures
+        self._received = received
         self._unpacking = asyncio.Semaphore(AT_ONCE)
 
     @property
@@ -112,6 +119,7 @@ class KioskRoutes:
         async with self._unpacking:
             batch = await asyncio.to_thread(unpacked_batch, data, compressed=packed)
             receipt = await taken(self._storage, known.kiosk, batch)
+        self._received(receipt)
         return answered(receipt)
 
     async def enrolment(self, request: Request) -> Response:

@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import signal
 import socket
-from collections.abc import Callable, Iterator
+import ssl
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -20,6 +21,7 @@ GRACE_S = 10
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 # More connections at once than hundreds of kiosks make; beyond them 503 is the answer.
 MOST_CONNECTIONS = 2000
+_MOST_BESIDE = 20
 
 
 class _Server(uvicorn.Server):
@@ -29,16 +31,45 @@ class _Server(uvicorn.Server):
         yield
 
 
-def listening(address: str, port: int) -> socket.socket:
-    """A socket to listen at; port 0: any that is free. LaboratoryError where it is taken."""
+def listening(address: str, port: int, *, instead: str = "--port") -> socket.socket:
+    """A socket to listen at; port 0: any that is free. instead: by what another is named.
+    LaboratoryError where it is taken.
+    """
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         return socket.create_server((address, port), family=family, backlog=512)
     except OSError as error:
         raise LaboratoryError(
             f"{address} port {port} cannot be listened at ({error.strerror or error}): name "
-            "another with --port"
+            f"another with {instead}"
         ) from None
+
+
+@contextlib.asynccontextmanager
+async def served_beside(
+    app: ASGIApp, at: socket.socket, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[None]:
+    """Serve something small for as long as the context lasts. It takes few at once."""
+    config = uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        lifespan="off",
+        timeout_graceful_shutdown=1,
+        limit_concurrency=_MOST_BESIDE,
+        proxy_headers=False,
+    )
+    config.load()
+    config.ssl = tls
+    server = _Server(config)
+    serving = asyncio.create_task(server.serve(sockets=[at]))
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        with contextlib.suppress(Exception):
+            await serving
 
 
 async def serve(

@@ -11,6 +11,7 @@ from edgehemo_laboratory.pictures.store import open_pictures
 from edgehemo_laboratory.server.app import application
 from edgehemo_laboratory.server.export_pages import ExportPages
 from edgehemo_laboratory.server.kiosk_pages import KioskPages
+from edgehemo_laboratory.server.looking_after import looked_after
 from edgehemo_laboratory.server.people_pages import Desk, PeoplePages
 from edgehemo_laboratory.server.result_pages import ResultPages
 from edgehemo_laboratory.server.serving import listening, serve
@@ -44,6 +45,8 @@ async def run(
         host = f"[{called}]" if ":" in called else called
         place = f"https://{host}:{at.getsockname()[1]}"
 
+        later: list[str] = []
+
         def started() -> None:
             said(f"laboratory: {place} with {storage.engine} {storage.about}")
             if unnamed := [name for name in setup.settings.names if name not in certificates.names]:
@@ -51,13 +54,16 @@ async def run(
                     f"its certificate does not name {', '.join(unnamed)}, as the settings do; "
                     "`edgehemo laboratory certificate --prepare` makes one that does"
                 )
+            for line in later:
+                said(line)
 
-        await serve(
-            application(storage, certificates, pictures, pages_of(desk)),
-            at,
-            certificates,
-            started=started,
-            enough=enough,
-        )
+        async with looked_after(setup, storage, certificates, said=later.append) as metrics:
+            await serve(
+                application(storage, certificates, pictures, pages_of(desk), metrics),
+                at,
+                certificates,
+                started=started,
+                enough=enough,
+            )
     finally:
         await storage.close()
