@@ -2,8 +2,8 @@
 
 A publication goes this way: ``offered`` while it is not here yet, ``waiting`` once it is here and
 checked, ``putting`` while it is being put in use, ``on trial`` until the next self-check with it,
-``in use``. It ends before that as ``refused`` (by its checks, or by a person), ``withdrawn`` (the
-laboratory offers it no more) or ``fell back`` (what was in use before is in use again).
+``in use``. It ends before that as ``refused`` (by its checks), ``declined`` (by a person),
+``withdrawn`` (the laboratory offers it no more) or ``fell back`` (what was in use before is again).
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ Kind = Literal["bundle", "language", "settings"]
 # Those that are packed and signed as `edgehemo.published.packages` says.
 PackagedKind = Literal["language", "settings"]
 Standing = Literal[
-    "offered", "waiting", "putting", "on trial", "in use", "refused", "withdrawn", "fell back"
-]
+    "offered", "waiting", "putting", "on trial", "in use", "refused", "declined", "withdrawn",
+    "fell back",
+]  # fmt: skip
 # What may still become something.
 OPEN: tuple[Standing, ...] = ("offered", "waiting", "putting")
 # What was put in use here.

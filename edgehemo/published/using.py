@@ -301,9 +301,8 @@ def refuse(using: Using, sha256: str, *, by: str) -> Published:
     item = using.store.state().of(sha256)
     if item is None or item.standing != "waiting":
         raise PublicationError("it does not wait to be put in use any more")
-    return using.store.note(
-        _ended(item, "refused", "a person at the kiosk refused it").model_copy(update={"by": by})
-    )
+    declined = _ended(item, "declined", "a person at the kiosk does not want it")
+    return using.store.note(declined.model_copy(update={"by": by}))
 
 
 def _ended(item: Published, standing: Standing, words: str) -> Published:

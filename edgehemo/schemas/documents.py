@@ -29,6 +29,7 @@ from edgehemo.interop.output import (
 from edgehemo.measurands import BLOOD_FACTS
 from edgehemo.monitor.output import MonitorOutput
 from edgehemo.profile.profile import CalibrationProfile
+from edgehemo.published.brought import StickReport
 from edgehemo.published.packages import PackageManifest
 from edgehemo.published.reports import Running
 from edgehemo.published.settings import SentSettings
@@ -93,6 +94,7 @@ FILES = (
     ),
     Document("running", "what runs on a device", (Running,), written=False),
     Document("sent-settings", "settings that a laboratory sets", (SentSettings,), written=False),
+    Document("stick-report", "what runs on a device, left on a stick", (StickReport,)),
     Document("update", "which versions of edgehemo are on a kiosk", (UpdateState,), written=False),
     Document(
         "backup", "what belongs to one backup of the records", (BackupManifest,), written=False

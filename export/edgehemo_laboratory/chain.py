@@ -44,6 +44,14 @@ Deed = Literal[
     "result viewed",
     "results exported",
     "storage verified",
+    "published",
+    "publication advanced",
+    "publication halted",
+    "publication resumed",
+    "publication rolled back",
+    "publication settled",
+    "kiosk runs",
+    "stick written",
 ]
 
 

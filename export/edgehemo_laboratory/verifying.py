@@ -1,5 +1,6 @@
 """Whether what is stored holds together: the chains, the versions against them, the results
-against the versions, the days' sums against the results, the pictures against their digests.
+against the versions, the days' sums against the results, pictures and published files against their
+digests.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from edgehemo_laboratory.errors import LaboratoryError
 from edgehemo_laboratory.intake.contents import contents_of, unpacked
 from edgehemo_laboratory.output import VerifyOutput
 from edgehemo_laboratory.pictures.store import PictureStore
+from edgehemo_laboratory.steering.kept import faults_of_files
 from edgehemo_laboratory.storage.interface import RESULT_COLUMNS, Storage
 
 _AT_ONCE = 500
@@ -40,6 +42,8 @@ async def verify(
     faults += await _days(storage)
     kept, wrong = await _pictures(storage, pictures, advance)
     faults += wrong
+    faults += await faults_of_files(storage)
+    advance()
     ((entries,),) = await storage.rows("SELECT count(*) FROM audit")
 
     await storage.change(

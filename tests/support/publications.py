@@ -17,11 +17,14 @@ from edgehemo.interop.laboratory import PUBLISHED_PATH
 from edgehemo.interop.receivers.https import HttpAnswer
 from edgehemo.interop.states import Failed
 from edgehemo.published.packages import write_package
+from edgehemo.published.reports import Running, RunningBundle
 from edgehemo.published.slide import SlideField, SlideNumbers
 from edgehemo.published.state import Published, PublishedStore
 from edgehemo.published.terms import Kind, PackagedKind
 from tests.support.bundle_makers import signing_key, small_bundle
 
+# The identifier of a key.
+KEY = "0123456789abcdef"
 MADE_AT = datetime(2026, 11, 20, 9, 0, tzinfo=UTC)
 NUMBERS = SlideNumbers(
     software_version="0.1.0",
@@ -31,6 +34,19 @@ NUMBERS = SlideNumbers(
     ),
     indices={"hgb_index": 0.06},
 )
+
+
+def running(serial: int = 1, digest: str = "ab" * 32, **given: Any) -> Running:
+    """What a kiosk says of itself."""
+    values: dict[str, Any] = {
+        "software_version": "0.1.0",
+        "bundle": RunningBundle(name="small", serial=serial, sha256=digest, shipped=False),
+        "settings_sha256": "cd" * 32,
+        "keys": (KEY,),
+        "policy": "by itself",
+        **given,
+    }
+    return Running(**values)
 
 
 def own_words(language: str = "fr") -> bytes:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from edgehemo_laboratory.commands import publishing
 from edgehemo_laboratory.commands.archive import archive
 from edgehemo_laboratory.commands.laboratory import laboratory
 
-__all__ = ["archive", "laboratory"]
+__all__ = ["archive", "laboratory", "publishing"]

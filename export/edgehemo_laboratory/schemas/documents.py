@@ -26,6 +26,12 @@ from edgehemo_laboratory.output import (
     VerifyOutput,
 )
 from edgehemo_laboratory.settings import LaboratorySettings
+from edgehemo_laboratory.steering.output import (
+    PublicationOutput,
+    PublicationsOutput,
+    StickOutput,
+    TakeOutput,
+)
 
 DOCUMENTS = (
     Document(
@@ -45,6 +51,14 @@ DOCUMENTS = (
     Document("archive-ingest", "fields that came into an archive", (IngestOutput,)),
     Document("archive-status", "what is in an archive and how far it is read", (StatusOutput,)),
     Document("archive-reread", "what a run over an archive came to", (RereadOutput,)),
+    Document(
+        "laboratory-publications", "what is published, and what runs where", (PublicationsOutput,)
+    ),
+    Document(
+        "laboratory-publication", "a publication that something was done with", (PublicationOutput,)
+    ),
+    Document("laboratory-stick", "what was written to a stick for kiosks", (StickOutput,)),
+    Document("laboratory-take", "what a stick brought from kiosks", (TakeOutput,)),
     Document("receipt", "what a laboratory answers to a batch of results", (Receipt,)),
     Document("enrolment", "a kiosk comes to a laboratory for the first time", (Enrolment,)),
     Document("enrolled", "what a kiosk gets that came with its code", (Enrolled,)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 
 from starlette.exceptions import HTTPException
@@ -19,8 +20,10 @@ from edgehemo.interop.laboratory import (
     MAX_PICTURE_BYTES,
     MAX_RECEIPT_BYTES,
     PAIRED_PATH,
+    PART_BYTES,
     PATH,
     PICTURES_PATH,
+    PUBLISHED_PATH,
     RENEWAL_PATH,
     VISIT_PATH,
     Enrolment,
@@ -57,6 +60,9 @@ from edgehemo_laboratory.pictures.keeping import keep, settle
 from edgehemo_laboratory.pictures.store import PictureStore
 from edgehemo_laboratory.server.bodies import body_of
 from edgehemo_laboratory.server.shown import certificate_digest
+from edgehemo_laboratory.steering.changing import watch
+from edgehemo_laboratory.steering.kept import part_of
+from edgehemo_laboratory.steering.offering import heard, is_offered
 from edgehemo_laboratory.storage.interface import Storage
 
 log = logging.getLogger(__name__)
@@ -66,6 +72,8 @@ AT_ONCE = 4
 # A code that does not count is answered so late: guessing 80 bits is hopeless, and is slow too.
 WRONG_CODE_S = 1.0
 _DAY_S = 86_400
+# The only form in which kiosks ask for parts.
+_RANGE = re.compile(r"bytes=([0-9]{1,12})-([0-9]{1,12})")
 
 
 class KioskRoutes:
@@ -93,6 +101,7 @@ class KioskRoutes:
             Route(VISIT_PATH, told(self.visit), methods=["POST"]),
             Route(PAIRED_PATH, told(self.paired), methods=["POST"]),
             Route(picture, told(self.picture), methods=["PUT"]),
+            Route(f"{PUBLISHED_PATH}/{{sha256}}", told(self.published), methods=["GET"]),
             Route(f"{PICTURES_PATH}/{{store}}/{{result_id}}", told(self.settle), methods=["POST"]),
         ]
 
@@ -146,12 +155,20 @@ class KioskRoutes:
             self._storage, known.kiosk, asked, pictures=self._pictures is not None
         )
         age_s = seconds_of(now()) - known.made_at_s
+        offers = None
+        if asked.running is not None:
+            seen = await heard(self._storage, known.kiosk, asked.running)
+            offers = seen.offers
+            if seen.failed:
+                # What falls back on one kiosk is offered to no other before it is looked at.
+                await watch(self._storage)
         return answered(
             Visited(
                 missing=missing,
                 pictures=wanted,
                 renew=age_s > RENEW_AFTER_DAYS * _DAY_S,
                 laboratory=tuple(each.pem for each in self._certificates.to_trust),
+                offers=offers,
             )
         )
 
@@ -159,6 +176,23 @@ class KioskRoutes:
         known = await self._known(request)
         said = message_of(Paired, await body_of(request, MAX_RECEIPT_BYTES))
         return answered(PairedTaken(upto=await keep_paired(self._storage, known.kiosk, said)))
+
+    async def published(self, request: Request) -> Response:
+        """A part of a publication that is offered to the kiosk that asks."""
+        known = await self._known(request)
+        sha256 = request.path_params["sha256"]
+        size = await is_offered(self._storage, known.kiosk, sha256)
+        if size is None:
+            raise HTTPException(404, "this is not offered to this kiosk now")
+        span = _RANGE.fullmatch(request.headers.get("range", ""))
+        if span is None:
+            raise HTTPException(416, "ask for a part of it, with Range")
+        first, last = int(span[1]), min(int(span[2]), size - 1)
+        if not first <= last or last - first >= PART_BYTES:
+            raise HTTPException(416, f"ask for up to {PART_BYTES} bytes of its {size}")
+        part = await part_of(self._storage, sha256, first, last)
+        headers = {"content-range": f"bytes {first}-{last}/{size}", "accept-ranges": "bytes"}
+        return Response(part, 206, headers, "application/octet-stream")
 
     async def picture(self, request: Request) -> Response:
         known = await self._known(request)
@@ -188,8 +222,8 @@ class KioskRoutes:
 
 
 def answered(record: Record) -> Response:
-    """A record as an answer."""
-    return JSONResponse(record.model_dump())
+    """A record as an answer; without what is not known, which kiosks of an older version refuse."""
+    return JSONResponse(record.model_dump(exclude_none=True))
 
 
 def told(

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 # Only ever sent by TLS, to this host alone.
 COOKIE = "__Host-edgehemo-laboratory"
 MAX_FORM_BYTES = 20_000
+_NOT_OURS = "this did not come from a page of the laboratory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,11 @@ class Place:
 
 
 # The menu, in its order.
-PLACES: tuple[Place, ...] = (Place("/", "Kiosks"), Place("/results", "Results"))
+PLACES: tuple[Place, ...] = (
+    Place("/", "Kiosks"),
+    Place("/results", "Results"),
+    Place("/publications", "Publications", "engineer"),
+)
 
 
 @functools.cache
@@ -117,19 +122,29 @@ class Desk:
     async def form(self, request: Request) -> dict[str, str]:
         """The fields of a form that one of our pages of this session sent; 403 for any other."""
         fields = await self.fields(request)
-        cookie = request.cookies.get(COOKIE, "")
-        if not cookie or fields.pop("token", "") != form_token(cookie):
-            raise HTTPException(403, "this did not come from a page of the laboratory")
+        self.must_be_of_session(request, fields.pop("token", ""))
         return fields
 
     async def fields(self, request: Request) -> dict[str, str]:
         """The fields of a form; 403 where another site's page sent it."""
+        self.must_be_ours(request)
+        data = await body_of(request, MAX_FORM_BYTES)
+        return dict(parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True))
+
+    @staticmethod
+    def must_be_ours(request: Request) -> None:
+        """403 for what another site's page sent."""
         origin, site = request.headers.get("origin"), request.headers.get("sec-fetch-site")
         own = f"https://{request.headers.get('host', '')}"
         if (origin is not None and origin != own) or (origin is None and site != "same-origin"):
-            raise HTTPException(403, "this did not come from a page of the laboratory")
-        data = await body_of(request, MAX_FORM_BYTES)
-        return dict(parse_qsl(data.decode("utf-8", "replace"), keep_blank_values=True))
+            raise HTTPException(403, _NOT_OURS)
+
+    @staticmethod
+    def must_be_of_session(request: Request, token: str) -> None:
+        """403 for a form of a page that this session was not given."""
+        cookie = request.cookies.get(COOKIE, "")
+        if not cookie or token != form_token(cookie):
+            raise HTTPException(403, _NOT_OURS)
 
 
 class PeoplePages:

@@ -13,15 +13,23 @@ from edgehemo_laboratory.server.export_pages import ExportPages
 from edgehemo_laboratory.server.kiosk_pages import KioskPages
 from edgehemo_laboratory.server.looking_after import looked_after
 from edgehemo_laboratory.server.people_pages import Desk, PeoplePages
+from edgehemo_laboratory.server.publication_pages import PublicationPages
 from edgehemo_laboratory.server.result_pages import ResultPages
 from edgehemo_laboratory.server.serving import listening, serve
 from edgehemo_laboratory.settings import Setup
+from edgehemo_laboratory.steering.watching import watching
 from edgehemo_laboratory.storage import open_storage
 
 
 def pages_of(desk: Desk) -> list[BaseRoute]:
     """All that people see."""
-    of_all = (PeoplePages(desk), KioskPages(desk), ResultPages(desk), ExportPages(desk))
+    of_all = (
+        PeoplePages(desk),
+        KioskPages(desk),
+        ResultPages(desk),
+        ExportPages(desk),
+        PublicationPages(desk),
+    )
     return [route for each in of_all for route in each.routes]
 
 
@@ -57,13 +65,18 @@ async def run(
             for line in later:
                 said(line)
 
-        async with looked_after(setup, storage, certificates, said=later.append) as metrics:
-            await serve(
-                application(storage, certificates, pictures, pages_of(desk), metrics),
-                at,
-                certificates,
-                started=started,
-                enough=enough,
-            )
+        watches = asyncio.create_task(watching(storage))
+        try:
+            async with looked_after(setup, storage, certificates, said=later.append) as metrics:
+                await serve(
+                    application(storage, certificates, pictures, pages_of(desk), metrics),
+                    at,
+                    certificates,
+                    started=started,
+                    enough=enough,
+                )
+        finally:
+            watches.cancel()
+            await asyncio.gather(watches, return_exceptions=True)
     finally:
         await storage.close()

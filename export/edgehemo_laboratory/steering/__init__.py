@@ -1,0 +1,1 @@
+"""What is published for kiosks: in stages, halted by what is found, rolled back."""
