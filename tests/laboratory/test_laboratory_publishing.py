@@ -148,10 +148,8 @@ def test_figures_are_differences_with_their_intervals() -> None:
     # Newcombe 1998, table II, method 10: 56/70 less 48/80 is 0.2 (0.0524 to 0.3339).
     figure = less(Shares(56, 70).figure, Shares(48, 80).figure)
     assert figure.value == pytest.approx(0.2)
-    assert (figure.low, figure.high) == (
-        pytest.approx(0.0524, abs=2e-4),
-        pytest.approx(0.3339, abs=2e-4),
-    )
+    assert figure.low == pytest.approx(0.0524, abs=2e-4)
+    assert figure.high == pytest.approx(0.3339, abs=2e-4)
     assert share_change(Shares(1, 10), Shares(1, 10), Shares(0, 0), Shares(0, 0), 30) is None
     own = share_change(Shares(30, 60), Shares(6, 60), Shares(0, 0), Shares(0, 0), 30)
     assert own is not None and own.value == pytest.approx(0.4) and beyond(own, 0.1)
@@ -324,11 +322,11 @@ def test_files_are_kept_in_pieces_and_given_to_whom_they_are_offered(tmp_path: P
         with pytest.raises(StorageError):
             await part_of(at.storage, kept.sha256, 0, len(content))
         await at.all_visit()
-        first, second = await at.kiosk("clinic-0"), await at.kiosk("clinic-1")
-        assert await is_offered(at.storage, first, kept.sha256) == len(content)
-        assert await is_offered(at.storage, second, kept.sha256) is None
+        has, lacks = await at.kiosk("clinic-0"), await at.kiosk("clinic-1")
+        assert await is_offered(at.storage, has, kept.sha256) == len(content)
+        assert await is_offered(at.storage, lacks, kept.sha256) is None
         await halt(at.storage, kept.number, "a look", by=BY)
-        assert await is_offered(at.storage, first, kept.sha256) is None
+        assert await is_offered(at.storage, has, kept.sha256) is None
         with pytest.raises(StorageError):
             await at.storage.do("UPDATE publication SET size = 1")
         with pytest.raises(StorageError):
