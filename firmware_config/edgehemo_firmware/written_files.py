@@ -114,6 +114,8 @@ FILES: tuple[FileRow, ...] = (
     _unit("edgehemo-control-reminder.timer", "each hour, and after a start", "timers.target"),
     FileRow("/etc/udev/rules.d/70-edgehemo.rules", "rules/70-edgehemo.rules.j2",
             "cameras for the service; the stick with our label is mounted"),
+    FileRow("/etc/modules-load.d/edgehemo.conf", "system/modules-load.conf.j2",
+            "the kernel knows of cameras before the kiosk starts, so it may open one found later"),
     FileRow("/etc/systemd/journald.conf.d/edgehemo.conf", "system/journald.conf.j2",
             "the system's journal: in memory, 32 MB at most"),
     FileRow("/etc/systemd/system.conf.d/edgehemo.conf", "system/system.conf.j2",

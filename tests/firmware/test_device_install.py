@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -97,6 +98,20 @@ def test_what_is_written_and_who_may_read_it(pi: BareTarget) -> None:
     for entry in installed.entries:
         if entry.kind == "file" and entry.path.endswith((".service", ".timer", ".conf", ".mount")):
             assert "edgehemo device install" in (pi.text(entry.path) or "")
+
+
+# Kinds of devices that a service may open, and the kernel module that has them; None: of the kernel
+# itself. systemd knows of no kind that is not there when the service starts.
+MODULE_OF = {"video4linux": "videodev", "media": "mc", "dma_heap": None}
+
+
+def test_a_camera_that_is_found_after_the_kiosk_started_may_be_opened(pi: BareTarget) -> None:
+    install(pi, *PI, data_label="EDGEHEMO-DATA")
+    units = (path.read_text() for path in (pi.root / "etc/systemd/system").glob("edgehemo-*"))
+    named = {name for text in units for name in re.findall(r"^DeviceAllow=char-(\w+)", text, re.M)}
+    assert named == set(MODULE_OF)
+    loaded = (pi.root / "etc/modules-load.d/edgehemo.conf").read_text().splitlines()
+    assert {module for module in MODULE_OF.values() if module} <= set(loaded)
 
 
 def test_removed_again_the_system_is_as_it_was(tmp_path: Path) -> None:
