@@ -22,7 +22,7 @@ from edgehemo_firmware.update.installing import (
     roll_back,
     update,
 )
-from edgehemo_firmware.update.layout import Place, pointed_slot
+from edgehemo_firmware.update.layout import Place, clean_environment, pointed_slot
 from edgehemo_firmware.update.manifest import MediaManifest
 from edgehemo_firmware.update.proving import Verdict, verdict_of
 from edgehemo_firmware.update.telling import version_lines
@@ -46,6 +46,16 @@ def runs(place: Place) -> str:
         [place.current / "bin" / "edgehemo"], capture_output=True, text=True, check=True
     )
     return done.stdout.strip()
+
+
+def test_a_version_is_run_on_the_processor_that_an_emulator_was_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where a system of another architecture is installed into."""
+    monkeypatch.setenv("QEMU_CPU", "cortex-a72")
+    monkeypatch.setenv("PYTHONPATH", "/anywhere")
+    assert clean_environment()["QEMU_CPU"] == "cortex-a72"
+    assert "PYTHONPATH" not in clean_environment()
 
 
 def test_the_first_version_is_proved_by_itself(device: Changing) -> None:

@@ -115,8 +115,9 @@ def target_there(place: Place) -> str:
     return str(target_of(done.stdout.strip()))
 
 
-# Of the caller's environment: where the device's own settings and keys are.
-_KEPT = ("EDGEHEMO_DEVICE", "EDGEHEMO_KEYS", "LANG", "TZ")
+# Of the caller's environment: where the device's own settings and keys are; and which processor
+# QEMU plays where a root of another architecture is installed into.
+_KEPT = ("EDGEHEMO_DEVICE", "EDGEHEMO_KEYS", "LANG", "TZ", "QEMU_CPU")
 _PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 
 

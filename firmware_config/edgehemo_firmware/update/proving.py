@@ -19,8 +19,8 @@ from edgehemo.errors import EXIT_DONE
 from edgehemo_firmware.first_check import CHECK_SCHEMA
 from edgehemo_firmware.update.layout import Place, as_owner, clean_environment
 
-# The slowest board takes a minute; one that hangs is not waited for.
-CHECK_TIMEOUT_S = 300
+# The slowest board takes a minute, an emulated one many; one that hangs is not waited for.
+CHECK_TIMEOUT_S = 900
 MODULE = "edgehemo_firmware.first_check"
 # What is checked before the switch, while another version holds the records; and after it.
 BEFORE_THE_SWITCH = ("slide", "equipment")
