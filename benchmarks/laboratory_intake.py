@@ -123,9 +123,9 @@ def main() -> None:
         cluster = opened.enter_context(own_postgres(where / "cluster"))
         lab = opened.enter_context(laboratory(folder / "lab", cluster.url))
         found = asyncio.run(measured(lab, cluster, disk, folder, asked))
-    print(json.dumps(found, indent=1))
-    if asked.out is not None:
-        write_json_atomically(asked.out, found)
+        print(json.dumps(found, indent=1), flush=True)
+        if asked.out is not None:
+            write_json_atomically(asked.out, found)
 
 
 if __name__ == "__main__":

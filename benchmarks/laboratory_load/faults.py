@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -113,7 +114,11 @@ class Trouble:
             kiosk.ahead_s = 0.0
 
     async def _restarted(self, environment: dict[str, str]) -> None:
-        await asyncio.to_thread(self.lab.end)
+        try:
+            await asyncio.to_thread(self.lab.end)
+        except subprocess.TimeoutExpired:
+            # A machine that is busy with much else.
+            await asyncio.to_thread(self.lab.end, signal.SIGKILL)
         self.lab.environment = environment
         await asyncio.to_thread(self.lab.start)
 
