@@ -157,7 +157,7 @@ def test_no_kiosk_speaks_for_another(tmp_path: Path) -> None:
         ({"last_backup_at": "2026-11-20T10:00:00+00:00"}, "no backup for 7 days"),
         ({"last_backup_at": None}, "never backed up"),
         ({"refused": 2}, "2 messages refused"),
-        ({"celsius": 84.6}, "85 °C"),
+        ({"celsius": 84.6}, "hot: 85 °C"),
     ],
 )
 def test_what_is_worth_a_look_is_said(given: dict[str, Any], words: str, tmp_path: Path) -> None:

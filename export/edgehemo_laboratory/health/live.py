@@ -141,5 +141,5 @@ def _worth_a_look(said: Health, backup_age_s: int | None) -> Sequence[str]:
     if said.refused:
         found.append(f"{said.refused} messages refused")
     if said.celsius is not None and said.celsius >= HOT_CELSIUS:
-        found.append(f"{said.celsius:.0f} °C")
+        found.append(f"hot: {said.celsius:.0f} °C")
     return found
