@@ -18,8 +18,8 @@ from edgehemo_laboratory.dashboards import ALERTS, GRAFANA, text_of, write_dashb
 from edgehemo_laboratory.errors import LaboratoryError
 from edgehemo_laboratory.health.metrics import Metrics
 from edgehemo_laboratory.storage.interface import Storage
-from tests.laboratory.test_laboratory_metrics import entry
-from tests.support.laboratory import certificates, with_storage
+from tests.laboratory.test_laboratory_metrics import entry, published
+from tests.support.laboratory import certificates, enrolled, with_storage
 from tests.support.receivers import ROOT
 
 # Functions and words of PromQL that the queries use.
@@ -48,7 +48,10 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
                 return [entry(1)]
 
             patch.setattr(module, "kiosk_entries", these)
-            await metrics.look(storage, certificates(folder / "certificates"))
+            made = certificates(folder / "certificates")
+            kiosk = await enrolled(storage, made)
+            await published(storage, 1, "staged", {kiosk.number: "in use"})
+            await metrics.look(storage, made)
         metrics.answered("results", 200, 0.1)
         families: list[Metric] = list(metrics.registry.collect())
         for family in families:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -156,6 +156,50 @@ def test_kiosks_are_told_as_the_list_has_them(tmp_path: Path) -> None:
         assert found["edgehemo_laboratory_stored_results"] == 2
         assert found["edgehemo_laboratory_broker_up"] == 1
         assert found["edgehemo_laboratory_health_messages_total fate=garbage"] == 1
+
+    here(tmp_path, work)
+
+
+async def published(
+    storage: Storage, serial: int, state: str, standings: Mapping[int, str]
+) -> None:
+    """A bundle that was published. standings: number of a kiosk -> what it says of it."""
+    await storage.do(
+        "INSERT INTO publication (sha256, kind, name, serial, digest, signed_by, key, size, "
+        "expected, stages, limits, sites, kiosks, made_at, made_at_s, by_whom) "
+        "VALUES ($1, 'bundle', 'screen', $2, '', '', '', 1, '', '[]', '{}', '[]', '[]', '', 1, '')",
+        f"{serial:064d}", serial,
+    )  # fmt: skip
+    ((number,),) = await storage.rows("SELECT number FROM publication WHERE serial = $1", serial)
+    await storage.do(
+        "INSERT INTO publication_standing (publication, state, stage, since_s, counted_from_s, "
+        "by_itself) VALUES ($1, $2, 0, 1, 1, 1)",
+        number, state,
+    )  # fmt: skip
+    for kiosk, standing in standings.items():
+        await storage.do(
+            "INSERT INTO publication_kiosk (publication, kiosk, stage, chosen_at_s, standing) "
+            "VALUES ($1, $2, 0, 1, $3)",
+            number, kiosk, standing,
+        )  # fmt: skip
+
+
+def test_what_is_published_is_told_the_newest_alone(tmp_path: Path) -> None:
+    async def work(storage: Storage) -> None:
+        made = certificates(tmp_path / "certificates")
+        first = await enrolled(storage, made)
+        second = await enrolled(storage, made, "clinic-2")
+        await published(storage, 1, "halted", {first.number: "refused"})
+        await published(storage, 2, "staged", {first.number: "in use", second.number: ""})
+        metrics = Metrics()
+        await metrics.look(storage, made)
+        found = await values_of(metrics)
+        name = "edgehemo_laboratory_publication"
+        assert {key: value for key, value in found.items() if key.startswith(name)} == {
+            f"{name}s kind=bundle state=staged": 1,
+            f"{name}_kiosks kind=bundle standing=in use": 1,
+            f"{name}_kiosks kind=bundle standing=not said yet": 1,
+        }
 
     here(tmp_path, work)
 

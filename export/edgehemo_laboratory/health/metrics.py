@@ -40,17 +40,34 @@ BUCKETS_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # A status that says what is wrong with the storage.
 STORAGE_ERRORS: Mapping[int, str] = {507: "full", 503: "away", 500: "other"}
 OUTCOMES = ("stored", "refused", "later")
+# Of those that a later one has taken the place of nothing is told.
+_NEWEST = (
+    "NOT EXISTS (SELECT 1 FROM publication n WHERE n.kind = p.kind AND n.name = p.name "
+    "AND n.serial > p.serial)"
+)
+_PUBLICATIONS = (
+    "SELECT p.kind, s.state, count(*) FROM publication p JOIN publication_standing s "
+    f"ON s.publication = p.number WHERE {_NEWEST} GROUP BY p.kind, s.state"
+)
+_ANSWERS = (
+    "SELECT p.kind, k.standing, count(*) FROM publication p JOIN publication_kiosk k "
+    f"ON k.publication = p.number WHERE {_NEWEST} GROUP BY p.kind, k.standing"
+)
+_NOT_SAID = "not said yet"
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """What the storage said. at_s: when, monotonic. wanted: results whose pictures were asked for
-    and have not come.
+    and have not come. publications: kind, state and number of the newest of each name; answers:
+    their kind, what kiosks say of them, and how many say so.
     """
 
     at_s: float
     kiosks: Sequence[KioskEntry]
     wanted: int
+    publications: Sequence[tuple[str, str, int]] = ()
+    answers: Sequence[tuple[str, str, int]] = ()
 
 
 class Metrics:
@@ -142,7 +159,13 @@ class Metrics:
             "SELECT count(*) FROM wanted_pictures WHERE settled_at IS NULL"
         )
         found = await kiosk_entries(storage, certificates)
-        self._looked.snapshot = Snapshot(time.monotonic(), found, wanted)
+        self._looked.snapshot = Snapshot(
+            time.monotonic(),
+            found,
+            wanted,
+            [(kind, state, number) for kind, state, number in await storage.rows(_PUBLICATIONS)],
+            [(kind, said, number) for kind, said, number in await storage.rows(_ANSWERS)],
+        )
 
     async def look_on(
         self, storage: Storage, certificates: Certificates, every_s: float = LOOK_EVERY_S
@@ -288,6 +311,18 @@ def _of_kiosks(snapshot: Snapshot, passed_s: float) -> Iterator[Metric]:
         "Results whose pictures were asked for and wait.",
         snapshot.wanted,
     )
+    yield _by_two(
+        "edgehemo_laboratory_publications",
+        "What is published, the newest of each name, by kind and state.",
+        ("kind", "state"),
+        snapshot.publications,
+    )
+    yield _by_two(
+        "edgehemo_laboratory_publication_kiosks",
+        "Kiosks that are to have what is published, by what they say of it.",
+        ("kind", "standing"),
+        [(kind, said or _NOT_SAID, number) for kind, said, number in snapshot.answers],
+    )
     serving = [entry for entry in entries if entry.standing == "in service"]
     # Where they are too many those that are silent for longest are the ones to be seen.
     serving.sort(key=lambda entry: -(entry.silent_s or 0))
@@ -319,6 +354,15 @@ def _of_kiosks(snapshot: Snapshot, passed_s: float) -> Iterator[Metric]:
         shown,
         sites,
     )
+
+
+def _by_two(
+    name: str, about: str, labels: tuple[str, str], rows: Sequence[tuple[str, str, int]]
+) -> Metric:
+    family = GaugeMetricFamily(name, about, labels=labels)
+    for first, second, number in sorted(rows):
+        family.add_metric([first, second], number)
+    return family
 
 
 def _codes(
