@@ -14,12 +14,14 @@ from edgehemo.kiosk.supervision.backup import BackupArea
 from edgehemo.kiosk.supervision.monitoring import MonitoringArea
 from edgehemo.kiosk.supervision.people import PeopleArea
 from edgehemo.kiosk.supervision.results import ResultsArea
+from edgehemo.kiosk.supervision.updates import UpdatesArea
 
 _PAGES: tuple[AreaPages, ...] = (
     ResultsArea(),
     MonitoringArea(),
     PeopleArea(),
     BackupArea(),
+    UpdatesArea(),
     EquipmentArea(),
     CalibrationArea(),
     ArtefactsArea(),

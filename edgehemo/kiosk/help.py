@@ -109,6 +109,11 @@ def help_of(words: Words, page: HelpedPage) -> str:
             "another place than the device. Results can be written to a stick, and a backup put "
             "back, from here too."
         ),
+        "updates": _(
+            "What the laboratory sends for this device: models, words, settings. Nothing is used "
+            "before you say so, unless this device is set up otherwise. Models are tried first; "
+            "what was used before comes back by itself where the new does not work."
+        ),
         "equipment": _(
             "The camera, its settings and its live picture. Change a setting only if you know "
             "what it does: the calibration belongs to it. Another camera is used at once, and "

@@ -39,6 +39,7 @@ from edgehemo.kiosk.review_words import said_of
 from edgehemo.kiosk.role_names import role_name
 from edgehemo.kiosk.screens import Area, SampleStep, areas_of, counted_step
 from edgehemo.kiosk.state import Checked, KioskState, Sample, screen_of
+from edgehemo.kiosk.steering import has_updates, waiting_updates
 from edgehemo.kiosk.viewers import steers
 from edgehemo.pages.environment import page_environment
 from edgehemo.records.pins import LONGEST, SHORTEST
@@ -80,6 +81,7 @@ def area_name(words: Words, area: Area) -> str:
         "monitoring": _("Charts"),
         "users": _("People"),
         "backup": _("Backup"),
+        "updates": _("Updates"),
         "equipment": _("Camera"),
         "calibration": _("Calibration"),
         "artefacts": _("Models and profiles"),
@@ -256,8 +258,11 @@ class Pages:
                 "areas": [
                     (area, area_name(words, area))
                     for area in areas_of(state.session.role)
-                    if area in AREAS_WITH_PAGES
+                    if area in AREAS_WITH_PAGES and (area != "updates" or has_updates(self.device))
                 ],
+                "new": waiting_updates(self.device)
+                if "updates" in areas_of(state.session.role)
+                else 0,
                 "role": role_name(words, state.session.role),
             }
         if name == "number":

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from edgehemo.capture.sources import camera_spec
 from edgehemo.device.configuration import load_device
+from edgehemo.device.installed_languages import LanguageStore
 from edgehemo.device.recorded import device_clock
 from edgehemo.errors import UsageError
 from edgehemo.interop.access import SharedWriter
@@ -24,7 +25,9 @@ from edgehemo.kiosk.putting_back import Outcome, PutBack, put_back
 from edgehemo.kiosk.service_manager import ALIVE, STOPPING, ServiceManager, watched_over
 from edgehemo.kiosk.serving import HOST, listening, serve
 from edgehemo.kiosk.state import screen_of
+from edgehemo.kiosk.steering import occasion_of, told_by
 from edgehemo.kiosk.work import WorkerProcess
+from edgehemo.published.using import Using, settle
 from edgehemo.records.store import Store
 
 SIMULATED = "simulated:"
@@ -79,6 +82,9 @@ async def _served(
     ):
         # Pictures of a calibration that a power cut ended.
         forget(device)
+        # What the plug ended while it was put in use, and the words that were installed here.
+        settle(Using(device))
+        LanguageStore(device.data_dir).use()
         kiosk = Kiosk(writer, hooks=noting(device.receivers))
         work = WorkerProcess(kiosk, device, camera)
         kiosk.work = work
@@ -108,6 +114,8 @@ async def _served(
             SharedWriter(writer),
             moved=shown_again(kiosk, loop),
             fault=lambda: None if kiosk.state.fault is None else kiosk.state.fault.code,
+            occasion=occasion_of(kiosk),
+            published=told_by(kiosk, app.desk.take_up, lambda: load_device(None)),
         )
         sender.start()
         said(f"kiosk: http://{HOST}:{served.port}/")

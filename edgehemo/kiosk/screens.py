@@ -30,6 +30,7 @@ Place = Literal[
     "monitoring",
     "users",
     "backup",
+    "updates",
     "equipment",
     "calibration",
     "artefacts",
@@ -91,6 +92,7 @@ RULES: Mapping[Place, PlaceRule] = {
     "monitoring": PlaceRule(_SUPERVISOR),
     "users": PlaceRule(_SUPERVISOR),
     "backup": PlaceRule(_SUPERVISOR),
+    "updates": PlaceRule(_SUPERVISOR),
     "equipment": PlaceRule(_ENGINEER),
     "calibration": PlaceRule(_ENGINEER),
     "artefacts": PlaceRule(_ENGINEER),
@@ -98,8 +100,9 @@ RULES: Mapping[Place, PlaceRule] = {
 }
 # The places that open from the start page.
 Area = Literal[
-    "results", "monitoring", "users", "backup", "equipment", "calibration", "artefacts", "doctor"
-]
+    "results", "monitoring", "users", "backup", "updates", "equipment", "calibration", "artefacts",
+    "doctor",
+]  # fmt: skip
 AREAS: tuple[Area, ...] = get_args(Area)
 # Where a sample is worked on.
 SAMPLE_PLACES: frozenset[Place] = frozenset(SAMPLE_STEPS) | {"abandon"}

@@ -51,6 +51,7 @@ from edgehemo.kiosk.process_link import ProcessLink
 from edgehemo.kiosk.profile_of import profile_path
 from edgehemo.kiosk.selfcheck import control_line, in_order, stored_checks
 from edgehemo.kiosk.state import KioskState, Sample
+from edgehemo.kiosk.steering import judge_by_checks, judge_by_fault
 from edgehemo.profile.profile import CalibrationProfile, load_profile
 from edgehemo.records.artefacts import keep_bundle, keep_profile
 from edgehemo.records.circumstances import Circumstances
@@ -131,6 +132,7 @@ class WorkerProcess:
         self._tell_of_the_end(memory=code == -9)
 
     def _tell_of_the_end(self, *, memory: bool) -> None:
+        self.kiosk.do(self._judged("OUT_OF_MEMORY" if memory else "WORKER_CRASHED"))
         self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerEnded(memory)))
 
     def _order(self, order: Order) -> None:
@@ -386,6 +388,7 @@ class WorkerProcess:
 
     async def _failed(self, code: FaultCode) -> None:
         """Show it, and look now and then whether it is mended."""
+        await self._judged(code)
         if await self.kiosk.tell_if_possible(events.FaultSeen(code)) and FAULTS[code].clears:
             await self._probe_later(code)
 
@@ -407,7 +410,12 @@ class WorkerProcess:
         if sample is not None and self.kiosk.clock() - sample.progress.at_s > ALIVE_EVERY_S:
             self.kiosk.do(self.kiosk.tell_if_possible(events.WorkerAlive(sample.ref)))
 
+    async def _judged(self, code: FaultCode) -> None:
+        """A bundle that is on trial is left for what fails with it."""
+        await self._guarded(judge_by_fault, self.device, self.kiosk.writer, code)
+
     def _checked(self, report: WasChecked) -> tuple[events.Event, ...]:
+        judge_by_checks(self.device, self.kiosk.writer, report.checks)
         now = datetime.now().astimezone()
         own = stored_checks(self.kiosk.writer, self.device, now)
         sample = self.kiosk.state.sample

@@ -11,10 +11,9 @@ from edgehemo.files.atomic import write_text_atomically
 from edgehemo.files.strict import Record, Text
 from edgehemo.published.reports import Running
 from edgehemo.published.running import running_on
+from edgehemo.published.terms import FROM_STICK
 
 REPORT_NAMES = "edgehemo-runs-*.json"
-# What outcomes of a stick are told as: a receiver's name has no space.
-FROM_STICK = "stick"
 
 
 class StickReport(Record, frozen=True, kw_only=True):

@@ -17,3 +17,5 @@ OPEN: tuple[Standing, ...] = ("offered", "waiting", "putting")
 USED: tuple[Standing, ...] = ("on trial", "in use")
 # What a device does not take, or left again by itself.
 FAILED: tuple[Standing, ...] = ("refused", "fell back")
+# Where a publication came from that a person brought: no receiver is called so.
+FROM_STICK = "on a stick"

@@ -8,6 +8,7 @@ finds fault with it.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,6 +23,7 @@ from edgehemo.device.configuration import DeviceConfiguration, load_device
 from edgehemo.device.installed_bundles import BundleStore, check_whole
 from edgehemo.device.installed_languages import LanguageStore
 from edgehemo.errors import EdgeHemoError, PublicationError
+from edgehemo.files.atomic import write_bytes_atomically
 from edgehemo.published import settings
 from edgehemo.published.packages import Package, open_package
 from edgehemo.published.slide import SlideNumbers, faults_of, read_slide
@@ -33,7 +35,7 @@ from edgehemo.published.state import (
     PublishedState,
     PublishedStore,
 )
-from edgehemo.published.terms import Standing
+from edgehemo.published.terms import FROM_STICK, Standing
 
 log = logging.getLogger(__name__)
 
@@ -201,6 +203,36 @@ def _refuse_another(item: Published, name: str, serial: int) -> None:
         raise PublicationError(
             f"it was offered as {item.name} serial {item.serial} and is {name} serial {serial}"
         )
+
+
+def use_from_stick(using: Using, file: Path, *, by: str) -> Published:
+    """Put words or settings in use that a person brought on a stick; how they then stand.
+
+    PublicationError where they are not taken.
+    """
+    package = open_package(file, file.name)
+    made = package.manifest
+    content = file.read_bytes()
+    item = Published(
+        sha256=hashlib.sha256(content).hexdigest(),
+        kind=made.kind,
+        name=made.name,
+        serial=made.serial,
+        bytes=len(content),
+        origin=FROM_STICK,
+        standing="offered",
+    )
+    using.store.note(item)
+    write_bytes_atomically(using.store.file(item.sha256), content)
+    try:
+        using.store.note(check(using, item))
+    except PublicationError as error:
+        using.store.note(_ended(item, "refused", str(error)))
+        raise
+    done = put_in_use(using, item.sha256, by=by)
+    if done.standing != "in use":
+        raise PublicationError(done.words)
+    return done
 
 
 def settle(using: Using) -> None:

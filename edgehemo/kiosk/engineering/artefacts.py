@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from edgehemo.bundle.bundle import Bundle, load_bundle
 from edgehemo.device.artefacts_on_sticks import OnStick, artefacts_on
-from edgehemo.device.configuration import DeviceConfiguration
+from edgehemo.device.configuration import DeviceConfiguration, load_device
 from edgehemo.device.equipment import open_bundle
 from edgehemo.device.installed_bundles import BundleStore, check_whole
 from edgehemo.device.profile_store import (
@@ -21,7 +22,14 @@ from edgehemo.device.profile_store import (
 )
 from edgehemo.device.readiness import refuse_another_camera, refuse_simulated_profile
 from edgehemo.device.sticks import sticks
-from edgehemo.errors import BundleError, DeviceError, EdgeHemoError, ProfileError, UsageError
+from edgehemo.errors import (
+    BundleError,
+    DeviceError,
+    EdgeHemoError,
+    ProfileError,
+    PublicationError,
+    UsageError,
+)
 from edgehemo.inference.verification import verify_artefacts
 from edgehemo.kiosk.area import Asked, Desk, Sent, Shown, Went
 from edgehemo.kiosk.engineering.bundle_view import BundleView, installed_view, shipped_view
@@ -31,8 +39,13 @@ from edgehemo.kiosk.jobs import Job
 from edgehemo.kiosk.paging import turned_to
 from edgehemo.kiosk.profile_of import profile_path
 from edgehemo.kiosk.screens import Area
+from edgehemo.kiosk.steering import note_in
 from edgehemo.profile.profile import load_profile
+from edgehemo.published.brought import leave_report
+from edgehemo.published.using import Using, use_from_stick
 from edgehemo.words.language import Words
+
+log = logging.getLogger(__name__)
 
 _INSTALL, _CHECK = "install", "verify"
 ROWS_PER_PAGE = 4
@@ -203,6 +216,8 @@ class ArtefactsArea:
             return Went("stick", problem=words._("It is not on the stick any more."))
         if found.kind == "bundle":
             return self._install_bundle(desk, found, asked.who.name)
+        if found.kind in ("language", "settings"):
+            return self._use_package(desk, found, asked)
         try:
             path = install_profile(desk.device, found.path)
         except ProfileError as error:
@@ -221,15 +236,41 @@ class ArtefactsArea:
             job.at(None)
             bundle = store.install(found.path)
             desk.kiosk.stored_now(lambda: _note_bundle(desk, bundle, "installed", by))
+            leave_on_stick(desk, found.path)
             return bundle
 
         desk.jobs.begin(self.area, _INSTALL, installed)
         return Went("job")
 
+    def _use_package(self, desk: Desk, found: OnStick, asked: Asked) -> Went:
+        """Words and settings are in force at once."""
+        try:
+            item = use_from_stick(Using(desk.device), found.path, by=asked.who.name)
+        except PublicationError as error:
+            return self._refuse(error, "stick", asked.words)
+        note_in(desk.kiosk.writer, item, asked.who.name)
+        desk.take_up(load_device(None))
+        leave_on_stick(desk, found.path)
+        return Went("stick", said=asked.words._("It is in force now."))
+
     def _put_away(self, desk: Desk, asked: Asked) -> Went:
         if not is_running(desk.jobs.of(self.area)):
             desk.jobs.put_away(self.area)
         return Went("bundles")
+
+
+def leave_on_stick(desk: Desk, file: Path) -> None:
+    """Leave on the stick what runs here now, for the laboratory; what cannot be written there is
+    not missed here.
+    """
+    stick = next((each for each in sticks(desk.device) if file.is_relative_to(each.path)), None)
+    if stick is None:
+        return
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    try:
+        leave_report(stick.path, load_device(None), desk.kiosk.writer.id, now)
+    except OSError as error:
+        log.info("no report was left on the stick: %s", error)
 
 
 def _note_bundle(desk: Desk, bundle: Bundle, what: str, by: str) -> None:
