@@ -191,4 +191,13 @@ def setting_name(words: Words, section: str, key: str) -> str:
         "theme": _("Light or dark page"),
         "paper": _("Paper"),
         "fields_wanted": _("Fields of a sample"),
+        "calibration_expires_days": _("A calibration counts for, days"),
+        "control_expires_hours": _("A control slide counts for, hours"),
+        "backup_every_hours": _("A backup is due after, hours"),
+        "warn_below_mb": _("Warns when less is free, MB"),
+        "withheld": _("Sent without a result"),
+        "identified": _("Names are sent"),
+        "pictures": _("Pictures are sent"),
+        "simulated": _("Simulated results are sent"),
+        "timeout_s": _("Waits for an answer, seconds"),
     }.get(key, f"{section}.{key}")
