@@ -1,6 +1,9 @@
 """The program on emulated 64-bit ARM: ``python -m soak.arm64 --out FILE`` (root).
 
-The demonstration, and three runtimes at each precision, held against this machine's answers.
+The demonstration, and three runtimes at each precision, held against this machine's answers. Then
+media made here for that processor are installed onto a bare Debian for it with no network; an
+emulated computer starts as that kiosk, with its own kernel, and a sample is screened through the
+kernel's UVC driver.
 
 Everything is EMULATED: function and the same answers, and no time of any board.
 """
@@ -17,6 +20,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +32,15 @@ from edgehemo.files.atomic import write_json_atomically
 from edgehemo.inference import RUNTIMES
 from edgehemo.version import __version__
 from tests.lab import arm64_root
+from tests.lab.guest_scenes import SCENES, SHARE_OFF, Computer, make_lab
+from tests.lab.kiosk_guest import TARGET, KioskGuest
+from tests.lab.offline_device import Sticks
 
 Figures = Mapping[str, Any]
-NEEDED = ("mmdebstrap", arm64_root.EMULATOR)
+NEEDED = ("mmdebstrap", "qemu-system-aarch64", arm64_root.EMULATOR, "mke2fs", "debugfs")
 LIMIT_S = 7200.0
-# As two processors may differ in what is measured: the gate of int8.
-SHARE_OFF = 0.02
+# All the scenes of the emulated computer.
+COMPUTER = "computer"
 MEASURANDS = ("hgb_g_per_l", "hct_l_per_l", "rbc_1e12_per_l")
 WHAT = "EMULATED by QEMU on the x86-64 machine of the tests; times are of no board"
 
@@ -41,24 +50,58 @@ def main() -> int:
     parser.add_argument(
         "--only",
         default="",
-        help="parts whose name holds this; of the others the file's figures stay",
+        choices=("", *PARTS, COMPUTER),
+        help="one part; of the others the file's figures stay",
     )
-    parser.add_argument("--out", type=Path, help="the figures as a JSON file")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        help="keep the computer here, and go on after its scenes that were done here before",
+    )
+    parser.add_argument("--out", type=Path, help="the figures as a JSON file, after each part")
     asked = parser.parse_args()
     if os.geteuid() != 0 or any(shutil.which(name) is None for name in NEEDED):
         print(f"left out: needs root and {', '.join(NEEDED)}; apt-get install mmdebstrap "
-              "qemu-user-static")  # fmt: skip
+              "qemu-system-arm qemu-user-static e2fsprogs")  # fmt: skip
         return 0
-    figures: dict[str, Figures] = {}
-    for name, part in PARTS.items():
-        if asked.only not in name:
-            continue
+    figures = Kept(asked.out, asked.only != "")
+    if asked.only != COMPUTER:
+        for name, part in PARTS.items():
+            if asked.only in ("", name):
+                figures.add(name, part)
+    if asked.only in ("", COMPUTER):
+        with ExitStack() as stack:
+            folder = asked.folder or Path(
+                stack.enter_context(tempfile.TemporaryDirectory(prefix="edgehemo-arm64-"))
+            )
+            _play(folder, figures)
+    return 0
+
+
+@dataclass
+class Kept:
+    """The figures so far, in their file after each part. others: those of parts that are left out
+    stay as they are in the file.
+    """
+
+    file: Path | None
+    others: bool
+    figures: dict[str, Figures] = field(default_factory=dict)
+
+    def add(self, name: str, part: Callable[[], Figures]) -> Figures:
+        """Do a part and keep its figures."""
         begun = time.monotonic()
-        figures[name] = {**part(), "seconds": round(time.monotonic() - begun)}
-        print(f"{name}: {figures[name]}", flush=True)
-    if asked.out is not None:
-        before = json.loads(asked.out.read_text("utf-8")) if asked.out.exists() else {}
-        kept = before.get("scenes", {}) if asked.only else {}
+        done = {**part(), "seconds": round(time.monotonic() - begun)}
+        self.take(name, done)
+        return done
+
+    def take(self, name: str, done: Figures) -> None:
+        self.figures[name] = done
+        print(f"{name}: {done}", flush=True)
+        if self.file is None:
+            return
+        before = json.loads(self.file.read_text("utf-8")) if self.file.exists() else {}
+        kept = before.get("scenes", {}) if self.others else {}
         made_on = {
             "version": __version__,
             "what": WHAT,
@@ -66,8 +109,32 @@ def main() -> int:
             "processors": os.cpu_count(),
             "kernel": platform.release(),
         }
-        write_json_atomically(asked.out, {"made_on": made_on, "scenes": {**kept, **figures}})
-    return 0
+        write_json_atomically(self.file, {"made_on": made_on, "scenes": {**kept, **self.figures}})
+
+
+def _play(folder: Path, figures: Kept) -> None:
+    """The scenes of the emulated computer, each from what the one before left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    diary = folder / "scenes.json"
+    played: dict[str, Figures] = json.loads(diary.read_bytes()) if diary.exists() else {}
+    computer = _computer(folder)
+    try:
+        for name, scene in SCENES.items():
+            if name in played:
+                figures.take(name, played[name])
+                continue
+            played[name] = figures.add(name, partial(scene, computer))
+            write_json_atomically(diary, played)
+    finally:
+        computer.guest.kill()
+
+
+def _computer(folder: Path) -> Computer:
+    """An emulated computer that is off, with nothing installed."""
+    sticks = Sticks.in_folder(folder / "sticks", target=TARGET)
+    if not (folder / "lab").exists():
+        make_lab(folder / "lab")
+    return Computer(KioskGuest(folder / "computer"), sticks, folder / "lab")
 
 
 def demonstration() -> Figures:

@@ -115,8 +115,7 @@ def build() -> Path:
     root = folder / "root"
     if whole:
         return root
-    for older in debian.cache_folder().glob("arm64-root-*"):
-        shutil.rmtree(older)
+    debian.make_room("arm64-root")
     debian.bootstrap(root, PACKAGES, variant="extract", architecture="arm64")
     for name in ("bin", "sbin", "lib"):
         if not (root / name).exists():

@@ -23,6 +23,8 @@ PACKAGES_OF_A_DEVICE = ("edgehemo", "firmware_config/edgehemo_firmware")
 ARM64_PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
 GUEST_PYTHON = "313"
 BUILD_TIMEOUT_S = 900
+# Marks a kept root that was made to its end; its time is that of its last use.
+_WHOLE = ".whole"
 
 
 def cache_folder() -> Path:
@@ -61,7 +63,26 @@ def kept(name: str, recipe: str) -> tuple[Path, bool]:
     """The folder of a kept root, and whether it is already whole for this recipe."""
     digest = hashlib.sha256(recipe.encode()).hexdigest()[:12]
     folder = cache_folder() / f"{name}-{digest}"
-    return folder, (folder / ".whole").is_file()
+    mark = folder / _WHOLE
+    if mark.is_file():
+        mark.touch()
+    return folder, mark.is_file()
+
+
+def make_room(name: str, others: int = 0) -> None:
+    """Before another root of a name is made: remove those that are kept of it.
+
+    others: so many stay, the last used. They may be of other copies of this repository.
+    """
+    roots = sorted(cache_folder().glob(f"{name}-*"), key=_last_used, reverse=True)
+    for root in roots[others:]:
+        shutil.rmtree(root)
+
+
+def _last_used(root: Path) -> float:
+    """When a kept root was asked for; one that is not whole never was, s since 1970."""
+    mark = root / _WHOLE
+    return mark.stat().st_mtime if mark.exists() else 0.0
 
 
 def source_digest() -> str:
@@ -78,20 +99,29 @@ def source_digest() -> str:
 
 
 def mark_whole(folder: Path) -> None:
-    (folder / ".whole").touch()
+    (folder / _WHOLE).touch()
 
 
 def bootstrap(
-    root: Path, include: Sequence[str], *, variant: str, architecture: str | None = None
+    root: Path,
+    include: Sequence[str],
+    *,
+    variant: str,
+    architecture: str | None = None,
+    options: Sequence[str] = (),
+    timeout_s: float = BUILD_TIMEOUT_S,
 ) -> None:
-    """A Debian root with the packages named; skips where the mirror cannot be reached."""
+    """A Debian root with the packages named; skips where the mirror cannot be reached.
+
+    options: further ones of mmdebstrap.
+    """
     shutil.rmtree(root, ignore_errors=True)
     root.parent.mkdir(parents=True, exist_ok=True)
     command = ["mmdebstrap", "--quiet", f"--variant={variant}", f"--include={','.join(include)}"]
     if architecture is not None:
         command.append(f"--arch={architecture}")
     made = subprocess.run(
-        [*command, SUITE, str(root)], capture_output=True, text=True, timeout=BUILD_TIMEOUT_S
+        [*command, *options, SUITE, str(root)], capture_output=True, text=True, timeout=timeout_s
     )
     if made.returncode:
         shutil.rmtree(root, ignore_errors=True)

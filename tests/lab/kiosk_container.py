@@ -367,8 +367,7 @@ def kept_root() -> Path:
     folder, whole = debian.kept("kiosk-root", f"{RECIPE}\n{debian.source_digest()}")
     root = folder / "root"
     if not whole:
-        for older in debian.cache_folder().glob("kiosk-root-*"):
-            shutil.rmtree(older)
+        debian.make_room("kiosk-root", others=1)
         try:
             make_root(replace(RECIPE, settings=SETTINGS), root, lambda _: None)
         except DeviceError as error:

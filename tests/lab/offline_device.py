@@ -14,10 +14,11 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from edgehemo.bundle.signatures import PrivateKey, new_key, read_private_key
+from edgehemo.bundle.signatures import PRIVATE_SUFFIX, PrivateKey, new_key, read_private_key
 from edgehemo.device.installed_bundles import pack
 from edgehemo.errors import UsageError
 from edgehemo_firmware.dependencies.targets import RUNTIME_PACKAGES, Target
@@ -25,6 +26,7 @@ from edgehemo_firmware.update.collecting import Collecting, collect, described, 
 from edgehemo_firmware.update.manifest import MANIFEST_NAME, SIGNATURE_NAME
 from edgehemo_firmware.update.slots import BUNDLE_NAME
 from tests.lab import debian
+from tests.lab.arm64_root import Processor
 
 TARGET = Target(platform.machine(), "3.13")
 # A minimal Debian with Python; the rest comes by the stick.
@@ -33,12 +35,18 @@ ROOT_PACKAGES = ("python3", "libstdc++6")
 DEBS = ("python3-venv", "fonts-dejavu-core", "nftables", "udev")
 INSTALL_TIMEOUT_S = 600
 _ENVIRONMENT = ("PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "LANG=C.UTF-8")
-# In a network of its own, which has nothing but an unconfigured loopback.
+# In a network of its own, which has nothing but an unconfigured loopback. $3: the folder with what
+# the system says of an emulated processor, empty where this machine's own runs the programs.
 _ENTER = """
 set -e
 mount --bind "$1" "$2/media" && mount -o remount,ro,bind "$2/media"
 mount -t proc proc "$2/proc"
-root="$2"; shift 2
+if [ -n "$3" ]; then
+    mount --bind "$3/cpuinfo" "$2/proc/cpuinfo"
+    mount -t tmpfs sys "$2/sys"; mkdir -p "$2/sys/devices/system/cpu"
+    mount --bind "$3/cpu" "$2/sys/devices/system/cpu"
+fi
+root="$2"; shift 3
 exec chroot "$root" /usr/bin/env -i "$@"
 """
 
@@ -57,22 +65,32 @@ def bare_root() -> Path:
 
 @dataclass(frozen=True)
 class OfflineDevice:
-    """A copy of the bare root. sticks: a folder of sticks, which it sees one at a time."""
+    """A copy of the bare root. processor: the emulated one that it is of; None: this machine's."""
 
     root: Path
+    processor: Processor | None = None
 
     @classmethod
-    def copied(cls, folder: Path) -> OfflineDevice:
-        subprocess.run(["cp", "-a", "--reflink=auto", str(bare_root()), str(folder)], check=True)
-        return cls(folder)
+    def copied(
+        cls, folder: Path, root: Path | None = None, processor: Processor | None = None
+    ) -> OfflineDevice:
+        """root: what is copied; None: the bare one of this machine's processor."""
+        source = str(root or bare_root())
+        subprocess.run(["cp", "-a", "--reflink=auto", source, str(folder)], check=True)
+        return cls(folder, processor)
 
     def run(
         self, stick: Path, *command: str, timeout_s: float = INSTALL_TIMEOUT_S
     ) -> subprocess.CompletedProcess[str]:
         """Run a command there with a stick at /media and no network."""
+        described, emulated = "", list[str]()
+        if self.processor is not None:
+            folder = self.root.with_name(f"{self.root.name}.{self.processor.qemu}")
+            self.processor.lay_out(folder)
+            described, emulated = str(folder), [f"QEMU_CPU={self.processor.qemu}"]
         return subprocess.run(
             ["unshare", "--net", "--mount", "--propagation", "private", "sh", "-c", _ENTER, "sh",
-             str(stick), str(self.root), *_ENVIRONMENT, *command],
+             str(stick), str(self.root), described, *_ENVIRONMENT, *emulated, *command],
             capture_output=True, text=True, errors="replace", timeout=timeout_s,
             stdin=subprocess.DEVNULL,
         )  # fmt: skip
@@ -90,31 +108,34 @@ class OfflineDevice:
 
 @dataclass(frozen=True)
 class Sticks:
-    """Makes sticks. key: signs them."""
+    """Makes sticks. key: signs them. target: of the devices; without: runtimes left out."""
 
     folder: Path
     key: PrivateKey
     public: Path
+    target: Target = TARGET
+    # One runtime: three take longer to install, and nothing else.
+    without: tuple[str, ...] = tuple(RUNTIME_PACKAGES)
 
     @classmethod
-    def in_folder(cls, folder: Path) -> Sticks:
-        private, _ = new_key(folder / "keys", "laboratory")
-        return cls(folder, read_private_key(private), private.with_suffix(".pub"))
+    def in_folder(cls, folder: Path, **of_devices: Any) -> Sticks:
+        """Signed by the key that lies in the folder, else by a new one."""
+        keys = folder / "keys"
+        private = next(keys.glob(f"*{PRIVATE_SUFFIX}"), None) or new_key(keys, "laboratory")[0]
+        return cls(folder, read_private_key(private), private.with_suffix(".pub"), **of_devices)
 
     def first(self, debs: Sequence[str] = DEBS) -> Path:
         """This tree's own version; skips where wheels cannot be had. debs: Debian's packages."""
         stick = self.folder / "first"
-        wheels = debian.cache_folder() / f"wheels-{TARGET}"
+        wheels = debian.cache_folder() / f"wheels-{self.target}"
         wheels.mkdir(parents=True, exist_ok=True)
-        # One runtime: three take longer to install, and nothing else.
-        without = tuple(RUNTIME_PACKAGES)
-        wanted = Collecting(self.key, wheels=[wheels], debs=debs, bill=False, without=without)
+        wanted = Collecting(self.key, wheels=[wheels], debs=debs, bill=False, without=self.without)
         try:
             with _without_an_index():
-                made = collect(stick, TARGET, wanted)
+                made = collect(stick, self.target, wanted)
         except UsageError:
             try:
-                made = collect(stick, TARGET, wanted)
+                made = collect(stick, self.target, wanted)
             except UsageError as error:
                 pytest.skip(f"media could not be made: {error}")
         for folder in ("wheels", "installer"):
@@ -138,7 +159,7 @@ class Sticks:
         """
         (former,) = stick.glob("edgehemo-*")
         new = self.folder / version
-        media = new / f"edgehemo-{version}-{TARGET}"
+        media = new / f"edgehemo-{version}-{self.target}"
         shutil.copytree(former, media, copy_function=os.link)
         (old_wheel,) = (media / "wheels").glob("edgehemo-*.whl")
         own = media / "wheels" / f"edgehemo-{version}-py3-none-any.whl"
@@ -148,7 +169,7 @@ class Sticks:
             (media / name).unlink()
         if bundle is not None:
             pack(bundle, media / BUNDLE_NAME)
-        sign(media, described(media, TARGET, own), self.key)
+        sign(media, described(media, self.target, own), self.key)
         return new
 
 

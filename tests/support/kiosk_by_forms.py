@@ -20,13 +20,27 @@ class Kiosk(Protocol):
 
 
 class KioskForms:
-    """One browser. page: the last page that came."""
+    """One browser. page: the last page that came. transport: the way to it, the network as usual.
+    patience: a factor on how long is waited, for a kiosk that is emulated. who: name and PIN of who
+    signs in.
+    """
 
-    def __init__(self, kiosk: Kiosk) -> None:
+    def __init__(
+        self,
+        kiosk: Kiosk,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        patience: float = 1.0,
+        who: tuple[str, str] = ("Amina", PIN),
+    ) -> None:
         self.kiosk = kiosk
+        self.who = who
+        self.patience = patience
         self.page = ""
         self.statuses: list[int] = []
-        self._client = httpx.Client(timeout=20.0, follow_redirects=True)
+        self._client = httpx.Client(
+            timeout=20.0 * patience, follow_redirects=True, transport=transport
+        )
 
     def __enter__(self) -> Self:
         return self
@@ -73,11 +87,11 @@ class KioskForms:
 
     def wait(self, *screens: str, timeout_s: float = 60.0, fault: str = "") -> str:
         """Look until one of these screens is there (and of a fault, this one)."""
-        ends = time.monotonic() + timeout_s
+        ends = time.monotonic() + timeout_s * self.patience
         while self.look() not in screens or (fault and self.fault != fault):
             if time.monotonic() > ends:
                 raise AssertionError(f"{self.screen} {self.fault} and never {screens} {fault}")
-            time.sleep(0.1)
+            time.sleep(0.1 * self.patience)
         return self.screen
 
     def picture(self) -> bytes:
@@ -98,10 +112,16 @@ class KioskForms:
     def do(self, what: str, **values: str) -> str:
         return self.post("/do", screen=self.screen, do=what, **values)
 
-    def sign_in(self, name: str = "Amina", pin: str = PIN) -> None:
+    def first_user(self) -> None:
+        """Whoever signs in becomes the supervisor of a device that knows nobody."""
         self.look()
-        self.do("chooseuser", name=name)
-        self.give_pin(pin)
+        name, pin = self.who
+        self.post("/first", name=name, pin=pin, again=pin)
+
+    def sign_in(self, name: str = "", pin: str = "") -> None:
+        self.look()
+        self.do("chooseuser", name=name or self.who[0])
+        self.give_pin(pin or self.who[1])
 
     def give_pin(self, pin: str = PIN) -> str:
         return self.post("/pin", pin=pin)
@@ -119,10 +139,10 @@ class KioskForms:
 
     def checked(self) -> None:
         """Look until the self-check has answered."""
-        ends = time.monotonic() + 60
+        ends = time.monotonic() + 60 * self.patience
         while self.look() != "check" or '<li class="' not in self.page.partition("<main>")[2]:
             assert time.monotonic() < ends, f"the self-check does not answer: {self.screen}"
-            time.sleep(0.1)
+            time.sleep(0.1 * self.patience)
 
     def to_capture(self, number: str = "1234") -> None:
         self.to_check(number)

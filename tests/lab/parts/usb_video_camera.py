@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 WIDTH, HEIGHT = 640, 480
-FRAME_INTERVAL_100NS = 666_666  # 15 frames a second
+FRAMES_PER_S = 15
 MAX_PAYLOAD = 16_384
 MAX_FRAME_BYTES = WIDTH * HEIGHT * 2
 NAME = "Fake UVC microscope"
@@ -101,7 +101,7 @@ def device_descriptor() -> bytes:
     )  # fmt: skip
 
 
-def configuration_descriptor() -> bytes:
+def configuration_descriptor(interval_100ns: int) -> bytes:
     """One video function: camera terminal, processing unit, output; one MJPEG frame size."""
     camera = _described(
         bytes([0x24, 2, CAMERA_TERMINAL]), _u16(0x0201), bytes([0, 0]), _u16(0) * 3,
@@ -120,7 +120,7 @@ def configuration_descriptor() -> bytes:
     mjpeg = _described(bytes([0x24, 6, 1, 1, 1, 1, 0, 0, 0, 0]))
     frame = _described(
         bytes([0x24, 7, 1, 0]), _u16(WIDTH), _u16(HEIGHT), _u32(1_000_000), _u32(80_000_000),
-        _u32(MAX_FRAME_BYTES), _u32(FRAME_INTERVAL_100NS), bytes([1]), _u32(FRAME_INTERVAL_100NS),
+        _u32(MAX_FRAME_BYTES), _u32(interval_100ns), bytes([1]), _u32(interval_100ns),
     )  # fmt: skip
     colour = _described(bytes([0x24, 0x0D, 1, 1, 4]))
     formats = mjpeg + frame + colour
@@ -151,19 +151,20 @@ class UsbCamera:
     takes requests and sends no frame.
     """
 
-    def __init__(self, picture: NDArray[np.uint8]) -> None:
+    def __init__(self, picture: NDArray[np.uint8], frames_per_s: float = FRAMES_PER_S) -> None:
         self.picture = picture
+        self._interval_100ns = round(1e7 / frames_per_s)
         self.light = 1.0
         self.moving = True
         self.wedged = False
         self.controls = default_controls()
         self.log: list[tuple[int, int, int]] = []
         self._device = device_descriptor()
-        self._configuration = configuration_descriptor()
+        self._configuration = configuration_descriptor(self._interval_100ns)
         self._strings = {1: "edgehemo", 2: NAME, 3: "0001"}
         self._probe = struct.pack(
             "<HBBIHHHHHII",
-            1, 1, 1, FRAME_INTERVAL_100NS, 0, 0, 0, 0, 0, MAX_FRAME_BYTES, MAX_PAYLOAD,
+            1, 1, 1, self._interval_100ns, 0, 0, 0, 0, 0, MAX_FRAME_BYTES, MAX_PAYLOAD,
         )  # fmt: skip
         self._waiting: list[tuple[int, int]] = []
         self._encoded = b""
@@ -296,7 +297,7 @@ class UsbCamera:
                 return
             self._encoded, self._sent = self.frame(), 0
             self._toggle ^= 1
-            self._next_frame_at = time.monotonic() + FRAME_INTERVAL_100NS / 1e7
+            self._next_frame_at = time.monotonic() + self._interval_100ns / 1e7
         number, length = self._waiting.pop(0)
         piece = self._encoded[self._sent : self._sent + min(length, MAX_PAYLOAD) - 2]
         self._sent += len(piece)
