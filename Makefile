@@ -60,6 +60,9 @@ lab: $(FULL) ## test on real parts: a browser, cameras, the service manager
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || command -v postgres >/dev/null \
 	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y postgresql; } \
 	  || echo "no PostgreSQL: the laboratory's tests on it will be skipped; apt-get install postgresql"
+	@command -v mosquitto >/dev/null || [ -x /usr/sbin/mosquitto ] \
+	  || { [ "$$(id -u)" = 0 ] && apt-get update -qq && apt-get install -qq -y mosquitto; } \
+	  || echo "no Mosquitto: the tests of kiosks' health will be skipped; apt-get install mosquitto"
 	$(BIN)/python -m pytest tests/lab
 
 # Killed, two at once, a full disk, hostile input: for five minutes together; then an installed
