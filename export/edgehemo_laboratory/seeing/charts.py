@@ -78,13 +78,10 @@ def over_days(
     points: Sequence[tuple[date, float]],
     decimals: int,
     *,
-    beside: Sequence[tuple[date, float]] = (),
     band: tuple[float, float] | None = None,
 ) -> str:
-    """Values of a kiosk day by day. beside: the fleet's of the same days, a line. band: in which
-    most kiosks lie.
-    """
-    values = [value for _, value in (*points, *beside)] + list(band or ())
+    """Values of a kiosk day by day. band: in which most kiosks lie."""
+    values = [value for _, value in points] + list(band or ())
     days = [day for day, _ in points]
     y_range = widened(values, 0.08)
     first, last = days[0].toordinal(), days[-1].toordinal()
@@ -99,7 +96,6 @@ def over_days(
     )
     if band is not None:
         chart.band(*band, "good")
-    chart.path([(day.toordinal(), value) for day, value in beside], "middle")
     chart.path([(day.toordinal(), value) for day, value in points], "joined")
     for day, value in points:
         chart.point(day.toordinal(), value, "good", f"{day:%d %b %Y}: {value:.{decimals}f}")

@@ -29,6 +29,10 @@ class Compared:
     def written(self, value: float) -> str:
         return f"{value:.{self.decimals}f}{f' {self.unit}' if self.unit else ''}"
 
+    def decimals_of(self, value: float) -> str:
+        """A value without its unit."""
+        return f"{value:.{self.decimals}f}"
+
     def told(self, direction: Direction) -> tuple[str, str] | None:
         return self.low if direction == "low" else self.high
 
@@ -82,3 +86,42 @@ COMPARED: tuple[Compared, ...] = (
          "compare some samples with an analyser; look at its control slide and stain"),
     ),
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedShare:
+    """A share. fewest: that must be counted of a kiosk. change: the smallest that matters. meaning,
+    action: of a kiosk whose share is higher; site_meaning: of a site.
+    """
+
+    name: str
+    label: str
+    fewest: int
+    change: float
+    meaning: str
+    site_meaning: str
+    action: str
+
+
+SHARES: tuple[ComparedShare, ...] = (
+    ComparedShare(
+        "withheld", "samples without a result", 30, 0.10,
+        "more of its samples must be taken again",
+        "more samples of this site must be taken again",
+        "look at why they are withheld in the list of its results; visit it",
+    ),
+    ComparedShare(
+        "refused", "fields refused", 200, 0.10,
+        "more of its fields cannot be used: each sample takes longer",
+        "more fields of this site cannot be used: its smears, stain or training differ",
+        "look at the codes of its results; show how to spread, stain and focus",
+    ),
+)  # fmt: skip
+
+# Red cells of a kiosk that must be seen, by how much a type's share must be off, and what it means.
+FEWEST_CELLS = 2000
+TYPE_CHANGE = 0.10
+TYPE_TOLD = (
+    "its people differ, or the model sees its pictures differently",
+    "review cells of some of its results; compare stain and sharpness with other kiosks'",
+)

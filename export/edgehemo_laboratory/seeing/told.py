@@ -9,6 +9,7 @@ from typing import Literal
 from edgehemo.interop.laboratory import ControlStanding
 from edgehemo_laboratory.clock import length_of
 from edgehemo_laboratory.output import KioskEntry
+from edgehemo_laboratory.seeing.judging import Judged
 
 # How the stylesheet shows it.
 Level = Literal["pass", "warn", "fail", "soft"]
@@ -96,10 +97,23 @@ def control(entry: KioskEntry) -> Told:
     return Told(level, words, meaning)
 
 
-def asks_for_a_look(entry: KioskEntry) -> bool:
-    """Whether something of a kiosk in service asks for a person."""
+def beside_fleet(name: str, judged: Judged) -> Told:
+    """How a kiosk is beside the fleet, and beside itself before."""
+    found = judged.of(name)
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        return Told("warn", f"{found[0].label}{more}", found[0].words)
+    if not judged.levels.get(name):
+        return Told("soft", "not known", "too few days with results, or too few kiosks")
+    return Told("pass", "as the others")
+
+
+def asks_for_a_look(entry: KioskEntry, judged: Judged | None = None) -> bool:
+    """Whether something of a kiosk in service asks for a person. judged: the fleet."""
     if entry.standing != "in service":
         return False
+    if judged is not None and judged.of(entry.name):
+        return True
     told = (silence(entry), backup(entry), control(entry))
     if entry.live is not None and entry.live.worth_a_look:
         return True

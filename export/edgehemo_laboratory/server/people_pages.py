@@ -54,6 +54,8 @@ class Place:
 PLACES: tuple[Place, ...] = (
     Place("/", "Kiosks"),
     Place("/results", "Results"),
+    Place("/outliers", "Outliers"),
+    Place("/agreement", "Agreement"),
     Place("/publications", "Publications", "engineer"),
 )
 
@@ -69,7 +71,13 @@ def environment() -> Environment:
         backup=told.backup,
         control=told.control,
         moment=moment_of,
+        capitalize_first=_capitalized,
     )
+
+
+def _capitalized(text: str) -> str:
+    """Words as a sentence begins, the rest as they are."""
+    return text[:1].upper() + text[1:]
 
 
 class Desk:

@@ -8,8 +8,10 @@ from collections.abc import Callable
 from starlette.routing import BaseRoute
 
 from edgehemo_laboratory.pictures.store import open_pictures
+from edgehemo_laboratory.seeing.watching import Watch
 from edgehemo_laboratory.server.app import application
 from edgehemo_laboratory.server.export_pages import ExportPages
+from edgehemo_laboratory.server.fleet_pages import FleetPages
 from edgehemo_laboratory.server.kiosk_pages import KioskPages
 from edgehemo_laboratory.server.looking_after import looked_after
 from edgehemo_laboratory.server.people_pages import Desk, PeoplePages
@@ -23,10 +25,12 @@ from edgehemo_laboratory.storage import open_storage
 
 def pages_of(desk: Desk) -> list[BaseRoute]:
     """All that people see."""
+    watch = Watch(desk.storage)
     of_all = (
         PeoplePages(desk),
-        KioskPages(desk),
+        KioskPages(desk, watch),
         ResultPages(desk),
+        FleetPages(desk, watch),
         ExportPages(desk),
         PublicationPages(desk),
     )
