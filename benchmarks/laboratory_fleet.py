@@ -68,7 +68,8 @@ def drawn(
     def between() -> NDArray[np.float64]:
         if not tailed:
             return chance.standard_normal((kiosks, 1))
-        return chance.standard_t(TAILED, (kiosks, 1)) / np.sqrt(TAILED / (TAILED - 2))
+        apart: NDArray[np.float64] = chance.standard_t(TAILED, (kiosks, 1))
+        return apart / float(np.sqrt(TAILED / (TAILED - 2)))
 
     means = {}
     for name, each in QUANTITIES.items():
@@ -81,7 +82,8 @@ def drawn(
 
     def shares(mean: float, spread: float) -> NDArray[np.float64]:
         strength = 1 / spread - 1
-        return chance.beta(mean * strength, (1 - mean) * strength, (kiosks, 1))
+        own: NDArray[np.float64] = chance.beta(mean * strength, (1 - mean) * strength, (kiosks, 1))
+        return own
 
     held = shares(WITHHELD, WITHHELD_SPREAD)
     held[0] += withheld

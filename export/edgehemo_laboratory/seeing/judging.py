@@ -18,6 +18,7 @@ from datetime import date
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgehemo.monitor.rules import CLIPPED_AT, EWMA_LIMIT, EWMA_WEIGHT, ewma_variance
 from edgehemo.statistics.binomial import share_interval
@@ -55,6 +56,8 @@ KNOWN_TO = 0.5
 # A kiosk's own spread counts beside the fleet's as so many days of it.
 _PRIOR_DAYS = 10.0
 Kind = Literal["beside", "site", "drift"]
+# Places of kiosks in the arrays.
+Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +134,7 @@ def judge(fleet: FleetDays) -> Judged:
     return Judged(kiosks, looked, looks, limit, tuple(found), levels)
 
 
-def _sites(fleet: FleetDays) -> dict[str, Array]:
+def _sites(fleet: FleetDays) -> dict[str, Places]:
     """Sites that are large enough, with places of their kiosks; none where there is but one."""
     names = sorted(set(fleet.sites))
     places = {name: np.flatnonzero(np.array(fleet.sites) == name) for name in names}
@@ -192,7 +195,7 @@ def _beside(
 
 
 def _unlike_sites(
-    fleet: FleetDays, sites: dict[str, Array], quantity: Compared, level: Array, limit: float
+    fleet: FleetDays, sites: dict[str, Places], quantity: Compared, level: Array, limit: float
 ) -> Iterator[Outlier]:
     known = np.isfinite(level)
     for name, value, others, deviate in _site_deviates(level, known, sites):
@@ -208,7 +211,7 @@ def _unlike_sites(
 
 
 def _site_deviates(
-    level: Array, known: Array, sites: dict[str, Array]
+    level: Array, known: Array, sites: dict[str, Places]
 ) -> Iterator[tuple[str, float, float, float]]:
     """Each site's median, that of the other sites, and how far apart they are."""
     own = {name: [place for place in at if known[place]] for name, at in sites.items()}
@@ -314,7 +317,7 @@ def _began(moved: Array, unit: float) -> int:
     return int(np.argmax(np.cumsum((moved - unit / 2)[::-1])[::-1]))
 
 
-def _shares(fleet: FleetDays, sites: dict[str, Array], limit: float) -> Iterator[Outlier]:
+def _shares(fleet: FleetDays, sites: dict[str, Places], limit: float) -> Iterator[Outlier]:
     for share in SHARES:
         counts, of = {
             "withheld": (fleet.withheld, fleet.results),
