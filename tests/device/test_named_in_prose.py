@@ -158,11 +158,13 @@ def test_what_prose_names_exists() -> None:
 
 def test_a_name_that_is_gone_is_found(tmp_path: Path) -> None:
     file = tmp_path / "a.py"
-    file.write_text('"""Calls `edgehemo.field.gone` and `names_of`."""\n# see ``CropSetBuilder``\n')
-    assert names_in(file) == {"edgehemo.field.gone", "names_of", "CropSetBuilder"}
+    file.write_text(
+        '"""Calls `edgehemo.field.gone` and `named_of_gone`."""\n# see ``CropSetBuilder``\n'
+    )
+    assert names_in(file) == {"edgehemo.field.gone", "named_of_gone", "CropSetBuilder"}
     assert not exists("edgehemo.field.gone")
     assert not exists("edgehemo.field.canonical.CanonicalField.gone")
     assert exists("edgehemo.field.canonical.CanonicalField.width")
     assert exists("edgehemo.screen") and exists("edgehemo_export.data")
-    assert not {"names_of", "CropSetBuilder"} & known_words()
+    assert not {"named_of_gone", "CropSetBuilder"} & known_words()
     assert not any(stands(name) for name in names_in(file))
