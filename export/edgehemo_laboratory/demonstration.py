@@ -26,6 +26,8 @@ from edgehemo_laboratory.people import add_person, people, reset_passphrase
 from edgehemo_laboratory.pictures.store import open_pictures
 from edgehemo_laboratory.settings import FILE, Setup, setup_of
 from edgehemo_laboratory.simulated.kiosk import SimulatedKiosk
+from edgehemo_laboratory.simulated.staging import staged_over
+from edgehemo_laboratory.steering.output import StagedOutput
 from edgehemo_laboratory.storage import open_storage
 from edgehemo_laboratory.storage.interface import Engine, Storage
 from edgehemo_laboratory.storage.own_postgres import own_postgres, programs
@@ -58,10 +60,12 @@ def run(
     results: int,
     engine: Engine | None,
     told: Told,
+    staged: int = 0,
     stay: Callable[[str], None] | None = None,
 ) -> DemoOutput:
-    """Run it in a folder. engine: None for PostgreSQL where it is installed, else SQLite. stay:
-    called at the end with the address, and everything goes on until it returns.
+    """Run it in a folder. engine: None for PostgreSQL where it is installed, else SQLite. staged:
+    so many more kiosks, over which a bundle is staged. stay: called at the end with the address,
+    and everything goes on until it returns.
     """
     chosen: Engine = engine or ("postgresql" if programs() is not None else "sqlite")
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -78,7 +82,13 @@ def run(
         told.said(f"{kiosks} simulated kiosks are enrolled by their pairing codes")
         for kiosk in simulated:
             _report(kiosk, results, told)
-        output = _with(setup, lambda storage: _looked_at(storage, setup, chosen, address))
+        came = None
+        if staged:
+            came = staged_over(
+                lambda work: _with(setup, work), setup.certificates, address, out / "staged",
+                staged, told.said,
+            )  # fmt: skip
+        output = _with(setup, lambda storage: _looked_at(storage, setup, chosen, address, came))
         if stay is not None:
             passphrase = _with(setup, _somebody)
             told.said(f"sign in as {_PERSON} with the passphrase {passphrase}")
@@ -115,7 +125,9 @@ def _come(setup: Setup, kiosk: SimulatedKiosk, address: str, site: str) -> None:
     kiosk.enrol(address, code)
 
 
-async def _looked_at(storage: Storage, setup: Setup, engine: Engine, address: str) -> DemoOutput:
+async def _looked_at(
+    storage: Storage, setup: Setup, engine: Engine, address: str, staged: StagedOutput | None
+) -> DemoOutput:
     entries = await kiosk_entries(storage, setup.certificates)
     where = setup.pictures
     pictures = None if where is None else open_pictures(where)
@@ -129,6 +141,7 @@ async def _looked_at(storage: Storage, setup: Setup, engine: Engine, address: st
         results=results,
         versions=checked.versions,
         pictures=checked.pictures,
+        staged=staged,
         faults=checked.faults,
     )
 
@@ -139,7 +152,7 @@ async def _somebody(storage: Storage) -> str:
     if any(each.name == _PERSON and each.removed_at is None for each in await people(storage)):
         await reset_passphrase(storage, _PERSON, passphrase, by=_BY)
     else:
-        await add_person(storage, _PERSON, "supervisor", passphrase, by=_BY)
+        await add_person(storage, _PERSON, "engineer", passphrase, by=_BY)
     return passphrase
 
 

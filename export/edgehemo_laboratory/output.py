@@ -9,6 +9,7 @@ from edgehemo.interop.laboratory import DeviceState, PicturesRule, Span
 from edgehemo.records.users import Role
 from edgehemo_laboratory.enrolment.kiosks import Kiosk
 from edgehemo_laboratory.health.live import LiveEntry
+from edgehemo_laboratory.steering.output import StagedOutput
 from edgehemo_laboratory.storage.interface import Engine
 
 Standing = Literal["waiting", "in service", "revoked"]
@@ -129,8 +130,9 @@ class ExportOutput(Record, frozen=True, kw_only=True):
 
 
 class DemoOutput(Record, frozen=True, kw_only=True):
-    """The demonstration. engine: of its storage. faults: what does not hold together, as
-    `edgehemo laboratory verify` finds it.
+    """The demonstration. engine: of its storage. staged: what came of a bundle that was staged over
+    more kiosks, null where none was. faults: what does not hold together, as `edgehemo laboratory
+    verify` finds it.
     """
 
     schema: Literal["edgehemo.laboratory-demo/1"] = "edgehemo.laboratory-demo/1"
@@ -141,6 +143,7 @@ class DemoOutput(Record, frozen=True, kw_only=True):
     results: Count
     versions: Count
     pictures: Count
+    staged: StagedOutput | None
     faults: list[str]
 
 

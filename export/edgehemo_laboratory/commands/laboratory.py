@@ -100,6 +100,14 @@ def dashboards(out: Path, force: bool) -> int:
     type=click.Choice(("postgresql", "sqlite")),
     help="Storage. Default: PostgreSQL where it is installed, else SQLite.",
 )
+@click.option(
+    "--staged",
+    type=click.IntRange(0, 200),
+    default=0,
+    show_default=True,
+    metavar="N",
+    help="N more kiosks, over which a bundle is staged, halted by what it does, and rolled back.",
+)
 @click.option("--stay", is_flag=True, help="Go on serving its pages until a signal ends it.")
 @common.json_option
 def demo(
@@ -107,6 +115,7 @@ def demo(
     kiosks: int,
     results: int,
     engine: Engine | None,
+    staged: int,
     stay: bool,
     json_file: str | None,
 ) -> int:
@@ -136,6 +145,7 @@ def demo(
             results=results,
             engine=engine,
             told=told,
+            staged=staged,
             stay=wait if stay else None,
         )
     for entry in output.kiosks:
@@ -149,7 +159,8 @@ def demo(
         json_file,
     )
     common.write_json(json_file, output)
-    return EXIT_WITHHELD if output.faults else EXIT_DONE
+    lost = output.staged is not None and output.staged.lost
+    return EXIT_WITHHELD if output.faults or lost else EXIT_DONE
 
 
 @laboratory.command()

@@ -29,6 +29,7 @@ from edgehemo.interop.outbox import counts, noting
 from edgehemo.interop.pairing import PairingCode
 from edgehemo.interop.sending import send_once
 from edgehemo.interop.states import OPEN
+from edgehemo.interop.steered import Steered
 from edgehemo.interop.visiting import Visits
 from edgehemo.records.results import Change
 from edgehemo.records.store import Store
@@ -161,4 +162,5 @@ class SimulatedKiosk:
         with self._here() as device:
             access = OwnWriter(Store.below(device.data_dir), lambda _: None)
             for receiver in device.receivers:
-                Visits(receiver, access, device.name, configuration=device).turn()
+                steered = Steered(receiver)
+                Visits(receiver, access, device.name, configuration=device, steered=steered).turn()

@@ -57,7 +57,7 @@ class SteeredKiosk(SimulatedKiosk):
             kind = _Cut if "cut" in self.fails.values() else Steered
             for receiver in device.receivers:
                 steered = kind(receiver, using=self._using)
-                Visits(receiver, access, device.name, steered=steered).turn()
+                Visits(receiver, access, device.name, configuration=device, steered=steered).turn()
             item = on_trial(device.data_dir)
             if item is not None:
                 wrong = self.fails.get(item.serial) == "self-check"

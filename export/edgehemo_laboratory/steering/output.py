@@ -151,3 +151,23 @@ class TakeOutput(Record, frozen=True, kw_only=True):
     schema: Literal["edgehemo.laboratory-take/1"] = "edgehemo.laboratory-take/1"
     folder: str
     reports: list[BroughtReport]
+
+
+class StagedOutput(Record, frozen=True, kw_only=True):
+    """What came of a bundle that was staged over simulated kiosks. first, second, third: serials:
+    what all had, what was halted, and what holds again what the first held. offered: kiosks that
+    the second came to. fell_back: of these, those whose self-check found fault with it; took: the
+    others. earlier: kiosks that in the end run the earlier content, file by file. lost: kiosks that
+    run something else, or nothing.
+    """
+
+    kiosks: Count
+    first: Count
+    second: Count
+    third: Count | None
+    offered: Count
+    fell_back: Count
+    took: Count
+    halted: str
+    earlier: Count
+    lost: Count
