@@ -8,7 +8,8 @@ all the time, and there are corrections and withdrawals. In turn (`laboratory_lo
 the server and PostgreSQL are killed (`kill -9`), the clocks of kiosks and server jump, the disk of
 the database is filled, and kiosks come back after a week with all that they made in it. At the end
 everything is looked for. The full disk needs root (a file that is mounted), the server's clock
-Debian's faketime; what cannot be done is told and counted as not done.
+Debian's faketime; what cannot be done is told and counted as not done. Ctrl-C ends it before its
+time; all is counted all the same.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import asyncio
 import contextlib
 import json
 import resource
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,10 +37,12 @@ from laboratory_load.posting import Found, Pace, clients, posts
 
 from edgehemo.files.atomic import write_json_atomically
 from edgehemo_laboratory.storage.own_postgres import OwnPostgres, own_postgres, programs
-from tests.support.laboratory_process import Laboratory, laboratory
+from tests.support.laboratory_process import Laboratory
 
 # Of the kiosks, so many are without a network at first.
 AWAY = 0.1
+# Into the last quiet part, before the server's memory is looked at for growth.
+WARM_S = 120.0
 _BEGUN_S = time.monotonic()
 
 
@@ -60,22 +65,28 @@ async def measured(
         lambda: None if cluster.process is None else cluster.process.pid,
     )
     pace = Pace((asked.pause * 0.8, asked.pause * 1.2), time.monotonic() + asked.seconds)
+
+    def enough() -> None:
+        pace.until_s = min(pace.until_s, time.monotonic())
+
+    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, enough)
+    begun_s = time.monotonic()
     watching = asyncio.create_task(usage.watch())
     await asyncio.gather(
         *(posts(kiosk, way, pace, found) for kiosk, way in zip(made, ways, strict=True)),
-        trouble.run(asked.seconds),
+        trouble.run(asked.seconds, pace),
     )
-    ended_s = time.monotonic() - usage.begun_s
+    seconds, ended_s = pace.until_s - begun_s, time.monotonic() - begun_s
     watching.cancel()
     for way in ways:
         await way.aclose()
     said(f"all has been sent after {ended_s:.0f} s; it is counted")
     end = await asyncio.to_thread(counted, lab, made)
-    slope, minutes = usage.memory_slope(asked.seconds * (1 - PHASES["undisturbed again"]))
+    slope, minutes = usage.memory_slope(asked.seconds * (1 - PHASES["undisturbed again"]) + WARM_S)
     own = resource.getrusage(resource.RUSAGE_SELF)
     return {
         "kiosks": len(made),
-        "seconds": asked.seconds,
+        "seconds": round(seconds, 1),
         "pause_s": asked.pause,
         **end,
         "posts": found.posts,
@@ -90,7 +101,7 @@ async def measured(
         "kiosks_away": away,
         "days_away": round(WEEK_S / 86_400),
         "phases": found.by_phase(),
-        "emptied_after_s": round(ended_s - asked.seconds, 1),
+        "emptied_after_s": round(ended_s - seconds, 1),
         "cpu_s": {
             "server": usage.cpu_s("server"),
             "postgresql": usage.cpu_s("database"),
@@ -100,6 +111,19 @@ async def measured(
         "server_memory_slope_mb_per_hour": slope,
         "server_memory_slope_over_minutes": minutes,
     }
+
+
+def low_port() -> int:
+    """A free port that no connection of a kiosk takes while the server is down."""
+    for port in range(20_000, 30_000):
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise SystemExit("no port is free")
+
+
+def ended(lab: Laboratory) -> None:
+    if lab.process is not None:
+        lab.end(signal.SIGKILL)
 
 
 def main() -> None:
@@ -121,7 +145,9 @@ def main() -> None:
             said(f"no disk is filled: {error}")
         where = folder if disk is None else disk.folder
         cluster = opened.enter_context(own_postgres(where / "cluster"))
-        lab = opened.enter_context(laboratory(folder / "lab", cluster.url))
+        lab = Laboratory(folder / "lab", port=low_port(), storage=cluster.url)
+        lab.start()
+        opened.callback(ended, lab)
         found = asyncio.run(measured(lab, cluster, disk, folder, asked))
         print(json.dumps(found, indent=1), flush=True)
         if asked.out is not None:

@@ -14,22 +14,23 @@ from edgehemo_laboratory.errors import StorageError
 from edgehemo_laboratory.storage.own_postgres import OwnPostgres
 from laboratory_load.disk import SmallDisk
 from laboratory_load.kiosks import Kiosk
-from laboratory_load.posting import Found
+from laboratory_load.posting import Found, Pace
 from tests.support.laboratory_process import Laboratory
 
 _DAY_S = 86_400.0
 # Phase -> its share of the run.
 PHASES = {
-    "undisturbed": 0.15,
-    "server and PostgreSQL killed in turn": 0.20,
-    "clocks jump": 0.10,
-    "disk of the database full": 0.10,
-    "kiosks come back after a week": 0.15,
-    "undisturbed again": 0.30,
+    "undisturbed": 0.10,
+    "server and PostgreSQL killed in turn": 0.15,
+    "clocks jump": 0.07,
+    "disk of the database full": 0.08,
+    "kiosks come back after a week": 0.10,
+    "undisturbed again": 0.50,
 }
 # Of the phase with kills so many, and none in less than this.
 KILLS = 24
 BETWEEN_KILLS_S = 10.0
+_STARTS = 5
 # A third of the kiosks each: battery empty, year mistyped, year before.
 JUMPS_S = (-20_000 * _DAY_S, 400 * _DAY_S, -1000 * _DAY_S)
 # The server's clock in turn, as `faketime` takes it.
@@ -55,8 +56,8 @@ class Trouble:
     kiosk_clocks: int = 0
     server_clocks: list[str] = field(default_factory=list)
 
-    async def run(self, seconds: float) -> None:
-        """All phases, one after the other."""
+    async def run(self, seconds: float, pace: Pace) -> None:
+        """All phases, one after the other; the last ends with the pace."""
         work = dict(
             zip(
                 PHASES,
@@ -69,7 +70,8 @@ class Trouble:
             until = time.monotonic() + share * seconds
             self.said(f"{phase} for {share * seconds:.0f} s")
             await work[phase](until)
-            await asyncio.sleep(max(0.0, until - time.monotonic()))
+            while time.monotonic() < min(until, pace.until_s):
+                await asyncio.sleep(0.5)
         self.found.enter("sending what was left")
 
     async def _nothing(self, until: float) -> None:
@@ -86,7 +88,7 @@ class Trouble:
                 self.killed_database += 1
             else:
                 await asyncio.to_thread(self.lab.end, signal.SIGKILL)
-                await asyncio.to_thread(self.lab.start)
+                await self._started()
                 self.killed_server += 1
             await asyncio.sleep(max(0.0, begun + between - time.monotonic()))
 
@@ -120,7 +122,19 @@ class Trouble:
             # A machine that is busy with much else.
             await asyncio.to_thread(self.lab.end, signal.SIGKILL)
         self.lab.environment = environment
-        await asyncio.to_thread(self.lab.start)
+        await self._started()
+
+    async def _started(self) -> None:
+        """Start the server, again where it ends at once, as a service manager does."""
+        for left in reversed(range(_STARTS)):
+            try:
+                await asyncio.to_thread(self.lab.start)
+                return
+            except AssertionError:
+                if not left:
+                    raise
+                self.said("the server did not start; it is tried again")
+                await asyncio.sleep(2.0)
 
     async def _full(self, until: float) -> None:
         """The disk is full for two thirds of the phase; the database may end by it."""

@@ -65,10 +65,11 @@ class Found:
         return rows
 
 
-@dataclass(frozen=True)
+@dataclass
 class Pace:
     """pause_s: between two posts of a kiosk, from and to. until_s: when nothing new is noted any
-    more, monotonic. patience_s: how long after that what waits is still sent.
+    more, monotonic; a person may bring it forward. patience_s: how long after that what waits is
+    still sent.
     """
 
     pause_s: tuple[float, float]
