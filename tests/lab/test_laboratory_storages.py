@@ -9,9 +9,6 @@ import itertools
 import os
 import random
 import signal
-import socket
-import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -20,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import asyncpg
-import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,6 +33,7 @@ from edgehemo_laboratory.verifying import verify
 from tests.laboratory.test_laboratory_intake import NOTED, RESULTS
 from tests.support.laboratory import batch, certificates, enrolled, item, result, with_storage
 from tests.support.laboratory_process import KioskAt, come, laboratory
+from tests.support.s3_server import s3_server
 
 pytestmark = [pytest.mark.lab, pytest.mark.timeout(600)]
 _DATABASES = itertools.count()
@@ -185,25 +182,8 @@ def test_a_postgresql_that_is_away_is_told_so(cluster: OwnPostgres, tmp_path: Pa
 
 @pytest.fixture(scope="module")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        cwd=tmp_path_factory.mktemp("s3"),
-    )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    try:
-        for _ in range(300):
-            try:
-                httpx.put(f"{address}/pictures-of-ours", trust_env=False)
-                break
-            except httpx.TransportError:
-                time.sleep(0.1)
+    with s3_server(tmp_path_factory.mktemp("s3"), "pictures-of-ours") as address:
         yield address
-    finally:
-        process.kill()
-        process.wait()
 
 
 @pytest.mark.parametrize("kind", ["folder", "s3"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import tempfile
 import time
@@ -31,6 +32,7 @@ _ADMITTED_S = 120.0
 _ASKED_EVERY_S = 0.25
 # What is read of a worker that gets no work.
 _WHY = "edgehemo_why_not"
+NOT_YET = "it was not asked yet"
 # Nothing is served but work, and nobody is told.
 _QUIET = {
     "distributed.scheduler.http.routes": [],
@@ -60,6 +62,11 @@ class Tls:
             tls_client_key=str(self.key),
             require_encryption=True,
         )
+
+
+def be_quiet() -> None:
+    """Let Dask's log tell nothing: what matters a run tells itself."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
 
 
 @contextlib.contextmanager
@@ -178,7 +185,7 @@ def admit(client: Any, job: Job, versions: dict[str, str]) -> int:
 
 def why_not(dask_worker: Any) -> str:
     """Why a worker gets no work; empty where it does. Runs on the worker."""
-    return str(getattr(dask_worker, _WHY, "it was not asked yet"))
+    return str(getattr(dask_worker, _WHY, NOT_YET))
 
 
 def addresses(client: Any) -> list[str]:
@@ -192,7 +199,13 @@ def resources(client: Any) -> dict[str, dict[str, float]]:
 
 
 def _workers(client: Any) -> dict[str, Any]:
-    known = client.scheduler_info(n_workers=-1)["workers"]
+    """SchedulerLostError where it does not answer: a client that lost it answers of itself."""
+    try:
+        known = client.scheduler_info(n_workers=-1)["workers"]
+    except (OSError, TimeoutError, KeyError, TypeError) as error:
+        raise SchedulerLostError(f"the scheduler was lost ({type(error).__name__})") from None
+    if client.status != "running":
+        raise SchedulerLostError("the scheduler was lost")
     return dict(known)
 
 

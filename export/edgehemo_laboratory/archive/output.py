@@ -122,3 +122,107 @@ class RereadOutput(Record, frozen=True, kw_only=True):
     lost: Count
     reader_mb: NonNegative
     reading: ReadingEntry
+
+
+class ComparedReading(Record, frozen=True, kw_only=True):
+    """One of the two readings that were compared."""
+
+    reading: str
+    bundle: str
+    bundle_sha256: str
+    software_version: str
+
+
+class Change(Record, frozen=True, kw_only=True):
+    """How one quantity changes. old, new: pooled over the samples that have it by both. change: the
+    difference, or in percent where it is relative; low, high: its 95 % interval by patients drawn
+    with replacement, null with too few of them.
+    """
+
+    name: str
+    label: str
+    unit: str
+    relative: bool
+    samples: Count
+    old: float | None
+    new: float | None
+    change: float | None
+    low: float | None
+    high: float | None
+
+
+class GroupEntry(Record, frozen=True, kw_only=True):
+    """The changes in one site; site: null for all together. fields: of these samples."""
+
+    site: str | None
+    samples: Count
+    patients: Count
+    fields: Count
+    changes: list[Change]
+
+
+class OutcomeChange(Record, frozen=True, kw_only=True):
+    """So many samples are reported or withheld by the one and by the other."""
+
+    old: str
+    new: str
+    samples: Count
+
+
+class GradeChange(Record, frozen=True, kw_only=True):
+    """So many samples have these grades; null where there is none."""
+
+    old: str | None
+    new: str | None
+    samples: Count
+
+
+class Mover(Record, frozen=True, kw_only=True):
+    """A sample that changed much. pictures: its fields that changed most, as the archive calls
+    them.
+    """
+
+    sample: str
+    site: str | None
+    quantity: str
+    old: float
+    new: float
+    pictures: list[str]
+
+
+class CompareOutput(Record, frozen=True, kw_only=True):
+    """One bundle's reading held against another's. samples: that both have; unread: that one of
+    them lacks. groups: all samples first, then by site where there are several.
+    """
+
+    schema: Literal["edgehemo.archive-compare/1"] = "edgehemo.archive-compare/1"
+    archive: str
+    old: ComparedReading
+    new: ComparedReading
+    samples: Count
+    unread: Count
+    groups: list[GroupEntry]
+    outcomes: list[OutcomeChange]
+    grades: list[GradeChange]
+    movers: list[Mover]
+
+
+class DatasetOutput(Record, frozen=True, kw_only=True):
+    """A training set that was made by query. labels: whose names the cells bear: people's, or the
+    bundle's own. fields: that were chosen. cells: in the set, by class. groups: patients, else
+    samples. samples_measured: whose values an analyser measured. lost: cells and fields whose
+    picture or reading is gone.
+    """
+
+    schema: Literal["edgehemo.archive-dataset/1"] = "edgehemo.archive-dataset/1"
+    archive: str
+    name: str
+    labels: Literal["people", "model"]
+    fields: Count
+    cells: Count
+    classes: dict[str, int]
+    groups: Count
+    samples_measured: Count
+    lost: Count
+    licence: str
+    simulated: bool

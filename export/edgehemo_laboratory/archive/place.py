@@ -76,6 +76,10 @@ class Archive:
             return [self.store.folder / key for key in keys]
         return [self._copied(key) for key in keys]
 
+    def table_folders(self) -> list[Path]:
+        """Where `table_files` lie."""
+        return [self._cache if self.store.folder is None else self.store.folder]
+
     def _copied(self, key: str) -> Path:
         copy = self._cache / key
         if not copy.exists():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -98,7 +98,7 @@ def reread(
         try:
             if not _anything(archive, file, upto, options):
                 break
-            with connect() as client:
+            with connect() as client, _lost_is_told(client):
                 counted.workers = max(counted.workers, cluster.admit(client, job, file.versions))
                 lost_s = None
                 for stage in STAGES:
@@ -139,6 +139,19 @@ def reread(
     )
 
 
+@contextlib.contextmanager
+def _lost_is_told(client: Any) -> Iterator[None]:
+    """Whatever a client says that has lost its scheduler, it is that."""
+    try:
+        yield
+    except LaboratoryError:
+        raise
+    except Exception as error:
+        if client.status == "running":
+            raise
+        raise SchedulerLostError(f"the scheduler was lost ({type(error).__name__})") from None
+
+
 def _anything(
     archive: Archive, file: ReadingFile, upto: dict[Stage, int], options: dict[str, Any]
 ) -> bool:
@@ -167,7 +180,9 @@ class _Stage:
         # Future -> its batch with the rows, and how often it was begun.
         self._begun: dict[Any, tuple[int, list[dict[str, Any]], int]] = {}
         self._looked_s = 0.0
+        # When each worker was first seen, and those that were told to get no work.
         self._new_s: dict[str, float] = {}
+        self._shut: set[str] = set()
         self._done = 0
         self._failed_in_a_row = 0
 
@@ -254,19 +269,17 @@ class _Stage:
             return
         self._looked_s = now_s
         name = cluster.resource_of(self._job)
-        try:
-            held = cluster.resources(self._client)
-        except (OSError, TimeoutError) as error:
-            raise SchedulerLostError(f"the scheduler was lost ({type(error).__name__})") from None
+        held = cluster.resources(self._client)
         self._new_s = {address: self._new_s.get(address, now_s) for address, has in held.items()}
         self._counted.workers = max(self._counted.workers, len(held))
         for address, has in held.items():
-            if has.get(name) or now_s - self._new_s[address] < _NEW_WORKER_S:
+            if has.get(name) or address in self._shut:
                 continue
-            self._new_s[address] = float("inf")  # said once
             with contextlib.suppress(Exception):
                 why = self._client.run(cluster.why_not, workers=[address])[address]
-                self._told.said(f"worker {address} gets no work: {why}")
+                if why != cluster.NOT_YET or now_s - self._new_s[address] > _NEW_WORKER_S:
+                    self._shut.add(address)
+                    self._told.said(f"worker {address} gets no work: {why}")
 
 
 def _left(seconds: float) -> str:

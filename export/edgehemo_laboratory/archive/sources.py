@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -68,7 +68,7 @@ class NamedCell:
 @dataclass(frozen=True, slots=True)
 class Arrival:
     """A picture that may come in. load: its bytes; OSError or ImageError where it has none.
-    origin: what it came from, in words that name no person.
+    origin: what it came from, in words that name no person. path: where it lies, of a file.
     """
 
     load: Callable[[], bytes]
@@ -77,6 +77,7 @@ class Arrival:
     labels: Labels
     origin: str
     named: tuple[NamedCell, ...] = ()
+    path: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,7 @@ def _below(top: Path, folder: Path, given: Given) -> Iterator[Arrival | LeftOut]
 def _pictures(paths: Sequence[Path], given: Given, sample: str, origin: str) -> Iterator[Arrival]:
     labels = replace(given.labels, sample=sample, profile=given.profile(None))
     for position, path in enumerate(paths):
-        yield Arrival(path.read_bytes, path.name, position, labels, origin)
+        yield Arrival(path.read_bytes, path.name, position, labels, origin, path=path)
 
 
 def _common_name(paths: Sequence[Path]) -> str:
@@ -264,7 +265,9 @@ def table_arrivals(table: Path, given: Given, profile_of: Callable[[Path], str])
             continue
         whose = (labels.site, labels.kiosk, labels.sample)
         places[whose] = places.get(whose, -1) + 1
-        found.append(Arrival(path.read_bytes, path.name, places[whose], labels, "a table"))
+        found.append(
+            Arrival(path.read_bytes, path.name, places[whose], labels, "a table", path=path)
+        )
     if faults:
         more = f" and {len(faults) - 5} more" if len(faults) > 5 else ""
         raise UsageError(f"{table}: {'; '.join(faults[:5])}{more}")
@@ -331,3 +334,52 @@ def _yes(text: str, name: str) -> bool:
     if text.lower() not in _YES:
         raise UsageError(f"{name} {text!r} is neither yes nor no")
     return _YES[text.lower()]
+
+
+def named_table(path: Path) -> dict[Path, list[NamedCell]]:
+    """The cells that a table names: CSV with ``file`` (relative to the table), ``x``, ``y`` (px of
+    the picture) and ``class``, and ``kind`` and ``by`` where they are known; by picture.
+
+    UsageError names the line that is wrong.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UsageError(f"{path}: cannot be read as a table ({error})") from None
+    found: dict[Path, list[NamedCell]] = {}
+    for number, row in enumerate(rows, start=2):
+        try:
+            cell = NamedCell(
+                x=_number(row["x"], "x"), y=_number(row["y"], "y"), name=row["class"].strip(),
+                kind=(row.get("kind") or "").strip(), by=(row.get("by") or "").strip(),
+            )  # fmt: skip
+            picture = (path.parent / row["file"]).resolve()
+        except (KeyError, TypeError, ValueError, AttributeError, UsageError):
+            raise UsageError(
+                f"{path}: line {number}: needs file, the numbers x and y, and class"
+            ) from None
+        if not cell.name:
+            raise UsageError(f"{path}: line {number}: names no class")
+        found.setdefault(picture, []).append(cell)
+    return found
+
+
+def with_named(
+    items: Iterable[Arrival | LeftOut], named: Mapping[Path, Sequence[NamedCell]]
+) -> Iterator[Arrival | LeftOut]:
+    """The same, each picture with the cells that `named_table` has of it. UsageError, at the end,
+    for a table that names pictures which did not come.
+    """
+    left = set(named)
+    for item in items:
+        if isinstance(item, Arrival) and item.path is not None:
+            path = item.path.resolve()
+            left.discard(path)
+            yield replace(item, named=(*item.named, *named.get(path, ())))
+        else:
+            yield item
+    if left:
+        raise UsageError(
+            f"{min(left)}: cells of it are named, and it is not among the pictures that come in"
+        )

@@ -17,6 +17,8 @@ from edgehemo.errors import EXIT_BAD_INPUT, EXIT_DONE, EXIT_WITHHELD, UsageError
 if TYPE_CHECKING:
     from edgehemo.estimate.network import NetworkTask
     from edgehemo_laboratory.archive.cluster import Tls
+    from edgehemo_laboratory.archive.dataset import LabelsBy
+    from edgehemo_laboratory.archive.equipment import ReadingFile
     from edgehemo_laboratory.archive.output import ReadingEntry
     from edgehemo_laboratory.archive.place import Archive
 
@@ -48,6 +50,13 @@ def archive() -> None:
     help="A table of pictures instead of SOURCE: the column file, and as many of sample, site, "
     "kiosk, patient, profile, um_per_px, licence, simulated, age_years, sex, ..., hgb_g_per_l as "
     "are known.",
+)
+@click.option(
+    "--cells",
+    metavar="CSV",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="A table of cells that people named in these pictures: file, x, y, class, and kind and by "
+    "where they are known.",
 )
 @click.option("--site", metavar="SITE", help="Where they were taken, a code and no address.")
 @click.option("--kiosk", metavar="KIOSK", help="Which kiosk took them.")
@@ -81,6 +90,7 @@ def archive() -> None:
 def ingest(
     sources: tuple[Path, ...],
     table: Path | None,
+    cells: Path | None,
     site: str | None,
     kiosk: str | None,
     sample: str | None,
@@ -99,7 +109,14 @@ def ingest(
     --format folder` wrote. Exit code 2 where a picture is broken: it is set aside with the reason.
     """
     from edgehemo_laboratory.archive.ingest import ingest as taken
-    from edgehemo_laboratory.archive.sources import Given, Labels, arrivals, table_arrivals
+    from edgehemo_laboratory.archive.sources import (
+        Given,
+        Labels,
+        arrivals,
+        named_table,
+        table_arrivals,
+        with_named,
+    )
 
     if (table is None) == (not sources):
         raise UsageError("name pictures or folders, or a table with --table")
@@ -120,6 +137,8 @@ def ingest(
     items = (
         iter(table_arrivals(table, given, keep)) if table is not None else arrivals(sources, given)
     )
+    if cells is not None:
+        items = with_named(items, named_table(cells))
     with common.Progress("taking in") as progress:
         output = taken(place, items, update=update, whole=not header_only, advance=progress.advance)
     for line in output.left_out:
@@ -218,6 +237,12 @@ def status(bundles: tuple[str, ...], store: str | None, json_file: str | None) -
     show_default=True,
     help="A field that crashes its reader is begun so often before it is set aside.",
 )
+@click.option(
+    "--batch",
+    type=click.IntRange(1, 10_000),
+    metavar="FIELDS",
+    help="Fields that a worker reads into one part, lost with it at most. Default: 128.",
+)
 @click.option("--again", is_flag=True, help="Read once more what was set aside.")
 @click.option("--anaemia-screen", is_flag=True, help="Run the anaemia screen as well.")
 @click.option("--field-estimator", is_flag=True, help="Run the field estimator on every field.")
@@ -231,6 +256,7 @@ def reread(
     patience: float,
     limit: float,
     tries: int,
+    batch: int | None,
     again: bool,
     anaemia_screen: bool,
     field_estimator: bool,
@@ -283,6 +309,7 @@ def reread(
                 f"{scheduler} asks for no certificate: whoever reaches it runs code on its workers"
             )
         connect = functools.partial(cluster.other_cluster, scheduler, _tls(tls))
+    cluster.be_quiet()
     with _progress() as told:
         output = run(
             place,
@@ -291,6 +318,7 @@ def reread(
             connect,
             again=again,
             patience_s=patience,
+            batch_fields=batch,
             told=Told(said=common.complain, advance=told),
         )
     for line in _reading_lines(output.reading):
@@ -308,6 +336,147 @@ def reread(
     )
     common.write_json(json_file, output)
     return EXIT_DONE if output.done else EXIT_WITHHELD
+
+
+@archive.command()
+@click.option("--old", "old_bundle", metavar="DIR|DIGEST", required=True, help="The bundle of now.")
+@click.option(
+    "--new",
+    "new_bundle",
+    metavar="DIR|DIGEST",
+    required=True,
+    help="The bundle that is to be published: its folder, what its digest begins with, or a "
+    "reading's name.",
+)
+@click.option(
+    "--out",
+    metavar="FILE",
+    type=click.Path(path_type=Path, dir_okay=False),
+    default=Path("comparison.html"),
+    show_default=True,
+    help="The page.",
+)
+@store_option
+@common.json_option
+def compare(
+    old_bundle: str, new_bundle: str, out: Path, store: str | None, json_file: str | None
+) -> int:
+    """Hold one bundle's reading against another's, before it is published.
+
+    Counts, types, concentrations and refused fields, over all samples and by site, with intervals;
+    grades that change; the samples that move most, with their pictures.
+    """
+    from edgehemo.files.atomic import write_text_atomically
+    from edgehemo_laboratory.archive.compare import compare as held
+    from edgehemo_laboratory.archive.compare import scatter
+    from edgehemo_laboratory.archive.page import MOST_POINTS, compare_page
+    from edgehemo_laboratory.clock import now
+
+    place = _opened(store)
+    old, new = _reading_of(place, old_bundle), _reading_of(place, new_bundle)
+    output = held(place, old, new)
+    points = scatter(place, old, new, MOST_POINTS)
+    write_text_atomically(out, compare_page(place, output, points, now()))
+    common.say(f"{output.samples} samples are read by both, {output.unread} are not", json_file)
+    for change in output.groups[0].changes:
+        if ":" not in change.name and change.change is not None:
+            unit = " %" if change.relative or change.unit == "%" else f" {change.unit}".rstrip()
+            interval = (
+                "too few patients"
+                if change.low is None or change.high is None
+                else f"{change.low:+g} to {change.high:+g}"
+            )
+            common.say(f"  {change.label:<24} {change.change:+g}{unit} ({interval})", json_file)
+    common.say(f"page: {out}", json_file)
+    common.write_json(json_file, output)
+    return EXIT_DONE
+
+
+@archive.command()
+@click.option(
+    "--out",
+    metavar="DIR",
+    required=True,
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder for the set; empty or not there.",
+)
+@click.option("--name", default="from_archive", show_default=True, help="What it is called.")
+@click.option(
+    "--where",
+    metavar="SQL",
+    help="Which fields: a condition on site, kiosk, sample, patient, licence, hgb_g_per_l, "
+    "named_cells, and with --bundle on read_accepted, read_rbc, sample_hgb, sample_grade, ..., "
+    "with --against on disagreement. Default: all.",
+)
+@click.option("--site", "sites", multiple=True, metavar="SITE", help="Only of these sites.")
+@click.option("--most", type=click.IntRange(1), help="At most so many fields.")
+@click.option(
+    "--labels",
+    type=click.Choice(("people", "model")),
+    default="people",
+    show_default=True,
+    help="Cells that people named; or whole fields with the bundle's own names, to be checked.",
+)
+@click.option("--bundle", metavar="DIR|DIGEST", help="By whose reading the condition asks.")
+@click.option(
+    "--against", metavar="DIR|DIGEST", help="Another bundle: where they disagree most comes first."
+)
+@click.option("--licence", default="", metavar="TEXT", help="Default: what the fields bear.")
+@store_option
+@common.json_option
+def dataset(
+    out: Path,
+    name: str,
+    where: str | None,
+    sites: tuple[str, ...],
+    most: int | None,
+    labels: LabelsBy,
+    bundle: str | None,
+    against: str | None,
+    licence: str,
+    store: str | None,
+    json_file: str | None,
+) -> int:
+    """Make a training set of the fields that a condition chooses, for `edgehemo train`.
+
+    Patients stay together, licence and origin go along. Example: --where "named_cells > 0 AND
+    licence <> ''".
+    """
+    from edgehemo_laboratory.archive.dataset import Choice, write_dataset
+
+    if against is not None and bundle is None:
+        raise UsageError("--against is another than --bundle; name both")
+    place = _opened(store)
+    conditions = [f"({where})"] if where else []
+    if sites:
+        named = ", ".join("'" + site.replace("'", "''") + "'" for site in sites)
+        conditions.append(f"site IN ({named})")
+    choice = Choice(
+        name=name,
+        where=" AND ".join(conditions) or None,
+        most=most,
+        labels=labels,
+        licence=licence,
+        reading=None if bundle is None else _reading_of(place, bundle),
+        other=None if against is None else _reading_of(place, against),
+    )
+    with common.Progress("making the set") as progress:
+        output = write_dataset(place, choice, out, progress.advance)
+    for called, count in output.classes.items():
+        common.say(f"  {called:<24} {count}", json_file)
+    common.say(
+        f"{output.cells} cells of {output.groups} patients or samples, from {output.fields} "
+        f"fields; {output.samples_measured} samples with values of an analyser; set: {out}",
+        json_file,
+    )
+    if output.lost:
+        common.complain(f"{output.lost} cells or fields are left out: picture or reading is gone")
+    if not output.licence:
+        common.complain("no field says under what terms it may be used: fill in dataset.toml")
+    if output.labels == "model":
+        common.complain("the names are the bundle's own: have people check them before training")
+    common.write_json(json_file, output)
+    return EXIT_DONE
 
 
 @contextmanager
@@ -358,6 +527,25 @@ def _digest_of(named: str) -> str:
     if Path(named).exists():
         return load_bundle(Path(named), trust="files-only").digest
     return named.lower()
+
+
+def _reading_of(place: Archive, named: str) -> ReadingFile:
+    """The reading of a bundle, or that is called so. UsageError where there is none, or several."""
+    from edgehemo_laboratory.archive.equipment import reading_files
+
+    digest = _digest_of(named)
+    files = reading_files(place)
+    found = [each for each in files if each.reading == named] or [
+        each for each in files if each.bundle_sha256.startswith(digest)
+    ]
+    if not found:
+        raise UsageError(
+            f"{named}: no reading of this bundle; `edgehemo archive reread --bundle` makes one"
+        )
+    if len(found) > 1:
+        names = ", ".join(each.reading for each in found)
+        raise UsageError(f"{named}: several readings ({names}); name one of them")
+    return found[0]
 
 
 def _opened(store: str | None, *, make: bool = False) -> Archive:

@@ -15,7 +15,13 @@ from edgehemo.interop.laboratory import (
     Visited,
 )
 from edgehemo_laboratory.archive.equipment import ReadingFile
-from edgehemo_laboratory.archive.output import IngestOutput, RereadOutput, StatusOutput
+from edgehemo_laboratory.archive.output import (
+    CompareOutput,
+    DatasetOutput,
+    IngestOutput,
+    RereadOutput,
+    StatusOutput,
+)
 from edgehemo_laboratory.archive.place import ArchiveFile
 from edgehemo_laboratory.output import (
     DemoOutput,
@@ -59,6 +65,8 @@ DOCUMENTS = (
     ),
     Document("laboratory-stick", "what was written to a stick for kiosks", (StickOutput,)),
     Document("laboratory-take", "what a stick brought from kiosks", (TakeOutput,)),
+    Document("archive-dataset", "a training set made from an archive by query", (DatasetOutput,)),
+    Document("archive-compare", "one bundle's reading against another's", (CompareOutput,)),
     Document("receipt", "what a laboratory answers to a batch of results", (Receipt,)),
     Document("enrolment", "a kiosk comes to a laboratory for the first time", (Enrolment,)),
     Document("enrolled", "what a kiosk gets that came with its code", (Enrolled,)),
