@@ -70,17 +70,22 @@ def _row(change: Change) -> tuple[str, str, str, str, str, str, str]:
     interval = "too few patients"
     look = ""
     if change.low is not None and change.high is not None:
-        interval = f"{change.low:+g} to {change.high:+g}{by}"
+        interval = f"{_signed(change.low)} to {_signed(change.high)}{by}"
         look = "warn" if change.low > 0 or change.high < 0 else ""
     return (
         change.label,
         f"{change.samples}",
         "–" if change.old is None else f"{change.old:g}{unit}",
         "–" if change.new is None else f"{change.new:g}{unit}",
-        "–" if change.change is None else f"{change.change:+g}{by}",
+        "–" if change.change is None else f"{_signed(change.change)}{by}",
         interval,
         look,
     )
+
+
+def _signed(value: float) -> str:
+    """A change, with its sign where it is one."""
+    return f"{value:+g}" if value else "0"
 
 
 def _site_rows(group: GroupEntry) -> tuple[str, int, int, list[tuple[str, ...]]]:
