@@ -15,6 +15,7 @@ from edgehemo.guidance.catalogue import look_in
 from edgehemo.interop.laboratory import PUBLISHED_PATH, Visit
 from edgehemo.interop.pairing import read_code
 from edgehemo.published.state import PublishedStore
+from edgehemo_laboratory.simulated.kiosk import SimulatedKiosk
 from edgehemo_laboratory.simulated.steered import Failing, SteeredKiosk
 from edgehemo_laboratory.steering.changing import advance, roll_back, watch
 from edgehemo_laboratory.steering.kept import Publication, publications
@@ -127,6 +128,29 @@ def test_a_bundle_is_staged_halted_by_what_it_does_and_rolled_back(
         said = lab.says("publications", code=1)
         assert "HALTED" in said and all(kiosk.name in said for kiosk in kiosks)
         assert with_storage(storage, watch) == []
+
+
+def test_a_kiosk_reads_the_test_slide_as_it_was_read_where_it_was_published(tmp_path: Path) -> None:
+    """Nothing is stood in for: the models of the shipped cell finder, on both sides."""
+    with laboratory(tmp_path / "lab") as lab:
+        kiosk = come(lab, tmp_path / "kiosks", 0)
+        file = prepared_bundle(packed_bundle(tmp_path, 1))
+        assert file.expected is not None and file.expected.fields[0].counts["rbc"] > 20
+        wrong = file.expected.model_copy(
+            update={"indices": {name: 2 * each for name, each in file.expected.indices.items()}}
+        )
+        storage = lab.folder / "laboratory.sqlite3"
+        one = Plan(stages=STAGES[1:])
+        with_storage(storage, lambda opened: publish(opened, file, one, by="engineer"))
+        SimulatedKiosk.visit(kiosk)
+        assert kiosk.outcomes() == [(1, "on trial")] and kiosk.runs().serial == 1
+        other = prepared_bundle(packed_bundle(tmp_path, 2), lambda _: wrong)
+        with_storage(storage, lambda opened: publish(opened, other, one, by="engineer"))
+        SimulatedKiosk.visit(kiosk)
+        assert kiosk.outcomes()[-1] == (2, "refused") and kiosk.runs().serial == 1
+        SimulatedKiosk.visit(kiosk)
+        said = lab.says("publications", "--all", code=1)
+        assert "expected" in said and "HALTED" in said
 
 
 def test_old_sides_and_strangers_at_the_door(tmp_path: Path) -> None:
