@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from edgehemo.files.atomic import write_text_atomically
+from edgehemo_laboratory.clock import now
 from edgehemo_laboratory.enrolment.kiosks import add_kiosk
 from edgehemo_laboratory.errors import LaboratoryError
 from edgehemo_laboratory.output import DemoOutput
@@ -25,6 +26,7 @@ from edgehemo_laboratory.overview import kiosk_entries
 from edgehemo_laboratory.people import add_person, people, reset_passphrase
 from edgehemo_laboratory.pictures.store import open_pictures
 from edgehemo_laboratory.settings import FILE, Setup, setup_of
+from edgehemo_laboratory.simulated.fleet import example, fill
 from edgehemo_laboratory.simulated.kiosk import SimulatedKiosk
 from edgehemo_laboratory.simulated.staging import staged_over
 from edgehemo_laboratory.steering.output import StagedOutput
@@ -61,11 +63,13 @@ def run(
     engine: Engine | None,
     told: Told,
     staged: int = 0,
+    fleet: int = 0,
     stay: Callable[[str], None] | None = None,
 ) -> DemoOutput:
     """Run it in a folder. engine: None for PostgreSQL where it is installed, else SQLite. staged:
-    so many more kiosks, over which a bundle is staged. stay: called at the end with the address,
-    and everything goes on until it returns.
+    so many more kiosks, over which a bundle is staged. fleet: so many besides that are drawn into
+    the storage, with faults that are known. stay: called at the end with the address, and
+    everything goes on until it returns.
     """
     chosen: Engine = engine or ("postgresql" if programs() is not None else "sqlite")
     out.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -88,6 +92,11 @@ def run(
                 lambda work: _with(setup, work), setup.certificates, address, out / "staged",
                 staged, told.said,
             )  # fmt: skip
+        if fleet:
+            drawn = _with(setup, lambda storage: fill(storage, example(fleet), now()))
+            told.said(
+                f"{drawn} SIMULATED results of {fleet} drawn kiosks, some at fault, are stored"
+            )
         output = _with(setup, lambda storage: _looked_at(storage, setup, chosen, address, came))
         if stay is not None:
             passphrase = _with(setup, _somebody)

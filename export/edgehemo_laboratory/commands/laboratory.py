@@ -108,6 +108,14 @@ def dashboards(out: Path, force: bool) -> int:
     metavar="N",
     help="N more kiosks, over which a bundle is staged, halted by what it does, and rolled back.",
 )
+@click.option(
+    "--fleet",
+    type=click.IntRange(0, 500),
+    default=0,
+    show_default=True,
+    help="So many kiosks besides with weeks of results that are drawn, some with faults that are "
+    "known: what the pages show of hundreds of them.",
+)
 @click.option("--stay", is_flag=True, help="Go on serving its pages until a signal ends it.")
 @common.json_option
 def demo(
@@ -116,6 +124,7 @@ def demo(
     results: int,
     engine: Engine | None,
     staged: int,
+    fleet: int,
     stay: bool,
     json_file: str | None,
 ) -> int:
@@ -146,6 +155,7 @@ def demo(
             engine=engine,
             told=told,
             staged=staged,
+            fleet=fleet,
             stay=wait if stay else None,
         )
     for entry in output.kiosks:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -68,37 +69,36 @@ class Summed:
 async def summed(statements: Statements, chosen: Chosen) -> Summed:
     """The sums, from the index alone."""
     where, values = chosen.where()
-    # Of one kiosk the other index is the short one; a database that counts pages sees that itself.
-    kinds = ", ".join(
-        [f"sum(CASE WHEN r.standing = '{name}' THEN 1 ELSE 0 END)" for name in _STANDINGS]
-        + ["sum(r.corrected)"]
-        + [f"sum(CASE WHEN r.standing = 'given' AND r.grade = '{name}' THEN 1 ELSE 0 END)"
-           for name in GRADES]
-    )  # fmt: skip
+    kinds = {
+        **{
+            f"n_{name}": f"CASE WHEN r.standing = '{name}' THEN 1 ELSE 0 END" for name in _STANDINGS
+        },
+        "n_corrected": "r.corrected",
+        **{
+            f"n_{name}": f"CASE WHEN r.standing = 'given' AND r.grade = '{name}' THEN 1 ELSE 0 END"
+            for name in GRADES
+        },
+    }
+    counted = ", ".join(f"sum({what}) AS {name}" for name, what in kinds.items())
+    together = ", ".join(f"sum({name})" for name in kinds)
     rows = await statements.rows(
-        f"SELECT d.*, k.site FROM (SELECT r.counted_day AS day, r.store AS store, {kinds} "
-        f"FROM result r WHERE {where} GROUP BY r.counted_day, r.store) AS d "
-        "JOIN records s ON s.store = d.store JOIN kiosk k ON k.number = s.kiosk",
+        f"WITH d AS (SELECT r.counted_day AS day, r.store AS store, {counted} FROM result r "
+        f"WHERE {where} GROUP BY r.counted_day, r.store) "
+        f"SELECT 'day', d.day, {together} FROM d GROUP BY d.day UNION ALL "
+        f"SELECT 'site', k.site, {together} FROM d JOIN records s ON s.store = d.store "
+        "JOIN kiosk k ON k.number = s.kiosk GROUP BY k.site",
         *values,
     )
-    days: dict[date, Sums] = {}
-    sites: dict[str, Sums] = {}
+    found = {part: {key: _sums(counts) for kind, key, *counts in rows if kind == part}
+             for part in ("day", "site")}  # fmt: skip
     total = NONE
-    by_day: dict[str, list[int]] = {}
-    by_site: dict[str, list[int]] = {}
-    for day, _store, *counts, site in rows:
-        for key, into in ((day, by_day), (site, by_site)):
-            known = into.get(key)
-            into[key] = counts if known is None else [a + b for a, b in zip(known, counts)]  # noqa: B905
-    for day in sorted(by_day):
-        days[date.fromisoformat(day)] = _sums(by_day[day])
-    for site in sorted(by_site):
-        sites[site] = _sums(by_site[site])
-        total = total.plus(sites[site])
-    return Summed(days, sites, total)
+    for each in found["site"].values():
+        total = total.plus(each)
+    days = {date.fromisoformat(day): found["day"][day] for day in sorted(found["day"])}
+    return Summed(days, dict(sorted(found["site"].items())), total)
 
 
-def _sums(counts: list[Any]) -> Sums:
+def _sums(counts: Sequence[Any]) -> Sums:
     given, withheld, held, withdrawn, corrected, *grades = (int(each) for each in counts)
     return Sums(given, withheld, held, withdrawn, corrected, tuple(grades))
 
