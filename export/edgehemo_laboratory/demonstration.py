@@ -93,10 +93,8 @@ def run(
                 staged, told.said,
             )  # fmt: skip
         if fleet:
-            drawn = _with(setup, lambda storage: fill(storage, example(fleet), now()))
-            told.said(
-                f"{drawn} SIMULATED results of {fleet} drawn kiosks, some at fault, are stored"
-            )
+            drawn = _with(setup, lambda storage: _drawn(storage, fleet))
+            told.said(f"{drawn} SIMULATED results of drawn kiosks, some at fault, are stored")
         output = _with(setup, lambda storage: _looked_at(storage, setup, chosen, address, came))
         if stay is not None:
             passphrase = _with(setup, _somebody)
@@ -153,6 +151,19 @@ async def _looked_at(
         staged=staged,
         faults=checked.faults,
     )
+
+
+async def _drawn(storage: Storage, kiosks: int) -> int:
+    """Draw a fleet into the storage, where none was drawn in an earlier run; its results."""
+    fleet = example(kiosks)
+    if not await storage.rows("SELECT 1 FROM kiosk WHERE name = $1", fleet.name(0)):
+        await fill(storage, fleet, now())
+    ((results,),) = await storage.rows(
+        "SELECT coalesce(sum(d.results), 0) FROM result_day d JOIN records s ON s.store = d.store "
+        "JOIN kiosk k ON k.number = s.kiosk WHERE k.name LIKE $1",
+        fleet.name(0).replace("001", "%"),
+    )
+    return int(results)
 
 
 async def _somebody(storage: Storage) -> str:
