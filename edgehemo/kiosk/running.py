@@ -24,7 +24,7 @@ from edgehemo.kiosk.network import network_of
 from edgehemo.kiosk.putting_back import Outcome, PutBack, put_back
 from edgehemo.kiosk.service_manager import ALIVE, STOPPING, ServiceManager, watched_over
 from edgehemo.kiosk.serving import HOST, listening, serve
-from edgehemo.kiosk.state import screen_of
+from edgehemo.kiosk.state import KioskState, screen_of
 from edgehemo.kiosk.steering import occasion_of, told_by
 from edgehemo.kiosk.work import WorkerProcess
 from edgehemo.published.using import Using, settle
@@ -113,7 +113,7 @@ async def _served(
             device,
             SharedWriter(writer),
             moved=shown_again(kiosk, loop),
-            fault=lambda: None if kiosk.state.fault is None else kiosk.state.fault.code,
+            fault=lambda: fault_of(kiosk.state),
             occasion=occasion_of(kiosk),
             published=told_by(kiosk, app.desk.take_up, lambda: load_device(None)),
         )
@@ -133,6 +133,11 @@ async def _served(
         finally:
             sender.stop()
     return served
+
+
+def fault_of(state: KioskState) -> str | None:
+    """The code of what stops the work; asked from another thread, of one moment's state."""
+    return None if state.fault is None else state.fault.code
 
 
 def shown_again(kiosk: Kiosk, loop: asyncio.AbstractEventLoop) -> Callable[[], None]:

@@ -167,3 +167,11 @@ def test_no_proxy_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     teller = MqttTeller(receiver("h", kind="mqtt", address="mqtt://localhost:1"), STORE, "kiosk")
     assert teller._client._get_proxy() is None
     teller.close()
+
+
+def test_a_kiosk_tells_what_stops_it() -> None:
+    from edgehemo.kiosk.running import fault_of
+    from edgehemo.kiosk.state import Fault, KioskState
+
+    assert fault_of(KioskState()) is None
+    assert fault_of(KioskState(fault=Fault(code="LAMP_OFF"))) == "LAMP_OFF"
