@@ -9,6 +9,7 @@
     readings/<reading>/reading.json               with what it is made
     readings/<reading>/<stage>/plans/000001.parquet
     readings/<reading>/<stage>/parts/000001/000000.parquet
+    readings/<reading>/<stage>/joined/000001.parquet
 
 A reading is of one bundle. Its stages are ``fields`` and ``samples``. A plan divides what was still
 to be read into batches, and a batch has one part: whoever writes it, and however often, it is there
@@ -31,6 +32,7 @@ STAGES: tuple[Stage, ...] = get_args(Stage)
 
 _PLAN = re.compile(r"/plans/(\d{6})\.parquet$")
 _PART = re.compile(r"/parts/(\d{6})/(\d{6})\.parquet$")
+_JOINED = re.compile(r"/joined/(\d{6})\.parquet$")
 _READING = re.compile(r"^readings/([a-z0-9][a-z0-9.-]{0,80})/reading\.json$")
 
 
@@ -80,6 +82,22 @@ def parts_of(reading: str, stage: Stage, plan: int | None = None) -> str:
 def part_key(reading: str, stage: Stage, plan: int, batch: int) -> str:
     """Of the part that a batch of a plan comes to; batches are numbered from 0."""
     return f"{parts_of(reading, stage, plan)}{batch:06d}.parquet"
+
+
+def joined_of(reading: str, stage: Stage) -> str:
+    """What the joined parts of a stage's finished plans are called before their numbers."""
+    return f"{READINGS}{reading}/{stage}/joined/"
+
+
+def joined_key(reading: str, stage: Stage, plan: int) -> str:
+    """Of the joined parts of a finished plan."""
+    return f"{joined_of(reading, stage)}{plan:06d}.parquet"
+
+
+def joined_number(key: str) -> int | None:
+    """The plan of a `joined_key`; None for another object."""
+    found = _JOINED.search(key)
+    return int(found[1]) if found else None
 
 
 def part_number(key: str) -> tuple[int, int] | None:

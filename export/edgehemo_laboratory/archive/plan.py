@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 from edgehemo_laboratory.archive import layout
 from edgehemo_laboratory.archive.layout import Stage
 from edgehemo_laboratory.archive.place import Archive
-from edgehemo_laboratory.archive.queries import Queries, queries
+from edgehemo_laboratory.archive.queries import Queries, join_parts, queries
 from edgehemo_laboratory.archive.tables import (
     FIELD_PLAN,
     PERSON_COLUMNS,
@@ -64,10 +64,15 @@ def next_work(
     """
     while True:
         numbers = plan_numbers(archive, reading, stage)
+        keys = archive.store.keys(layout.joined_of(reading, stage))
+        joined = {layout.joined_number(key) for key in keys}
         for number in numbers:
+            if number in joined:
+                continue
             work = _unfinished(archive, reading, stage, number)
             if work is not None:
                 return work
+            join_parts(archive, reading, stage, number)
         with queries(archive, (reading, "")) as asked:
             table = _planned(asked, stage, again_upto, most, batch_fields)
         if not table.num_rows:

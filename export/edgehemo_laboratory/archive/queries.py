@@ -14,6 +14,7 @@ from typing import Any
 import duckdb
 
 from edgehemo_laboratory.archive import layout
+from edgehemo_laboratory.archive.layout import Stage
 from edgehemo_laboratory.archive.place import Archive
 from edgehemo_laboratory.archive.tables import (
     CATALOGUE,
@@ -25,6 +26,8 @@ from edgehemo_laboratory.archive.tables import (
     SAMPLE_ROWS,
     Schema,
     Table,
+    light,
+    table_bytes,
 )
 from edgehemo_laboratory.errors import LaboratoryError
 
@@ -51,11 +54,18 @@ class Queries:
     def __init__(self, archive: Archive) -> None:
         self._archive = archive
         self._connection: Any = duckdb.connect(":memory:", config=_SETTINGS)
+        # It would stand among a command's JSON.
+        self.do("SET enable_progress_bar = false")
         self._view("catalogue", layout.CATALOGUE, CATALOGUE)
         self._view("named", layout.NAMED, NAMED)
+        # Few fields are told anew: what is looked for is those, and not the newest of all.
         self.do(
-            "CREATE VIEW fields AS SELECT * FROM catalogue WHERE error IS NULL "
-            "QUALIFY row_number() OVER (PARTITION BY field ORDER BY at_s DESC, ingest DESC) = 1"
+            "CREATE VIEW told_anew AS SELECT field, max((at_s, ingest)) AS newest FROM catalogue "
+            "WHERE error IS NULL GROUP BY field HAVING count(*) > 1"
+        )
+        self.do(
+            "CREATE VIEW fields AS SELECT * FROM catalogue c WHERE error IS NULL AND NOT EXISTS "
+            "(SELECT 1 FROM told_anew t WHERE t.field = c.field AND t.newest <> (c.at_s, c.ingest))"
         )
         self.do(
             "CREATE VIEW broken AS SELECT * FROM catalogue WHERE error IS NOT NULL "
@@ -76,10 +86,15 @@ class Queries:
         """
         for stage in layout.STAGES:
             self._view(f"{name}{stage}_plan", layout.plans_of(reading, stage), _PLANS[stage])
-            self._view(f"{name}{stage}_parts", layout.parts_of(reading, stage), _ROWS[stage])
+            self._files_view(f"{name}{stage}_parts", self._parts(reading, stage), _ROWS[stage])
             self.do(
-                f"CREATE OR REPLACE VIEW {name}{stage}_rows AS SELECT * FROM {name}{stage}_parts "
-                "QUALIFY row_number() OVER (PARTITION BY item ORDER BY plan DESC, batch DESC) = 1"
+                f"CREATE OR REPLACE VIEW {name}{stage}_again AS SELECT item, max(plan) AS newest "
+                f"FROM {name}{stage}_parts GROUP BY item HAVING count(*) > 1"
+            )
+            self.do(
+                f"CREATE OR REPLACE VIEW {name}{stage}_rows AS SELECT * FROM {name}{stage}_parts p "
+                f"WHERE NOT EXISTS (SELECT 1 FROM {name}{stage}_again a WHERE a.item = p.item "
+                "AND a.newest <> p.plan)"
             )
         self.do(
             f"CREATE OR REPLACE VIEW {name}sample_fields AS SELECT f.*, r.status, r.error_kind, "
@@ -134,16 +149,44 @@ class Queries:
         self.do("SET lock_configuration = true")
 
     def _view(self, name: str, prefix: str, schema: Schema) -> None:
-        files = self._archive.table_files(self._archive.table_keys(prefix))
+        self._files_view(name, self._archive.table_keys(prefix), schema)
+
+    def _files_view(self, name: str, keys: Sequence[str], schema: Schema) -> None:
+        """A view over the light columns of Parquet objects."""
+        wanted = ", ".join(f'"{column}"' for column in light(schema.names))
+        files = self._archive.table_files(keys)
         if not files:
             self.know(f"{name}_empty", schema.empty_table())
-            self.do(f"CREATE OR REPLACE VIEW {name} AS SELECT * FROM {name}_empty")
+            self.do(f"CREATE OR REPLACE VIEW {name} AS SELECT {wanted} FROM {name}_empty")
             return
         listed = ", ".join(_quoted(str(file)) for file in files)
-        self.do(
-            f"CREATE OR REPLACE VIEW {name} AS "
-            f"SELECT * FROM read_parquet([{listed}], union_by_name = true)"
+        self.do(f"CREATE OR REPLACE VIEW {name} AS SELECT {wanted} FROM read_parquet([{listed}])")
+
+    def _parts(self, reading: str, stage: Stage) -> list[str]:
+        """The objects with a stage's rows: of finished plans the joined ones, else the parts."""
+        joined = self._archive.table_keys(layout.joined_of(reading, stage))
+        done = {layout.joined_number(key) for key in joined}
+        for key in self._archive.table_keys(layout.plans_of(reading, stage)):
+            number = layout.plan_number(key)
+            if number is not None and number not in done:
+                joined += self._archive.table_keys(layout.parts_of(reading, stage, number))
+        return joined
+
+
+def join_parts(archive: Archive, reading: str, stage: Stage, plan: int) -> None:
+    """Join what queries need of a finished plan's parts; nothing where that was done."""
+    key = layout.joined_key(reading, stage, plan)
+    if archive.store.has(key):
+        return
+    opened = Queries(archive)
+    try:
+        opened._files_view(
+            "parts", archive.table_keys(layout.parts_of(reading, stage, plan)), _ROWS[stage]
         )
+        data = table_bytes(opened.table("SELECT * FROM parts ORDER BY batch, item"))
+    finally:
+        opened.close()
+    archive.store.put_new(key, data)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,1 @@
+"""Parts of ``benchmarks/archive_reread.py``: fields to read, stages timed, runs killed."""
