@@ -92,7 +92,7 @@ def _come(
         part.unlink()
         at = 0
     if at:
-        log.info("%s is fetched from byte %d on", item.name, at)
+        log.info("%s is fetched from byte %d on", item.called, at)
     while at < item.bytes:
         if not go_on():
             raise FetchStopped("a sample is screened; it goes on afterwards")

@@ -120,7 +120,7 @@ class Steered:
         try:
             fetch(road, address, item, store, using.device, self._occasion.fetching)
         except FetchStopped as stopped:
-            log.info("%s %s waits to be fetched: %s", item.kind, item.name, stopped)
+            log.info("%s waits to be fetched: %s", item.called, stopped)
             if str(stopped) != item.words:
                 self._note(store, item.model_copy(update={"words": str(stopped)}))
             return False
@@ -129,7 +129,7 @@ class Steered:
         try:
             self._note(store, check(using, item))
         except (EdgeHemoError, OSError) as error:
-            log.warning("%s %s is refused: %s", item.kind, item.name, error)
+            log.warning("%s is refused: %s", item.called, error)
             self._note(store, _refused(item, str(error)))
         return True
 

@@ -67,6 +67,11 @@ class Published(Record, frozen=True, kw_only=True):
     tries_left: Annotated[int, Meta(ge=0, le=100)] = TRIES
     before: Before | None = None
 
+    @property
+    def called(self) -> str:
+        """What a log calls it: a name that the laboratory gave, of no person and no picture."""
+        return f"{self.kind} {self.name}"
+
 
 class PublishedState(Record, frozen=True, kw_only=True):
     """items: in the order in which they were first offered. highest_settings: the highest serial of

@@ -107,9 +107,9 @@ def _put(using: Using, item: Published) -> Published:
     try:
         item, standing = puts[item.kind](using, item)
     except (EdgeHemoError, OSError) as error:
-        log.warning("%s %s is not put in use: %s", item.kind, item.name, error)
+        log.warning("%s is not put in use: %s", item.called, error)
         return using.store.note(_ended(item, "refused", str(error)))
-    log.info("%s %s serial %d is %s", item.kind, item.name, item.serial, standing)
+    log.info("%s serial %d is %s", item.called, item.serial, standing)
     return using.store.note(
         item.model_copy(update={"standing": standing, "words": "", "at": _now()})
     )
@@ -320,11 +320,11 @@ def go_back(using: Using, item: Published, why: str) -> Published:
         elif before.settings is not None:
             settings.apply(before.settings, load_device(None), item.origin)
     except EdgeHemoError as error:
-        log.error("what was in use before %s %s is not: %s", item.kind, item.name, error)
+        log.error("what was in use before %s is not: %s", item.called, error)
         return using.store.note(
             item.model_copy(update={"words": f"{why}; it stays: {error}"[:MOST_WORDS]})
         )
-    log.warning("%s %s serial %d was left: %s", item.kind, item.name, item.serial, words)
+    log.warning("%s serial %d was left: %s", item.called, item.serial, words)
     return using.store.note(_ended(item, "fell back", words))
 
 
