@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,21 @@ class ReadOnlyError(DeviceError):
         self.file, self.wanted = file, tuple(wanted)
 
 
+@contextmanager
+def _changing(file: Path, wanted: list[str]) -> Iterator[None]:
+    """Hold the lock of a configuration; ReadOnlyError with the lines to write where it is shut."""
+    try:
+        with locked(file, DeviceError):
+            yield
+    except OSError as error:
+        raise ReadOnlyError(file, wanted, error.strerror or str(error)) from None
+    except DeviceError as error:
+        # The lock lies beside the file, in a folder that may be as shut as the file itself.
+        if "cannot be written" in str(error) and not isinstance(error, ReadOnlyError):
+            raise ReadOnlyError(file, wanted, "its folder is shut") from None
+        raise
+
+
 def change_device(changes: Changes) -> DeviceConfiguration:
     """Set keys of the configuration in force, and the configuration as it then is.
 
@@ -51,21 +67,13 @@ def change_device(changes: Changes) -> DeviceConfiguration:
     """
     named = configured_path()
     file = user_path() if named is None else named
-    try:
-        with locked(file, DeviceError):
-            there = file.exists()
-            before = file.read_text("utf-8") if there else profile_text(FALLBACK_PROFILE)
-            text = with_values(before, changes)
-            device = DeviceConfiguration.parse(text, str(file))
-            _refuse_unchanged(device, changes, file)
-            write_text_atomically(file, text)
-    except OSError as error:
-        raise ReadOnlyError(file, lines_of(changes), error.strerror or str(error)) from None
-    except DeviceError as error:
-        # The lock lies beside the file, in a folder that may be as shut as the file itself.
-        if "cannot be written" in str(error) and not isinstance(error, ReadOnlyError):
-            raise ReadOnlyError(file, lines_of(changes), "its folder is shut") from None
-        raise
+    with _changing(file, lines_of(changes)):
+        there = file.exists()
+        before = file.read_text("utf-8") if there else profile_text(FALLBACK_PROFILE)
+        text = with_values(before, changes)
+        device = DeviceConfiguration.parse(text, str(file))
+        _refuse_unchanged(device, changes, file)
+        write_text_atomically(file, text)
     for section, values in changes.items():
         log.info("device configuration: %s of [%s] set", ", ".join(values), section)
     return load_device(file)
@@ -79,26 +87,19 @@ def change_receiver(name: str, values: Mapping[str, Value]) -> DeviceConfigurati
     named = configured_path()
     file = user_path() if named is None else named
     lines = [f"{key} = {written(value)}" for key, value in values.items() if value is not None]
-    try:
-        with locked(file, DeviceError):
-            before = file.read_text("utf-8")
-            text = _with_receiver(before, name, values)
-            device = DeviceConfiguration.parse(text, str(file))
-            found = next((each for each in device.receivers if each.name == name), None)
-            if found is None or any(
-                value is not None and getattr(found, key) != value for key, value in values.items()
-            ):
-                raise DeviceError(
-                    f"{file}: the receiver {name} stands in a form that is not changed here; "
-                    f"write there {'; '.join(lines)}"
-                )
-            write_text_atomically(file, text)
-    except OSError as error:
-        raise ReadOnlyError(file, lines, error.strerror or str(error)) from None
-    except DeviceError as error:
-        if "cannot be written" in str(error) and not isinstance(error, ReadOnlyError):
-            raise ReadOnlyError(file, lines, "its folder is shut") from None
-        raise
+    with _changing(file, lines):
+        before = file.read_text("utf-8")
+        text = _with_receiver(before, name, values)
+        device = DeviceConfiguration.parse(text, str(file))
+        found = next((each for each in device.receivers if each.name == name), None)
+        if found is None or any(
+            value is not None and getattr(found, key) != value for key, value in values.items()
+        ):
+            raise DeviceError(
+                f"{file}: the receiver {name} stands in a form that is not changed here; "
+                f"write there {'; '.join(lines)}"
+            )
+        write_text_atomically(file, text)
     log.info("device configuration: %s of a receiver set", ", ".join(values))
     return load_device(file)
 
@@ -135,34 +136,27 @@ def add_receiver(receiver: Receiver) -> DeviceConfiguration:
     named = configured_path()
     file = user_path() if named is None else named
     lines = _receiver_lines(receiver)
-    try:
-        with locked(file, DeviceError):
-            before = file.read_text("utf-8") if file.exists() else profile_text(FALLBACK_PROFILE)
-            device = DeviceConfiguration.parse(before, str(file))
-            known = next((each for each in device.receivers if each.name == receiver.name), None)
-            if known is None:
-                text = before.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
-            else:
-                _refuse_another(known, receiver, file)
-                text = _completed(before, known, lines)
-            device = DeviceConfiguration.parse(text, str(file))
-            if receiver.name not in (each.name for each in device.receivers) or any(
-                getattr(each, key) != getattr(receiver, key)
-                for each in device.receivers
-                if each.name == receiver.name
-                for key in _OF_ENROLMENT
-            ):
-                raise DeviceError(
-                    f"{file}: the receiver {receiver.name} stands in a form that is not changed "
-                    f"here; write it as {'; '.join(lines)}"
-                )
-            write_text_atomically(file, text)
-    except OSError as error:
-        raise ReadOnlyError(file, lines, error.strerror or str(error)) from None
-    except DeviceError as error:
-        if "cannot be written" in str(error) and not isinstance(error, ReadOnlyError):
-            raise ReadOnlyError(file, lines, "its folder is shut") from None
-        raise
+    with _changing(file, lines):
+        before = file.read_text("utf-8") if file.exists() else profile_text(FALLBACK_PROFILE)
+        device = DeviceConfiguration.parse(before, str(file))
+        known = next((each for each in device.receivers if each.name == receiver.name), None)
+        if known is None:
+            text = before.rstrip("\n") + "\n\n" + "\n".join(lines) + "\n"
+        else:
+            _refuse_another(known, receiver, file)
+            text = _completed(before, known, lines)
+        device = DeviceConfiguration.parse(text, str(file))
+        if receiver.name not in (each.name for each in device.receivers) or any(
+            getattr(each, key) != getattr(receiver, key)
+            for each in device.receivers
+            if each.name == receiver.name
+            for key in _OF_ENROLMENT
+        ):
+            raise DeviceError(
+                f"{file}: the receiver {receiver.name} stands in a form that is not changed "
+                f"here; write it as {'; '.join(lines)}"
+            )
+        write_text_atomically(file, text)
     log.info("device configuration: a receiver was added")
     return device
 

@@ -11,6 +11,8 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal, Self, TypedDict
 
@@ -269,6 +271,20 @@ def configured_path() -> Path | None:
         if candidate.exists():
             return candidate
     return None
+
+
+@contextmanager
+def configured_by(file: Path) -> Iterator[None]:
+    """Have another file configure this device, in this process and those that it starts."""
+    before = os.environ.get(ENVIRONMENT_VARIABLE)
+    os.environ[ENVIRONMENT_VARIABLE] = str(file)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(ENVIRONMENT_VARIABLE, None)
+        else:
+            os.environ[ENVIRONMENT_VARIABLE] = before
 
 
 def user_path() -> Path:

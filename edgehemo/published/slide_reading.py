@@ -6,15 +6,13 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 from edgehemo.api import screen_sources
-from edgehemo.device.configuration import load_device
+from edgehemo.device.configuration import configured_by, load_device
 from edgehemo.errors import EXIT_DONE, EdgeHemoError
 from edgehemo.published.slide import FIELDS, INDICES, SLIDE, SlideField, SlideNumbers
 from edgehemo.version import __version__
@@ -33,7 +31,7 @@ def numbers_of(bundle: Path) -> SlideNumbers:
             f"[paths]\ndata = {json.dumps(scratch)}\n",
             encoding="utf-8",
         )
-        with _environment(EDGEHEMO_DEVICE=str(device)):
+        with configured_by(device):
             record = screen_sources([SLIDE], None, bundle=bundle, fields=FIELDS).record
     indices = record["sample"]["indices"] or {}
     return SlideNumbers(
@@ -44,20 +42,6 @@ def numbers_of(bundle: Path) -> SlideNumbers:
         ),
         indices={name: float(indices[name]) for name in INDICES if indices.get(name) is not None},
     )
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -10,12 +10,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any, Literal
@@ -97,6 +95,7 @@ def screened_slide(runtime: str, precision: str) -> ExpectedNumbers:
     """Screen the stored slide with the shipped bundle in a runtime and precision."""
     from edgehemo.api import screen
     from edgehemo.bundle.bundle import SHIPPED_BUNDLE
+    from edgehemo.device.configuration import configured_by
 
     folder = files("edgehemo_firmware").joinpath(SLIDE_FOLDER)
     with tempfile.TemporaryDirectory() as scratch, as_file(folder) as slide:
@@ -108,7 +107,7 @@ def screened_slide(runtime: str, precision: str) -> ExpectedNumbers:
             encoding="utf-8",
         )
         pictures = [str(path) for path in sorted(slide.glob("*.png"))]
-        with _environment(EDGEHEMO_DEVICE=str(device)):
+        with configured_by(device):
             output = screen(pictures, bundle=SHIPPED_BUNDLE, um_per_px=SLIDE_UM_PER_PX).record
     indices = output["sample"]["indices"] or {}
     return ExpectedNumbers(
@@ -128,20 +127,6 @@ def screened_slide(runtime: str, precision: str) -> ExpectedNumbers:
 
 # Of the whole slide: what a concentration is made of.
 INDICES = ("hgb_index", "hct_index", "rbc_index", "cell_od_green", "cell_area_um2")
-
-
-@contextmanager
-def _environment(**values: str) -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in values}
-    os.environ.update(values)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
 
 
 def slide_faults() -> Iterator[str]:
