@@ -25,8 +25,8 @@ _USE = "use"
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One publication. about: what it is. mark: icon of how it stands. said: how, in words.
-    english: why, as the program said it. facts: what is known of it, name and value.
+    """One publication. about: what it is and how it stands, briefly. mark: icon of how it stands.
+    said: how, in words. english: why, as the program said it. facts: what is known of it, name and value.
     """
 
     sha256: str
@@ -133,6 +133,13 @@ def standing_words(words: Words, standing: Standing) -> str:
     }[standing]
 
 
+def brief_standing(words: Words, standing: Standing) -> str:
+    """How it stands, for a row of the list."""
+    _ = words._
+    brief: dict[Standing, str] = {"on trial": _("on trial"), "withdrawn": _("taken back")}
+    return brief.get(standing) or standing_words(words, standing)
+
+
 _MARKS: dict[Standing, str] = {
     "offered": "wait", "waiting": "soon", "putting": "wait", "on trial": "soon", "in use": "good",
     "refused": "fails", "declined": "unset", "withdrawn": "unset", "fell back": "fails",
@@ -157,7 +164,7 @@ def _row(desk: Desk, item: Published, words: Words) -> Row:
         sha256=item.sha256,
         kind=item.kind,
         title=f"{named} {item.serial}",
-        about=kind_name(words, item.kind),
+        about=f"{kind_name(words, item.kind)}, {brief_standing(words, item.standing)}",
         mark=_MARKS[item.standing],
         said=standing_words(words, item.standing),
         waits=item.standing == "waiting",
