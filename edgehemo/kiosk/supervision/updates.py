@@ -26,7 +26,8 @@ _USE = "use"
 @dataclass(frozen=True, slots=True)
 class Row:
     """One publication. about: what it is and how it stands, briefly. mark: icon of how it stands.
-    said: how, in words. english: why, as the program said it. facts: what is known of it, name and value.
+    said: how, in words. english: why, as the program said it. facts: what is known of it, name and
+    value.
     """
 
     sha256: str
