@@ -119,7 +119,7 @@ def test_the_page_of_a_kiosk_that_does_not_start_waits_for_it() -> None:
 def test_what_whoever_takes_samples_meets(tmp_path: Path) -> None:
     """Each screen, each fault, practice to what was right in it, a second screen."""
     found = asyncio.run(flow_states(tmp_path / "records"))
-    areas = {"results", "monitoring", "users", "backup"}
+    areas = {"results", "monitoring", "users", "backup", "updates"}
     areas |= {"equipment", "calibration", "artefacts", "doctor"}
     assert set(SCREENS) - areas <= screens_of(found)
     assert all(code.partition("_")[0] in found[f"fault {code}"] for code in FAULT_CODES)

@@ -10,7 +10,7 @@ import asyncio
 import re
 from datetime import datetime
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 from urllib.parse import urlsplit
 
 import httpx
@@ -34,6 +34,8 @@ from edgehemo.kiosk.practice_slides import SlideName
 from edgehemo.kiosk.screens import Area, areas_of
 from edgehemo.kiosk.selfcheck import ORDER, SELF_CHECK_CODES
 from edgehemo.kiosk.state import Checked, Sample
+from edgehemo.published.state import Published, PublishedStore
+from edgehemo.published.terms import FAILED, Standing
 from edgehemo.records.folder import RecordsFolder
 from edgehemo.records.store import Writer
 from edgehemo.records.users import Role
@@ -258,6 +260,8 @@ async def area_states(folder: Path, role: Role) -> Found:
                 found["users, refused"] = page.text
             if area == "backup":
                 await _backup_states(app, browser, found)
+            if area == "updates":
+                await _update_states(app, browser, found)
             await app.kiosk.tell(events.Leave())
     return found
 
@@ -273,6 +277,20 @@ async def _backup_states(app: KioskApp, browser: httpx.AsyncClient, found: Found
             await asyncio.sleep(0.02)
     found["backup, made"] = (await browser.get("/area/backup/")).text
     found["backup, put away"] = (await posted(browser, "backup", "done")).text
+
+
+async def _update_states(app: KioskApp, browser: httpx.AsyncClient, found: Found) -> None:
+    """With something of each standing, the newest of them shown."""
+    store = PublishedStore(app.device.data_dir)
+    for serial, standing in enumerate(get_args(Standing), start=1):
+        item = Published(
+            sha256=f"{serial:064x}", kind="bundle", name="spring", serial=serial, bytes=1,
+            origin="laboratory", standing=standing, signed_by="laboratory (0a)",
+            words="what the program said of it" if standing in FAILED else "",
+        )  # fmt: skip
+        store.note(item)
+        page = await browser.get(f"/area/updates/?of={item.sha256}")
+        found[f"updates, {standing}"] = page.text
 
 
 async def camera_states(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Found:
