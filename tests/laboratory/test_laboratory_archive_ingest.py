@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
@@ -72,6 +73,20 @@ def test_a_field_that_comes_again_is_one(smears: Path, tmp_path: Path) -> None:
     )  # fmt: skip
     assert len(archive.table_keys(layout.CATALOGUE)) == 1
     assert rows(archive, "SELECT count(*) FROM fields") == [(6,)]
+
+
+def test_the_last_word_counts_though_the_clock_stood_still_or_went_back(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    archive, _ = archive_of(tmp_path / "archive", smears)
+    at = datetime.now(UTC)
+    for number in range(12):
+        moment = at - timedelta(hours=number // 4)
+        monkeypatch.setattr("edgehemo_laboratory.archive.ingest.now", lambda said=moment: said)
+        labels = Labels(sample="", site=f"site-{number}")
+        given = Given(labels, None, frozenset())
+        ingest(archive, arrivals([smears], given), update=True)
+        assert rows(archive, "SELECT DISTINCT site FROM fields") == [(f"site-{number}",)]
 
 
 def test_what_is_said_of_a_known_field_stands_until_it_is_told_anew(

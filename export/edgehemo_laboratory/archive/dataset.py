@@ -139,7 +139,7 @@ def _chosen(
         _view(asked, "other", choice.other)
         asked.do(
             "CREATE VIEW named_now AS SELECT * FROM named QUALIFY row_number() OVER (PARTITION BY "
-            "field, round(x), round(y) ORDER BY at_s DESC, ingest DESC) = 1"
+            "field, round(x), round(y) ORDER BY ingest DESC) = 1"
         )
         asked.do(
             "CREATE VIEW choices AS SELECT f.*, r.status AS read_status, r.accepted AS "

@@ -12,9 +12,10 @@ import json
 import tempfile
 import uuid
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,11 @@ _SAID = (
 )  # fmt: skip
 
 
+# The time in an ingest's name, which orders them.
+_STAMP = "%Y%m%dT%H%M%S%f"
+_ONE_TICK = timedelta(microseconds=1)
+
+
 @dataclass(frozen=True, slots=True)
 class _Looked:
     """A picture that was looked at. fields: page, width and height of each. error: why it is
@@ -81,7 +87,7 @@ def ingest(
     after each picture. StorageError, and nothing noted in the catalogue, where the archive cannot
     be written.
     """
-    called = f"{now():%Y%m%dT%H%M%S}-{uuid.uuid4().hex[:8]}"
+    called = _named_after(archive.table_keys(layout.CATALOGUE) + archive.table_keys(layout.NAMED))
     at_s = seconds_of(now())
     left_out: list[LeftOut] = []
     broken: list[BrokenPicture] = []
@@ -126,6 +132,17 @@ def ingest(
         named_cells=len(named),
         **counts,
     )
+
+
+def _named_after(keys: Sequence[str]) -> str:
+    """What an ingest is called: later in order than all before it, also within one second and after
+    a clock went back, since the last word on a field counts.
+    """
+    at = now()
+    if keys:
+        stamp = max(Path(key).name.partition("-")[0] for key in keys)
+        at = max(at, datetime.strptime(stamp, _STAMP).replace(tzinfo=UTC) + _ONE_TICK)
+    return f"{at:{_STAMP}}-{uuid.uuid4().hex[:8]}"
 
 
 def item_of(field: str, profile: str | None, um_per_px: float | None) -> str:

@@ -60,17 +60,17 @@ class Queries:
         self._view("named", layout.NAMED, NAMED)
         # Few fields are told anew: what is looked for is those, and not the newest of all.
         self.do(
-            "CREATE VIEW told_anew AS SELECT field, max((at_s, ingest)) AS newest FROM catalogue "
+            "CREATE VIEW told_anew AS SELECT field, max(ingest) AS newest FROM catalogue "
             "WHERE error IS NULL GROUP BY field HAVING count(*) > 1"
         )
         self.do(
             "CREATE VIEW fields AS SELECT * FROM catalogue c WHERE error IS NULL AND NOT EXISTS "
-            "(SELECT 1 FROM told_anew t WHERE t.field = c.field AND t.newest <> (c.at_s, c.ingest))"
+            "(SELECT 1 FROM told_anew t WHERE t.field = c.field AND t.newest <> c.ingest)"
         )
         self.do(
             "CREATE VIEW broken AS SELECT * FROM catalogue WHERE error IS NOT NULL "
             "AND field NOT IN (SELECT field FROM catalogue WHERE error IS NULL) "
-            "QUALIFY row_number() OVER (PARTITION BY field ORDER BY at_s DESC, ingest DESC) = 1"
+            "QUALIFY row_number() OVER (PARTITION BY field ORDER BY ingest DESC) = 1"
         )
 
     def close(self) -> None:
