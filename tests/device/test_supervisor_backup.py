@@ -45,12 +45,14 @@ EN = Words("en")
 
 @pytest.fixture
 def stocked(tmp_path: Path) -> Path:
-    """Three results of today, and a stick."""
+    """Three results of today, none of this very second, and a stick."""
     (tmp_path / "stick").mkdir()
     now = datetime.now().astimezone()
     with Writer(RecordsFolder.below(device_of(tmp_path).data_dir)) as writer:
         for number in range(3):
-            measured(writer, f"26-04{number:02d}", 100.0, made_at=now - timedelta(minutes=number))
+            measured(
+                writer, f"26-04{number:02d}", 100.0, made_at=now - timedelta(minutes=number + 1)
+            )
     return tmp_path
 
 

@@ -101,8 +101,11 @@ def _answer(request: BaseHTTPRequestHandler, state: Mirror) -> None:
         request.send_header("Connection", "close")
     request.end_headers()
     rest = body[start:] if fault.cut_after is None else body[start : start + fault.cut_after]
-    with contextlib.suppress(OSError):
+    # Counted first: whoever got the last byte may look before this thread goes on.
+    state.sent += len(rest)
+    try:
         request.wfile.write(rest)
-        state.sent += len(rest)
+    except OSError:
+        state.sent -= len(rest)
     if fault.cut_after is not None or not state.sized:
         request.close_connection = True
