@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -81,7 +82,7 @@ def arrivals(pictures: list[NDArray[np.uint8]], numbers: range) -> Iterator[Arri
             simulated=True,
         )
         yield Arrival(
-            lambda number=number: variation(pictures, number),  # type: ignore[misc]
+            partial(variation, pictures, number),
             f"field_{number}.jpg",
             position,
             labels,

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,10 @@ def parts(store: Path) -> int:
     return sum("/fields/parts/" in key for key in archive.store.keys(layout.READINGS))
 
 
+def _reached(store: Path, wanted: float) -> bool:
+    return parts(store) >= wanted
+
+
 def rate(store: Path, batch: int, workers: int) -> float:
     """Fields a second between the first parts and the last: without starting and ending."""
     files = sorted(
@@ -118,7 +123,7 @@ def killed_run(
     kills = {"workers": 0, "runs": 0}
     run = Watched(store, out, workers, batch)
     for share, what in ((0.25, "workers"), (0.5, "runs"), (0.75, "workers")):
-        if not run.until(lambda share=share: parts(store) >= share * total):  # type: ignore[misc]
+        if not run.until(partial(_reached, store, share * total)):
             break
         if what == "workers" and (found := run.workers()):
             found[0].send_signal(signal.SIGKILL)

@@ -13,7 +13,7 @@ import io
 import logging
 import string
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -75,10 +75,12 @@ def problems_of(language: str, content: bytes) -> list[str]:
 
 def _misplaced(found: gettext.GNUTranslations) -> Iterator[str]:
     catalogue: dict[object, str] = getattr(found, "_catalog", {})
+    # Of gettext's own making, as the catalogue is: what its types do not name.
+    rule: Callable[[int], int] = getattr(found, "plural", lambda count: int(count != 1))
     forms = set()
     for count in _COUNTS:
         try:
-            forms.add(int(found.plural(count)))  # type: ignore[attr-defined]  # gettext's own
+            forms.add(int(rule(count)))
         except (ArithmeticError, ValueError, RecursionError) as error:
             yield f"its rule for plurals has no answer for {count} ({error})"
             return

@@ -6,11 +6,14 @@ import json
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from edgehemo.device.configuration import configured_by, load_device
 from edgehemo.published.state import Published, PublishedStore
+from edgehemo.published.terms import FAILED, Standing
+from edgehemo.words.language import LANGUAGES
 from edgehemo_laboratory.steering.kept import publications
 from edgehemo_laboratory.steering.publishing import (
     Plan,
@@ -115,6 +118,42 @@ def test_what_is_published_is_fetched_put_in_use_and_judged_by_the_self_check(
                 until(data, lambda items: items["bundle 1"].standing == "in use")
         said = lab.says("publications", "--all", "--json", "-")
         assert json.loads(said)["publications"]
+
+
+def test_every_standing_fits_in_every_language(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    store = PublishedStore(data)
+    standings = get_args(Standing)
+    for serial, standing in enumerate(standings, start=1):
+        words = "hgb_index: 0.05816, 0.1163 expected" if standing in FAILED else ""
+        store.note(
+            Published(
+                sha256=f"{serial:064x}", kind="bundle", name="edgehemo", serial=20261100 + serial,
+                bytes=1, origin="laboratory", standing=standing, signed_by="laboratory (0a)",
+                words=words,
+            )
+        )  # fmt: skip
+    found: list[str] = []
+    with served(tmp_path) as address, touched(address) as page:
+        page.locator("button[value=Grace]").tap()
+        at(page, "pin")
+        keys(page, SUPERVISOR_PIN)
+        go_on(page)
+        at(page, "home")
+        found += [f"home: {each}" for each in page.evaluate(FAULTS)]
+        page.locator(".areas form:has([name=area][value=updates]) button").tap()
+        at(page, "updates")
+        for language in LANGUAGES:
+            page.context.add_cookies(
+                [{"name": "edgehemo-language", "value": language, "url": address}]
+            )
+            for serial, standing in enumerate(standings, start=1):
+                # A list has four to a page; what is chosen may stand on another one.
+                for number in (1, 2, 3):
+                    page.goto(f"{address}area/updates/?page={number}&of={serial:064x}")
+                    found += [f"{language} {standing}: {each}" for each in page.evaluate(FAULTS)]
+            page.screenshot(path=str(tmp_path / f"updates-{language}.png"))
+    assert found == []
 
 
 def test_a_bundle_with_other_numbers_is_refused_and_the_laboratory_halts_it(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from prometheus_client.metrics_core import Metric
 
 from edgehemo_laboratory.dashboards import ALERTS, GRAFANA, text_of, write_dashboards
 from edgehemo_laboratory.errors import LaboratoryError
-from edgehemo_laboratory.health.metrics import Metrics
+from edgehemo_laboratory.metrics import Metrics
 from edgehemo_laboratory.storage.interface import Storage
 from tests.laboratory.test_laboratory_metrics import entry, published
 from tests.support.laboratory import certificates, enrolled, with_storage
@@ -42,7 +42,7 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     async def work(storage: Storage) -> None:
         metrics = Metrics(broker=lambda: True, fates=lambda: {"taken": 1})
         with pytest.MonkeyPatch.context() as patch:
-            from edgehemo_laboratory.health import metrics as module
+            from edgehemo_laboratory import metrics as module
 
             async def these(*_: object) -> list[Any]:
                 return [entry(1)]

@@ -21,7 +21,7 @@ from edgehemo_laboratory.errors import LaboratoryError, StorageBusyError, Storag
 from edgehemo_laboratory.health.inbox import Inbox
 from edgehemo_laboratory.health.keeping import keep
 from edgehemo_laboratory.health.live import LiveEntry
-from edgehemo_laboratory.health.metrics import MOST_KIOSKS, MOST_SITES, OTHER_SITES, Metrics
+from edgehemo_laboratory.metrics import MOST_KIOSKS, MOST_SITES, OTHER_SITES, Metrics
 from edgehemo_laboratory.output import KioskEntry, RecordsEntry
 from edgehemo_laboratory.server.app import application
 from edgehemo_laboratory.server.looking_after import looked_after
@@ -220,7 +220,7 @@ def entry(number: int) -> KioskEntry:
 def test_series_stay_few_however_many_kiosks_there_are(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from edgehemo_laboratory.health import metrics as module
+    from edgehemo_laboratory import metrics as module
 
     async def work(storage: Storage) -> None:
         made = certificates(tmp_path / "certificates")

@@ -42,6 +42,17 @@ def test_no_modules_import_each_other_in_a_circle() -> None:
             if target in files and target not in (module, "edgehemo_laboratory")
         }
     assert not circles(arrows)
+    # Nor do rooms: a room stands on those below it alone.
+    rooms: dict[str, set[str]] = {}
+    for module, targets in arrows.items():
+        room = _room(module)
+        rooms.setdefault(room, set()).update({_room(each) for each in targets} - {room})
+    assert "health" in rooms
+    assert not circles(rooms)
+
+
+def _room(module: str) -> str:
+    return module.removeprefix("edgehemo_laboratory").lstrip(".").partition(".")[0]
 
 
 def test_the_schemas_are_current() -> None:

@@ -117,6 +117,7 @@ def other_cluster(address: str, tls: Tls | None) -> Iterator[Any]:
             client.close(timeout=5)
 
 
+# distributed ships no types, and takes plugins by their class alone.
 class Admission(WorkerPlugin):  # type: ignore[misc]
     """Lets a worker have work once it is like the others: by a resource that every task asks for.
 

@@ -13,7 +13,7 @@ import cv2
 
 from edgehemo.errors import EdgeHemoError
 from edgehemo.images.reading import picture_of
-from edgehemo.measurands import MEASURAND_FACTS
+from edgehemo.measurands import MEASURAND_FACTS, MeasurandFacts
 from edgehemo.pages.environment import page_environment
 from edgehemo.pages.plots import Plot, widened
 from edgehemo_laboratory.archive.output import Change, CompareOutput, GroupEntry, Mover
@@ -28,6 +28,8 @@ _GRADES = ("none", "mild", "moderate", "severe", None)
 _GRADE_WORDS = {"none": "no anaemia", None: "no grade"}
 # What the table by site shows.
 _BY_SITE = ("refused_share", "hgb_g_per_l", "hgb_index", "rbc", "wbc")
+# What a comparison names may be an index, which no measurand is.
+_FACTS: dict[str, MeasurandFacts] = dict(MEASURAND_FACTS.items())
 _DOT = "#0072b2"
 
 
@@ -98,7 +100,7 @@ def _plot(points: Sequence[tuple[Any, ...]]) -> str:
     if not points:
         return ""
     name = str(points[0][3])
-    facts = MEASURAND_FACTS.get(name)  # type: ignore[call-overload]
+    facts = _FACTS.get(name)
     label = f"{facts.label}, {facts.unit}" if facts is not None else "haemoglobin index"
     span = widened([float(value) for _, old, new, _ in points for value in (old, new)])
     plot = Plot(
@@ -134,7 +136,7 @@ def grade_words() -> list[str]:
 
 
 def _shown(archive: Archive, mover: Mover) -> _ShownMover:
-    facts = MEASURAND_FACTS.get(mover.quantity)  # type: ignore[call-overload]
+    facts = _FACTS.get(mover.quantity)
     unit = f" {facts.unit}" if facts is not None else ""
     form = ".0f" if facts is not None else ".4f"
     found = []

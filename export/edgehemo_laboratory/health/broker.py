@@ -58,6 +58,7 @@ class BrokerListener:
         self._client.on_connect = self._connected
         self._client.on_disconnect = self._disconnected
         self._client.on_message = self._message
+        # paho leaves this constructor without types.
         most = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
         most.MaximumPacketSize = MAX_PACKET_BYTES
         self._client.connect_async(broker.host, broker.port, KEEP_ALIVE_S, properties=most)

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from edgehemo.errors import place_of
 from edgehemo_laboratory.enrolment.certificates import Certificates
 from edgehemo_laboratory.errors import StorageError
-from edgehemo_laboratory.health.metrics import Metrics
+from edgehemo_laboratory.metrics import Metrics
 from edgehemo_laboratory.pictures.store import PictureStore
 from edgehemo_laboratory.server.intake_routes import KioskRoutes
 from edgehemo_laboratory.server.measured import Measured

@@ -15,7 +15,7 @@ from edgehemo_laboratory.errors import LaboratoryError
 from edgehemo_laboratory.health.broker import BrokerListener
 from edgehemo_laboratory.health.inbox import Inbox
 from edgehemo_laboratory.health.keeping import keep_on
-from edgehemo_laboratory.health.metrics import Metrics
+from edgehemo_laboratory.metrics import Metrics
 from edgehemo_laboratory.server.metrics_page import METRICS_PATH, metrics_application, token_of
 from edgehemo_laboratory.server.serving import listening, served_beside
 from edgehemo_laboratory.settings import LaboratorySettings, Setup

@@ -13,7 +13,7 @@ from edgehemo.interop.laboratory import (
     RENEWAL_PATH,
     VISIT_PATH,
 )
-from edgehemo_laboratory.health.metrics import Metrics
+from edgehemo_laboratory.metrics import Metrics
 
 # What a path is counted as; all others are pages. Few names: whoever asks for a thousand paths
 # makes no thousand series.
