@@ -140,7 +140,13 @@ def test_every_standing_fits_in_every_language(tmp_path: Path) -> None:
         keys(page, SUPERVISOR_PIN)
         go_on(page)
         at(page, "home")
-        found += [f"home: {each}" for each in page.evaluate(FAULTS)]
+        for language in (*LANGUAGES, "en"):
+            page.context.add_cookies(
+                [{"name": "edgehemo-language", "value": language, "url": address}]
+            )
+            page.goto(address)
+            at(page, "home")
+            found += [f"home {language}: {each}" for each in page.evaluate(FAULTS)]
         page.locator(".areas form:has([name=area][value=updates]) button").tap()
         at(page, "updates")
         for language in LANGUAGES:
